@@ -1,0 +1,1 @@
+//! Rows to object bytes: concatenation, delimiters and compression.

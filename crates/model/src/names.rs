@@ -1,0 +1,161 @@
+//! Names, ids and positions: the newtypes that cross crate boundaries.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A delivery stream's name: 1 to 64 characters of `[a-zA-Z0-9_.-]` (the Firehose API's rule).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StreamName(Arc<str>);
+
+/// A name broke its rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The length is outside the limits.
+    #[error("{what} has {len} characters, allowed are 1 to {max}")]
+    Length {
+        /// What kind of name it is.
+        what: &'static str,
+        /// The length found, in characters.
+        len: usize,
+        /// The longest allowed, in characters.
+        max: usize,
+    },
+    /// A character is not allowed.
+    #[error("{what} '{value}' holds '{found}', allowed are letters, digits and {also}")]
+    Character {
+        /// What kind of name it is.
+        what: &'static str,
+        /// The whole name as given.
+        value: String,
+        /// The first offending character.
+        found: char,
+        /// The punctuation that is allowed.
+        also: &'static str,
+    },
+}
+
+impl StreamName {
+    /// The longest name, in characters.
+    pub const MAX_LEN: usize = 64;
+
+    /// Checks and takes a name.
+    ///
+    /// # Errors
+    /// [`NameError`] names the length or the first character that breaks the rule. `.` and `..` are allowed by the
+    /// API but not here, where a stream is also a folder.
+    pub fn parse(name: &str) -> Result<Self, NameError> {
+        let what = "stream name";
+        let len = name.chars().count();
+        if len == 0 || len > Self::MAX_LEN {
+            return Err(NameError::Length { what, len, max: Self::MAX_LEN });
+        }
+        let bad = name.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')));
+        let bad = bad.or_else(|| name.chars().all(|c| c == '.').then_some('.'));
+        match bad {
+            Some(found) => {
+                Err(NameError::Character { what, value: name.to_owned(), found, also: "'_', '.', '-'" })
+            }
+            None => Ok(Self(name.into())),
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for StreamName {
+    type Error = NameError;
+
+    fn try_from(name: String) -> Result<Self, NameError> {
+        Self::parse(&name)
+    }
+}
+
+impl From<StreamName> for String {
+    fn from(name: StreamName) -> Self {
+        name.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A destination of a stream, stable for the stream's life: 1 to 100 characters of `[a-zA-Z0-9-]`, as the API's
+/// `DestinationId` (never an index into a list).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DestinationId(Arc<str>);
+
+impl DestinationId {
+    /// The one destination of a stream made through the API.
+    pub fn primary() -> Self {
+        Self("destinationId-000000000001".into())
+    }
+
+    /// The backup of all source records (`S3BackupMode: Enabled`).
+    pub fn backup() -> Self {
+        Self("backup-000000000001".into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DestinationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A record's place in its stream: dense, increasing, starting at 0, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// The position `count` records further on.
+    pub fn advance(self, count: u64) -> Self {
+        Self(self.0 + count)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What makes two puts the same put: a 128-bit hash of credential, SDK invocation id, stream and body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PutDigest(pub [u8; 16]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_names_follow_the_rule_of_the_api() {
+        for good in ["a", "clicks", "A-b_c.9", &"x".repeat(64)] {
+            assert_eq!(StreamName::parse(good).map(String::from), Ok(good.to_owned()));
+        }
+        for bad in ["", &"x".repeat(65), "a b", "a/b", "é", ".", ".."] {
+            assert!(StreamName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The seam to a destination: one attempt at a time, idempotent by the delivery's identity, with errors classed by
+//! what the worker does next.
+
+use std::fmt::{self, Debug};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::{BatchId, BatchRange, CloseReason, StreamName};
+
+/// What one attempt delivers, and under which identity.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The stream the records came from.
+    pub stream: StreamName,
+    /// The stream's version that the batch was closed under (`VersionId`).
+    pub version: u64,
+    /// The batch.
+    pub batch: BatchId,
+    /// The batch's positions.
+    pub range: BatchRange,
+    /// Why the batch closed.
+    pub closed_by: CloseReason,
+    /// Where the object goes.
+    pub target: ObjectTarget,
+    /// What the object's bytes are.
+    pub media: Media,
+    /// Whether an earlier attempt of this delivery may have left something behind (a retry, or after a restart). A
+    /// sink then cleans up unfinished uploads under the same key first.
+    pub repeated: bool,
+}
+
+/// An object's address in its store. The key derives from the batch id, so that it is the same at every attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectTarget {
+    /// The bucket; empty for a store that has none (a local folder).
+    pub bucket: String,
+    /// The full key.
+    pub key: String,
+}
+
+/// What an object's bytes are, for its headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Media {
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// `Content-Encoding`, where one applies.
+    pub content_encoding: Option<&'static str>,
+    /// The default file extension with its dot, or empty.
+    pub extension: &'static str,
+}
+
+/// An object's bytes, produced piece by piece while they are sent; pieces may have any size. The same delivery may
+/// produce different bytes at another attempt (a library upgrade), never other records.
+pub type Body = BoxStream<'static, Result<Bytes, BodyError>>;
+
+/// The body could not be produced: the journal could not be read, or encoding failed.
+#[derive(Debug, thiserror::Error)]
+#[error("producing the object's bytes failed")]
+pub struct BodyError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// A finished attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Receipt {
+    /// Bytes of the object as stored, after compression.
+    pub bytes: u64,
+    /// The store already held the object under this delivery's own key: an earlier attempt had succeeded.
+    pub existed: bool,
+}
+
+/// What the worker does next; never what broke. *Unknown* is [`Transient`](ErrorClass::Transient).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// Try again after a backoff.
+    Transient,
+    /// Try again later and slower; the destination asked for it.
+    Throttled,
+    /// The destination will never take these bytes.
+    Refused,
+    /// Credentials, permissions, a missing bucket: hold the data, raise an alarm, try again with settings re-read.
+    Misconfigured,
+}
+
+impl ErrorClass {
+    /// The word used in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Throttled => "throttled",
+            Self::Refused => "refused",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+}
+
+/// An attempt failed.
+#[derive(thiserror::Error)]
+#[error("{message}")]
+pub struct SinkError {
+    /// What to do next.
+    pub class: ErrorClass,
+    /// What happened, for an operator: names the store, bucket or endpoint and the server's own code; no secret.
+    pub message: String,
+    /// How long the destination asked us to wait.
+    pub retry_after: Option<Duration>,
+    /// The cause, where there is one.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl SinkError {
+    /// An error with neither cause nor wish for a delay.
+    pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), retry_after: None, source: None }
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl Debug for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SinkError")
+            .field("class", &self.class)
+            .field("message", &self.message)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A destination's client.
+#[async_trait]
+pub trait Sink: Send + Sync + Debug {
+    /// Checks that the destination can be reached and used, writing nothing.
+    ///
+    /// # Errors
+    /// As [`attempt`](Sink::attempt).
+    async fn probe(&self, bucket: &str) -> Result<(), SinkError>;
+
+    /// Delivers once: no loop, no sleep. Idempotent by `delivery.target.key`: where the store already holds the
+    /// object under that key, the answer is a receipt with `existed`.
+    ///
+    /// # Errors
+    /// [`SinkError`], classed by what the caller does next.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave an unfinished upload, which the next attempt with `repeated` set, or
+    /// [`sweep`](Sink::sweep), removes.
+    async fn attempt(&self, delivery: &Delivery, body: Body) -> Result<Receipt, SinkError>;
+
+    /// Removes what unfinished attempts at `target` left behind (multipart uploads, temporary files), without touching
+    /// a finished object. Returns how many leftovers were removed.
+    ///
+    /// # Errors
+    /// As [`attempt`](Sink::attempt).
+    async fn sweep(&self, target: &ObjectTarget) -> Result<u32, SinkError>;
+}

@@ -1,0 +1,1 @@
+//! The daemon: configuration, workers, admin port, command line.
