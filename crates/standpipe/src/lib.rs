@@ -1,1 +1,3 @@
-//! The daemon: configuration, workers, admin port, command line.
+//! The daemon: the only crate that knows every stage, and the only wiring between them.
+
+pub mod spec;
