@@ -14,6 +14,7 @@ mod batch;
 mod block;
 mod clock;
 mod names;
+mod object;
 mod secret;
 mod sink;
 
@@ -21,5 +22,6 @@ pub use batch::{BatchId, BatchRange, CloseReason, Compression, Tally};
 pub use block::{RECORD_PREFIX_LEN, RecordBlock, RecordBlockBuilder, Records};
 pub use clock::{Clock, Entropy, OsClock, Timestamp};
 pub use names::{DestinationId, NameError, Position, PutDigest, StreamName};
+pub use object::{Encryption, LockMode, ObjectLock, ObjectOptions};
 pub use secret::Secret;
 pub use sink::{Body, BodyError, Delivery, ErrorClass, Media, ObjectTarget, Receipt, Sink, SinkError};

@@ -2,13 +2,14 @@
 //! what the worker does next.
 
 use std::fmt::{self, Debug};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::{BatchId, BatchRange, CloseReason, StreamName};
+use crate::{BatchId, BatchRange, CloseReason, ObjectOptions, StreamName, Timestamp};
 
 /// What one attempt delivers, and under which identity.
 #[derive(Debug, Clone)]
@@ -27,6 +28,11 @@ pub struct Delivery {
     pub target: ObjectTarget,
     /// What the object's bytes are.
     pub media: Media,
+    /// What the store is told about the object (a file store ignores it; configuration refuses it there).
+    pub options: Arc<ObjectOptions>,
+    /// When Object Lock retention ends, where `options.lock` is set; derived from the batch's close time, so that it is
+    /// the same at every attempt.
+    pub retain_until: Option<Timestamp>,
     /// Whether an earlier attempt of this delivery may have left something behind (a retry, or after a restart). A
     /// sink then cleans up unfinished uploads under the same key first.
     pub repeated: bool,
