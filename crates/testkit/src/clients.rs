@@ -1,0 +1,1 @@
+//! The real AWS clients that tests put with.
