@@ -1,1 +1,10 @@
-//! Destinations: S3-compatible stores and object_store back ends, keys and prefixes.
+//! Destinations: where objects go and what they are called there.
+//!
+//! [`key`] makes object keys from prefix expressions. The other modules are sinks, one folder each with the same file
+//! names: each delivers one object per attempt, idempotent by the object's key, and classes its errors by what the
+//! worker does next. None of them retries, sleeps or decides what happens to the records of a failed attempt.
+
+pub mod file;
+pub mod key;
+
+pub use file::{FileOptions, FileSink};

@@ -1,0 +1,160 @@
+//! The keys of a stream's objects and of its error output.
+
+use std::fmt::Write;
+
+use chrono_tz::Tz;
+use standpipe_model::{BatchId, StreamName, Timestamp};
+
+use super::derived::Seed;
+use super::expr::{Part, PrefixExpr};
+use super::time::Moment;
+use super::validate::{PREFIX_CHARS_MAX, PrefixError, parse_pair};
+
+/// The longest key that S3 takes, in bytes.
+const KEY_BYTES_MAX: usize = 1_024;
+/// The longest file extension, with its dot.
+const EXTENSION_MAX: usize = 128;
+/// The time in the suffix, for chrono.
+const SUFFIX_TIME: &str = "%Y-%m-%d-%H-%M-%S";
+
+/// Makes the keys of one stream's objects at one destination.
+#[derive(Debug, Clone)]
+pub struct ObjectKeys {
+    stream: StreamName,
+    prefix: PrefixExpr,
+    error_prefix: PrefixExpr,
+    zone: Tz,
+    extension: String,
+}
+
+/// A key that no store takes. It depends on the data alone, so that another attempt would not help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The evaluated prefix is too long.
+    #[error("the evaluated prefix has {chars} characters, allowed are {PREFIX_CHARS_MAX}")]
+    PrefixTooLong {
+        /// Its length in characters.
+        chars: usize,
+    },
+    /// The key is too long.
+    #[error("the object key has {bytes} bytes, allowed are {KEY_BYTES_MAX}")]
+    KeyTooLong {
+        /// Its length in bytes.
+        bytes: usize,
+    },
+}
+
+impl ObjectKeys {
+    /// Takes the settings as written. An empty `zone` is UTC; an empty `extension` is none, so a caller passes the
+    /// compression's own where the stream sets no other.
+    ///
+    /// # Errors
+    /// What [`validate`](super::validate) finds, or a zone or an extension that the service would refuse.
+    pub fn new(
+        stream: StreamName,
+        prefix: &str,
+        error_output_prefix: &str,
+        zone: &str,
+        extension: &str,
+    ) -> Result<Self, PrefixError> {
+        let (prefix, error_prefix) = parse_pair(prefix, error_output_prefix)?;
+        let (zone, extension) = (parse_zone(zone)?, parse_extension(extension)?);
+        Ok(Self { stream, prefix, error_prefix, zone, extension })
+    }
+
+    /// The key of the `ordinal`-th object of a batch. `arrived_at` is the arrival of the object's oldest record.
+    ///
+    /// # Errors
+    /// [`KeyError`] where the key is too long for any store.
+    pub fn object_key(
+        &self,
+        version: u64,
+        batch: BatchId,
+        ordinal: u32,
+        arrived_at: Timestamp,
+    ) -> Result<String, KeyError> {
+        let seed = Seed { batch, ordinal, purpose: "" };
+        self.key(&self.prefix, version, seed, arrived_at, &self.extension)
+    }
+
+    /// The key of the `ordinal`-th error object of a batch, for one kind of error (`processing-failed`, …). Error
+    /// objects have no extension.
+    ///
+    /// # Errors
+    /// [`KeyError`] where the key is too long for any store.
+    pub fn error_key(
+        &self,
+        error_output_type: &str,
+        version: u64,
+        batch: BatchId,
+        ordinal: u32,
+        arrived_at: Timestamp,
+    ) -> Result<String, KeyError> {
+        let seed = Seed { batch, ordinal, purpose: error_output_type };
+        self.key(&self.error_prefix, version, seed, arrived_at, "")
+    }
+
+    fn key(
+        &self,
+        prefix: &PrefixExpr,
+        version: u64,
+        seed: Seed<'_>,
+        arrived_at: Timestamp,
+        extension: &str,
+    ) -> Result<String, KeyError> {
+        let moment = Moment(arrived_at.to_utc().with_timezone(&self.zone));
+        let mut key = evaluate(prefix, &moment, seed, seed.purpose);
+        let chars = key.chars().count();
+        if chars > PREFIX_CHARS_MAX {
+            return Err(KeyError::PrefixTooLong { chars });
+        }
+        let time = moment.0.format(SUFFIX_TIME);
+        append(|out| write!(out, "{}-{version}-{time}-{}{extension}", self.stream, seed.uuid()), &mut key);
+        match key.len() {
+            bytes if bytes > KEY_BYTES_MAX => Err(KeyError::KeyTooLong { bytes }),
+            _ => Ok(key),
+        }
+    }
+}
+
+/// The text of a prefix at a moment. `error_output_type` stands wherever the prefix asks for it.
+pub(super) fn evaluate(prefix: &PrefixExpr, at: &Moment, seed: Seed<'_>, error_output_type: &str) -> String {
+    let mut text = String::new();
+    let mut random_strings = 0;
+    for part in &prefix.parts {
+        match part {
+            Part::Literal(literal) => text.push_str(literal),
+            Part::Timestamp(pattern) => append(|out| pattern.write(at, out), &mut text),
+            Part::RandomString => {
+                text.push_str(&seed.random_string(random_strings));
+                random_strings += 1;
+            }
+            Part::ErrorOutputType => text.push_str(error_output_type),
+            // `validate` refuses these until rows carry partition keys.
+            Part::PartitionKey(..) => {}
+        }
+    }
+    text
+}
+
+/// Writes into a string, which takes everything.
+fn append(write: impl FnOnce(&mut String) -> std::fmt::Result, out: &mut String) {
+    let written = write(out);
+    debug_assert!(written.is_ok(), "a string takes everything");
+}
+
+fn parse_zone(zone: &str) -> Result<Tz, PrefixError> {
+    if zone.is_empty() {
+        return Ok(Tz::UTC);
+    }
+    let shaped = zone.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, '/' | '_'));
+    zone.parse().ok().filter(|_| shaped).ok_or_else(|| PrefixError::TimeZone(zone.to_owned()))
+}
+
+fn parse_extension(extension: &str) -> Result<String, PrefixError> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "!-_.*'()".contains(c);
+    let shaped = extension.is_empty()
+        || (extension.len() <= EXTENSION_MAX
+            && extension.strip_prefix('.').is_some_and(|rest| !rest.is_empty() && rest.chars().all(allowed)));
+    shaped.then(|| extension.to_owned()).ok_or_else(|| PrefixError::Extension(extension.to_owned()))
+}
