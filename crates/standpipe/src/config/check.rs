@@ -1,0 +1,195 @@
+//! Checks across sections: what a single value cannot know about the others.
+
+use std::collections::BTreeMap;
+
+use super::Config;
+use super::problem::{Problem, Spot, did_you_mean};
+use super::root::Draft;
+use super::settings::DiskShare;
+use super::shapes::Named;
+use super::stores::StoreConfig;
+use super::streams::{DestinationDraft, S3_ONLY, StreamDraft};
+use super::units::format_size;
+
+/// What streams are checked against.
+struct Surroundings<'a> {
+    stores: &'a [Named<StoreConfig>],
+    default_store: Option<&'a str>,
+    /// The daemon's journal limit in bytes, where it is told in bytes.
+    journal_limit: Option<u64>,
+}
+
+/// Checks a draft as a whole and makes the configuration of it; `None` where something was wrong, here or before.
+pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Config> {
+    check_access(&draft, problems);
+    check_stores(&draft, problems);
+    check_names(&draft.streams, problems);
+    let only = match draft.stores.as_slice() {
+        [(name, ..)] => Some(name.clone()),
+        _ => None,
+    };
+    let default_store = draft.default_store.clone().or(only);
+    let around = Surroundings {
+        stores: &draft.stores,
+        default_store: default_store.as_deref(),
+        journal_limit: match draft.journal.limit {
+            DiskShare::Bytes(bytes) => Some(bytes),
+            DiskShare::Percent(_) => None,
+        },
+    };
+    for stream in &mut draft.streams {
+        check_stream(stream, &around, problems);
+    }
+    if !problems.is_empty() {
+        return None;
+    }
+    let stores: Option<BTreeMap<_, _>> =
+        draft.stores.into_iter().map(|(name, _, store)| Some((name, store?))).collect();
+    let streams: Option<Vec<_>> = draft.streams.into_iter().map(StreamDraft::into_spec).collect();
+    Some(Config {
+        listen: draft.listen,
+        admin: draft.admin,
+        region: draft.region,
+        account_id: draft.account_id,
+        data_dir: draft.data_dir,
+        credentials: draft.credentials,
+        stores: stores.expect("a store that is missing has reported a problem"),
+        default_store,
+        streams: streams.expect("a part of a stream that is missing has reported a problem"),
+        journal: draft.journal,
+        limits: draft.limits,
+        stop: draft.stop,
+    })
+}
+
+fn check_access(draft: &Draft, problems: &mut Vec<Problem>) {
+    let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
+    if !draft.listen.ip().is_loopback() && !draft.spots.given("credentials") {
+        let message = format!(
+            "{} can be reached from other machines, so \"credentials\" must be given; 127.0.0.1 can do without",
+            draft.listen
+        );
+        refuse(draft.spots.of("listen"), message);
+    }
+    if draft.listen == draft.admin && draft.listen.port() != 0 {
+        refuse(draft.spots.of("admin"), format!("{} is the address of \"listen\" already", draft.admin));
+    }
+    for (index, credential) in draft.credentials.iter().enumerate() {
+        let id = &credential.access_key_id;
+        if draft.credentials[..index].iter().any(|earlier| earlier.access_key_id == *id) {
+            refuse(draft.spots.of("credentials"), format!("the access key id \"{id}\" is given twice"));
+        }
+    }
+}
+
+fn check_stores(draft: &Draft, problems: &mut Vec<Problem>) {
+    let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
+    if let Some(name) = &draft.default_store
+        && let Err(message) = known_store(name, &draft.stores)
+    {
+        refuse(draft.spots.of("default_store"), message);
+    }
+    let mut listed: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, spot, store) in &draft.stores {
+        for bucket in store.iter().flat_map(StoreConfig::buckets) {
+            if let Some(earlier) = listed.insert(bucket, name) {
+                let message = format!("the bucket \"{bucket}\" is listed by the store \"{earlier}\" already");
+                refuse(spot.clone(), message);
+            }
+        }
+    }
+}
+
+/// Streams share one space of names, whichever file they come from.
+fn check_names(streams: &[StreamDraft], problems: &mut Vec<Problem>) {
+    let mut seen: BTreeMap<&str, Spot> = BTreeMap::new();
+    for stream in streams {
+        let Some(name) = &stream.name else { continue };
+        let spot = stream.spots.of("name");
+        match seen.get(name.as_str()) {
+            Some(earlier) => {
+                let message = format!("a stream \"{name}\" is at {earlier} already");
+                problems.push(Problem { spot, message });
+            }
+            None => {
+                seen.insert(name.as_str(), spot);
+            }
+        }
+    }
+}
+
+fn known_store(name: &str, stores: &[Named<StoreConfig>]) -> Result<(), String> {
+    if stores.iter().any(|(known, ..)| known == name) {
+        return Ok(());
+    }
+    let hint = did_you_mean(name, stores.iter().map(|(known, ..)| known.as_str()));
+    Err(format!("there is no store \"{name}\" under \"stores\"{hint}"))
+}
+
+fn check_stream(stream: &mut StreamDraft, around: &Surroundings<'_>, problems: &mut Vec<Problem>) {
+    let limit = stream.journal_limit.or(around.journal_limit);
+    if let (Some(own), Some(all)) = (stream.journal_limit, around.journal_limit)
+        && own > all
+    {
+        let message =
+            format!("{} is above the limit of all journals together, {}", format_size(own), format_size(all));
+        problems.push(Problem { spot: stream.spots.of("journal_limit"), message });
+    }
+    for destination in [&mut stream.destination, &mut stream.backup].into_iter().flatten() {
+        check_destination(destination, limit, around, problems);
+    }
+}
+
+/// Checks one destination, and fills in the store where none was named.
+fn check_destination(
+    destination: &mut DestinationDraft,
+    journal_limit: Option<u64>,
+    around: &Surroundings<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    let spots = destination.spots.clone();
+    let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
+    let size = destination.spec.buffering.size_bytes;
+    if let Some(limit) = journal_limit
+        && size > limit / 2
+    {
+        let message = format!(
+            "{} is more than half of the journal's limit, {}: a batch could not close before the journal is full",
+            format_size(size),
+            format_size(limit)
+        );
+        refuse(destination.size_spot.clone(), message);
+    }
+    if let Err(error) =
+        standpipe_encode::validate_level(destination.spec.compression, destination.spec.compression_level)
+    {
+        refuse(spots.of("compression_level"), error.to_string());
+    }
+    let Some(store) = destination.store.as_deref().or(around.default_store) else {
+        refuse(spots.of("store"), "no store: name one with \"store\", or set \"default_store\"".to_owned());
+        return;
+    };
+    destination.spec.store = store.to_owned();
+    if destination.store.is_some()
+        && let Err(message) = known_store(store, around.stores)
+    {
+        refuse(spots.of("store"), message);
+    }
+    let Some((_, _, Some(config))) = around.stores.iter().find(|(name, ..)| name == store) else {
+        return;
+    };
+    if !matches!(config, StoreConfig::S3(_)) {
+        for key in S3_ONLY.into_iter().filter(|key| spots.given(key)) {
+            refuse(
+                spots.of(key),
+                format!("the store \"{store}\" is of type {}, only s3 has this", config.kind()),
+            );
+        }
+    }
+    if destination.spec.bucket.is_empty() && !matches!(config, StoreConfig::File(_)) {
+        refuse(
+            spots.of("bucket"),
+            format!("the key \"bucket\" is missing: \"{store}\" is of type {}", config.kind()),
+        );
+    }
+}

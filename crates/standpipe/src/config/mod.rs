@@ -1,0 +1,88 @@
+//! `standpipe.yaml`: from the file to a validated [`Config`], or to every problem at once with its place.
+//!
+//! ```text
+//! file ─► tree (located YAML) ─► sections over a Section reader ─► drafts ─► checks across sections ─► Config
+//! ```
+//!
+//! The sections (`root`, `stores`, `streams`, `settings`) are the only list of keys there is: the JSON Schema
+//! ([`schema_json`]) and the reference table of the documentation come from the same calls.
+//!
+//! # Invariants
+//! - YAML ends here: the other modules get plain, validated values.
+//! - A secret never appears in a problem, and its type prints as `***`.
+//! - Nothing is clamped or ignored in silence: what is not right is refused, with the limit.
+
+mod check;
+mod load;
+mod problem;
+mod reader;
+mod root;
+mod schema;
+mod settings;
+mod shapes;
+mod stores;
+mod streams;
+mod substitute;
+mod tree;
+mod units;
+
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use problem::{ConfigProblems, Problem, Spot};
+pub use settings::{Credential, DiskShare, JournalConfig, LimitsConfig, StopConfig};
+pub use stores::{AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, Timeouts};
+
+use crate::spec::StreamSpec;
+
+/// A validated configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where the Firehose API listens.
+    pub listen: SocketAddr,
+    /// Where health and metrics are served.
+    pub admin: SocketAddr,
+    /// The region in ARNs.
+    pub region: String,
+    /// The account in ARNs: 12 digits.
+    pub account_id: String,
+    /// Where journals and the catalog are kept.
+    pub data_dir: PathBuf,
+    /// Who may write; empty only when listening on loopback.
+    pub credentials: Vec<Credential>,
+    /// The object stores by name.
+    pub stores: BTreeMap<String, StoreConfig>,
+    /// The store for buckets that no store lists: the one named, or the only one there is.
+    pub default_store: Option<String>,
+    /// The streams of the file and of `streams_dir`, in the order of reading.
+    pub streams: Vec<StreamSpec>,
+    /// The journals' share of the disk.
+    pub journal: JournalConfig,
+    /// The front end's limits.
+    pub limits: LimitsConfig,
+    /// How the daemon stops.
+    pub stop: StopConfig,
+}
+
+impl Config {
+    /// The name of the store that `bucket` leads to: the one that lists it, else the default store.
+    pub fn store_of_bucket(&self, bucket: &str) -> Option<&str> {
+        let lists = |store: &StoreConfig| store.buckets().iter().any(|listed| listed == bucket);
+        let listing = self.stores.iter().find(|(_, store)| lists(store)).map(|(name, _)| name);
+        listing.or(self.default_store.as_ref()).map(String::as_str)
+    }
+}
+
+/// The JSON Schema (2020-12) of `standpipe.yaml`, for editors; ends with a newline.
+pub fn schema_json() -> String {
+    let schema = schema::document(&reader::describe(root::root));
+    let mut text = serde_json::to_string_pretty(&schema).expect("a tree of texts and numbers serialises");
+    text.push('\n');
+    text
+}

@@ -1,0 +1,115 @@
+//! The top level of `standpipe.yaml`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::reader::{Cursor, Section, Shape, Spots};
+use super::schema::Schema;
+use super::settings::{
+    Credential, JournalConfig, LimitsConfig, StopConfig, credential, journal, limits, stop,
+};
+use super::shapes::{FilePath, List, Listen, Map, Named, Sub, text};
+use super::stores::{STORE, StoreConfig};
+use super::streams::{STREAM, StreamDraft};
+
+/// The file as it was read, before the checks across sections.
+pub(super) struct Draft {
+    pub(super) spots: Spots,
+    pub(super) listen: SocketAddr,
+    pub(super) admin: SocketAddr,
+    pub(super) region: String,
+    pub(super) account_id: String,
+    pub(super) data_dir: PathBuf,
+    pub(super) credentials: Vec<Credential>,
+    pub(super) stores: Vec<Named<StoreConfig>>,
+    pub(super) default_store: Option<String>,
+    pub(super) streams: Vec<StreamDraft>,
+    pub(super) streams_dir: Option<PathBuf>,
+    pub(super) journal: JournalConfig,
+    pub(super) limits: LimitsConfig,
+    pub(super) stop: StopConfig,
+}
+
+/// Reads the top level.
+pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
+    let listen = section.or("listen", Listen, "127.0.0.1:4573", "Where the Firehose API listens.");
+    let admin = section.or("admin", Listen, "127.0.0.1:8573", "Where health and metrics are served.");
+    let region = section.or("region", text(1..=64), "us-east-1", "The region; it only appears in ARNs.");
+    let account_id = section.or(
+        "account_id",
+        AccountId,
+        "000000000000",
+        "The account, 12 digits; it only appears in ARNs.",
+    );
+    let data_dir = section.or(
+        "data_dir",
+        FilePath,
+        "/var/lib/standpipe",
+        "Where journals and the stream catalog are kept.",
+    );
+    let credentials = section
+        .optional(
+            "credentials",
+            List(Sub(credential)),
+            "The access keys that producers sign with. Only a daemon on loopback may go without.",
+        )
+        .unwrap_or_default();
+    let stores = section
+        .optional("stores", Map(STORE), "The object stores, by a name of your own.")
+        .unwrap_or_default();
+    let default_store = section.optional(
+        "default_store",
+        text(1..=64),
+        "Where a `BucketARN` of an API call leads unless a store lists that bucket. Where absent, the only store there \
+         is.",
+    );
+    let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
+    let streams_dir = section.optional(
+        "streams_dir",
+        FilePath,
+        "A folder of further streams: each `*.yaml` or `*.yml` is one stream, or holds a list `streams`.",
+    );
+    let journal = section.section("journal", journal, "How much disk the journals may take.");
+    let limits = section.section("limits", limits, "What the front end takes on at once.");
+    let stop = section.section("stop", stop, "How the daemon stops.");
+    Some(Draft {
+        spots: section.spots(),
+        listen,
+        admin,
+        region,
+        account_id,
+        data_dir,
+        credentials,
+        stores,
+        default_store,
+        streams: streams.unwrap_or_default(),
+        streams_dir,
+        journal,
+        limits,
+        stop,
+    })
+}
+
+/// Reads a file of `streams_dir` that holds a list.
+pub(super) fn stream_file(section: &mut Section<'_, '_>) -> Option<Vec<StreamDraft>> {
+    section.required("streams", List(STREAM), "The streams.")
+}
+
+/// Twelve digits.
+struct AccountId;
+
+impl Shape for AccountId {
+    type Out = String;
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<String> {
+        let text = at.text()?;
+        if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
+            return Some(text);
+        }
+        at.refuse(format!("\"{text}\" is not an account: 12 digits"))
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Pattern { what: "12 digits".to_owned(), pattern: "^[0-9]{12}$" }
+    }
+}

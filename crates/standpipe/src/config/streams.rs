@@ -1,0 +1,342 @@
+//! The `streams` section and the files of `streams_dir`: what becomes of a stream's records.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use standpipe_model::{Compression, Encryption, LockMode, ObjectLock, ObjectOptions, StreamName};
+
+use super::problem::Spot;
+use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
+use super::schema::Schema;
+use super::shapes::{Choice, Either, Int, Map, Size, Span, Sub, text};
+use crate::spec::{Buffering, S3Destination, StreamSpec};
+
+/// The smallest journal that a stream may be limited to: room for the smallest useful batch twice over.
+pub(super) const JOURNAL_LIMIT_MIN: u64 = 1 << 20;
+/// One PiB: far above any disk, far below the end of the numbers.
+pub(super) const JOURNAL_LIMIT_MAX: u64 = 1 << 50;
+
+/// A stream that was read, with the places that later checks point at.
+#[derive(Debug, Clone)]
+pub(super) struct StreamDraft {
+    pub(super) name: Option<StreamName>,
+    pub(super) spots: Spots,
+    pub(super) destination: Option<DestinationDraft>,
+    pub(super) backup: Option<DestinationDraft>,
+    pub(super) journal_limit: Option<u64>,
+}
+
+/// A destination that was read, with the places that later checks point at.
+#[derive(Debug, Clone)]
+pub(super) struct DestinationDraft {
+    /// Where a store was named.
+    pub(super) store: Option<String>,
+    /// Everything else; the store is filled in when the stores are known.
+    pub(super) spec: S3Destination,
+    pub(super) spots: Spots,
+    pub(super) size_spot: Spot,
+}
+
+impl StreamDraft {
+    /// The specification, if every part of it was right.
+    pub(super) fn into_spec(self) -> Option<StreamSpec> {
+        Some(StreamSpec {
+            name: self.name?,
+            destination: self.destination?.spec,
+            backup: self.backup.map(|backup| backup.spec),
+            journal_limit_bytes: self.journal_limit,
+        })
+    }
+}
+
+/// The shape of one stream.
+pub(super) const STREAM: Sub<StreamDraft> = Sub(stream);
+
+/// Reads one stream.
+pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
+    let name =
+        section.required("name", Name, "The stream's name: 1 to 64 letters, digits, `_`, `.` and `-`.");
+    let destination = section.required("destination", Sub(where_to), "Where the records go.").flatten();
+    let backup = section
+        .optional("backup", Sub(where_to), "Where a raw copy of every record goes (`S3BackupMode: Enabled`).")
+        .flatten();
+    let journal_limit = section.optional(
+        "journal_limit",
+        Size(JOURNAL_LIMIT_MIN..=JOURNAL_LIMIT_MAX),
+        "The most that the stream's journal may take on disk; puts are refused beyond it. Only the daemon's limit where \
+         absent.",
+    );
+    let spots = section.spots();
+    Some(StreamDraft { name, spots, destination, backup, journal_limit })
+}
+
+/// A stream's name.
+struct Name;
+
+impl Shape for Name {
+    type Out = StreamName;
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<StreamName> {
+        let name = at.text()?;
+        StreamName::parse(&name).map_or_else(|error| at.refuse(error), Some)
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Pattern { what: "stream name".to_owned(), pattern: "^[a-zA-Z0-9_.-]{1,64}$" }
+    }
+}
+
+fn where_to(section: &mut Section<'_, '_>) -> Option<Option<DestinationDraft>> {
+    Some(section.required(
+        "s3",
+        Sub(s3),
+        "An object store: S3 or one that speaks its language, a folder, GCS, Azure.",
+    ))
+}
+
+/// Compression by our words and by those of the Firehose API.
+const COMPRESSION: Choice<Compression> = Choice(&[
+    ("none", Compression::Uncompressed),
+    ("gzip", Compression::Gzip),
+    ("zip", Compression::Zip),
+    ("snappy", Compression::Snappy),
+    ("hadoop_snappy", Compression::HadoopSnappy),
+    ("zstd", Compression::Zstd),
+    ("UNCOMPRESSED", Compression::Uncompressed),
+    ("GZIP", Compression::Gzip),
+    ("ZIP", Compression::Zip),
+    ("Snappy", Compression::Snappy),
+    ("HADOOP_SNAPPY", Compression::HadoopSnappy),
+]);
+
+fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
+    let store = section.optional(
+        "store",
+        text(1..=64),
+        "The store's name under `stores`; `default_store` where absent.",
+    );
+    let bucket = section.optional(
+        "bucket",
+        text(0..=255),
+        "The bucket; for a file store a folder, which may be left out. Every other store needs it.",
+    );
+    let prefix =
+        section.or("prefix", text(0..=1024), "", "What keys begin with; may hold `!{…}` expressions.");
+    let error_output_prefix = section.or(
+        "error_output_prefix",
+        text(0..=1024),
+        "",
+        "What keys of the error output begin with; may hold `!{…}` expressions.",
+    );
+    let compression =
+        section.or("compression|compression_format", COMPRESSION, "none", "How objects are compressed.");
+    let compression_level = section.optional(
+        "compression_level",
+        Int(1..=22),
+        "The compression level, where the format has one: gzip and zip 1 to 9, zstd 1 to 22. The format's default where \
+         absent.",
+    );
+    let delimiter = section.or(
+        "delimiter",
+        Delimiter,
+        "none",
+        "What follows each record: `newline`, `none`, or a text of your own.",
+    );
+    let file_extension = section.or(
+        "file_extension",
+        Extension,
+        "",
+        "Replaces the extension that goes with the compression; begins with a dot.",
+    );
+    let custom_time_zone = section.or(
+        "custom_time_zone",
+        text(0..=50),
+        "UTC",
+        "The time zone of timestamps in keys, as `Europe/Vienna`.",
+    );
+    let (buffering, size_spot) = section.section(
+        "buffering|buffering_hints",
+        buffering,
+        "When a batch closes; whichever comes first.",
+    );
+    let object = object_options(section);
+    let spots = section.spots();
+    let spec = S3Destination {
+        store: String::new(),
+        bucket: bucket.unwrap_or_default(),
+        prefix,
+        error_output_prefix,
+        compression,
+        compression_level: compression_level.and_then(|level| i32::try_from(level).ok()),
+        delimiter,
+        file_extension,
+        custom_time_zone,
+        buffering,
+        object,
+    };
+    Some(DestinationDraft { store, spec, spots, size_spot })
+}
+
+fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, Spot)> {
+    let size = section.or(
+        "size",
+        Size(1 << 10..=1 << 30),
+        "5MiB",
+        "Raw bytes of records after which a batch closes. (The Firehose API allows 1 to 128 MiB.)",
+    );
+    let interval = section.or(
+        "interval",
+        Span(Duration::ZERO..=Duration::from_hours(24)),
+        "60s",
+        "Age of the oldest record after which a batch closes; 0 closes it at once. (The Firehose API allows 0 to 900 \
+         seconds.)",
+    );
+    let size_in_mbs =
+        section.optional("size_in_mbs", Int(1..=128), "`size` in MiB, as the Firehose API has it.");
+    let interval_in_seconds = section.optional(
+        "interval_in_seconds",
+        Int(0..=900),
+        "`interval` in seconds, as the Firehose API has it.",
+    );
+    section.exclusive("size", "size_in_mbs");
+    section.exclusive("interval", "interval_in_seconds");
+    let interval = interval_in_seconds.map_or(interval, Duration::from_secs);
+    let buffering = Buffering {
+        size_bytes: size_in_mbs.map_or(size, |mib| mib << 20),
+        interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
+    };
+    let named = if section.given("size_in_mbs") { "size_in_mbs" } else { "size" };
+    Some((buffering, section.spot(named)))
+}
+
+/// Bytes after each record.
+struct Delimiter;
+
+impl Shape for Delimiter {
+    type Out = String;
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<String> {
+        match at.text()?.as_str() {
+            "none" => Some(String::new()),
+            "newline" => Some("\n".to_owned()),
+            literal if literal.len() <= 64 => Some(literal.to_owned()),
+            literal => at.refuse(format!("the delimiter has {} bytes, allowed are 64", literal.len())),
+        }
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Either(Box::new(Schema::Choice(vec!["newline", "none"])), Box::new(Schema::Text))
+    }
+}
+
+/// A file extension by the API's rule: `^$|\.[0-9a-z!\-_.*'()]+`, 128 characters.
+struct Extension;
+
+impl Shape for Extension {
+    type Out = String;
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<String> {
+        let text = at.text()?;
+        let allowed = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || "!-_.*'()".contains(c);
+        let good = text.len() <= 128
+            && text.strip_prefix('.').is_some_and(|t| !t.is_empty() && t.chars().all(allowed));
+        if text.is_empty() || good {
+            return Some(text);
+        }
+        at.refuse(format!(
+            "\"{text}\" is no file extension: a dot, then lower-case letters, digits and !-_.*'(), at most 128 characters"
+        ))
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Pattern { what: "file extension".to_owned(), pattern: r"^$|^\.[0-9a-z!\-_.*'()]+$" }
+    }
+}
+
+/// Keys that only S3 itself understands; every one of them is refused for other stores.
+pub(super) const S3_ONLY: [&str; 6] =
+    ["storage_class", "acl", "encryption", "tags", "metadata", "object_lock"];
+
+const STORAGE_CLASS: Choice<&'static str> = Choice(&[
+    ("STANDARD", "STANDARD"),
+    ("REDUCED_REDUNDANCY", "REDUCED_REDUNDANCY"),
+    ("STANDARD_IA", "STANDARD_IA"),
+    ("ONEZONE_IA", "ONEZONE_IA"),
+    ("INTELLIGENT_TIERING", "INTELLIGENT_TIERING"),
+    ("GLACIER", "GLACIER"),
+    ("GLACIER_IR", "GLACIER_IR"),
+    ("DEEP_ARCHIVE", "DEEP_ARCHIVE"),
+    ("OUTPOSTS", "OUTPOSTS"),
+    ("SNOW", "SNOW"),
+    ("EXPRESS_ONEZONE", "EXPRESS_ONEZONE"),
+]);
+
+const ACL: Choice<&'static str> = Choice(&[
+    ("private", "private"),
+    ("public-read", "public-read"),
+    ("public-read-write", "public-read-write"),
+    ("authenticated-read", "authenticated-read"),
+    ("aws-exec-read", "aws-exec-read"),
+    ("bucket-owner-read", "bucket-owner-read"),
+    ("bucket-owner-full-control", "bucket-owner-full-control"),
+]);
+
+const ENCRYPTION: Either<Choice<Encryption>, Sub<Encryption>> = Either(
+    Choice(&[("none", Encryption::BucketDefault), ("sse-s3", Encryption::S3)]),
+    Sub(kms as ReadSection<Encryption>),
+);
+
+fn object_options(section: &mut Section<'_, '_>) -> ObjectOptions {
+    ObjectOptions {
+        storage_class: section
+            .optional("storage_class", STORAGE_CLASS, "The storage class of each object.")
+            .map(str::to_owned),
+        acl: section.optional("acl", ACL, "The canned ACL of each object.").map(str::to_owned),
+        encryption: section.or(
+            "encryption",
+            ENCRYPTION,
+            "none",
+            "Server-side encryption; `none` leaves it to the bucket.",
+        ),
+        tags: words(section, "tags", "Tags of each object; at most 10."),
+        metadata: words(section, "metadata", "Metadata of each object, beside standpipe's own."),
+        lock: section.optional(
+            "object_lock",
+            Sub(object_lock),
+            "Object Lock; the bucket must have it enabled.",
+        ),
+    }
+}
+
+fn kms(section: &mut Section<'_, '_>) -> Option<Encryption> {
+    let key = section.required("kms", text(1..=2048), "SSE-KMS with this key id or ARN.")?;
+    Some(Encryption::Kms { key })
+}
+
+fn object_lock(section: &mut Section<'_, '_>) -> Option<ObjectLock> {
+    let mode = section.required(
+        "mode",
+        Choice(&[
+            ("governance", LockMode::Governance),
+            ("compliance", LockMode::Compliance),
+            ("GOVERNANCE", LockMode::Governance),
+            ("COMPLIANCE", LockMode::Compliance),
+        ]),
+        "Whether some may lift the lock (governance) or nobody (compliance).",
+    );
+    let days = section.required(
+        "retain_days",
+        Int(1..=36_500),
+        "Days from the batch's close until deletion is allowed.",
+    );
+    Some(ObjectLock { mode: mode?, retain_days: u32::try_from(days?).ok()? })
+}
+
+/// A map of words to words.
+fn words(section: &mut Section<'_, '_>, name: &'static str, doc: &'static str) -> BTreeMap<String, String> {
+    let entries = section.optional(name, Map(text(0..=256)), doc).unwrap_or_default();
+    if name == "tags" && entries.len() > 10 {
+        section.refuse(name, format!("{} tags, S3 allows 10 on an object", entries.len()));
+    }
+    entries.into_iter().filter_map(|(key, _, value)| Some((key, value?))).collect()
+}
