@@ -1,1 +1,35 @@
-//! The segmented write-ahead log: append, read, close, settle, recover, inspect.
+//! The segmented write-ahead log of a delivery stream: nothing is acknowledged before it is on the disk here, and
+//! nothing is forgotten before every record has its fate.
+//!
+//! ```text
+//! append ──► queue ──► commit thread: one write, one sync ──► answer ──► readers, workers
+//!                                        (CLOSE, DONE, SETTLE … go the same way)
+//! ```
+//!
+//! One log per stream, in a folder of its own, of segments that start small and double with the stream's rate. The
+//! files are the only truth: everything in memory is rebuilt from them by recovery, which is the only start-up path.
+//!
+//! Reading order: [`format`](mod@format) (the bytes), [`control`] (the decisions), [`journal`] (the interface), `writer` (group
+//! commit), `recover`.
+
+mod budget;
+pub mod control;
+pub mod disk;
+pub mod format;
+pub mod journal;
+mod pool;
+mod puts;
+mod reader;
+mod recover;
+mod segment;
+mod writer;
+
+pub use budget::{DiskBudget, Shortage};
+pub use format::SegmentId;
+pub use journal::{
+    Append, AppendError, AppendReceipt, Arrival, Cursor, Journal, JournalOptions, Shelf, SyncObserver, Tip,
+    Usage,
+};
+pub use pool::CommitPool;
+pub use reader::{BatchReader, Chunk};
+pub use recover::{OpenError, RecoveryReport};

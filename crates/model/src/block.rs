@@ -68,6 +68,13 @@ pub struct Records<'a> {
     rest: &'a [u8],
 }
 
+impl<'a> Records<'a> {
+    /// Iterates over a payload in the layout of a [`RecordBlock`]; ends early where the layout is broken.
+    pub fn new(payload: &'a [u8]) -> Self {
+        Self { rest: payload }
+    }
+}
+
 impl<'a> Iterator for Records<'a> {
     type Item = &'a [u8];
 

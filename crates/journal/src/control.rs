@@ -1,0 +1,421 @@
+//! Control frames: the decisions about a stream's records, each journalled before its effect.
+//!
+//! Their bodies are JSON. A batch writes a handful of them, so their size does not matter, while a newer version may
+//! add members that an older one ignores, and `journal inspect` shows them as they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use standpipe_model::{BatchId, BatchRange, CloseReason, DestinationId, Position, Tally, Timestamp};
+
+use crate::format::FrameKind;
+
+/// CLOSE: a batch's boundary and identity, written before anything is done with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Close {
+    /// The id that everything delivered from the batch derives from.
+    pub batch: BatchId,
+    /// The destination it is for.
+    pub destination: DestinationId,
+    /// Its records.
+    pub range: BatchRange,
+    /// Why it closed.
+    pub reason: CloseReason,
+    /// The version of the stream's definition whose shape it is delivered by.
+    pub version: u64,
+    /// When it closed.
+    pub closed_at: Timestamp,
+    /// When its first record arrived; keys are dated by it.
+    pub arrived_at: Timestamp,
+    /// Its records' data bytes, as counted when it closed.
+    pub record_bytes: u64,
+    /// Hashes of the modules, tables and schemas that it is transformed by, and the build that closed it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pins: BTreeMap<String, String>,
+}
+
+/// PLAN: a batch's objects and its rows' fates, written before its first external effect. Left out where there is no
+/// processor, conversion or partitioning: the batch is then one object, of ordinal 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The batch.
+    pub batch: BatchId,
+    /// Its destination.
+    pub destination: DestinationId,
+    /// Its objects.
+    pub objects: Vec<PlannedObject>,
+    /// Its rows' fates, as run lengths in position order.
+    pub fates: Vec<FateRun>,
+    /// The spool that holds its rows, where they were spooled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool: Option<String>,
+}
+
+/// One object of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedObject {
+    /// Its number within the batch.
+    pub ordinal: u32,
+    /// Its full key.
+    pub key: String,
+    /// How many rows it holds.
+    pub rows: u64,
+    /// A digest of its rows, as 32 hexadecimal digits.
+    pub digest: String,
+}
+
+/// A run of rows with the same fate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FateRun {
+    /// How many rows.
+    pub rows: u64,
+    /// `keep`, `drop`, or an error output type.
+    pub fate: String,
+}
+
+/// DECIDE: rows given up, written when no attempt of them is outstanding; they are never sent again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decide {
+    /// The batch.
+    pub batch: BatchId,
+    /// Its destination.
+    pub destination: DestinationId,
+    /// The rows: ranges of positions.
+    pub rows: Vec<BatchRange>,
+    /// Why, as an error code.
+    pub reason: String,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// When.
+    pub decided_at: Timestamp,
+}
+
+/// DONE: an object or request that succeeded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The batch.
+    pub batch: BatchId,
+    /// Its destination.
+    pub destination: DestinationId,
+    /// The object's number within the batch.
+    pub ordinal: u32,
+}
+
+/// FAILING: a batch's first failed attempt; the retry duration counts from here, whatever restarts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// The batch.
+    pub batch: BatchId,
+    /// Its destination.
+    pub destination: DestinationId,
+    /// When it began to fail.
+    pub since: Timestamp,
+}
+
+/// SETTLE: every record of a batch has its fate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settle {
+    /// The batch.
+    pub batch: BatchId,
+    /// Its destination.
+    pub destination: DestinationId,
+    /// Its records, so that the frame stands on its own.
+    pub range: BatchRange,
+    /// Where they ended; adds up to the range.
+    pub tally: Tally,
+}
+
+/// STATE: everything that the frames before it came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// The position that the next record gets.
+    pub next: Position,
+    /// The latest arrival time given out; arrivals never run backwards.
+    pub last_arrival: Timestamp,
+    /// Each destination's progress.
+    pub destinations: BTreeMap<DestinationId, Progress>,
+    /// Where a source's reader resumes, by source.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, String>,
+    /// Records that were accepted, since the stream was made.
+    pub accepted_records: u64,
+    /// Their data bytes.
+    pub accepted_bytes: u64,
+}
+
+/// One destination's progress through the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// The position of the first record that it is responsible for.
+    pub start: Position,
+    /// The position behind the last closed batch.
+    pub cursor: Position,
+    /// Batches that are closed and not settled.
+    pub open: BTreeMap<BatchId, OpenBatch>,
+    /// What became of all settled records.
+    pub tally: Tally,
+}
+
+/// A closed batch that is not settled yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenBatch {
+    /// How it was closed.
+    pub close: Close,
+    /// What it was planned to become, where a plan is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+    /// Objects that succeeded.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub done: BTreeSet<u32>,
+    /// Rows given up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decided: Vec<Decide>,
+    /// Since when it has been failing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
+}
+
+/// A control frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// See [`Close`].
+    Close(Close),
+    /// See [`Plan`].
+    Plan(Plan),
+    /// See [`Decide`].
+    Decide(Decide),
+    /// See [`Done`].
+    Done(Done),
+    /// See [`Settle`].
+    Settle(Settle),
+    /// See [`State`].
+    State(Box<State>),
+    /// See [`Failing`].
+    Failing(Failing),
+}
+
+impl Control {
+    /// The frame's kind.
+    pub fn kind(&self) -> FrameKind {
+        match self {
+            Self::Close(_) => FrameKind::Close,
+            Self::Plan(_) => FrameKind::Plan,
+            Self::Decide(_) => FrameKind::Decide,
+            Self::Done(_) => FrameKind::Done,
+            Self::Settle(_) => FrameKind::Settle,
+            Self::State(_) => FrameKind::State,
+            Self::Failing(_) => FrameKind::Failing,
+        }
+    }
+
+    /// The frame's body.
+    pub fn encode(&self) -> Vec<u8> {
+        let body = match self {
+            Self::Close(body) => serde_json::to_vec(body),
+            Self::Plan(body) => serde_json::to_vec(body),
+            Self::Decide(body) => serde_json::to_vec(body),
+            Self::Done(body) => serde_json::to_vec(body),
+            Self::Settle(body) => serde_json::to_vec(body),
+            Self::State(body) => serde_json::to_vec(body),
+            Self::Failing(body) => serde_json::to_vec(body),
+        };
+        body.expect("these types have only string keys and cannot fail to serialise")
+    }
+
+    /// Reads a frame's body; `None` for DATA.
+    ///
+    /// # Errors
+    /// The body is not the JSON of its kind.
+    pub fn decode(kind: FrameKind, body: &[u8]) -> Result<Option<Self>, serde_json::Error> {
+        Ok(Some(match kind {
+            FrameKind::Data => return Ok(None),
+            FrameKind::Close => Self::Close(serde_json::from_slice(body)?),
+            FrameKind::Plan => Self::Plan(serde_json::from_slice(body)?),
+            FrameKind::Decide => Self::Decide(serde_json::from_slice(body)?),
+            FrameKind::Done => Self::Done(serde_json::from_slice(body)?),
+            FrameKind::Settle => Self::Settle(serde_json::from_slice(body)?),
+            FrameKind::State => Self::State(Box::new(serde_json::from_slice(body)?)),
+            FrameKind::Failing => Self::Failing(serde_json::from_slice(body)?),
+        }))
+    }
+}
+
+impl State {
+    /// Takes the records of one put into account.
+    pub fn accept(&mut self, records: u32, bytes: u64, arrived_at: Timestamp) {
+        self.next = self.next.advance(u64::from(records));
+        self.last_arrival = self.last_arrival.max(arrived_at);
+        self.accepted_records += u64::from(records);
+        self.accepted_bytes += bytes;
+    }
+
+    /// Takes one control frame into account. A frame about an unknown batch is ignored but for a SETTLE, which stands
+    /// on its own (its CLOSE may lie in a damaged place).
+    pub fn apply(&mut self, control: &Control) {
+        match control {
+            Control::State(state) => *self = (**state).clone(),
+            Control::Close(close) => self.close(close),
+            Control::Settle(settle) => self.settle(settle),
+            Control::Plan(plan) => {
+                self.with_open(&plan.destination, &plan.batch, |open| open.plan = Some(plan.clone()));
+            }
+            Control::Decide(decide) => {
+                self.with_open(&decide.destination, &decide.batch, |open| open.decided.push(decide.clone()));
+            }
+            Control::Done(done) => {
+                self.with_open(&done.destination, &done.batch, |open| {
+                    open.done.insert(done.ordinal);
+                });
+            }
+            Control::Failing(failing) => {
+                self.with_open(&failing.destination, &failing.batch, |open| {
+                    open.failing_since.get_or_insert(failing.since);
+                });
+            }
+        }
+    }
+
+    fn with_open(
+        &mut self,
+        destination: &DestinationId,
+        batch: &BatchId,
+        change: impl FnOnce(&mut OpenBatch),
+    ) {
+        if let Some(open) = self.destinations.get_mut(destination).and_then(|d| d.open.get_mut(batch)) {
+            change(open);
+        }
+    }
+
+    fn close(&mut self, close: &Close) {
+        let Some(progress) = self.destinations.get_mut(&close.destination) else { return };
+        progress.cursor = progress.cursor.max(close.range.end());
+        let open = OpenBatch {
+            close: close.clone(),
+            plan: None,
+            done: BTreeSet::new(),
+            decided: Vec::new(),
+            failing_since: None,
+        };
+        progress.open.insert(close.batch, open);
+    }
+
+    fn settle(&mut self, settle: &Settle) {
+        let Some(progress) = self.destinations.get_mut(&settle.destination) else { return };
+        let known = progress.open.remove(&settle.batch).is_some();
+        let ahead = settle.range.first >= progress.cursor;
+        if known || ahead {
+            progress.cursor = progress.cursor.max(settle.range.end());
+            progress.tally += settle.tally;
+        }
+    }
+
+    /// The lowest position that some destination still needs.
+    pub fn lowest_unsettled(&self) -> Position {
+        let lowest = |progress: &Progress| {
+            let open = progress.open.values().map(|open| open.close.range.first).min();
+            open.map_or(progress.cursor, |first| first.min(progress.cursor))
+        };
+        self.destinations.values().map(lowest).min().unwrap_or(self.next)
+    }
+}
+
+impl Progress {
+    /// A destination that takes everything from `start` on.
+    pub fn starting_at(start: Position) -> Self {
+        Self { start, cursor: start, ..Self::default() }
+    }
+
+    /// Records accepted since `start` that have no fate yet.
+    pub fn in_journal(&self, next: Position) -> u64 {
+        (next.0 - self.start.0).saturating_sub(self.tally.total())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(batch: u8, first: u64, last: u64) -> Close {
+        Close {
+            batch: BatchId([batch; 16]),
+            destination: DestinationId::primary(),
+            range: BatchRange { first: Position(first), last: Position(last) },
+            reason: CloseReason::Size,
+            version: 1,
+            closed_at: Timestamp(2),
+            arrived_at: Timestamp(1),
+            record_bytes: 100,
+            pins: BTreeMap::new(),
+        }
+    }
+
+    fn settle(of: &Close) -> Control {
+        Control::Settle(Settle {
+            batch: of.batch,
+            destination: of.destination.clone(),
+            range: of.range,
+            tally: Tally { delivered: of.range.count(), ..Tally::default() },
+        })
+    }
+
+    fn state() -> State {
+        let mut state = State { next: Position(100), ..State::default() };
+        state.destinations.insert(DestinationId::primary(), Progress::starting_at(Position(0)));
+        state
+    }
+
+    #[test]
+    fn the_oldest_open_batch_holds_the_journal() {
+        let (mut state, first, second) = (state(), close(1, 0, 9), close(2, 10, 19));
+        state.apply(&Control::Close(first.clone()));
+        state.apply(&Control::Close(second.clone()));
+        state.apply(&settle(&second));
+        assert_eq!(state.lowest_unsettled(), Position(0));
+        state.apply(&settle(&first));
+        assert_eq!(state.lowest_unsettled(), Position(20));
+        let progress = &state.destinations[&DestinationId::primary()];
+        assert_eq!((progress.tally.delivered, progress.in_journal(state.next)), (20, 80));
+    }
+
+    #[test]
+    fn a_settle_counts_once_even_when_its_close_was_lost() {
+        let (mut state, lost) = (state(), close(1, 0, 9));
+        state.apply(&settle(&lost));
+        state.apply(&settle(&lost));
+        assert_eq!(state.destinations[&DestinationId::primary()].tally.delivered, 10);
+    }
+
+    #[test]
+    fn every_control_frame_reads_back() {
+        let batch = BatchId([7; 16]);
+        let destination = DestinationId::backup();
+        let rows = BatchRange { first: Position(1), last: Position(3) };
+        let mut state = state();
+        state.apply(&Control::Close(close(1, 0, 9)));
+        let all = [
+            Control::Close(close(1, 0, 9)),
+            settle(&close(1, 0, 9)),
+            Control::State(Box::new(state)),
+            Control::Done(Done { batch, destination: destination.clone(), ordinal: 4 }),
+            Control::Failing(Failing { batch, destination: destination.clone(), since: Timestamp(8) }),
+            Control::Decide(Decide {
+                batch,
+                destination: destination.clone(),
+                rows: vec![rows],
+                reason: "abandoned".into(),
+                attempts: 2,
+                decided_at: Timestamp(9),
+            }),
+            Control::Plan(Plan {
+                batch,
+                destination,
+                objects: vec![PlannedObject { ordinal: 0, key: "k".into(), rows: 3, digest: "00".into() }],
+                fates: vec![FateRun { rows: 3, fate: "keep".into() }],
+                spool: None,
+            }),
+        ];
+        for control in all {
+            assert_eq!(Control::decode(control.kind(), &control.encode()).unwrap(), Some(control));
+        }
+    }
+}

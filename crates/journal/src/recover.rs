@@ -1,0 +1,376 @@
+//! Opening a journal: the only start-up path, after a clean stop as after a crash.
+//!
+//! Heads and footers are read; an unsealed tail is scanned, cut where it is torn, and copied into a sealed segment of
+//! the same id, so that what is read from then on is known to be on the disk. The next append starts a new segment.
+//! Damage never stops it: what cannot be read is set aside, counted and reported.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use standpipe_model::Position;
+use tokio::sync::watch;
+
+use crate::control::{Control, State};
+use crate::disk::{Disk, DiskFile};
+use crate::format::{
+    FOOTER_LEN, Footer, FrameKind, HEAD_LEN, HEADER_LEN, Head, HeadBytes, SegmentId, VERSION, frame_len,
+};
+use crate::journal::{AppendReceipt, Journal, JournalOptions, Queue, Shared, Shelf, Tip, View};
+use crate::puts::REMEMBERED_MS;
+use crate::segment::{Extent, Segment, SegmentPlace, Step, Walker, frames_end};
+use crate::writer::Writer;
+
+/// A journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It was written by a newer standpipe.
+    #[error("{} has journal format {found}; this build reads up to {known}", path.display())]
+    Newer {
+        /// The segment.
+        path: PathBuf,
+        /// Its format version.
+        found: u16,
+        /// The newest version that this build reads.
+        known: u16,
+    },
+    /// It is sealed with a key that this build cannot use.
+    #[error("{} is sealed with key {key_id}; this build reads plain segments only", path.display())]
+    Sealed {
+        /// The segment.
+        path: PathBuf,
+        /// The key's id.
+        key_id: u32,
+    },
+    /// The disk refused.
+    #[error("cannot open the journal in {}", dir.display())]
+    Io {
+        /// The journal's folder.
+        dir: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What recovery found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecoveryReport {
+    /// Segments that hold something.
+    pub segments: usize,
+    /// Bytes that were written but never confirmed, and are cut off.
+    pub torn_bytes: u64,
+    /// Ranges of positions that cannot be read: the first of each, and the one behind it.
+    pub lost: Vec<(Position, Position)>,
+    /// Files that were set aside because they could not be read.
+    pub set_aside: Vec<PathBuf>,
+    /// The last frame before the stop.
+    pub last_frame: Option<FrameKind>,
+    /// Batches that are closed and not settled.
+    pub open_batches: usize,
+    /// Of these, those with an object that had been delivered.
+    pub partly_done: usize,
+}
+
+impl RecoveryReport {
+    /// How many records cannot be read.
+    pub fn lost_records(&self) -> u64 {
+        self.lost.iter().map(|(first, next)| next.0 - first.0).sum()
+    }
+}
+
+/// The path of a segment.
+pub(crate) fn segment_path(dir: &Path, sequence: u64) -> PathBuf {
+    dir.join(format!("{sequence:020}.seg"))
+}
+
+pub(crate) fn open(
+    dir: &Path,
+    options: JournalOptions,
+    shelf: Shelf,
+) -> Result<(Journal, RecoveryReport), OpenError> {
+    let io = |source| OpenError::Io { dir: dir.to_owned(), source };
+    let disk = Arc::clone(shelf.budget.disk());
+    disk.create_dir(dir).map_err(io)?;
+    let mut report = RecoveryReport::default();
+    let (segments, next_sequence) = read_segments(disk.as_ref(), dir, &mut report)?;
+    let mut view = View::default();
+    let mut end = Position(0);
+    let mut bytes = 0;
+    for (mut place, extent) in segments {
+        if place.first > end && !view.segments.is_empty() {
+            report.lost.push((end, place.first));
+        }
+        place.base_bytes = bytes;
+        (end, bytes) = (extent.next.max(end), bytes + extent.record_bytes);
+        view.segments.insert(place.sequence, Arc::new(Segment::new(place, extent)));
+    }
+    view.state = read_state(disk.as_ref(), &view, &mut report).map_err(io)?;
+    view.state.next = view.state.next.max(end);
+    report.segments = view.segments.len();
+    let open = || view.state.destinations.values().flat_map(|progress| progress.open.values());
+    report.open_batches = open().count();
+    report.partly_done = open().filter(|open| !open.done.is_empty()).count();
+    let mut queue = Queue { last_arrival: view.state.last_arrival, ..Queue::default() };
+    read_puts(disk.as_ref(), &view, &shelf, &mut queue).map_err(io)?;
+    let used = view.segments.values().map(|segment| segment.capacity).sum();
+    shelf.budget.take(used);
+    let tip = watch::Sender::new(Tip { next: view.state.next, bytes });
+    let shared = Shared {
+        dir: dir.to_owned(),
+        options,
+        shelf,
+        used: AtomicU64::new(used),
+        queue: Mutex::new(queue),
+        view: Mutex::new(view),
+        writer: Mutex::new(Writer::starting_at(next_sequence)),
+        tip,
+    };
+    Ok((Journal(Arc::new(shared)), report))
+}
+
+type Found = (SegmentPlace, Extent);
+
+fn read_segments(
+    disk: &dyn Disk,
+    dir: &Path,
+    report: &mut RecoveryReport,
+) -> Result<(Vec<Found>, u64), OpenError> {
+    let io = |source| OpenError::Io { dir: dir.to_owned(), source };
+    let mut sequences = Vec::new();
+    for entry in disk.list(dir).map_err(io)? {
+        match entry.name.strip_suffix(".seg").map(str::parse::<u64>) {
+            Some(Ok(sequence)) => sequences.push(sequence),
+            _ if entry.name.ends_with(".tmp") || entry.name == crate::writer::SPARE_NAME => {
+                disk.remove(&dir.join(&entry.name)).map_err(io)?;
+            }
+            _ => {}
+        }
+    }
+    sequences.sort_unstable();
+    let mut found = Vec::new();
+    for sequence in &sequences {
+        found.extend(read_segment(disk, dir, *sequence, report)?);
+    }
+    disk.sync_dir(dir).map_err(io)?;
+    Ok((found, sequences.last().map_or(0, |last| last + 1)))
+}
+
+fn read_segment(
+    disk: &dyn Disk,
+    dir: &Path,
+    sequence: u64,
+    report: &mut RecoveryReport,
+) -> Result<Option<Found>, OpenError> {
+    let io = |source| OpenError::Io { dir: dir.to_owned(), source };
+    let path = segment_path(dir, sequence);
+    let file = disk.open(&path).map_err(io)?;
+    let capacity = file.size().map_err(io)?;
+    let mut bytes = [0; 128];
+    let read = file.read_at(&mut bytes, 0).map_err(io)?;
+    let head = match Head::decode(&bytes[..read]) {
+        HeadBytes::Valid(head) if head.sequence == sequence && capacity >= HEAD_LEN + FOOTER_LEN => head,
+        HeadBytes::Blank => {
+            disk.remove(&path).map_err(io)?;
+            return Ok(None);
+        }
+        HeadBytes::Newer(found) => return Err(OpenError::Newer { path, found, known: VERSION }),
+        HeadBytes::Valid(_) | HeadBytes::Damaged => {
+            set_aside(disk, path, report).map_err(io)?;
+            return Ok(None);
+        }
+    };
+    if head.key_id != 0 {
+        return Err(OpenError::Sealed { path, key_id: head.key_id });
+    }
+    let place = SegmentPlace {
+        sequence,
+        id: head.id,
+        path,
+        capacity,
+        first: head.first,
+        base_bytes: 0,
+        opened_steady: None,
+    };
+    let read = file.read_at(&mut bytes, frames_end(capacity)).map_err(io)?;
+    match Footer::decode(&bytes[..read], head.id) {
+        Some(footer) => Ok(Some((place, Extent::sealed(&footer)))),
+        None => recover_tail(disk, dir, place, file, report).map_err(io),
+    }
+}
+
+fn set_aside(disk: &dyn Disk, path: PathBuf, report: &mut RecoveryReport) -> io::Result<()> {
+    let aside = path.with_extension("damaged");
+    disk.rename(&path, &aside)?;
+    tracing::error!(path = %aside.display(), "a journal segment is damaged and was set aside");
+    report.set_aside.push(aside);
+    Ok(())
+}
+
+/// Where an unsealed segment's durable frames end, and whether something before that end is damaged.
+struct Tail {
+    end: u64,
+    written_to: u64,
+    damaged: bool,
+}
+
+fn scan_tail(file: &Arc<dyn DiskFile>, id: SegmentId, capacity: u64) -> io::Result<Tail> {
+    let mut walk = Walker::new(Arc::clone(file), id, HEAD_LEN, frames_end(capacity), true);
+    let (mut bad, mut durable, mut end, mut written_to) = (Vec::new(), HEAD_LEN, HEAD_LEN, HEAD_LEN);
+    while let Some(step) = walk.next()? {
+        match step {
+            Step::Frame { header, body: Some(_), .. } => {
+                durable = durable.max(u64::from(header.group_start));
+                end = walk.offset();
+                written_to = end;
+            }
+            Step::Frame { offset, body: None, .. } => {
+                bad.push(offset);
+                written_to = walk.offset();
+            }
+            Step::Gap { offset } => bad.push(offset),
+        }
+    }
+    // Nothing before `durable` can be torn: it was synced before the last group was written.
+    let torn = bad.iter().copied().filter(|offset| *offset >= durable).min();
+    let end = torn.map_or(end, |torn| torn.min(end));
+    Ok(Tail { end, written_to, damaged: bad.iter().any(|offset| *offset < durable) })
+}
+
+fn recover_tail(
+    disk: &dyn Disk,
+    dir: &Path,
+    place: SegmentPlace,
+    file: Arc<dyn DiskFile>,
+    report: &mut RecoveryReport,
+) -> io::Result<Option<Found>> {
+    let tail = scan_tail(&file, place.id, place.capacity)?;
+    report.torn_bytes += tail.written_to.saturating_sub(tail.end);
+    let path = place.path.clone();
+    if tail.end == HEAD_LEN {
+        disk.remove(&path)?;
+        return Ok(None);
+    }
+    let segment = Segment::new(place, Extent::default());
+    let original = tail.damaged.then(|| path.with_extension("damaged"));
+    if let Some(original) = original {
+        // The copy drops what cannot be read; the bytes themselves are kept for whoever wants to look.
+        disk.rename(&path, &original)?;
+        report.set_aside.push(original);
+    }
+    let copied = copy_sealed(disk, dir, &segment, file, tail.end)?;
+    let extent = copied.extent().clone();
+    let Segment { sequence, id, path, capacity, first, .. } = copied;
+    let place = SegmentPlace { sequence, id, path, capacity, first, base_bytes: 0, opened_steady: None };
+    Ok(Some((place, extent)))
+}
+
+/// Copies the readable frames of `segment` before `end` into a sealed segment that takes its place: the same id, the
+/// same positions.
+pub(crate) fn copy_sealed(
+    disk: &dyn Disk,
+    dir: &Path,
+    segment: &Segment,
+    file: Arc<dyn DiskFile>,
+    end: u64,
+) -> io::Result<Segment> {
+    let capacity = end + FOOTER_LEN;
+    let tmp = segment.path.with_extension("tmp");
+    let target = disk.create(&tmp, capacity)?;
+    let place = SegmentPlace {
+        sequence: segment.sequence,
+        id: segment.id,
+        path: segment.path.clone(),
+        capacity,
+        first: segment.first,
+        base_bytes: segment.base_bytes,
+        opened_steady: segment.opened_steady,
+    };
+    let head = Head {
+        version: VERSION,
+        key_id: 0,
+        sequence: segment.sequence,
+        id: segment.id,
+        first: segment.first,
+        created_at: segment.extent().max_arrived,
+        capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
+    };
+    target.write_at(&[&head.encode()], 0)?;
+    let mut extent = Extent::empty(segment.first);
+    let mut walk = Walker::new(file, segment.id, HEAD_LEN, end, true);
+    while let Some(step) = walk.next()? {
+        let Step::Frame { header, body: Some(body), .. } = step else { continue };
+        let padding = [0; 8];
+        let padded = frame_len(body.len()) as usize - HEADER_LEN - body.len();
+        let bytes: [&[u8]; 3] = [&header.encode(segment.id), &body, &padding[..padded]];
+        target.write_at(&bytes, extent.data_end)?;
+        let offset = extent.data_end;
+        extent.extend(offset, &header);
+    }
+    let copied = Segment::new(place, extent);
+    target.write_at(&[&copied.footer().encode(copied.id)], frames_end(capacity))?;
+    target.sync_data()?;
+    disk.rename(&tmp, &segment.path)?;
+    disk.sync_dir(dir)?;
+    Ok(copied)
+}
+
+/// The state: the newest STATE at a segment's head, and every frame behind it.
+fn read_state(disk: &dyn Disk, view: &View, report: &mut RecoveryReport) -> io::Result<State> {
+    let mut begin = None;
+    for (sequence, segment) in view.segments.iter().rev() {
+        let mut walk = segment.walk(disk.open(&segment.path)?, HEAD_LEN, true);
+        if let Some(Step::Frame { header, body: Some(_), .. }) = walk.next()?
+            && header.kind == FrameKind::State
+        {
+            begin = Some(*sequence);
+            break;
+        }
+    }
+    let mut state = State::default();
+    for (_, segment) in view.segments.range(begin.unwrap_or(0)..) {
+        let mut walk = segment.walk(disk.open(&segment.path)?, HEAD_LEN, true);
+        while let Some(step) = walk.next()? {
+            let Step::Frame { offset, header, body: Some(body) } = step else { continue };
+            report.last_frame = Some(header.kind);
+            if header.kind == FrameKind::Data {
+                state.next = state.next.max(header.first);
+                state.accept(header.count, header.record_bytes(), header.arrived_at);
+                continue;
+            }
+            match Control::decode(header.kind, &body) {
+                Ok(Some(control)) => state.apply(&control),
+                Ok(None) => {}
+                Err(error) => {
+                    let path = segment.path.display();
+                    tracing::error!(%path, offset, %error, "a control frame cannot be understood and is passed over");
+                }
+            }
+        }
+    }
+    Ok(state)
+}
+
+fn read_puts(disk: &dyn Disk, view: &View, shelf: &Shelf, queue: &mut Queue) -> io::Result<()> {
+    let now = shelf.clock.now();
+    let steady = u64::try_from(shelf.clock.steady().as_millis()).unwrap_or(u64::MAX);
+    let recent =
+        |segment: &&Arc<Segment>| now.since(segment.extent().max_arrived).as_millis() < REMEMBERED_MS.into();
+    for segment in view.segments.values().filter(recent) {
+        let mut walk = segment.walk(disk.open(&segment.path)?, HEAD_LEN, false);
+        while let Some(step) = walk.next()? {
+            let Step::Frame { header, .. } = step else { continue };
+            let Some(digest) = header.digest else { continue };
+            let receipt = AppendReceipt {
+                segment: segment.id,
+                first_ordinal: header.first.0 - segment.first.0,
+                first: header.first,
+                count: header.count,
+                repeated: false,
+            };
+            queue.puts.remember(digest, receipt, steady);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,277 @@
+//! From one segment to the next: allocating, sealing, opening, recycling; and getting over a failed write.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::oneshot;
+
+use super::{Active, Op, Prepared, RotateError, Spare, Writer, control_reserve};
+use crate::control::Control;
+use crate::format::{FOOTER_LEN, HEAD_LEN, Head, SegmentId, VERSION};
+use crate::journal::Shared;
+use crate::recover::{copy_sealed, segment_path};
+use crate::segment::{Extent, Segment, SegmentPlace, frames_end};
+
+/// A segment that fills faster than this has a successor of twice its size; one that takes longer than the other, of
+/// half. In milliseconds.
+const FILLED_FAST_MS: u64 = 10_000;
+const FILLED_SLOWLY_MS: u64 = 300_000;
+/// How long a poisoned journal waits before it tries to heal, in milliseconds: the first time, and at the most.
+const HEAL_FIRST_MS: u64 = 500;
+const HEAL_MAX_MS: u64 = 30_000;
+/// The name of a settled segment's file that waits to be used again.
+pub(crate) const SPARE_NAME: &str = "spare";
+
+impl Shared {
+    /// Moves on to a segment with room for `need` bytes of frames.
+    pub(super) fn rotate(&self, writer: &mut Writer, need: u64, data: bool) -> Result<(), RotateError> {
+        let state = Control::State(Box::new(self.view().state.clone()));
+        let (reply, _) = oneshot::channel();
+        let preface = Op::control(vec![state], self.shelf.clock.now(), reply);
+        let frames = preface.len() + need;
+        // The reserve is a sixteenth of the capacity, within bounds: an eighth of the frames covers it.
+        let required = HEAD_LEN + FOOTER_LEN + frames + (frames / 8).max(control_reserve(0)) + 8;
+        writer.size_class = self.next_class(writer);
+        let next = self.obtain(writer, required, data)?;
+        if let Err(error) = self.seal(writer) {
+            writer.prepared = Some(next);
+            return Err(RotateError::Io(error));
+        }
+        self.activate(writer, next, preface)
+    }
+
+    /// The size that the segment after the active one should have.
+    fn next_class(&self, writer: &Writer) -> u64 {
+        let (min, max) = (self.options.segment_min, self.options.segment_max);
+        let class = writer.size_class.clamp(min, max);
+        let Some(active) = &writer.active else { return class };
+        let elapsed = self.steady_ms().saturating_sub(active.opened_ms);
+        let filling_takes = elapsed.saturating_mul(active.segment.capacity) / active.end.max(1);
+        match filling_takes {
+            ..FILLED_FAST_MS => (active.segment.capacity.max(class / 2) * 2).clamp(min, max),
+            FILLED_SLOWLY_MS.. => (class / 2).max(min),
+            _ => class,
+        }
+    }
+
+    fn obtain(&self, writer: &mut Writer, required: u64, data: bool) -> Result<Prepared, RotateError> {
+        match writer.prepared.take() {
+            Some(prepared) if prepared.capacity >= required => return Ok(prepared),
+            Some(small) => {
+                self.disk().remove(&small.path)?;
+                self.give_back(small.capacity);
+            }
+            None => {}
+        }
+        self.allocate(writer, required, data)
+    }
+
+    fn allocate(&self, writer: &mut Writer, required: u64, data: bool) -> Result<Prepared, RotateError> {
+        let sequence = writer.next_sequence;
+        let path = segment_path(&self.dir, sequence);
+        let prepared = match writer.spare.take() {
+            Some(spare) if spare.capacity >= required => {
+                let file = self.recycle(&spare, &path)?;
+                Prepared { sequence, path, capacity: spare.capacity, file }
+            }
+            spare => {
+                writer.spare = spare;
+                let capacity = self.admitted_capacity(writer.size_class, required, data)?;
+                let file = self.disk().create(&path, capacity)?;
+                self.used.fetch_add(capacity, Ordering::Relaxed);
+                self.shelf.budget.take(capacity);
+                Prepared { sequence, path, capacity, file }
+            }
+        };
+        writer.next_sequence += 1;
+        self.disk().sync_dir(&self.dir)?;
+        Ok(prepared)
+    }
+
+    /// As much as the limits allow of what is wanted. Control frames may go past the limits, not past the disk: they
+    /// are what makes room again.
+    fn admitted_capacity(&self, wanted: u64, required: u64, data: bool) -> Result<u64, RotateError> {
+        let least = required.next_power_of_two().max(self.options.segment_min.min(wanted));
+        let mut capacity = wanted.max(least);
+        loop {
+            let used = self.used.load(Ordering::Relaxed);
+            match self.shelf.budget.admit(capacity, used, self.options.limit_bytes) {
+                Ok(()) => return Ok(capacity),
+                Err(_) if capacity / 2 >= least => capacity /= 2,
+                Err(_) if !data => return Ok(least),
+                Err(shortage) => return Err(RotateError::NoRoom(shortage)),
+            }
+        }
+    }
+
+    /// Makes a settled segment's file the next one. Its head is blanked, so that until it is used it counts as never
+    /// written; its old frames are bound to the old segment's id.
+    fn recycle(&self, spare: &Spare, path: &Path) -> io::Result<Arc<dyn crate::disk::DiskFile>> {
+        let file = self.disk().open(&spare.path)?;
+        file.write_at(&[&[0; HEAD_LEN as usize]], 0)?;
+        file.sync_data()?;
+        self.disk().rename(&spare.path, path)?;
+        Ok(file)
+    }
+
+    fn seal(&self, writer: &mut Writer) -> io::Result<()> {
+        let Some(active) = &writer.active else { return Ok(()) };
+        let segment = &active.segment;
+        if segment.extent().frames == 0 {
+            self.disk().remove(&segment.path)?;
+            self.give_back(segment.capacity);
+        } else {
+            active.file.write_at(&[&segment.footer().encode(segment.id)], frames_end(segment.capacity))?;
+            active.file.sync_data()?;
+        }
+        writer.active = None;
+        Ok(())
+    }
+
+    fn activate(&self, writer: &mut Writer, next: Prepared, preface: Op) -> Result<(), RotateError> {
+        let mut id = [0; 16];
+        self.shelf.entropy.fill(&mut id);
+        let id = SegmentId(id);
+        let Prepared { sequence, path, capacity, file } = next;
+        let first = self.view().state.next;
+        let head = Head {
+            version: VERSION,
+            key_id: 0,
+            sequence,
+            id,
+            first,
+            created_at: self.shelf.clock.now(),
+            capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
+        };
+        if let Err(error) = file.write_at(&[&head.encode()], 0) {
+            self.disk().remove(&path)?;
+            self.give_back(capacity);
+            return Err(error.into());
+        }
+        let opened_ms = self.steady_ms();
+        let base_bytes = self.tip.borrow().bytes;
+        let place =
+            SegmentPlace { sequence, id, path, capacity, first, base_bytes, opened_steady: Some(opened_ms) };
+        let segment = Arc::new(Segment::new(place, Extent::empty(first)));
+        writer.active = Some(Active { segment, file, end: HEAD_LEN, opened_ms, preface: Some(preface) });
+        Ok(())
+    }
+
+    /// Allocates the next segment ahead of its need.
+    pub(super) fn prepare(&self, writer: &mut Writer) {
+        let half_full = |active: &Active| active.end > active.segment.capacity / 2;
+        let wanted =
+            !writer.poisoned && writer.prepared.is_none() && writer.active.as_ref().is_some_and(half_full);
+        if !wanted {
+            return;
+        }
+        writer.size_class = self.next_class(writer);
+        match self.allocate(writer, self.options.segment_min, true) {
+            Ok(prepared) => writer.prepared = Some(prepared),
+            // It will be tried again when it is needed, and then refused in the open.
+            Err(RotateError::NoRoom(shortage)) => {
+                tracing::debug!(dir = %self.dir.display(), %shortage, "no room to prepare a segment");
+            }
+            Err(RotateError::Io(error)) => {
+                tracing::warn!(dir = %self.dir.display(), %error, "cannot prepare a segment");
+            }
+        }
+    }
+
+    /// Forgets the segments that nobody needs any more. The newest stays: it holds the state.
+    pub(super) fn reclaim(&self, writer: &mut Writer) {
+        let settled: Vec<Arc<Segment>> = {
+            let mut view = self.view();
+            let lowest = view.state.lowest_unsettled();
+            let newest = view.segments.keys().next_back().copied();
+            let mut settled = Vec::new();
+            while let Some(entry) = view.segments.first_entry()
+                && Some(*entry.key()) != newest
+                && entry.get().extent().next <= lowest
+            {
+                settled.push(entry.remove());
+            }
+            settled
+        };
+        if settled.is_empty() {
+            return;
+        }
+        for segment in settled {
+            if let Err(error) = self.forget(writer, &segment) {
+                tracing::warn!(path = %segment.path.display(), %error, "cannot remove a settled segment");
+            }
+        }
+        self.look_at_shortage(&mut self.queue());
+    }
+
+    fn forget(&self, writer: &mut Writer, segment: &Segment) -> io::Result<()> {
+        if writer.spare.is_none() && segment.capacity == writer.size_class && self.queue().shortage.is_none()
+        {
+            let path = self.dir.join(SPARE_NAME);
+            self.disk().rename(&segment.path, &path)?;
+            writer.spare = Some(Spare { path, capacity: segment.capacity });
+            return Ok(());
+        }
+        self.disk().remove(&segment.path)?;
+        self.give_back(segment.capacity);
+        Ok(())
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.shelf.budget.give_back(bytes);
+    }
+
+    /// Stops trusting the active segment's file after a failed write or sync.
+    pub(super) fn poison(&self, writer: &mut Writer, error: &io::Error) {
+        tracing::error!(dir = %self.dir.display(), %error, "journal write failed, the stream refuses puts until it is reopened");
+        writer.poisoned = true;
+        self.back_off(writer);
+    }
+
+    fn back_off(&self, writer: &mut Writer) {
+        writer.heal_backoff_ms = (writer.heal_backoff_ms * 2).clamp(HEAL_FIRST_MS, HEAL_MAX_MS);
+        self.queue().poisoned_until = Some(self.steady_ms() + writer.heal_backoff_ms);
+    }
+
+    /// Copies what is durable out of a poisoned segment and goes on behind it. Returns whether that worked.
+    pub(super) fn heal(&self, writer: &mut Writer) -> bool {
+        if self.queue().poisoned_until.is_some_and(|until| self.steady_ms() < until) {
+            return false;
+        }
+        match self.replace_active(writer) {
+            Ok(()) => {
+                tracing::info!(dir = %self.dir.display(), "journal reopened after a failed write");
+                writer.poisoned = false;
+                self.queue().poisoned_until = None;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(dir = %self.dir.display(), %error, "journal cannot be reopened yet");
+                self.back_off(writer);
+                false
+            }
+        }
+    }
+
+    fn replace_active(&self, writer: &mut Writer) -> io::Result<()> {
+        let Some(active) = &writer.active else { return Ok(()) };
+        let segment = &active.segment;
+        let durable = segment.extent().data_end;
+        if segment.extent().frames == 0 {
+            self.disk().remove(&segment.path)?;
+            self.give_back(segment.capacity);
+        } else {
+            let file = self.disk().open(&segment.path)?;
+            let copied = copy_sealed(self.disk().as_ref(), &self.dir, segment, file, durable)?;
+            self.give_back(segment.capacity);
+            self.used.fetch_add(copied.capacity, Ordering::Relaxed);
+            self.shelf.budget.take(copied.capacity);
+            self.view().segments.insert(copied.sequence, Arc::new(copied));
+        }
+        writer.active = None;
+        Ok(())
+    }
+}

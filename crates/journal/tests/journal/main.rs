@@ -1,0 +1,6 @@
+//! The journal against a disk that fails in every way that disks do, and against files of older versions.
+
+mod damage;
+mod model;
+mod sim;
+mod support;

@@ -1,0 +1,247 @@
+//! The journal against a model: any mix of appends, closes, settles, faults and power cuts, at any disk call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use standpipe_journal::control::{Close, Control, Settle};
+use standpipe_journal::{AppendError, Journal, Shelf};
+use standpipe_model::{BatchId, BatchRange, CloseReason, Entropy, Position, Tally};
+
+use crate::sim::{Fault, SimDisk};
+use crate::support::{TestClock, open, primary, put, read_all, shelf, try_open, wait};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append { records: Vec<usize> },
+    Repeat { back: usize },
+    Close { records: u64 },
+    Settle { open: usize },
+    Fault { after: u64, fault: Fault },
+    Wait,
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = prop_oneof![8 => 0..200usize, 2 => 200..5_000usize, 1 => 5_000..40_000usize];
+    let fault = prop_oneof![4 => Just(Fault::Crash), 1 => Just(Fault::NoSpace), 2 => Just(Fault::Io)];
+    prop_oneof![
+        10 => prop::collection::vec(size, 1..12).prop_map(|records| Step::Append { records }),
+        2 => (0..5usize).prop_map(|back| Step::Repeat { back }),
+        5 => (1..40u64).prop_map(|records| Step::Close { records }),
+        5 => (0..4usize).prop_map(|open| Step::Settle { open }),
+        4 => (0..12u64, fault).prop_map(|(after, fault)| Step::Fault { after, fault }),
+        2 => Just(Step::Wait),
+        2 => Just(Step::Reopen),
+    ]
+}
+
+/// What must be true of the journal, whatever happened to it.
+#[derive(Debug, Default)]
+struct Model {
+    /// Every acknowledged record by its position.
+    records: BTreeMap<u64, Vec<u8>>,
+    /// Acknowledged puts: digest, first position, record sizes.
+    puts: Vec<(u64, u64, Vec<Vec<u8>>)>,
+    /// Batches whose CLOSE was acknowledged and whose SETTLE was not.
+    open: BTreeMap<BatchId, BatchRange>,
+    /// Batches whose CLOSE or SETTLE was refused: they may be there or not.
+    doubtful: Vec<BatchId>,
+    settled: Vec<BatchId>,
+    settled_positions: u64,
+    next_put: u64,
+}
+
+struct World {
+    disk: SimDisk,
+    shelf: Shelf,
+    clock: Arc<TestClock>,
+    journal: Journal,
+    model: Model,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let disk = SimDisk::new(seed, 8 << 20);
+        let clock = Arc::new(TestClock::default());
+        let shelf = shelf(Arc::new(disk.clone()), clock.clone(), seed);
+        let (journal, _) = open(&shelf);
+        wait(journal.set_destinations(&[primary()])).unwrap();
+        Self { disk, shelf, clock, journal, model: Model::default() }
+    }
+
+    fn run(&mut self, step: &Step) {
+        match step {
+            Step::Append { records } => self.append(records),
+            Step::Repeat { back } => self.repeat(*back),
+            Step::Close { records } => self.close(*records),
+            Step::Settle { open } => self.settle(*open),
+            Step::Fault { after, fault } => self.disk.inject(*after, *fault),
+            Step::Wait => self.clock.advance(Duration::from_secs(40)),
+            Step::Reopen => self.reopen(),
+        }
+        if self.disk.is_down() {
+            self.reopen();
+        }
+    }
+
+    fn append(&mut self, sizes: &[usize]) {
+        self.model.next_put += 1;
+        let digest = self.model.next_put;
+        let fill = |(number, size): (usize, &usize)| vec![(digest as u8).wrapping_add(number as u8); *size];
+        let records: Vec<Vec<u8>> = sizes.iter().enumerate().map(fill).collect();
+        match wait(self.journal.append(put(&records, digest))) {
+            Ok(receipt) => {
+                assert!(!receipt.repeated);
+                let first = receipt.first.0;
+                for (number, record) in records.iter().enumerate() {
+                    let before = self.model.records.insert(first + number as u64, record.clone());
+                    assert_eq!(before, None, "a position was given out twice");
+                }
+                self.model.puts.push((digest, first, records));
+            }
+            Err(AppendError::Closed) => panic!("nobody closed it"),
+            Err(AppendError::Full(_) | AppendError::Poisoned) => {}
+        }
+    }
+
+    fn repeat(&mut self, back: usize) {
+        let Some(at) = self.model.puts.len().checked_sub(back + 1) else { return };
+        let (digest, first, records) = self.model.puts[at].clone();
+        if let Ok(receipt) = wait(self.journal.append(put(&records, digest))) {
+            if receipt.repeated {
+                assert_eq!(receipt.first.0, first, "a repeat gets the first answer");
+            } else {
+                // Its segment is forgotten: only a put whose records are settled may be taken for a new one.
+                assert!(
+                    first < self.journal.state().lowest_unsettled().0,
+                    "an unsettled put was appended twice"
+                );
+                for (number, record) in records.iter().enumerate() {
+                    self.model.records.insert(receipt.first.0 + number as u64, record.clone());
+                }
+                self.model.puts[at].1 = receipt.first.0;
+            }
+        }
+    }
+
+    fn close(&mut self, records: u64) {
+        let state = self.journal.state();
+        let cursor = state.destinations[&primary()].cursor;
+        if cursor == state.next {
+            return;
+        }
+        let last = Position((cursor.0 + records).min(state.next.0) - 1);
+        let range = BatchRange { first: cursor, last };
+        let batch = BatchId::draw(self.shelf.entropy.as_ref() as &dyn Entropy);
+        let close = Close {
+            batch,
+            destination: primary(),
+            range,
+            reason: CloseReason::Size,
+            version: 1,
+            closed_at: self.shelf.clock.now(),
+            arrived_at: self.shelf.clock.now(),
+            record_bytes: 0,
+            pins: BTreeMap::new(),
+        };
+        match wait(self.journal.control(vec![Control::Close(close)])) {
+            Ok(()) => {
+                self.model.open.insert(batch, range);
+            }
+            Err(_) => self.model.doubtful.push(batch),
+        }
+    }
+
+    fn settle(&mut self, number: usize) {
+        let state = self.journal.state();
+        let Some(open) = state.destinations[&primary()].open.values().nth(number) else { return };
+        let (batch, range) = (open.close.batch, open.close.range);
+        let tally = Tally { delivered: range.count(), ..Tally::default() };
+        let settle = Settle { batch, destination: primary(), range, tally };
+        match wait(self.journal.control(vec![Control::Settle(settle)])) {
+            Ok(()) => {
+                self.model.open.remove(&batch);
+                self.model.settled.push(batch);
+                self.model.settled_positions += range.count();
+            }
+            Err(_) => {
+                self.model.open.remove(&batch);
+                self.model.doubtful.push(batch);
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.disk.power_cycle();
+        let budget = standpipe_journal::DiskBudget::new(Arc::new(self.disk.clone()), "/j".into(), 4 << 20, 0);
+        self.shelf.budget = Arc::new(budget);
+        let (journal, report) = try_open(&self.shelf).expect("a journal opens after any crash");
+        assert_eq!(report.lost, [], "a power cut is not damage");
+        assert_eq!(report.set_aside, Vec::<std::path::PathBuf>::new());
+        self.journal = journal;
+        // Puts may have been poisoned before: time for them to come again.
+        self.clock.advance(Duration::from_secs(40));
+    }
+
+    fn check(&mut self) {
+        let state = self.journal.state();
+        let progress = &state.destinations[&primary()];
+        for (batch, range) in &self.model.open {
+            let open = progress.open.get(batch);
+            assert_eq!(open.map(|open| open.close.range), Some(*range), "a closed batch kept its identity");
+        }
+        for batch in progress.open.keys() {
+            let known = self.model.open.contains_key(batch) || self.model.doubtful.contains(batch);
+            assert!(known && !self.model.settled.contains(batch), "a settled batch came back");
+        }
+        assert_eq!(progress.tally.total() + progress.in_journal(state.next), state.next.0, "conservation");
+        assert!(progress.tally.delivered >= self.model.settled_positions);
+        let lowest = state.lowest_unsettled();
+        if lowest == state.next {
+            return;
+        }
+        let range = BatchRange { first: lowest, last: Position(state.next.0 - 1) };
+        let (records, lost) = read_all(&self.journal, range);
+        assert_eq!((records.len() as u64, lost), (range.count(), 0));
+        for (position, record) in self.model.records.range(lowest.0..) {
+            assert_eq!(records[(position - lowest.0) as usize], *record, "position {position}");
+        }
+        let cursor = self.journal.cursor_at(lowest).unwrap();
+        let bytes: u64 = records.iter().map(|record| record.len() as u64).sum();
+        assert_eq!(self.journal.watch().borrow().bytes - cursor.bytes, bytes);
+        self.check_boundaries(&records, lowest);
+    }
+
+    fn check_boundaries(&self, records: &[Vec<u8>], lowest: Position) {
+        let cursor = self.journal.cursor_at(lowest).unwrap();
+        for size in [1, 500, 3_000, 50_000] {
+            let mut sum = 0;
+            let behind = records.iter().position(|record| {
+                sum += record.len() as u64;
+                sum >= size
+            });
+            let expected = behind.map(|behind| lowest.advance(behind as u64 + 1));
+            let found = self.journal.boundary(cursor, size).unwrap();
+            assert_eq!(found.map(|cursor| cursor.position), expected, "boundary at {size}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_acknowledged_is_ever_missing(seed in any::<u64>(), steps in prop::collection::vec(step(), 1..60)) {
+        let mut world = World::new(seed);
+        for step in &steps {
+            world.run(step);
+        }
+        world.reopen();
+        world.check();
+        // And it goes on: the journal that came out of all this takes records again.
+        world.append(&[3, 4]);
+        world.check();
+    }
+}
