@@ -45,7 +45,10 @@ mod tests {
     fn a_seed_repeats_its_bytes_and_matches_the_published_sequence() {
         // The first outputs of SplitMix64 for seed 1234567, as given with the reference implementation.
         let entropy = SeededEntropy::new(1_234_567);
-        assert_eq!([entropy.next_u64(), entropy.next_u64()], [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]);
+        assert_eq!(
+            [entropy.next_u64(), entropy.next_u64()],
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]
+        );
         let (mut a, mut b) = ([0; 13], [0; 13]);
         SeededEntropy::new(9).fill(&mut a);
         SeededEntropy::new(9).fill(&mut b);

@@ -40,7 +40,8 @@ pub fn http_send(method: &str, url: &str, body: &str) -> Result<Reply> {
     let rest = url.strip_prefix("http://").with_context(|| format!("{url} is not an http:// address"))?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let patience = Duration::from_secs(2);
-    let address = authority.to_socket_addrs()?.next().with_context(|| format!("no address for {authority}"))?;
+    let address =
+        authority.to_socket_addrs()?.next().with_context(|| format!("no address for {authority}"))?;
     let mut stream = TcpStream::connect_timeout(&address, patience)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
@@ -73,7 +74,10 @@ mod tests {
     #[test]
     fn an_answer_is_taken_apart() {
         let reply = parse(b"HTTP/1.1 204 No Content\r\nA: b\r\nC: d\r\n\r\nrest").expect("well formed");
-        assert_eq!((reply.status, reply.headers.as_str(), reply.body.as_str()), (204, "A: b\r\nC: d", "rest"));
+        assert_eq!(
+            (reply.status, reply.headers.as_str(), reply.body.as_str()),
+            (204, "A: b\r\nC: d", "rest")
+        );
         assert_eq!(parse(b"nonsense"), None);
     }
 }

@@ -35,6 +35,7 @@ pub mod servers;
 
 pub use cache::{cache_dir, sweep_run_dirs};
 pub use clock::ManualClock;
+pub use daemon::{Daemon, DaemonOptions, Stopped};
 
 pub use entropy::SeededEntropy;
 pub use http::{Reply, http_get, http_send};

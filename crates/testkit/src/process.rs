@@ -117,7 +117,11 @@ impl Process {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended with {status} before it was ready; its log ends:\n{}", self.name, self.log_end());
+                bail!(
+                    "{} ended with {status} before it was ready; its log ends:\n{}",
+                    self.name,
+                    self.log_end()
+                );
             }
             if done() {
                 return Ok(());
@@ -175,7 +179,12 @@ impl Drop for Process {
         self.kill().ok();
         if thread::panicking() {
             let early = if died_early { " (it had ended by itself)" } else { "" };
-            note(&format!("--- {}{early}, log in {}\n{}", self.name, self.log_path().display(), self.log_end()));
+            note(&format!(
+                "--- {}{early}, log in {}\n{}",
+                self.name,
+                self.log_path().display(),
+                self.log_end()
+            ));
         } else if self.owns_dir {
             remove_dir(&self.dir).ok();
         }

@@ -22,8 +22,13 @@ impl S3 {
     /// When the endpoint is https.
     pub fn open(access: &S3Access) -> Result<Self> {
         ensure!(access.ca_file.is_none(), "the store at {} speaks TLS", access.endpoint);
-        let credentials =
-            Credentials::new(&access.access_key_id, &access.secret_access_key, None, None, "standpipe-testkit");
+        let credentials = Credentials::new(
+            &access.access_key_id,
+            &access.secret_access_key,
+            None,
+            None,
+            "standpipe-testkit",
+        );
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .endpoint_url(&access.endpoint)
@@ -78,7 +83,8 @@ impl S3 {
     /// When the store refuses.
     pub async fn unfinished_uploads(&self, bucket: &str) -> Result<Vec<String>> {
         let answer = self.client.list_multipart_uploads().bucket(bucket).send().await.map_err(explain)?;
-        let mut keys: Vec<_> = answer.uploads().iter().filter_map(|upload| upload.key().map(str::to_owned)).collect();
+        let mut keys: Vec<_> =
+            answer.uploads().iter().filter_map(|upload| upload.key().map(str::to_owned)).collect();
         keys.sort_unstable();
         Ok(keys)
     }

@@ -57,7 +57,8 @@ impl Minio {
     fn serve(certificates: Option<PathBuf>) -> Result<Self> {
         let binary = MINIO.binary()?;
         let dir = run_dir("minio")?;
-        let (scheme, host) = if certificates.is_some() { ("https", "localhost") } else { ("http", "127.0.0.1") };
+        let (scheme, host) =
+            if certificates.is_some() { ("https", "localhost") } else { ("http", "127.0.0.1") };
         let kept = dir.join("certificates");
         if let Some(made) = certificates {
             fs::rename(made, &kept)?;

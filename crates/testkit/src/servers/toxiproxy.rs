@@ -67,8 +67,9 @@ impl Toxiproxy {
             command.args(["-host", "127.0.0.1", "-port", &port.to_string()]);
             command
         };
-        let ready =
-            |port: u16| http_get(&format!("http://127.0.0.1:{port}/version")).is_ok_and(|reply| reply.is_ok());
+        let ready = |port: u16| {
+            http_get(&format!("http://127.0.0.1:{port}/version")).is_ok_and(|reply| reply.is_ok())
+        };
         let (process, port) = Process::serve("toxiproxy", &dir, Duration::from_secs(30), command, ready)?;
         Ok(Self { process, api: format!("http://127.0.0.1:{port}") })
     }

@@ -49,7 +49,9 @@ impl Versitygw {
                 .current_dir(&dir);
             command
         };
-        let ready = |port| http_get(&format!("http://127.0.0.1:{port}/health")).is_ok_and(|reply: Reply| reply.is_ok());
+        let ready = |port| {
+            http_get(&format!("http://127.0.0.1:{port}/health")).is_ok_and(|reply: Reply| reply.is_ok())
+        };
         let (process, port) = Process::serve("versitygw", &dir, Duration::from_secs(30), command, ready)?;
         Ok(Self { process, access: S3Access::owner(format!("http://127.0.0.1:{port}")) })
     }
