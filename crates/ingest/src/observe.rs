@@ -1,0 +1,39 @@
+//! The metrics seam: what the daemon is told about every answer.
+
+use std::time::Duration;
+
+use standpipe_model::StreamName;
+
+use crate::Operation;
+
+/// One answered request.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered<'a> {
+    /// The operation, where the request named one.
+    pub operation: Option<Operation>,
+    /// The stream, for puts that passed validation.
+    pub stream: Option<&'a StreamName>,
+    /// The HTTP status.
+    pub status: u16,
+    /// The error code; `None` for a success and for errors outside of the API's shape (403, 404, 413).
+    pub code: Option<&'static str>,
+    /// The bytes of the request's body.
+    pub request_bytes: u64,
+    /// The records accepted by a put.
+    pub records: u32,
+    /// The data bytes of those records.
+    pub record_bytes: u64,
+    /// From the request's head to its answer, on the steady clock.
+    pub elapsed: Duration,
+}
+
+/// Receives every answer, on the thread that serves the connection: implementations count and return.
+pub trait Observer: Send + Sync + 'static {
+    /// A request has been answered.
+    fn answered(&self, answered: &Answered<'_>);
+}
+
+/// Observes nothing.
+impl Observer for () {
+    fn answered(&self, _: &Answered<'_>) {}
+}

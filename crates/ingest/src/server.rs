@@ -1,0 +1,226 @@
+//! Connections: accepting, limits, and stopping.
+//!
+//! HTTP/1.1 and HTTP/2 (prior knowledge) share the port; the first bytes tell them apart.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use standpipe_model::{Clock, Entropy};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::body::{BodyBudget, BodyLimits};
+use crate::sigv4::SigningKeys;
+use crate::{Observer, Service};
+
+/// Read buffer of an HTTP/1 connection, which also bounds a request's head.
+const READ_BUFFER: usize = 256 * 1024;
+/// What an HTTP/2 client may send ahead of us reading: per stream, per connection.
+const WINDOWS: (u32, u32) = (512 * 1024, 1024 * 1024);
+/// How long to wait before accepting again when the system refuses (mostly: no descriptor left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Limits of the front end. `Default` gives the documented values.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The most connections at a time, 2048; further ones wait in the listener's backlog.
+    pub connections_max: usize,
+    /// How long a connection may take for a request's head, 75 s. Idle connections are closed by it too, so it is
+    /// longer than the common SDKs keep theirs.
+    pub head_timeout: Duration,
+    /// How long a request's body may take, 30 s.
+    pub body_timeout: Duration,
+    /// The most bytes of a body, 10 MiB: a full batch in base64 with room for escapes and blanks. More answers 413.
+    pub body_max: usize,
+    /// The most bytes of all bodies at a time, 32 MiB. A value below `body_max` counts as `body_max`.
+    pub body_budget: usize,
+    /// How long a request may wait for that budget before it answers 503, 1 s.
+    pub body_budget_wait: Duration,
+    /// The most concurrent requests of an HTTP/2 connection, 128.
+    pub http2_streams_max: u32,
+    /// The account that error texts name, `000000000000`.
+    pub account_id: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connections_max: 2048,
+            head_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
+            body_max: 10 << 20,
+            body_budget: 32 << 20,
+            body_budget_wait: Duration::from_secs(1),
+            http2_streams_max: 128,
+            account_id: "000000000000".to_owned(),
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn body_limits(&self) -> BodyLimits {
+        BodyLimits { max: self.body_max, time: self.body_timeout, budget_wait: self.body_budget_wait }
+    }
+}
+
+/// The front end: a [`Service`] behind HTTP.
+pub struct Frontend {
+    pub(crate) service: Arc<dyn Service>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) options: Options,
+    pub(crate) budget: BodyBudget,
+    pub(crate) signing_keys: SigningKeys,
+    connections: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Frontend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frontend").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Frontend {
+    /// A front end for `service`.
+    pub fn new(
+        service: Arc<dyn Service>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        observer: Arc<dyn Observer>,
+        options: Options,
+    ) -> Self {
+        let budget = BodyBudget::new(options.body_budget.max(options.body_max));
+        let connections = Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS)));
+        let signing_keys = SigningKeys::default();
+        Self { service, clock, entropy, observer, options, budget, signing_keys, connections }
+    }
+
+    /// The connections that are open.
+    pub fn connections_open(&self) -> usize {
+        self.options.connections_max.saturating_sub(self.connections.available_permits())
+    }
+
+    /// The bytes of the body budget that are free.
+    pub fn body_budget_available(&self) -> usize {
+        self.budget.available()
+    }
+
+    /// Serves `listeners` until `stop` is cancelled; then takes no more connections, lets the requests in flight
+    /// finish for at most `drain`, and drops what is left.
+    pub async fn serve(
+        self: Arc<Self>,
+        listeners: Vec<TcpListener>,
+        stop: CancellationToken,
+        drain: Duration,
+    ) {
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            accepting.spawn(Arc::clone(&self).accept(listener, stop.clone(), drain));
+        }
+        while accepting.join_next().await.is_some() {}
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, stop: CancellationToken, drain: Duration) {
+        let mut open = JoinSet::new();
+        while let Some(stream) = stop.run_until_cancelled(next(&listener)).await {
+            let slot = stop.run_until_cancelled(Arc::clone(&self.connections).acquire_owned()).await;
+            let Some(Ok(slot)) = slot else { break };
+            let (frontend, stop) = (Arc::clone(&self), stop.clone());
+            open.spawn(async move {
+                frontend.connection(stream, stop).await;
+                drop(slot);
+            });
+            while open.try_join_next().is_some() {}
+        }
+        drop(listener);
+        let drained = timeout(drain, async { while open.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!(connections = open.len(), "stop deadline passed with requests in flight");
+            open.shutdown().await;
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, stop: CancellationToken) {
+        // A put is one write and one read; waiting for more would cost every answer a round trip.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "connection without nodelay");
+        }
+        let begun = Arc::new(AtomicBool::new(false));
+        let builder = self.builder();
+        let service = service_fn({
+            let (frontend, begun) = (Arc::clone(&self), Arc::clone(&begun));
+            move |request| {
+                begun.store(true, Ordering::Relaxed);
+                let frontend = Arc::clone(&frontend);
+                async move { Ok::<_, Infallible>(frontend.exchange(request).await) }
+            }
+        });
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut first_head = pin!(sleep(self.options.head_timeout));
+        let (mut watching, mut stopping) = (true, false);
+        loop {
+            tokio::select! {
+                result = connection.as_mut() => {
+                    if let Err(error) = result {
+                        tracing::debug!(%error, "connection ended");
+                    }
+                    return;
+                }
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                // Before the version is known, and on HTTP/2, no other limit closes a silent connection.
+                () = first_head.as_mut(), if watching => {
+                    if !begun.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    watching = false;
+                }
+            }
+        }
+    }
+
+    fn builder(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.options.head_timeout)
+            .max_buf_size(READ_BUFFER)
+            // The answer carries the date of the clock that signatures are checked against.
+            .auto_date_header(false);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.options.head_timeout)
+            .max_concurrent_streams(self.options.http2_streams_max)
+            .initial_stream_window_size(WINDOWS.0)
+            .initial_connection_window_size(WINDOWS.1)
+            .auto_date_header(false);
+        builder
+    }
+}
+
+/// The next connection, however often the system refuses to give one.
+async fn next(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::warn!(%error, "connection not accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

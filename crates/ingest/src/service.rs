@@ -1,0 +1,201 @@
+//! What the daemon implements behind the front end, and the typed inputs it gets.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use standpipe_model::{PutDigest, RecordBlock, Secret, StreamName};
+
+use crate::ApiError;
+
+/// The daemon, as the front end sees it.
+///
+/// # Cancel safety
+/// A future returned here is dropped when its client hangs up or the stop deadline passes. What it has started may
+/// still take effect; the client has no answer and must count the request as undecided.
+#[async_trait]
+pub trait Service: Send + Sync + 'static {
+    /// The secret that belongs to an access key, looked up for every request so that rotation takes effect at once.
+    fn credential(&self, access_key_id: &str) -> Option<Credential>;
+
+    /// Whether requests must be signed. False only while no credential is configured; requests are then taken as
+    /// they come, signed or not.
+    fn auth_required(&self) -> bool;
+
+    /// Stores a put. Resolving to `Ok` is the promise that it survives a crash.
+    ///
+    /// # Errors
+    /// [`PutError`]; nothing of the put was accepted.
+    async fn put(&self, put: Put) -> Result<PutReceipt, PutError>;
+
+    /// Creates a stream and returns its ARN.
+    ///
+    /// # Errors
+    /// As the API's operation.
+    async fn create_delivery_stream(&self, input: CreateDeliveryStream) -> Result<String, ApiError>;
+
+    /// Describes a stream: the API's `DeliveryStreamDescription`.
+    ///
+    /// # Errors
+    /// As the API's operation.
+    async fn describe_delivery_stream(&self, input: DescribeDeliveryStream) -> Result<Value, ApiError>;
+
+    /// Lists streams in alphabetical order.
+    ///
+    /// # Errors
+    /// As the API's operation.
+    async fn list_delivery_streams(&self, input: ListDeliveryStreams) -> Result<StreamNames, ApiError>;
+
+    /// Deletes a stream.
+    ///
+    /// # Errors
+    /// As the API's operation.
+    async fn delete_delivery_stream(&self, input: DeleteDeliveryStream) -> Result<(), ApiError>;
+
+    /// Changes a stream's destination.
+    ///
+    /// # Errors
+    /// As the API's operation.
+    async fn update_destination(&self, input: UpdateDestination) -> Result<(), ApiError>;
+}
+
+/// The secret half of an access key.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// The secret access key.
+    pub secret_access_key: Secret,
+    /// The session token that requests must carry; without one, requests must carry none.
+    pub session_token: Option<Secret>,
+}
+
+/// A valid put, decoded.
+#[derive(Debug, Clone)]
+pub struct Put {
+    /// The stream that it names.
+    pub stream: StreamName,
+    /// Its records: 1 to 500 of at most 1,024,000 bytes, together at most 4 MiB.
+    pub block: RecordBlock,
+    /// What a repetition of this put is recognised by; `None` when the client sent no invocation id.
+    pub digest: Option<PutDigest>,
+}
+
+/// What the journal says about an accepted put: record `i` of it is (`segment`, `first_ordinal + i`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PutReceipt {
+    /// The random id of the segment that holds the records.
+    pub segment: [u8; 16],
+    /// The first record's ordinal in that segment.
+    pub first_ordinal: u64,
+    /// Whether the records were encrypted at rest by the stream's setting.
+    pub encrypted: bool,
+}
+
+/// Why a put was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PutError {
+    /// There is no such stream.
+    #[error("no such stream")]
+    NotFound,
+    /// The stream is being created or deleted.
+    #[error("the stream is not active")]
+    NotActive,
+    /// The journal is full or not writable at the moment; the client should come back.
+    #[error("the stream takes no records at the moment")]
+    Unavailable {
+        /// When a retry has a chance, where that is known.
+        retry_after: Option<Duration>,
+    },
+    /// The stream has a source of its own.
+    #[error("a stream of type {stream_type} takes no puts")]
+    NotPermitted {
+        /// The API's `DeliveryStreamType`.
+        stream_type: &'static str,
+    },
+    /// Any other refusal, as the client shall see it.
+    #[error(transparent)]
+    Other(#[from] ApiError),
+}
+
+/// Which of the API's destination members was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DestinationKind {
+    /// `S3DestinationConfiguration` or `S3DestinationUpdate`, the deprecated form.
+    S3,
+    /// `ExtendedS3DestinationConfiguration` or `ExtendedS3DestinationUpdate`.
+    ExtendedS3,
+}
+
+/// A destination as given: AWS's member names, types and constraints checked, unknown members and nulls dropped, and
+/// nothing in it that this version does not honour.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Destination {
+    /// Which member it was.
+    pub kind: DestinationKind,
+    /// Its content.
+    pub configuration: Map<String, Value>,
+}
+
+/// The input of `CreateDeliveryStream`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateDeliveryStream {
+    /// The stream's name.
+    pub stream: StreamName,
+    /// `DirectPutSourceConfiguration.ThroughputHintInMBs`, which has no effect but is described back.
+    pub throughput_hint_in_mbs: Option<u64>,
+    /// Where the records go.
+    pub destination: Destination,
+}
+
+/// The input of `DescribeDeliveryStream`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DescribeDeliveryStream {
+    /// The stream's name.
+    pub stream: StreamName,
+    /// The most destinations to describe.
+    pub limit: Option<u64>,
+    /// Describe only destinations after this one.
+    pub exclusive_start_destination_id: Option<String>,
+}
+
+/// The input of `ListDeliveryStreams`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListDeliveryStreams {
+    /// The most names to return; the API's default is filled in.
+    pub limit: usize,
+    /// List only streams of this `DeliveryStreamType`.
+    pub stream_type: Option<String>,
+    /// List only names after this one. It need not exist, and may be a name that no stream can have.
+    pub exclusive_start: Option<String>,
+}
+
+/// The output of `ListDeliveryStreams`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamNames {
+    /// The names, in alphabetical order.
+    pub names: Vec<StreamName>,
+    /// Whether there are more behind them.
+    pub has_more: bool,
+}
+
+/// The input of `DeleteDeliveryStream`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeleteDeliveryStream {
+    /// The stream's name.
+    pub stream: StreamName,
+    /// `AllowForceDelete`.
+    pub allow_force: bool,
+}
+
+/// The input of `UpdateDestination`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpdateDestination {
+    /// The stream's name.
+    pub stream: StreamName,
+    /// The version that the caller has seen.
+    pub current_version_id: String,
+    /// The destination to change.
+    pub destination_id: String,
+    /// The members to change; merging and checking the result with [`check_s3_destination`](crate::check_s3_destination)
+    /// is the daemon's part.
+    pub update: Destination,
+}
