@@ -96,11 +96,10 @@ pub(crate) fn open(
     let mut report = RecoveryReport::default();
     let (segments, next_sequence) = read_segments(disk.as_ref(), dir, &mut report)?;
     let mut view = View::default();
-    let mut end = Position(0);
-    let mut bytes = 0;
+    let (mut end, mut bytes, mut gaps) = (Position(0), 0, Vec::new());
     for (mut place, extent) in segments {
-        if place.first > end && !view.segments.is_empty() {
-            report.lost.push((end, place.first));
+        if place.first > end {
+            gaps.push((end, place.first));
         }
         place.base_bytes = bytes;
         (end, bytes) = (extent.next.max(end), bytes + extent.record_bytes);
@@ -108,6 +107,10 @@ pub(crate) fn open(
     }
     view.state = read_state(disk.as_ref(), &view, &mut report).map_err(io)?;
     view.state.next = view.state.next.max(end);
+    // What is settled was forgotten on purpose; a gap behind it was not.
+    let lowest = view.state.lowest_unsettled();
+    let unsettled = gaps.into_iter().map(|(first, next)| (first.max(lowest), next));
+    report.lost.extend(unsettled.filter(|(first, next)| first < next));
     report.segments = view.segments.len();
     let open = || view.state.destinations.values().flat_map(|progress| progress.open.values());
     report.open_batches = open().count();
