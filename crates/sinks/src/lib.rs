@@ -6,5 +6,7 @@
 
 pub mod file;
 pub mod key;
+pub mod s3;
 
 pub use file::{FileOptions, FileSink};
+pub use s3::{S3Options, S3Sink};
