@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use standpipe_sinks::key::{PrefixError, validate};
+
 use super::Config;
 use super::problem::{Problem, Spot, did_you_mean};
 use super::root::Draft;
@@ -165,6 +167,14 @@ fn check_destination(
     {
         refuse(spots.of("compression_level"), error.to_string());
     }
+    let spec = &destination.spec;
+    if let Err(error) = validate(&spec.prefix, &spec.error_output_prefix) {
+        // The sentence before the rule and the names of its members are for the API's clients, who match on the text.
+        let text =
+            error.to_string().replace("ErrorOutputPrefix", "error_output_prefix").replace("Prefix", "prefix");
+        let rule = text.split_once("constraint: ").map_or(text.as_str(), |(_, rule)| rule);
+        refuse(spots.of(prefix_at_fault(&error)), rule.to_owned());
+    }
     let Some(store) = destination.store.as_deref().or(around.default_store) else {
         refuse(spots.of("store"), "no store: name one with \"store\", or set \"default_store\"".to_owned());
         return;
@@ -191,5 +201,17 @@ fn check_destination(
             spots.of("bucket"),
             format!("the key \"bucket\" is missing: \"{store}\" is of type {}", config.kind()),
         );
+    }
+}
+
+/// The key whose value breaks the rule.
+fn prefix_at_fault(error: &PrefixError) -> &'static str {
+    match error {
+        PrefixError::ErrorPrefixMissing
+        | PrefixError::ErrorTypeMissing
+        | PrefixError::PartitionKeyInErrorPrefix
+        | PrefixError::Length { error_output: true }
+        | PrefixError::Value { error_output: true } => "error_output_prefix",
+        _ => "prefix",
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use standpipe_model::{Compression, Encryption, LockMode, ObjectLock, ObjectOptions, StreamName};
+use standpipe_sinks::key::ObjectKeys;
 
 use super::problem::Spot;
 use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
@@ -150,7 +151,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
     );
     let custom_time_zone = section.or(
         "custom_time_zone",
-        text(0..=50),
+        Zone,
         "UTC",
         "The time zone of timestamps in keys, as `Europe/Vienna`.",
     );
@@ -229,7 +230,7 @@ impl Shape for Delimiter {
     }
 }
 
-/// A file extension by the API's rule: `^$|\.[0-9a-z!\-_.*'()]+`, 128 characters.
+/// A file extension by the API's rule.
 struct Extension;
 
 impl Shape for Extension {
@@ -237,20 +238,34 @@ impl Shape for Extension {
 
     fn read(&self, at: &mut Cursor<'_, '_>) -> Option<String> {
         let text = at.text()?;
-        let allowed = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || "!-_.*'()".contains(c);
-        let good = text.len() <= 128
-            && text.strip_prefix('.').is_some_and(|t| !t.is_empty() && t.chars().all(allowed));
-        if text.is_empty() || good {
-            return Some(text);
-        }
-        at.refuse(format!(
-            "\"{text}\" is no file extension: a dot, then lower-case letters, digits and !-_.*'(), at most 128 characters"
-        ))
+        key_setting("", &text).map_or_else(|error| at.refuse(error), |()| Some(text))
     }
 
     fn schema(&self) -> Schema {
         Schema::Pattern { what: "file extension".to_owned(), pattern: r"^$|^\.[0-9a-z!\-_.*'()]+$" }
     }
+}
+
+/// A time zone's name.
+struct Zone;
+
+impl Shape for Zone {
+    type Out = String;
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<String> {
+        let text = at.text()?;
+        key_setting(&text, "").map_or_else(|error| at.refuse(error), |()| Some(text))
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Pattern { what: "time zone".to_owned(), pattern: "^[a-zA-Z/_]*$" }
+    }
+}
+
+/// Asks the maker of object keys whether it takes a time zone and a file extension.
+fn key_setting(zone: &str, extension: &str) -> Result<(), String> {
+    let any = StreamName::parse("any").map_err(|error| error.to_string())?;
+    ObjectKeys::new(any, "", "", zone, extension).map(drop).map_err(|error| error.to_string())
 }
 
 /// Keys that only S3 itself understands; every one of them is refused for other stores.

@@ -354,3 +354,26 @@ fn secrets_come_from_files_too() {
         ]
     );
 }
+
+#[test]
+fn keys_and_levels_are_checked_by_those_who_use_them() {
+    bad(
+        &with_destination(
+            "{prefix: \"!{timestamp:yyyy}/\", custom_time_zone: Europe/Wien, file_extension: gz, compression: gzip, compression_level: 12}",
+        ),
+        &[
+            "standpipe.yaml:5:9: streams[0].destination.s3: error_output_prefix cannot be null or empty when prefix contains expressions",
+            "standpipe.yaml:5:58: streams[0].destination.s3.custom_time_zone: custom time zone 'Europe/Wien' is not the name of a time zone of letters, '/' and '_'",
+            "standpipe.yaml:5:87: streams[0].destination.s3.file_extension: file extension 'gz' is not a dot and up to 127 characters of a-z, 0-9 and !-_.*'()",
+            "standpipe.yaml:5:129: streams[0].destination.s3.compression_level: GZIP has levels 1 to 9, not 12",
+        ],
+    );
+    bad(
+        &with_destination(
+            "{prefix: \"!{timestmp:yyyy}/\", error_output_prefix: \"!{firehose:error-output-type}/\"}",
+        ),
+        &[
+            "standpipe.yaml:5:18: streams[0].destination.s3.prefix: Namespace to the left of colon (timestmp) is an invalid keyword!",
+        ],
+    );
+}

@@ -1,0 +1,125 @@
+//! The command line: one file per group of commands. Nothing here knows more of the daemon than its public doors.
+//!
+//! Results go to standard output, everything else (problems, progress) to standard error; a command that did not do all
+//! it was asked to ends with 1.
+
+pub mod client;
+pub mod put;
+pub mod streams;
+pub mod validate;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// Where the configuration is unless told otherwise.
+pub const CONFIG_PATH: &str = "/etc/standpipe/standpipe.yaml";
+
+/// Amazon Data Firehose as a daemon you run yourself.
+#[derive(Debug, Parser)]
+#[command(name = "standpipe", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check the configuration and print every problem.
+    Validate(validate::ValidateArgs),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
+    /// Send lines to a stream, each as a record.
+    Put(put::PutArgs),
+    /// List, describe, create and delete streams through the Firehose API.
+    #[command(subcommand)]
+    Streams(streams::StreamsCommand),
+    /// Print the completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("standpipe: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// Whatever kept it from being done, for a person to read.
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Validate(args) => validate::run(&args),
+        Command::Schema => {
+            print(&crate::config::schema_json())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Put(args) => runtime()?.block_on(put::run(&args)),
+        Command::Streams(command) => runtime()?.block_on(streams::run(command)),
+        Command::Completions { shell } => {
+            // Into memory first: the generator panics where it cannot write, as when piped into `head`.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "standpipe", &mut script);
+            print(&String::from_utf8_lossy(&script))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Writes to standard output; a reader that has gone away is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write the output")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to standard error. Where even that fails there is nobody left to tell.
+pub(crate) fn complain(line: &str) {
+    writeln!(std::io::stderr().lock(), "{line}").ok();
+}
+
+/// The environment variable `name`, where it is set to text.
+pub(crate) fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_shell_gets_completions() {
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "standpipe", &mut script);
+            assert!(String::from_utf8(script).unwrap().contains("validate"), "{shell}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `standpipe streams …`: the control plane of the Firehose API from the command line.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::client::{ConnectArgs, FirehoseClient};
+use super::print;
+
+/// The commands about streams.
+#[derive(Debug, Subcommand)]
+pub enum StreamsCommand {
+    /// Print the names of all streams, one per line.
+    List(ConnectArgs),
+    /// Print a stream's description as JSON.
+    Describe(NameArgs),
+    /// Create a stream from the JSON of a CreateDeliveryStream request, and print its ARN.
+    Create(CreateArgs),
+    /// Delete a stream; records that are not delivered yet are discarded.
+    Delete(DeleteArgs),
+}
+
+/// One stream.
+#[derive(Debug, Args)]
+pub struct NameArgs {
+    /// The stream's name.
+    pub name: String,
+    /// How to reach the daemon.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// Arguments of `streams create`.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// The file with the request; `-` is standard input.
+    #[arg(long, short)]
+    pub file: PathBuf,
+    /// How to reach the daemon.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// Arguments of `streams delete`.
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// The stream.
+    #[command(flatten)]
+    pub stream: NameArgs,
+    /// Delete it even where its encryption grant cannot be retired (`AllowForceDelete`).
+    #[arg(long)]
+    pub force: bool,
+}
+
+pub(super) async fn run(command: StreamsCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        StreamsCommand::List(connect) => list(&FirehoseClient::connect(&connect)?).await?,
+        StreamsCommand::Describe(NameArgs { name, connect }) => {
+            let input = json!({ "DeliveryStreamName": name });
+            let answer: Value =
+                call(&FirehoseClient::connect(&connect)?, "DescribeDeliveryStream", &input).await?;
+            let described = answer.get("DeliveryStreamDescription").unwrap_or(&answer);
+            print(&format!("{}\n", serde_json::to_string_pretty(described)?))?;
+        }
+        StreamsCommand::Create(CreateArgs { file, connect }) => {
+            let input = read(&file)?;
+            let answer: Created =
+                call(&FirehoseClient::connect(&connect)?, "CreateDeliveryStream", &input).await?;
+            print(&format!("{}\n", answer.arn))?;
+        }
+        StreamsCommand::Delete(DeleteArgs { stream: NameArgs { name, connect }, force }) => {
+            let input = json!({ "DeliveryStreamName": name, "AllowForceDelete": force });
+            let body = Bytes::from(serde_json::to_vec(&input)?);
+            FirehoseClient::connect(&connect)?.call("DeleteDeliveryStream", body).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Created {
+    #[serde(rename = "DeliveryStreamARN")]
+    arn: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Page {
+    delivery_stream_names: Vec<String>,
+    has_more_delivery_streams: bool,
+}
+
+/// Prints all names, page by page; a name is printed as soon as it is known.
+async fn list(client: &FirehoseClient) -> anyhow::Result<()> {
+    let mut input = json!({ "Limit": 1000 });
+    loop {
+        let page: Page = call(client, "ListDeliveryStreams", &input).await?;
+        print(&page.delivery_stream_names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
+        match page.delivery_stream_names.last() {
+            Some(last) if page.has_more_delivery_streams => {
+                input["ExclusiveStartDeliveryStreamName"] = json!(last)
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+async fn call<T: for<'de> Deserialize<'de>>(
+    client: &FirehoseClient,
+    operation: &str,
+    input: &Value,
+) -> anyhow::Result<T> {
+    let answer = client.call(operation, Bytes::from(serde_json::to_vec(input)?)).await?;
+    serde_json::from_slice(&answer).with_context(|| format!("the answer to {operation} cannot be understood"))
+}
+
+/// Reads a JSON file; `-` is standard input.
+fn read(path: &Path) -> anyhow::Result<Value> {
+    let mut text = String::new();
+    if path == Path::new("-") {
+        std::io::stdin().lock().read_to_string(&mut text).context("cannot read standard input")?;
+    } else {
+        text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))
+}

@@ -1,0 +1,37 @@
+//! `standpipe validate`: everything that is wrong with a configuration, as a compiler prints it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{CONFIG_PATH, complain, env, print};
+use crate::config::Config;
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// The configuration file.
+    #[arg(long, short, default_value = CONFIG_PATH, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
+    match Config::load(&args.config, &env) {
+        Ok(config) => {
+            let (streams, stores) = (config.streams.len(), config.stores.len());
+            let path = args.config.display();
+            print(&format!("{path}: ok, {}, {}\n", count(streams, "stream"), count(stores, "store")))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(problems) => {
+            complain(&problems.to_string());
+            complain(&count(problems.count(), "problem"));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

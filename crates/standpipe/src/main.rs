@@ -1,0 +1,7 @@
+//! The `standpipe` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    standpipe::cli::main()
+}
