@@ -25,21 +25,25 @@ impl Deflater {
         Self(Compress::new(Compression::new(level.unsigned_abs()), raw))
     }
 
-    /// Replaces `out` by the blocks of `input`.
-    pub(crate) fn compress(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressError> {
+    /// Writes the blocks of `input` to the front of `out`, which grows as needed and never shrinks; returns how many
+    /// bytes they take.
+    pub(crate) fn compress(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, CompressError> {
         self.0.reset();
-        out.clear();
         // Room for incompressible input (at most 9 bits per literal at the fastest level) and the flush, so that one
-        // call does it all.
-        out.reserve(input.len() + input.len() / 8 + 64);
+        // call does it all. A slice, because flate2 zeroes the spare room of a `Vec` at every call.
+        let bound = input.len() + input.len() / 8 + 64;
+        if out.len() < bound {
+            out.resize(bound, 0);
+        }
         loop {
-            let consumed = self.0.total_in() as usize;
-            self.0.compress_vec(&input[consumed..], out, FlushCompress::Sync)?;
+            let (consumed, written) = (self.0.total_in() as usize, self.0.total_out() as usize);
+            self.0.compress(&input[consumed..], &mut out[written..], FlushCompress::Sync)?;
+            let written = self.0.total_out() as usize;
             // zlib's manual: a flush is complete once a call returns with output space left.
-            if self.0.total_in() as usize == input.len() && out.len() < out.capacity() {
-                return Ok(());
+            if self.0.total_in() as usize == input.len() && written < out.len() {
+                return Ok(written);
             }
-            out.reserve(out.capacity() / 2);
+            out.resize(out.len() + out.len() / 2, 0);
         }
     }
 }
@@ -54,9 +58,9 @@ mod tests {
         let mut deflater = Deflater::new(6);
         let (mut whole, mut chunk) = (Vec::new(), Vec::new());
         for text in ["first ", "second ", "third"] {
-            deflater.compress(text.as_bytes(), &mut chunk).unwrap();
-            assert!(chunk.ends_with(&[0, 0, 0xff, 0xff]), "ends with the sync marker");
-            whole.extend_from_slice(&chunk);
+            let len = deflater.compress(text.as_bytes(), &mut chunk).unwrap();
+            assert!(chunk[..len].ends_with(&[0, 0, 0xff, 0xff]), "ends with the sync marker");
+            whole.extend_from_slice(&chunk[..len]);
         }
         whole.extend_from_slice(&FINAL_BLOCK);
         let mut text = String::new();

@@ -98,7 +98,8 @@ pub(crate) struct Scratch {
 
 enum Codec {
     Deflate(deflate::Deflater),
-    Snappy(snappy::Compressor),
+    // Boxed for its hash table, which lies within it and would make every move of the others a copy of 2 KiB.
+    Snappy(Box<snappy::Compressor>),
     Zstd(zstandard::Compressor),
 }
 
@@ -106,7 +107,7 @@ impl Scratch {
     fn new(kind: Kind) -> Result<Self, EncodeError> {
         let codec = match kind {
             Kind::Deflate { level } => Codec::Deflate(deflate::Deflater::new(level)),
-            Kind::Snappy => Codec::Snappy(snappy::Compressor::new()),
+            Kind::Snappy => Codec::Snappy(Box::new(snappy::Compressor::new())),
             Kind::Zstd { level } => {
                 Codec::Zstd(zstandard::Compressor::new(level).map_err(EncodeError::compress)?)
             }
@@ -118,8 +119,7 @@ impl Scratch {
     pub(crate) fn compress(&mut self, framing: Framing) -> Result<&[u8], EncodeError> {
         let len = match &mut self.codec {
             Codec::Deflate(deflater) => {
-                deflater.compress(&self.stage, &mut self.out).map_err(EncodeError::compress)?;
-                self.out.len()
+                deflater.compress(&self.stage, &mut self.out).map_err(EncodeError::compress)?
             }
             Codec::Snappy(compressor) => {
                 compressor.compress(framing, &self.stage, &mut self.out).map_err(EncodeError::compress)?
