@@ -144,3 +144,23 @@ fn programs() -> &'static Path {
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_python_environment_works_from_where_it_was_moved() {
+        let python = Python::installed().unwrap();
+        run(Command::new(python.interpreter()).args(["-c", "import boto3, cramjam, snappy"])).unwrap();
+        run(Command::new(python.interpreter()).args(["-m", "awscli", "--version"])).unwrap();
+        let help = run(&mut python.put("http://127.0.0.1:1", "none", &["--help"])).unwrap();
+        assert!(help.contains("--raised-log"), "{help}");
+    }
+
+    #[test]
+    fn the_sdk_for_javascript_is_found_from_its_folder() {
+        let error = Node::installed().unwrap().put("http://127.0.0.1:1", "none").unwrap_err().to_string();
+        assert!(error.contains("ECONNREFUSED"), "{error}");
+    }
+}

@@ -28,6 +28,7 @@ mod daemon;
 mod entropy;
 mod http;
 mod ports;
+mod privilege;
 mod process;
 #[cfg(feature = "s3")]
 pub mod s3;
@@ -36,7 +37,7 @@ pub mod servers;
 pub use cache::{cache_dir, sweep_run_dirs};
 pub use clock::ManualClock;
 pub use daemon::{Daemon, DaemonOptions, Stopped};
-
 pub use entropy::SeededEntropy;
 pub use http::{Reply, http_get, http_send};
+pub use privilege::has_root;
 pub use process::Process;
