@@ -34,7 +34,7 @@ pub fn cache_dir() -> Result<PathBuf> {
 ///
 /// # Errors
 /// When the cache cannot be written or the last try fails; the error says why.
-pub(crate) fn installed(name: &str, version: &str, build: impl Fn(&Path) -> Result<()>) -> Result<PathBuf> {
+pub fn installed(name: &str, version: &str, build: impl Fn(&Path) -> Result<()>) -> Result<PathBuf> {
     let cache = cache_dir()?;
     let folder = cache.join(format!("{name}-{version}"));
     if folder.is_dir() {
@@ -73,8 +73,11 @@ fn build_with_tries(name: &str, staging: &Path, build: impl Fn(&Path) -> Result<
 /// A fresh folder for one run of something called `name`: its data, configuration and log.
 ///
 /// It lies in the cache and not in `/tmp`, which may be a memory file system without extended attributes or direct
-/// I/O, and the servers use both.
-pub(crate) fn run_dir(name: &str) -> Result<PathBuf> {
+/// I/O, and the servers use both. [`crate::Process`] removes it in the end.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn run_dir(name: &str) -> Result<PathBuf> {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let run = RUNS.fetch_add(1, Ordering::Relaxed);
     let dir = cache_dir()?.join("run").join(format!("{name}-{}-{run}", std::process::id()));
@@ -112,11 +115,11 @@ pub(crate) fn remove_dir(dir: &Path) -> Result<()> {
     }
 }
 
-/// Runs a command of an install to its end.
+/// Runs a command to its end and gives what it printed to standard output.
 ///
 /// # Errors
 /// When it cannot be started or fails; the error holds the end of what it printed.
-pub(crate) fn run(command: &mut Command) -> Result<String> {
+pub fn run(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");
     let output = command.output().with_context(|| format!("start {shown}"))?;
     if output.status.success() {
@@ -132,7 +135,7 @@ pub(crate) fn last_lines(text: &str, count: usize) -> String {
 }
 
 /// A short name for content, so that a folder can carry the version of a list of packages (64-bit FNV-1a).
-pub(crate) fn fingerprint(parts: &[&str]) -> String {
+pub fn fingerprint(parts: &[&str]) -> String {
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

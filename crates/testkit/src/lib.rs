@@ -4,12 +4,13 @@
 //! - [`servers`]: the real servers that tests deliver to, each on a free loopback port, gone when dropped.
 //! - [`clients`]: the real AWS clients that tests put with.
 //! - [`Daemon`]: the `standpipe` binary itself, to be killed, stopped and started again.
+//! - [`cache`]: installing anything else that a test needs, once for all tests.
 //! - `s3` (with the feature of that name): looking into a store with the AWS SDK.
 //!
 //! # Invariants
 //! - Whatever a test starts is ended by process id when its fixture is dropped, and by the kernel when the test's
 //!   process dies first.
-//! - What is installed is cached under [`cache_dir`], by name and version; a half-finished install is never used.
+//! - What is installed is cached under [`cache::cache_dir`], by name and version; a half-finished install is never used.
 //!
 //! ```
 //! use std::time::Duration;
@@ -21,7 +22,7 @@
 //! assert_eq!((clock.now(), clock.steady()), (Timestamp(3_000), Duration::from_secs(2)));
 //! ```
 
-mod cache;
+pub mod cache;
 pub mod clients;
 mod clock;
 mod daemon;
@@ -34,7 +35,6 @@ mod process;
 pub mod s3;
 pub mod servers;
 
-pub use cache::{cache_dir, sweep_run_dirs};
 pub use clock::ManualClock;
 pub use daemon::{Daemon, DaemonOptions, Stopped};
 pub use entropy::SeededEntropy;

@@ -4,7 +4,8 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use standpipe_testkit::{cache_dir, clients, servers, sweep_run_dirs};
+use standpipe_testkit::cache::{cache_dir, sweep_run_dirs};
+use standpipe_testkit::{clients, servers};
 
 #[expect(clippy::print_stdout, reason = "a command's answer")]
 fn main() -> Result<()> {
