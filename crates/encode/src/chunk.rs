@@ -119,8 +119,8 @@ impl ChunkEncoder {
     }
 }
 
-/// Lays the rows end to end, each with its delimiter. Compressors are fed from the result rather than row by row:
-/// for rows of a few hundred bytes the calls cost more than the copy.
+/// Lays the rows end to end, each with its delimiter. Snappy and one-shot zstd need that; deflate could take row by
+/// row, but is 5 to 10 % faster this way with rows of 250 bytes.
 fn concatenate<'a>(rows: impl Iterator<Item = &'a [u8]>, delimiter: &[u8], out: &mut Vec<u8>) {
     for row in rows {
         out.extend_from_slice(row);
