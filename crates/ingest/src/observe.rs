@@ -17,7 +17,7 @@ pub struct Answered<'a> {
     pub status: u16,
     /// The error code; `None` for a success and for errors outside of the API's shape (403, 404, 413).
     pub code: Option<&'static str>,
-    /// The bytes of the request's body.
+    /// The bytes of the request's body; 0 when it was not read to its end.
     pub request_bytes: u64,
     /// The records accepted by a put.
     pub records: u32,

@@ -55,6 +55,9 @@ impl Entropy for OsEntropy {
     }
 }
 
+/// Operation, status and code of an answer.
+pub(crate) type Seen = (String, u16, Option<&'static str>);
+
 /// Keeps what it is given.
 #[derive(Default)]
 pub(crate) struct Memory {
@@ -62,7 +65,7 @@ pub(crate) struct Memory {
     pub(crate) puts: Mutex<Vec<Put>>,
     pub(crate) created: Mutex<Vec<CreateDeliveryStream>>,
     pub(crate) updated: Mutex<Vec<UpdateDestination>>,
-    pub(crate) seen: Mutex<HashMap<(String, u16, Option<&'static str>), u64>>,
+    pub(crate) seen: Mutex<HashMap<Seen, u64>>,
     pub(crate) record_bytes: AtomicU64,
     /// Puts to the stream `held` begin, tell so, and end when let go.
     pub(crate) begun: Notify,

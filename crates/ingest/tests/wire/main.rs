@@ -1,6 +1,11 @@
 //! The front end over real sockets: a server on a free loopback port, an in-memory service behind it, and clients that
 //! speak plain HTTP.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic in a test is a failure with a line number, in its helpers too"
+)]
+
 mod auth;
 mod connections;
 mod control;
