@@ -138,7 +138,7 @@ pub struct Arrival {
 pub struct Usage {
     /// Bytes on disk.
     pub used: u64,
-    /// The most it may take.
+    /// The most it may take: its own limit or that of all journals together.
     pub limit: u64,
     /// Puts are being refused for this reason.
     pub shortage: Option<Shortage>,
@@ -310,10 +310,11 @@ impl Journal {
 
     /// The space it takes.
     pub fn usage(&self) -> Usage {
-        let queue = self.0.queue();
+        let mut queue = self.0.queue();
+        self.0.look_at_shortage(&mut queue);
         Usage {
             used: self.0.used.load(Ordering::Relaxed),
-            limit: self.0.options.limit_bytes,
+            limit: self.0.options.limit_bytes.min(self.0.shelf.budget.limit()),
             shortage: queue.shortage,
             poisoned: queue.poisoned_until.is_some(),
         }
@@ -323,6 +324,12 @@ impl Journal {
     pub fn under_pressure(&self) -> bool {
         let used = self.0.used.load(Ordering::Relaxed);
         self.0.shelf.budget.under_pressure(used, self.0.options.limit_bytes)
+    }
+
+    /// Gives its share of the disk back to the daemon's budget; for a closed journal whose folder is put away.
+    pub fn release(&self) {
+        let used = self.0.used.swap(0, Ordering::Relaxed);
+        self.0.shelf.budget.give_back(used);
     }
 
     /// Refuses everything from now on, and resolves when what was waiting before is written.

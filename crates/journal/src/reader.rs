@@ -26,7 +26,7 @@ pub struct Chunk {
 
 impl Chunk {
     /// The records' data, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.payloads.iter().flat_map(|payload| Records::new(payload))
     }
 }

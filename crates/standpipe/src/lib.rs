@@ -1,5 +1,17 @@
 //! The daemon: the only crate that knows every stage, and the only wiring between them.
+//!
+//! Reading order: [`spec`] (what a stream is), [`stream`] (a stream at work), `worker::step` (the rule of delivery),
+//! [`daemon`] (start, reload, stop), [`config`] (the YAML), [`cli`].
 
+pub mod alarm;
+pub mod catalog;
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod daemon;
+mod durable;
+pub mod metrics;
 pub mod spec;
+pub mod stores;
+pub mod stream;
+pub mod worker;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use standpipe_model::{Compression, ObjectOptions, StreamName};
+use standpipe_model::{Compression, DestinationId, ObjectOptions, StreamName};
 
 /// Everything standpipe does for one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,22 @@ pub struct StreamSpec {
     /// The most bytes its journal may hold on disk; the daemon's share where absent.
     #[serde(default)]
     pub journal_limit_bytes: Option<u64>,
+}
+
+impl StreamSpec {
+    /// The stream's destinations: the one it is for, and the backup where there is one.
+    pub fn destinations(&self) -> Vec<DestinationId> {
+        let backup = self.backup.as_ref().map(|_| DestinationId::backup());
+        [DestinationId::primary()].into_iter().chain(backup).collect()
+    }
+
+    /// What a destination is, if the stream has it.
+    pub fn destination_of(&self, id: &DestinationId) -> Option<&S3Destination> {
+        match *id == DestinationId::primary() {
+            true => Some(&self.destination),
+            false => self.backup.as_ref().filter(|_| *id == DestinationId::backup()),
+        }
+    }
 }
 
 /// An object store destination: the shape that a batch's object is made by.

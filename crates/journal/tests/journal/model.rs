@@ -130,7 +130,8 @@ impl World {
         for (number, record) in records.iter().enumerate() {
             self.model.records.insert(receipt.first.0 + number as u64, record.clone());
         }
-        self.model.puts[at] = Put { digest, first: receipt.first.0, records, acknowledged_at: self.clock.now() };
+        self.model.puts[at] =
+            Put { digest, first: receipt.first.0, records, acknowledged_at: self.clock.now() };
     }
 
     fn close(&mut self, records: u64) {

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod put;
+pub mod serve;
 pub mod streams;
 pub mod validate;
 
@@ -29,6 +30,8 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the daemon.
+    Serve(serve::ServeArgs),
     /// Check the configuration and print every problem.
     Validate(validate::ValidateArgs),
     /// Print the JSON Schema of the configuration, for editors.
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
 /// Whatever kept it from being done, for a person to read.
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Serve(args) => serve::run(args),
         Command::Validate(args) => validate::run(&args),
         Command::Schema => {
             print(&crate::config::schema_json())?;
@@ -94,6 +98,11 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 /// Writes a line to standard error. Where even that fails there is nobody left to tell.
 pub(crate) fn complain(line: &str) {
     writeln!(std::io::stderr().lock(), "{line}").ok();
+}
+
+/// A number of things, in words.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The environment variable `name`, where it is set to text.

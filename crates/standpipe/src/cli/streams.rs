@@ -105,7 +105,7 @@ async fn list(client: &FirehoseClient) -> anyhow::Result<()> {
         print(&page.delivery_stream_names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
         match page.delivery_stream_names.last() {
             Some(last) if page.has_more_delivery_streams => {
-                input["ExclusiveStartDeliveryStreamName"] = json!(last)
+                input["ExclusiveStartDeliveryStreamName"] = json!(last);
             }
             _ => return Ok(()),
         }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{CONFIG_PATH, complain, env, print};
+use super::{CONFIG_PATH, complain, count, env, print};
 use crate::config::Config;
 
 /// Arguments of `validate`.
@@ -19,19 +19,15 @@ pub struct ValidateArgs {
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     match Config::load(&args.config, &env) {
         Ok(config) => {
-            let (streams, stores) = (config.streams.len(), config.stores.len());
+            let (streams, stores) = (config.streams.len() as u64, config.stores.len() as u64);
             let path = args.config.display();
             print(&format!("{path}: ok, {}, {}\n", count(streams, "stream"), count(stores, "store")))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(problems) => {
             complain(&problems.to_string());
-            complain(&count(problems.count(), "problem"));
+            complain(&count(problems.count() as u64, "problem"));
             Ok(ExitCode::FAILURE)
         }
     }
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

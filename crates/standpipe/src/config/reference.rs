@@ -117,6 +117,31 @@ fn words(schema: &Schema) -> String {
     }
 }
 
+/// Whether the schema accepts a document, as an editor would tell.
+pub(super) fn schema_accepts(text: &str) -> Result<(), String> {
+    let document: serde_json::Value = serde_yaml::from_str(text).unwrap();
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("standpipe.json", serde_json::from_str(&schema_json()).unwrap()).unwrap();
+    let schema = compiler.compile("standpipe.json", &mut schemas).unwrap();
+    schemas.validate(&document, schema).map_err(|error| format!("{error:#}"))
+}
+
+#[test]
+fn the_schema_refuses_what_the_daemon_refuses() {
+    for text in [
+        "lisen: 127.0.0.1:1",
+        "stores: {a: {type: s4}}",
+        "stores: {a: {type: file}}",
+        "stores: {a: {type: file, path: x, endpoint: http://h}}",
+        "streams: [{name: a}]",
+        "journal: {sync_threads: 0}",
+        "limits: {body_budget: 5M}",
+        "streams: [{name: a, destination: {s3: {compression: gz}}}]",
+    ] {
+        assert!(schema_accepts(text).is_err(), "{text}");
+    }
+}
+
 #[test]
 fn the_schema_is_current() {
     check(&repository().join("docs/standpipe.schema.json"), &schema_json());
@@ -144,7 +169,9 @@ fn the_example_files_load() {
         let folder = credentials.path().to_string_lossy().into_owned();
         let env =
             |name: &str| Some(if name == "CREDENTIALS_DIRECTORY" { folder.clone() } else { "x".to_owned() });
-        let config = Config::load(&repository().join(name), &env);
+        let path = repository().join(name);
+        let config = Config::load(&path, &env);
         assert!(config.is_ok(), "{}", config.unwrap_err());
+        schema_accepts(&fs::read_to_string(path).unwrap()).unwrap();
     }
 }

@@ -103,7 +103,11 @@ pub(super) fn document(root: &[Field]) -> Json {
 impl Schema {
     fn json(&self) -> Json {
         match self {
-            Self::Text => object(vec![("type", Json::List(vec![text("string"), text("number")]))]),
+            // Any plain value is taken as the text it is written as, though YAML calls `n` or `1` something else.
+            Self::Text => {
+                let types = ["string", "number", "boolean"].map(text);
+                object(vec![("type", Json::List(types.into()))])
+            }
             Self::Pattern { what, pattern } => or_variable(object(vec![
                 ("type", Json::List(vec![text("string"), text("number")])),
                 ("description", text(what.clone())),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use standpipe_model::{Compression, Encryption, LockMode, ObjectLock, Secret};
 
+use super::reference::schema_accepts;
 use super::{Config, DiskShare, StoreConfig};
 use crate::spec::Buffering;
 
@@ -50,7 +51,9 @@ fn load(files: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         .map_err(|problems| problems.to_string().replace(&strip, "").lines().map(str::to_owned).collect())
 }
 
+/// Loads what is right; the schema must think so too.
 fn good(text: &str) -> Config {
+    schema_accepts(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     load(&[("standpipe.yaml", text)]).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
@@ -94,7 +97,7 @@ fn the_opening_example_loads() {
 #[test]
 fn an_empty_file_is_a_daemon_with_defaults() {
     for text in ["", "# nothing yet\n", "streams:\n"] {
-        let config = good(text);
+        let config = load(&[("standpipe.yaml", text)]).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:4573");
         assert_eq!(config.data_dir, Path::new("/var/lib/standpipe"));
         assert_eq!(config.account_id, "000000000000");

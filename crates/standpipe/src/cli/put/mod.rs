@@ -31,7 +31,7 @@ use self::lines::Splitter;
 use self::progress::Progress;
 use self::send::{Outcome, send};
 use super::client::{ConnectArgs, FirehoseClient};
-use super::{complain, print};
+use super::{complain, count, print};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 256 << 10;
@@ -72,7 +72,7 @@ pub(super) async fn run(args: &PutArgs) -> anyhow::Result<ExitCode> {
         complain(&format!("standpipe: {error:#}"));
     }
     if missed > 0 {
-        complain(&format!("standpipe: {missed} records were not acknowledged"));
+        complain(&format!("standpipe: not acknowledged: {}", count(missed, "record")));
     }
     Ok(if missed == 0 && sending.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::send::Outcome;
-use crate::cli::complain;
+use crate::cli::{complain, count};
 
 /// How often progress is told where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -71,10 +71,8 @@ impl Progress {
         let seconds = self.started.elapsed().as_secs_f64().max(0.001);
         let per_second = records as f64 / seconds;
         let rate = HumanBytes((bytes as f64 / seconds) as u64);
-        format!(
-            "{records} records, {} in {seconds:.1} s: {per_second:.0} records/s, {rate}/s",
-            HumanBytes(bytes)
-        )
+        let (what, size) = (count(records, "record"), HumanBytes(bytes));
+        format!("{what}, {size} in {seconds:.1} s: {per_second:.0} records/s, {rate}/s")
     }
 }
 

@@ -1,0 +1,62 @@
+//! `serve`: runs the daemon in the foreground, as a service manager wants it.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::CONFIG_PATH;
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The configuration.
+    #[arg(long, default_value = CONFIG_PATH)]
+    pub config: PathBuf,
+    /// How log lines look: text, or JSON for collectors. Text where absent.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// The forms of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// It could not start.
+pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    log_to_stderr(args.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(crate::daemon::serve(args.config))?;
+    // Tasks that were dropped half-way hold nothing that the next start does not find in the journals.
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `STANDPIPE_LOG` takes the directives of `tracing-subscriber`, such as `debug` or `standpipe=debug`.
+fn log_to_stderr(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into())
+        .with_env_var("STANDPIPE_LOG")
+        .from_env_lossy();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

@@ -1,0 +1,198 @@
+//! Between AWS's destination members and standpipe's own specification.
+//!
+//! A bucket ARN leads to a configured store; a role ARN is stored and echoed, as credentials belong to stores here. What
+//! was given is kept as it was, so that it can be merged and described; the specification is derived from it.
+
+use serde_json::{Map, Value, json};
+use standpipe_ingest::ApiError;
+use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
+use standpipe_sinks::key;
+
+use crate::catalog::Definition;
+use crate::config::Config;
+use crate::spec::{Buffering, S3Destination, StreamSpec};
+
+const MIB: u64 = 1 << 20;
+
+/// The specification that an S3 or extended S3 destination comes to.
+///
+/// # Errors
+/// `InvalidArgumentException`, in AWS's words where it has them.
+pub(super) fn to_spec(
+    name: &StreamName,
+    configuration: &Map<String, Value>,
+    config: &Config,
+) -> Result<StreamSpec, ApiError> {
+    standpipe_ingest::check_s3_destination(configuration)?;
+    let destination = to_destination(configuration, config)?;
+    let backup = match text(configuration, "S3BackupMode") {
+        "Enabled" => {
+            let backup = configuration.get("S3BackupConfiguration").and_then(Value::as_object);
+            backup.map(|backup| to_destination(backup, config)).transpose()?
+        }
+        _ => None,
+    };
+    Ok(StreamSpec { name: name.clone(), destination, backup, journal_limit_bytes: None })
+}
+
+fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result<S3Destination, ApiError> {
+    let (prefix, error_output_prefix) =
+        (text(configuration, "Prefix"), text(configuration, "ErrorOutputPrefix"));
+    key::validate(prefix, error_output_prefix)
+        .map_err(|error| ApiError::invalid_argument(error.to_string()))?;
+    let (custom_time_zone, file_extension) =
+        (text(configuration, "CustomTimeZone"), text(configuration, "FileExtension"));
+    let checked = key::ObjectKeys::new(
+        StreamName::parse("check").expect("the name follows the rule"),
+        prefix,
+        error_output_prefix,
+        custom_time_zone,
+        file_extension,
+    );
+    checked.map_err(|error| ApiError::invalid_argument(error.to_string()))?;
+    let arn = text(configuration, "BucketARN");
+    let bucket = arn.rsplit(":::").next().unwrap_or_default();
+    let store = config.store_of_bucket(bucket).ok_or_else(|| {
+        ApiError::invalid_argument(format!(
+            "No store is configured for bucket {bucket} of {arn}: list it under a store's 'buckets' or set 'default_store'."
+        ))
+    })?;
+    Ok(S3Destination {
+        store: store.to_owned(),
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+        error_output_prefix: error_output_prefix.to_owned(),
+        compression: compression(text(configuration, "CompressionFormat"))?,
+        compression_level: None,
+        delimiter: String::new(),
+        file_extension: file_extension.to_owned(),
+        custom_time_zone: custom_time_zone.to_owned(),
+        buffering: buffering(configuration.get("BufferingHints")),
+        object: ObjectOptions { encryption: encryption(configuration), ..ObjectOptions::default() },
+    })
+}
+
+fn text<'a>(members: &'a Map<String, Value>, name: &str) -> &'a str {
+    members.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn compression(format: &str) -> Result<Compression, ApiError> {
+    if format.is_empty() {
+        return Ok(Compression::Uncompressed);
+    }
+    // The names are the API's own; ours that it does not know were refused by its tables before.
+    serde_json::from_value(format.into())
+        .map_err(|_| ApiError::invalid_argument(format!("CompressionFormat {format} is not known.")))
+}
+
+fn buffering(hints: Option<&Value>) -> Buffering {
+    let default = Buffering::default();
+    let number = |name: &str| hints.and_then(|hints| hints.get(name)).and_then(Value::as_u64);
+    Buffering {
+        size_bytes: number("SizeInMBs").map_or(default.size_bytes, |mib| mib * MIB),
+        interval_ms: number("IntervalInSeconds").map_or(default.interval_ms, |seconds| seconds * 1000),
+    }
+}
+
+fn encryption(configuration: &Map<String, Value>) -> Encryption {
+    let arn = configuration
+        .get("EncryptionConfiguration")
+        .and_then(|e| e.pointer("/KMSEncryptionConfig/AWSKMSKeyARN"));
+    arn.and_then(Value::as_str)
+        .map_or(Encryption::BucketDefault, |key| Encryption::Kms { key: key.to_owned() })
+}
+
+/// Merges an update into what there is: member by member and recursively, but for the two blocks that AWS replaces
+/// whole.
+pub(super) fn merge(into: &mut Map<String, Value>, update: Map<String, Value>) {
+    for (name, value) in update {
+        let name = if name == "S3BackupUpdate" { "S3BackupConfiguration".to_owned() } else { name };
+        let whole = matches!(name.as_str(), "ProcessingConfiguration" | "BufferingHints");
+        match (into.get_mut(&name), value) {
+            (Some(Value::Object(old)), Value::Object(new)) if !whole => merge(old, new),
+            (_, value) => {
+                into.insert(name, value);
+            }
+        }
+    }
+}
+
+/// A destination as `DescribeDeliveryStream` shows it: what was given, with the defaults filled in.
+pub(super) fn describe(definition: &Definition, config: &Config) -> (Value, Value) {
+    let given = definition.configuration.clone().unwrap_or_else(|| from_spec(&definition.spec, config));
+    let mut extended = describe_s3(&given);
+    for name in [
+        "ProcessingConfiguration",
+        "DataFormatConversionConfiguration",
+        "DynamicPartitioningConfiguration",
+        "FileExtension",
+        "CustomTimeZone",
+    ] {
+        if let Some(value) = given.get(name) {
+            extended.insert(name.to_owned(), value.clone());
+        }
+    }
+    let mode = given.get("S3BackupMode").cloned().unwrap_or_else(|| "Disabled".into());
+    extended.insert("S3BackupMode".to_owned(), mode);
+    if let Some(Value::Object(backup)) = given.get("S3BackupConfiguration") {
+        extended.insert("S3BackupDescription".to_owned(), Value::Object(describe_s3(backup)));
+    }
+    (Value::Object(extended), Value::Object(describe_s3(&given)))
+}
+
+fn describe_s3(given: &Map<String, Value>) -> Map<String, Value> {
+    let mut described = Map::new();
+    for name in ["RoleARN", "BucketARN", "Prefix", "ErrorOutputPrefix"] {
+        if let Some(value) = given.get(name) {
+            described.insert(name.to_owned(), value.clone());
+        }
+    }
+    let default = Buffering::default();
+    let hints =
+        json!({"SizeInMBs": default.size_bytes / MIB, "IntervalInSeconds": default.interval_ms / 1000});
+    let defaults = [
+        ("BufferingHints", hints),
+        ("CompressionFormat", json!("UNCOMPRESSED")),
+        ("EncryptionConfiguration", json!({"NoEncryptionConfig": "NoEncryption"})),
+        ("CloudWatchLoggingOptions", json!({"Enabled": false})),
+    ];
+    for (name, default) in defaults {
+        described.insert(name.to_owned(), given.get(name).cloned().unwrap_or(default));
+    }
+    described
+}
+
+/// What a stream of the configuration file looks like in the API's members.
+fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value> {
+    let mut members = from_destination(&spec.destination, config);
+    if let Some(backup) = &spec.backup {
+        members.insert("S3BackupMode".to_owned(), "Enabled".into());
+        members.insert("S3BackupConfiguration".to_owned(), Value::Object(from_destination(backup, config)));
+    }
+    members
+}
+
+fn from_destination(destination: &S3Destination, config: &Config) -> Map<String, Value> {
+    let mut members = Map::new();
+    let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
+    put("RoleARN", format!("arn:aws:iam::{}:role/standpipe", config.account_id).into());
+    put("BucketARN", format!("arn:aws:s3:::{}", destination.bucket).into());
+    for (name, text) in [
+        ("Prefix", &destination.prefix),
+        ("ErrorOutputPrefix", &destination.error_output_prefix),
+        ("FileExtension", &destination.file_extension),
+        ("CustomTimeZone", &destination.custom_time_zone),
+    ] {
+        if !text.is_empty() {
+            put(name, text.as_str().into());
+        }
+    }
+    let hints = destination.buffering;
+    let size = hints.size_bytes.div_ceil(MIB);
+    put("BufferingHints", json!({"SizeInMBs": size, "IntervalInSeconds": hints.interval_ms.div_ceil(1000)}));
+    put("CompressionFormat", serde_json::to_value(destination.compression).unwrap_or_default());
+    if let Encryption::Kms { key } = &destination.object.encryption {
+        put("EncryptionConfiguration", json!({"KMSEncryptionConfig": {"AWSKMSKeyARN": key}}));
+    }
+    members
+}

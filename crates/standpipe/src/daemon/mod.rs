@@ -1,0 +1,78 @@
+//! The daemon: opens what is on disk, starts the listeners, reloads, stops.
+
+mod admin;
+mod api;
+mod mapping;
+mod reload;
+mod start;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use standpipe_journal::Shelf;
+use standpipe_model::StreamName;
+use tokio::sync::Mutex;
+
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::stream::Stream;
+use crate::worker::Context;
+
+pub use reload::ReloadError;
+pub use start::{Endpoints, Running, ServeError, serve, start};
+
+/// How long requests that have begun may take to end when the daemon stops, at the most: it is gone within two seconds.
+const STOP_GRACE: Duration = Duration::from_millis(1_000);
+
+/// Everything that runs.
+#[derive(Debug)]
+pub struct Daemon {
+    config_path: PathBuf,
+    config: RwLock<Arc<Config>>,
+    catalog: Catalog,
+    context: Arc<Context>,
+    shelf: Shelf,
+    streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
+    /// One change of the set of streams at a time.
+    changing: Mutex<()>,
+}
+
+impl Daemon {
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The stream of that name.
+    pub fn stream(&self, name: &StreamName) -> Option<Arc<Stream>> {
+        self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All streams, in alphabetical order.
+    pub fn streams(&self) -> Vec<Arc<Stream>> {
+        self.streams.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn insert(&self, stream: Arc<Stream>) {
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        streams.insert(stream.name().clone(), stream);
+    }
+
+    fn remove(&self, name: &StreamName) -> Option<Arc<Stream>> {
+        self.streams.write().unwrap_or_else(PoisonError::into_inner).remove(name)
+    }
+
+    /// Stops every stream as a planned crash, after draining for at most `drain`.
+    async fn stop_streams(&self, drain: Duration) {
+        let streams = self.streams();
+        if !drain.is_zero() {
+            let all = futures::future::join_all(streams.iter().map(|stream| stream.drain()));
+            if tokio::time::timeout(drain, all).await.is_err() {
+                tracing::warn!("the drain ran out of time; what is left is delivered after the next start");
+            }
+        }
+        futures::future::join_all(streams.iter().map(|stream| stream.stop())).await;
+    }
+}

@@ -1,0 +1,225 @@
+//! Making the streams what the configuration says: at the start, and again at each reload, whole or not at all.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+
+use standpipe_model::StreamName;
+
+use super::Daemon;
+use crate::alarm::AlarmKind;
+use crate::catalog::{Away, CatalogError, Definition, Origin};
+use crate::config::{Config, ConfigProblems};
+use crate::spec::StreamSpec;
+use crate::stores::StoreError;
+use crate::stream::{Stream, StreamError};
+use crate::worker::chain;
+
+/// The configuration was not put in force; what ran before runs on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The file.
+    #[error("the configuration cannot be used:\n{0}")]
+    Config(ConfigProblems),
+    /// A store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The data directory.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A stream.
+    #[error("stream '{name}'")]
+    Stream {
+        /// Its name.
+        name: StreamName,
+        /// What is wrong.
+        source: StreamError,
+    },
+    /// A name is taken.
+    #[error(
+        "stream '{0}' is in the configuration and was also made through the API: rename or delete one of them"
+    )]
+    Taken(StreamName),
+    /// A store is gone that is still needed.
+    #[error("store '{store}' is not configured any more, but stream '{stream}' still delivers to it")]
+    StoreInUse {
+        /// The store.
+        store: String,
+        /// A stream that needs it.
+        stream: StreamName,
+    },
+    /// A key that is read only at the start.
+    #[error("'{0}' changes only at a restart")]
+    Restart(&'static str),
+}
+
+impl Daemon {
+    /// Opens every stream of the catalog and of the configuration.
+    ///
+    /// # Errors
+    /// [`ReloadError`]. A stream that is on disk and cannot be opened raises an alarm instead, so that it does not keep
+    /// the others from working.
+    pub(super) async fn open_streams(&self) -> Result<(), ReloadError> {
+        let config = self.config();
+        self.context.stores.replace(&config.stores)?;
+        let _changing = self.changing.lock().await;
+        self.refuse_taken(&config)?;
+        for name in self.catalog.list()? {
+            let spec = config.streams.iter().find(|spec| spec.name == name);
+            self.open_one(&name, spec).await;
+        }
+        for spec in &config.streams {
+            if self.stream(&spec.name).is_none() && self.catalog.load(&spec.name)?.is_empty() {
+                self.create(Definition::first(Origin::Yaml, spec.clone(), self.context.timer.now())).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn open_one(&self, name: &StreamName, spec: Option<&StreamSpec>) {
+        if let Err(error) = self.try_open_one(name, spec).await {
+            let now = self.context.timer.now();
+            self.context.alarms.raise(Some(name), AlarmKind::NotOpened, "", chain(&error), now);
+        }
+    }
+
+    async fn try_open_one(&self, name: &StreamName, spec: Option<&StreamSpec>) -> Result<(), StreamError> {
+        let versions = self.catalog.load(name)?;
+        let Some((_, current)) = versions.last_key_value() else {
+            // Its making was interrupted before there was anything in it.
+            return Ok(());
+        };
+        if let Some(spec) = spec.filter(|spec| current.origin == Origin::Yaml && **spec != current.spec) {
+            self.catalog.save(&current.next(spec.clone(), self.context.timer.now()))?;
+        }
+        let retired = current.origin == Origin::Yaml && spec.is_none();
+        let stream = Stream::open(name, &self.catalog, &self.context, &self.shelf).await?;
+        stream.retire(retired).await;
+        self.insert(stream);
+        Ok(())
+    }
+
+    /// Makes a stream; its definition is durable when this returns.
+    pub(super) async fn create(&self, definition: Definition) -> Result<(), ReloadError> {
+        let name = definition.spec.name.clone();
+        self.catalog.save(&definition)?;
+        let opened = Stream::open(&name, &self.catalog, &self.context, &self.shelf).await;
+        let stream = opened.map_err(|source| ReloadError::Stream { name, source })?;
+        self.insert(stream);
+        Ok(())
+    }
+
+    fn refuse_taken(&self, config: &Config) -> Result<(), ReloadError> {
+        for spec in &config.streams {
+            let versions = self.catalog.load(&spec.name)?;
+            if versions.last_key_value().is_some_and(|(_, current)| current.origin == Origin::Api) {
+                return Err(ReloadError::Taken(spec.name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the configuration again and puts it in force, whole or not at all.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; everything runs on as before.
+    pub async fn reload(&self) -> Result<(), ReloadError> {
+        let config =
+            Config::load(&self.config_path, &|name| std::env::var(name).ok()).map_err(ReloadError::Config)?;
+        let _changing = self.changing.lock().await;
+        self.check_reload(&config)?;
+        self.context.stores.replace(&config.stores)?;
+        let config = Arc::new(config);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
+        for spec in &config.streams {
+            self.apply(spec).await?;
+        }
+        let named: BTreeSet<&StreamName> = config.streams.iter().map(|spec| &spec.name).collect();
+        for stream in self.streams() {
+            let yaml = stream.definition().origin == Origin::Yaml;
+            stream.retire(yaml && !named.contains(stream.name())).await;
+            stream.nudge().await;
+        }
+        tracing::info!(streams = self.streams().len(), "configuration reloaded");
+        Ok(())
+    }
+
+    fn check_reload(&self, config: &Config) -> Result<(), ReloadError> {
+        let running = self.config();
+        let fixed: [(&'static str, bool); 5] = [
+            ("listen", running.listen == config.listen),
+            ("admin", running.admin == config.admin),
+            ("data_dir", running.data_dir == config.data_dir),
+            ("journal", running.journal == config.journal),
+            ("limits", running.limits == config.limits),
+        ];
+        if let Some((key, _)) = fixed.iter().find(|(_, same)| !same) {
+            return Err(ReloadError::Restart(key));
+        }
+        self.refuse_taken(config)?;
+        for stream in self.streams() {
+            for store in self.stores_needed(&stream, config) {
+                if !config.stores.contains_key(&store) {
+                    return Err(ReloadError::StoreInUse { store, stream: stream.name().clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The stores that a stream needs under a new configuration: those of its open batches' versions, and those of the
+    /// definition that stays in force.
+    fn stores_needed(&self, stream: &Stream, config: &Config) -> BTreeSet<String> {
+        let current = stream.definition();
+        let open = stream.open_batches();
+        let needed_versions: BTreeSet<u64> = open.values().flatten().map(|open| open.close.version).collect();
+        let redefined = config.streams.iter().any(|spec| spec.name == *stream.name());
+        let stays =
+            |version| needed_versions.contains(&version) || (version == current.version && !redefined);
+        let definitions = stream.definitions();
+        let specs = definitions.iter().filter(|definition| stays(definition.version)).map(|d| &d.spec);
+        let stores = |spec: &StreamSpec| {
+            let backup = spec.backup.as_ref().map(|backup| backup.store.clone());
+            [spec.destination.store.clone()].into_iter().chain(backup).collect::<Vec<_>>()
+        };
+        specs.flat_map(stores).collect()
+    }
+
+    async fn apply(&self, spec: &StreamSpec) -> Result<(), ReloadError> {
+        let now = self.context.timer.now();
+        let Some(stream) = self.stream(&spec.name) else {
+            return self.create(Definition::first(Origin::Yaml, spec.clone(), now)).await;
+        };
+        let current = stream.definition();
+        if current.spec != *spec {
+            let next = current.next(spec.clone(), now);
+            self.catalog.save(&next)?;
+            let redefined = stream.redefine(next).await;
+            redefined.map_err(|source| ReloadError::Stream { name: spec.name.clone(), source })?;
+        }
+        Ok(())
+    }
+
+    /// Puts away the streams that left the configuration and have delivered everything.
+    pub(super) async fn archive_retired(&self) {
+        let _changing = self.changing.lock().await;
+        for stream in self.streams() {
+            if stream.is_retired() && stream.is_settled() {
+                if let Err(error) = self.put_away(&stream, Away::Archive).await {
+                    tracing::warn!(stream = %stream.name(), %error, "a retired stream could not be archived");
+                }
+            }
+        }
+    }
+
+    /// Stops a stream and moves its folder out of the way.
+    pub(super) async fn put_away(&self, stream: &Stream, into: Away) -> Result<(), CatalogError> {
+        let name = stream.name();
+        self.remove(name);
+        stream.stop().await;
+        stream.journal().release();
+        self.catalog.put_away(name, into, self.context.timer.now())?;
+        self.context.alarms.forget_stream(name);
+        tracing::info!(stream = %name, ?into, "stream put away");
+        Ok(())
+    }
+}

@@ -1,0 +1,316 @@
+//! The daemon's metrics in the OpenMetrics text format.
+//!
+//! What happened in this process is counted here. What must balance (accepted, delivered, dropped, backed up, lost, in
+//! the journal) is not counted twice: it is read from the journals' own state when someone asks, so that it survives a
+//! restart as the records do.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use standpipe_ingest::{Answered, Observer};
+use standpipe_journal::SyncObserver;
+use standpipe_model::{DestinationId, StreamName, Tally};
+
+use crate::alarm::Alarm;
+
+/// Bounds of the latency histograms, in seconds.
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+
+/// Labels of what belongs to a stream's destination.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Line {
+    stream: String,
+    destination: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LineKind {
+    stream: String,
+    destination: String,
+    /// A class of attempts or a close reason, by the metric.
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StreamOnly {
+    stream: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StreamKind {
+    stream: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    operation: &'static str,
+    code: &'static str,
+}
+
+/// What is counted while the daemon runs.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Request, Counter>,
+    put_records: Counter,
+    put_bytes: Counter,
+    put_seconds: Histogram,
+    sync_seconds: Histogram,
+    sync_bytes: Counter,
+    attempts: Family<LineKind, Counter>,
+    batches: Family<LineKind, Counter>,
+    object_bytes: Family<Line, Counter>,
+    attempt_seconds: Histogram,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("standpipe");
+        let seconds = || Histogram::new(SECONDS);
+        let metrics = Self {
+            requests: Family::default(),
+            put_records: Counter::default(),
+            put_bytes: Counter::default(),
+            put_seconds: seconds(),
+            sync_seconds: seconds(),
+            sync_bytes: Counter::default(),
+            attempts: Family::default(),
+            batches: Family::default(),
+            object_bytes: Family::default(),
+            attempt_seconds: seconds(),
+            registry: Registry::default(),
+        };
+        let r = &mut registry;
+        r.register("ingest_requests", "API requests by operation and error code (OK for a success). Codes other than OK are the refusals, by reason.", metrics.requests.clone());
+        r.register(
+            "ingest_records",
+            "Records accepted by puts (AWS: IncomingRecords).",
+            metrics.put_records.clone(),
+        );
+        r.register(
+            "ingest_bytes",
+            "Data bytes of the records accepted by puts (AWS: IncomingBytes).",
+            metrics.put_bytes.clone(),
+        );
+        r.register(
+            "ingest_put_seconds",
+            "Time from a put's head to its answer.",
+            metrics.put_seconds.clone(),
+        );
+        r.register(
+            "journal_sync_seconds",
+            "Time of a group commit: one write and one fdatasync. If it rises, the disk is the limit.",
+            metrics.sync_seconds.clone(),
+        );
+        r.register(
+            "journal_written_bytes",
+            "Bytes written to journals, frames included.",
+            metrics.sync_bytes.clone(),
+        );
+        r.register("delivery_attempts", "Attempts by class: ok, or what the error asks for (transient, throttled, refused, misconfigured).", metrics.attempts.clone());
+        r.register(
+            "delivery_batches",
+            "Batches closed, by reason: size, age, pressure, drain.",
+            metrics.batches.clone(),
+        );
+        r.register(
+            "delivery_object_bytes",
+            "Bytes of delivered objects, after compression (AWS: DeliveryToS3.Bytes).",
+            metrics.object_bytes.clone(),
+        );
+        r.register(
+            "delivery_attempt_seconds",
+            "Time of a delivery attempt.",
+            metrics.attempt_seconds.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+}
+
+fn line(stream: &StreamName, destination: &DestinationId) -> Line {
+    Line { stream: stream.to_string(), destination: destination.to_string() }
+}
+
+impl Metrics {
+    /// An attempt ended; `class` is `ok` or the error's class.
+    pub(crate) fn attempted(
+        &self,
+        stream: &StreamName,
+        destination: &DestinationId,
+        class: &'static str,
+        took: Duration,
+    ) {
+        let Line { stream, destination } = line(stream, destination);
+        self.attempts.get_or_create(&LineKind { stream, destination, kind: class }).inc();
+        self.attempt_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A batch was closed.
+    pub(crate) fn closed(&self, stream: &StreamName, destination: &DestinationId, reason: &'static str) {
+        let Line { stream, destination } = line(stream, destination);
+        self.batches.get_or_create(&LineKind { stream, destination, kind: reason }).inc();
+    }
+
+    /// An object was delivered.
+    pub(crate) fn delivered(&self, stream: &StreamName, destination: &DestinationId, bytes: u64) {
+        self.object_bytes.get_or_create(&line(stream, destination)).inc_by(bytes);
+    }
+
+    /// All metrics as text, with those that are read from the journals.
+    ///
+    /// # Errors
+    /// A label could not be written.
+    pub(crate) fn render(&self, snapshot: &Snapshot) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &snapshot.registry())?;
+        encode_eof(&mut text)?;
+        Ok(text)
+    }
+}
+
+impl Observer for Metrics {
+    fn answered(&self, answered: &Answered<'_>) {
+        let operation = answered.operation.map_or("none", standpipe_ingest::Operation::name);
+        let code = match (answered.code, answered.status) {
+            (Some(code), _) => code,
+            (None, 200) => "OK",
+            (None, 413) => "RequestEntityTooLarge",
+            (None, _) => "Malformed",
+        };
+        self.requests.get_or_create(&Request { operation, code }).inc();
+        if answered.records > 0 {
+            self.put_records.inc_by(u64::from(answered.records));
+            self.put_bytes.inc_by(answered.record_bytes);
+            self.put_seconds.observe(answered.elapsed.as_secs_f64());
+        }
+    }
+}
+
+impl SyncObserver for Metrics {
+    fn synced(&self, bytes: u64, elapsed: Duration) {
+        self.sync_seconds.observe(elapsed.as_secs_f64());
+        self.sync_bytes.inc_by(bytes);
+    }
+}
+
+/// A stream at one destination, as its journal has it now.
+#[derive(Debug, Clone)]
+pub(crate) struct LineState {
+    pub(crate) stream: StreamName,
+    pub(crate) destination: DestinationId,
+    pub(crate) accepted: u64,
+    pub(crate) in_journal: u64,
+    pub(crate) tally: Tally,
+    pub(crate) oldest_age: Duration,
+    pub(crate) open_batches: u64,
+}
+
+/// A stream's journal.
+#[derive(Debug, Clone)]
+pub(crate) struct JournalState {
+    pub(crate) stream: StreamName,
+    pub(crate) used: u64,
+    pub(crate) limit: u64,
+}
+
+/// What is read from the journals at a scrape.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) lines: Vec<LineState>,
+    pub(crate) journals: Vec<JournalState>,
+    pub(crate) alarms: Vec<Alarm>,
+    pub(crate) connections: u64,
+}
+
+impl Snapshot {
+    fn registry(&self) -> Registry {
+        let mut registry = Registry::with_prefix("standpipe");
+        self.register_lines(&mut registry);
+        let used = Family::<StreamOnly, Gauge<u64, AtomicU64>>::default();
+        let limit = Family::<StreamOnly, Gauge<u64, AtomicU64>>::default();
+        for journal in &self.journals {
+            let label = StreamOnly { stream: journal.stream.to_string() };
+            used.get_or_create(&label).set(journal.used);
+            limit.get_or_create(&label).set(journal.limit);
+        }
+        registry.register("journal_used_bytes", "Bytes that a stream's journal takes on disk.", used);
+        registry.register(
+            "journal_limit_bytes",
+            "The most that it may take; puts are refused beyond it.",
+            limit,
+        );
+        let alarm = Family::<StreamKind, Gauge>::default();
+        for raised in &self.alarms {
+            let stream = raised.stream.as_ref().map(StreamName::to_string).unwrap_or_default();
+            alarm.get_or_create(&StreamKind { stream, kind: raised.kind.as_str() }).inc();
+        }
+        registry.register("alarm", "Alarms that are raised: a human must see to them.", alarm);
+        let connections = Gauge::<u64, AtomicU64>::default();
+        connections.set(self.connections);
+        registry.register("ingest_connections", "Open API connections.", connections);
+        registry
+    }
+
+    fn register_lines(&self, registry: &mut Registry) {
+        type Read = fn(&LineState) -> u64;
+        let totals: [(&str, &str, Read); 5] = [
+            (
+                "records_accepted",
+                "Records accepted since the destination was made. accepted = delivered + dropped + backed_up + lost + in_journal.",
+                |l| l.accepted,
+            ),
+            ("records_delivered", "Records that reached the destination (AWS: DeliveryToS3.Records).", |l| {
+                l.tally.delivered
+            }),
+            ("records_dropped", "Records that a processor dropped or an operator discarded.", |l| {
+                l.tally.dropped
+            }),
+            ("records_backed_up", "Records written to the error output.", |l| l.tally.backed_up),
+            ("records_lost", "Records that the journal could not read back; alarmed.", |l| l.tally.lost),
+        ];
+        for (name, help, read) in totals {
+            let family = Family::<Line, Counter>::default();
+            for state in &self.lines {
+                family.get_or_create(&line(&state.stream, &state.destination)).inc_by(read(state));
+            }
+            registry.register(name, help, family);
+        }
+        let gauges: [(&str, &str, Read); 2] = [
+            ("records_in_journal", "Records accepted that have no fate yet.", |l| l.in_journal),
+            ("delivery_open_batches", "Batches closed and not settled.", |l| l.open_batches),
+        ];
+        for (name, help, read) in gauges {
+            let family = Family::<Line, Gauge<u64, AtomicU64>>::default();
+            for state in &self.lines {
+                family.get_or_create(&line(&state.stream, &state.destination)).set(read(state));
+            }
+            registry.register(name, help, family);
+        }
+        let ages = Family::<Line, Gauge<f64, AtomicU64>>::default();
+        for state in &self.lines {
+            let age = state.oldest_age.as_secs_f64();
+            ages.get_or_create(&line(&state.stream, &state.destination)).set(age);
+        }
+        registry.register(
+            "oldest_unsettled_age_seconds",
+            "Age of the oldest record without a fate (AWS: DeliveryToS3.DataFreshness).",
+            ages,
+        );
+    }
+}

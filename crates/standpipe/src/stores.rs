@@ -1,0 +1,115 @@
+//! The configured stores as sinks, by name. A reload replaces them; every attempt asks anew, so that changed access
+//! settings take effect on data that is already waiting.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use standpipe_model::{Secret, Sink};
+use standpipe_sinks::s3::{S3Credentials, S3Options, S3OptionsError};
+use standpipe_sinks::{FileOptions, FileSink, S3Sink};
+
+use crate::config::{S3Store, StoreConfig};
+
+/// A store's settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A setting of an S3 store.
+    #[error("store '{store}'")]
+    S3 {
+        /// The store's name.
+        store: String,
+        /// What is wrong.
+        source: S3OptionsError,
+    },
+    /// A file of its settings cannot be read.
+    #[error("store '{store}': cannot read {path}")]
+    File {
+        /// The store's name.
+        store: String,
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// This build has no sink of the kind.
+    #[error("store '{store}': this build cannot deliver to a store of type {kind}")]
+    Kind {
+        /// The store's name.
+        store: String,
+        /// The kind, as in the configuration.
+        kind: &'static str,
+    },
+}
+
+type Sinks = BTreeMap<String, (StoreConfig, Arc<dyn Sink>)>;
+
+/// The sinks of all configured stores.
+#[derive(Debug, Default)]
+pub struct Stores(RwLock<Sinks>);
+
+impl Stores {
+    /// The sink of the store `name`, as it is configured now.
+    pub fn get(&self, name: &str) -> Option<Arc<dyn Sink>> {
+        let sinks = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        sinks.get(name).map(|(_, sink)| Arc::clone(sink))
+    }
+
+    /// Makes sinks of a configuration; those whose settings did not change are kept with their connections.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old sinks stay in use.
+    pub fn replace(&self, stores: &BTreeMap<String, StoreConfig>) -> Result<(), StoreError> {
+        let mut sinks = Sinks::new();
+        for (name, config) in stores {
+            let old = {
+                let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+                current.get(name).filter(|(old, _)| old == config).map(|(_, sink)| Arc::clone(sink))
+            };
+            let sink = old.map_or_else(|| make(name, config), Ok)?;
+            sinks.insert(name.clone(), (config.clone(), sink));
+        }
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = sinks;
+        Ok(())
+    }
+}
+
+fn make(name: &str, config: &StoreConfig) -> Result<Arc<dyn Sink>, StoreError> {
+    match config {
+        StoreConfig::S3(store) => {
+            let options = s3_options(name, store)?;
+            let sink =
+                S3Sink::new(options).map_err(|source| StoreError::S3 { store: name.to_owned(), source })?;
+            Ok(Arc::new(sink))
+        }
+        StoreConfig::File(store) => Ok(Arc::new(FileSink::new(FileOptions { root: store.path.clone() }))),
+        StoreConfig::Gcs(_) | StoreConfig::Azure(_) => {
+            Err(StoreError::Kind { store: name.to_owned(), kind: config.kind() })
+        }
+    }
+}
+
+fn s3_options(name: &str, store: &S3Store) -> Result<S3Options, StoreError> {
+    let credentials = store.keys.as_ref().map_or(S3Credentials::Chain, |keys| S3Credentials::Static {
+        access_key_id: keys.access_key_id.clone(),
+        secret_access_key: Secret::clone(&keys.secret_access_key),
+        session_token: keys.session_token.clone(),
+    });
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read(path).map_err(|source| StoreError::File {
+            store: name.to_owned(),
+            path: path.display().to_string(),
+            source,
+        })
+    };
+    let defaults = S3Options::new(credentials);
+    Ok(S3Options {
+        endpoint: store.endpoint.clone(),
+        region: store.region.clone().unwrap_or_else(|| defaults.region.clone()),
+        path_style: store.force_path_style,
+        ca_pem: store.ca_file.as_ref().map(read).transpose()?,
+        part_bytes: store.multipart_threshold,
+        connect_timeout: store.timeouts.connect,
+        request_timeout: store.timeouts.request,
+        ..defaults
+    })
+}

@@ -1,0 +1,358 @@
+//! A delivery stream at work: its journal, its definition, and a worker for each destination.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use standpipe_ingest::{Put, PutError, PutReceipt};
+use standpipe_journal::{
+    Append, AppendError, Journal, JournalOptions, OpenError, RecoveryReport, Shelf, Shortage,
+};
+use standpipe_model::{BatchId, DestinationId, StreamName};
+use tokio::sync::{Mutex, oneshot};
+
+use crate::alarm::AlarmKind;
+use crate::catalog::{Catalog, CatalogError, Definition};
+use crate::metrics::{JournalState, LineState};
+use crate::worker::{Context, Definitions, Line, Order, OrderError, Worker};
+
+/// How long a client is asked to stay away when its put is refused.
+const COME_BACK: Duration = Duration::from_millis(500);
+
+/// A stream could not be opened or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// Its definition.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Its journal.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// Its journal took no frame.
+    #[error("the journal took no frame")]
+    Append(#[from] AppendError),
+    /// Its journal could not be read.
+    #[error("the journal could not be read")]
+    Read(#[source] std::io::Error),
+    /// It has a folder but no definition.
+    #[error("stream '{0}' has no definition on disk")]
+    Undefined(StreamName),
+}
+
+/// A delivery stream.
+#[derive(Debug)]
+pub struct Stream {
+    name: StreamName,
+    journal: Journal,
+    definitions: Arc<Definitions>,
+    context: Arc<Context>,
+    catalog: Catalog,
+    workers: Mutex<Vec<Worker>>,
+    /// It refuses puts: it left the configuration and only delivers what it has.
+    retired: AtomicBool,
+    short: AtomicBool,
+    failed: AtomicBool,
+}
+
+impl Stream {
+    /// Opens a stream that has a definition in the catalog, recovers its journal and starts its workers.
+    ///
+    /// # Errors
+    /// [`StreamError`].
+    pub async fn open(
+        name: &StreamName,
+        catalog: &Catalog,
+        context: &Arc<Context>,
+        shelf: &Shelf,
+    ) -> Result<Arc<Self>, StreamError> {
+        let definitions =
+            Definitions::new(catalog.load(name)?).ok_or_else(|| StreamError::Undefined(name.clone()))?;
+        let limit = definitions.current().spec.journal_limit_bytes;
+        let options = JournalOptions {
+            limit_bytes: limit.unwrap_or(JournalOptions::default().limit_bytes),
+            ..JournalOptions::default()
+        };
+        let (folder, shelf) = (catalog.journal(name), shelf.clone());
+        let opened = tokio::task::spawn_blocking(move || Journal::open(&folder, options, shelf)).await;
+        let (journal, report) = opened.map_err(|error| StreamError::Read(std::io::Error::other(error)))??;
+        let stream = Arc::new(Self {
+            name: name.clone(),
+            journal,
+            definitions: Arc::new(definitions),
+            context: Arc::clone(context),
+            catalog: catalog.clone(),
+            workers: Mutex::default(),
+            retired: AtomicBool::new(false),
+            short: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+        });
+        stream.tell(&report);
+        stream.start_workers().await?;
+        stream.forget_versions();
+        Ok(stream)
+    }
+
+    fn tell(&self, report: &RecoveryReport) {
+        let lost = report.lost_records();
+        tracing::info!(stream = %self.name, segments = report.segments, torn_bytes = report.torn_bytes,
+            lost_records = lost, open_batches = report.open_batches, partly_done = report.partly_done,
+            last_frame = ?report.last_frame, "journal recovered");
+        if lost > 0 || !report.set_aside.is_empty() {
+            let aside: Vec<String> = report.set_aside.iter().map(|path| path.display().to_string()).collect();
+            let message = format!("{lost} records are damaged; set aside: {}", aside.join(", "));
+            let now = self.context.timer.now();
+            self.context.alarms.raise(Some(&self.name), AlarmKind::RecordsLost, "recovery", message, now);
+        }
+    }
+
+    async fn start_workers(&self) -> Result<(), StreamError> {
+        let destinations = self.definitions.current().spec.destinations();
+        self.journal.set_destinations(&destinations).await?;
+        let mut workers = self.workers.lock().await;
+        for destination in destinations {
+            let line = Line {
+                stream: self.name.clone(),
+                destination,
+                journal: self.journal.clone(),
+                definitions: Arc::clone(&self.definitions),
+                context: Arc::clone(&self.context),
+            };
+            workers.push(Worker::start(line).map_err(StreamError::Read)?);
+        }
+        Ok(())
+    }
+
+    /// Forgets the versions that no open batch was closed under.
+    fn forget_versions(&self) {
+        let needed = self.journal.with_state(|state| {
+            let open = state.destinations.values().flat_map(|progress| progress.open.values());
+            open.map(|open| open.close.version).collect::<Vec<_>>()
+        });
+        for version in self.definitions.keep(|version| needed.contains(&version)) {
+            if let Err(error) = self.catalog.forget(&self.name, version) {
+                tracing::warn!(stream = %self.name, version, %error, "an old definition could not be removed");
+            }
+        }
+    }
+
+    /// The stream's name.
+    pub fn name(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// The definition in force.
+    pub fn definition(&self) -> Arc<Definition> {
+        self.definitions.current()
+    }
+
+    /// All definitions that batches may still need, the current one included.
+    pub fn definitions(&self) -> Vec<Arc<Definition>> {
+        self.definitions.all()
+    }
+
+    /// The stream's journal.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Whether it refuses puts because it left the configuration.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Makes it refuse puts, or take them again.
+    pub async fn retire(&self, retired: bool) {
+        if self.retired.swap(retired, Ordering::Relaxed) != retired {
+            tracing::info!(stream = %self.name, retired, "stream changed");
+        }
+        if retired {
+            self.order_all(|| Order::Drain).await;
+        }
+    }
+
+    /// Stores a put; resolves when it is durable.
+    ///
+    /// # Errors
+    /// [`PutError`]; nothing of it was accepted.
+    pub async fn put(&self, put: Put) -> Result<PutReceipt, PutError> {
+        if self.is_retired() {
+            return Err(PutError::NotActive);
+        }
+        let append = Append { block: put.block, digest: put.digest, source: None };
+        match self.journal.append(append).await {
+            Ok(receipt) => {
+                self.well();
+                let (segment, first_ordinal) = (receipt.segment.0, receipt.first_ordinal);
+                Ok(PutReceipt { segment, first_ordinal, encrypted: false })
+            }
+            Err(error) => {
+                self.unwell(&error);
+                Err(match error {
+                    AppendError::Closed => PutError::NotActive,
+                    _ => PutError::Unavailable { retry_after: Some(COME_BACK) },
+                })
+            }
+        }
+    }
+
+    fn well(&self) {
+        for (flag, kind) in [(&self.short, AlarmKind::JournalFull), (&self.failed, AlarmKind::JournalFailed)]
+        {
+            if flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Relaxed) {
+                self.context.alarms.clear(Some(&self.name), kind, "");
+            }
+        }
+    }
+
+    fn unwell(&self, error: &AppendError) {
+        let (flag, kind) = match error {
+            AppendError::Full(_) => (&self.short, AlarmKind::JournalFull),
+            AppendError::Poisoned => (&self.failed, AlarmKind::JournalFailed),
+            AppendError::Closed => return,
+        };
+        if !flag.swap(true, Ordering::Relaxed) {
+            let now = self.context.timer.now();
+            self.context.alarms.raise(Some(&self.name), kind, "", error.to_string(), now);
+        }
+    }
+
+    /// Why a put would be refused now, if it would.
+    pub fn refuses_puts(&self) -> Option<String> {
+        let usage = self.journal.usage();
+        let full = usage.shortage.map(|shortage: Shortage| shortage.to_string());
+        let failed = usage.poisoned.then(|| "the journal failed and is being reopened".to_owned());
+        if full.is_none() && failed.is_none() {
+            self.well();
+        }
+        full.or(failed)
+    }
+
+    /// Puts a new version of the definition in force; it must be in the catalog already.
+    ///
+    /// # Errors
+    /// [`StreamError`]: the workers could not be started again.
+    pub async fn redefine(&self, definition: Definition) -> Result<(), StreamError> {
+        let destinations = definition.spec.destinations();
+        let same = destinations == self.definitions.current().spec.destinations();
+        self.definitions.push(definition);
+        if same {
+            self.order_all(|| Order::Respec).await;
+            self.order_all(|| Order::Nudge).await;
+        } else {
+            self.stop_workers().await;
+            self.start_workers().await?;
+        }
+        self.forget_versions();
+        Ok(())
+    }
+
+    /// Makes every destination try again now, as when access settings changed.
+    pub async fn nudge(&self) {
+        self.order_all(|| Order::Nudge).await;
+    }
+
+    async fn order_all(&self, order: impl Fn() -> Order) {
+        for worker in self.workers.lock().await.iter() {
+            if worker.orders.send(order()).await.is_err() {
+                tracing::error!(stream = %self.name, destination = %worker.destination, "a worker is gone");
+            }
+        }
+    }
+
+    /// Asks the worker that holds a batch.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn batch(
+        &self,
+        destination: &DestinationId,
+        batch: BatchId,
+        what: BatchOrder,
+    ) -> Result<(), OrderError> {
+        let (reply, answer) = oneshot::channel();
+        let order = match what {
+            BatchOrder::Rebind => Order::Rebind(batch, reply),
+            BatchOrder::Abandon => Order::Abandon(batch, reply),
+        };
+        {
+            let workers = self.workers.lock().await;
+            let worker = workers.iter().find(|worker| worker.destination == *destination);
+            let worker = worker.ok_or(OrderError::Unknown)?;
+            worker.orders.send(order).await.map_err(|_| OrderError::Unknown)?;
+        }
+        answer.await.unwrap_or(Err(OrderError::Unknown))
+    }
+
+    /// Closes and delivers everything there is; resolves when that is done.
+    pub async fn drain(&self) {
+        self.order_all(|| Order::Drain).await;
+        let drained: Vec<_> = self.workers.lock().await.iter().map(|worker| worker.drained.clone()).collect();
+        for mut drained in drained {
+            // An error says that the worker is gone, and with it what there was to wait for.
+            drop(drained.wait_for(|drained| *drained).await);
+        }
+    }
+
+    /// Whether every record has its fate.
+    pub fn is_settled(&self) -> bool {
+        self.journal.with_state(|state| state.lowest_unsettled() == state.next)
+    }
+
+    async fn stop_workers(&self) {
+        let workers = std::mem::take(&mut *self.workers.lock().await);
+        for worker in workers {
+            worker.stop().await;
+        }
+    }
+
+    /// Stops it as a planned crash: what waits to be synced is, the rest is the next start's.
+    pub async fn stop(&self) {
+        self.journal.close().await;
+        self.stop_workers().await;
+    }
+
+    /// Its numbers for the metrics.
+    pub(crate) fn numbers(&self) -> (Vec<LineState>, JournalState) {
+        let state = self.journal.state();
+        let usage = self.journal.usage();
+        let now = self.context.timer.now();
+        let mut lines = Vec::new();
+        for (destination, progress) in &state.destinations {
+            let oldest_open = progress.open.values().map(|open| open.close.arrived_at).min();
+            let oldest = oldest_open.or_else(|| {
+                let unclosed = progress.cursor < state.next;
+                unclosed
+                    .then(|| self.journal.arrival_at(progress.cursor).ok().flatten())
+                    .flatten()
+                    .map(|a| a.at)
+            });
+            lines.push(LineState {
+                stream: self.name.clone(),
+                destination: destination.clone(),
+                accepted: state.next.0 - progress.start.0,
+                in_journal: progress.in_journal(state.next),
+                tally: progress.tally,
+                oldest_age: oldest.map(|at| now.since(at)).unwrap_or_default(),
+                open_batches: progress.open.len() as u64,
+            });
+        }
+        (lines, JournalState { stream: self.name.clone(), used: usage.used, limit: usage.limit })
+    }
+
+    /// Its open batches by destination.
+    pub fn open_batches(&self) -> BTreeMap<DestinationId, Vec<standpipe_journal::control::OpenBatch>> {
+        let state = self.journal.state();
+        let open = state.destinations.into_iter();
+        open.map(|(id, progress)| (id, progress.open.into_values().collect())).collect()
+    }
+}
+
+/// What an operator may do with a batch that does not get through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchOrder {
+    /// Deliver it by the current version of the stream's definition.
+    Rebind,
+    /// Give it up.
+    Abandon,
+}

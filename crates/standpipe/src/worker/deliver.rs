@@ -1,0 +1,293 @@
+//! One attempt to deliver one batch, from its records to its settlement.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use standpipe_encode::{EncodeOptions, Entry, media};
+use standpipe_journal::AppendError;
+use standpipe_journal::control::{Close, Control, Done, Failing, OpenBatch, Settle};
+use standpipe_model::{Delivery, ErrorClass, Media, ObjectTarget, Receipt, SinkError, Tally, Timestamp};
+use standpipe_sinks::key::ObjectKeys;
+
+use super::Line;
+use super::body::{self, WORKING_BYTES};
+use crate::alarm::AlarmKind;
+use crate::spec::S3Destination;
+
+/// The number of a batch's only object.
+const ONLY_OBJECT: u32 = 0;
+/// Firehose gives up on S3 after so long; standpipe keeps the data and raises an alarm.
+const RETRY_DURATION: Duration = Duration::from_secs(24 * 3600);
+/// What a sink may buffer of one object, beside the chunks on their way to it.
+const SINK_BUFFER_BYTES: u64 = 8 << 20;
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Every record has its fate, durably.
+    Settled,
+    /// It is to be made again after this long.
+    Again(Duration),
+}
+
+/// Why an attempt did not settle its batch.
+#[derive(Debug, thiserror::Error)]
+enum AttemptError {
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[error("the journal did not take the outcome")]
+    Journal(#[from] AppendError),
+}
+
+impl AttemptError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Sink(error) => error.class,
+            Self::Journal(_) => ErrorClass::Transient,
+        }
+    }
+}
+
+/// The object of a batch: where it goes and how it is made.
+struct Planned {
+    delivery: Delivery,
+    destination: S3Destination,
+    entry: Entry,
+}
+
+impl Line {
+    /// Makes the `tries`-th attempt (from 0) at a batch. `repeated` says that an earlier process may have tried.
+    pub(crate) async fn deliver(&self, open: &OpenBatch, tries: u32, repeated: bool) -> Outcome {
+        let started = self.context.timer.steady();
+        let result = self.attempt(&open.close, repeated || tries > 0).await;
+        let took = self.context.timer.steady().saturating_sub(started);
+        let class = result.as_ref().map_or_else(|error| error.class().as_str(), |()| "ok");
+        self.context.metrics.attempted(&self.stream, &self.destination, class, took);
+        match result {
+            Ok(()) => {
+                self.clear_alarms(&open.close);
+                Outcome::Settled
+            }
+            Err(error) => self.failed(open, tries, &error).await,
+        }
+    }
+
+    async fn attempt(&self, close: &Close, repeated: bool) -> Result<(), AttemptError> {
+        let planned = self.plan(close, repeated)?;
+        let memory = close.record_bytes.min(SINK_BUFFER_BYTES) + close.record_bytes.min(WORKING_BYTES);
+        let permit = self.context.memory.reserve(memory).await;
+        let (receipt, lost) = self.send(close, planned).await?;
+        drop(permit);
+        self.settle(close, &receipt, lost).await?;
+        Ok(())
+    }
+
+    /// The shape that the batch was closed under, and the key that follows from it and the batch id.
+    fn plan(&self, close: &Close, repeated: bool) -> Result<Planned, SinkError> {
+        let Some(definition) = self.definitions.version(close.version) else {
+            let message = format!("the definition of version {} is not there any more", close.version);
+            return Err(SinkError::new(ErrorClass::Misconfigured, message));
+        };
+        let Some(destination) = definition.spec.destination_of(&self.destination).cloned() else {
+            let message = format!("version {} has no destination {}", close.version, self.destination);
+            return Err(SinkError::new(ErrorClass::Misconfigured, message));
+        };
+        let media = self.media(&destination);
+        let refused = |error: &dyn std::fmt::Display| SinkError::new(ErrorClass::Refused, error.to_string());
+        let keys = self.keys(&destination, media).map_err(|error| refused(&error))?;
+        let key = keys.object_key(close.version, close.batch, ONLY_OBJECT, close.arrived_at);
+        let key = key.map_err(|error| refused(&error))?;
+        let entry_name = key.rsplit('/').next().unwrap_or_default().trim_end_matches(media.extension);
+        let entry = Entry { name: entry_name.to_owned(), modified: close.arrived_at };
+        let lock = destination.object.lock.as_ref();
+        let day = Duration::from_secs(24 * 3600);
+        let retain_until = lock.map(|lock| {
+            let kept = day * lock.retain_days;
+            Timestamp(close.closed_at.as_millis() + u64::try_from(kept.as_millis()).unwrap_or(u64::MAX))
+        });
+        let delivery = Delivery {
+            stream: self.stream.clone(),
+            version: close.version,
+            batch: close.batch,
+            range: close.range,
+            closed_by: close.reason,
+            target: ObjectTarget { bucket: destination.bucket.clone(), key },
+            media,
+            options: Arc::new(destination.object.clone()),
+            retain_until,
+            repeated,
+        };
+        Ok(Planned { delivery, destination, entry })
+    }
+
+    fn media(&self, destination: &S3Destination) -> Media {
+        media(destination.compression)
+    }
+
+    fn keys(
+        &self,
+        destination: &S3Destination,
+        media: Media,
+    ) -> Result<ObjectKeys, standpipe_sinks::key::PrefixError> {
+        let extension = match destination.file_extension.as_str() {
+            "" => media.extension,
+            own => own,
+        };
+        ObjectKeys::new(
+            self.stream.clone(),
+            &destination.prefix,
+            &destination.error_output_prefix,
+            &destination.custom_time_zone,
+            extension,
+        )
+    }
+
+    async fn send(&self, close: &Close, planned: Planned) -> Result<(Receipt, u64), SinkError> {
+        let Planned { delivery, destination, entry } = planned;
+        let Some(sink) = self.context.stores.get(&destination.store) else {
+            let message = format!("store '{}' is not configured", destination.store);
+            return Err(SinkError::new(ErrorClass::Misconfigured, message));
+        };
+        let options = EncodeOptions {
+            compression: destination.compression,
+            level: destination.compression_level,
+            delimiter: destination.delimiter.clone().into(),
+        };
+        let encoder = self.context.encoders.encoder(&options).map_err(|error| {
+            SinkError::new(ErrorClass::Refused, "the compression level is not one of the format's")
+                .with_source(error)
+        })?;
+        let reader = self.journal.read(close.range);
+        let processors = Arc::clone(&self.context.processors);
+        let body = body::open(reader, encoder, destination.compression, entry, processors).await;
+        let body = body.map_err(|error| {
+            SinkError::new(ErrorClass::Transient, "the journal could not be read").with_source(error)
+        })?;
+        let Some(body) = body else { return Ok((Receipt::default(), close.range.count())) };
+        let receipt = sink.attempt(&delivery, body.body).await?;
+        // An object that was there already was made of the same records; its own attempt read them all.
+        let lost = if receipt.existed { 0 } else { body.lost.load(Ordering::Acquire) };
+        tracing::debug!(stream = %self.stream, batch = %close.batch, key = delivery.target.key,
+            reason = close.reason.as_str(), bytes = receipt.bytes, existed = receipt.existed, "object delivered");
+        Ok((receipt, lost))
+    }
+
+    async fn settle(&self, close: &Close, receipt: &Receipt, lost: u64) -> Result<(), AppendError> {
+        let tally = Tally { delivered: close.range.count() - lost, lost, ..Tally::default() };
+        let (batch, destination) = (close.batch, self.destination.clone());
+        let done = Done { batch, destination: destination.clone(), ordinal: ONLY_OBJECT };
+        let settle = Settle { batch, destination, range: close.range, tally };
+        self.journal.control(vec![Control::Done(done), Control::Settle(settle)]).await?;
+        self.context.metrics.delivered(&self.stream, &self.destination, receipt.bytes);
+        if lost > 0 {
+            let message =
+                format!("{lost} records of batch {} could not be read from the journal", close.batch);
+            self.raise(AlarmKind::RecordsLost, &close.batch.to_string(), message);
+        }
+        Ok(())
+    }
+
+    async fn failed(&self, open: &OpenBatch, tries: u32, error: &AttemptError) -> Outcome {
+        let now = self.context.timer.now();
+        let since = open.failing_since.unwrap_or(now);
+        if tries == 0 && open.failing_since.is_none() {
+            self.note_failing(&open.close, now).await;
+        }
+        let class = error.class();
+        let (stream, batch) = (&self.stream, open.close.batch);
+        tracing::warn!(%stream, destination = %self.destination, %batch, tries, class = class.as_str(),
+            error = %chain(error), "delivery attempt failed");
+        self.raise_by_class(open, class, error, now.since(since));
+        let asked = match error {
+            AttemptError::Sink(error) => error.retry_after.unwrap_or_default(),
+            AttemptError::Journal(_) => Duration::ZERO,
+        };
+        Outcome::Again(backoff(class, tries, self.context.entropy.next_u64()).max(asked))
+    }
+
+    async fn note_failing(&self, close: &Close, now: Timestamp) {
+        let failing = Failing { batch: close.batch, destination: self.destination.clone(), since: now };
+        if let Err(error) = self.journal.control(vec![Control::Failing(failing)]).await {
+            // It only delays an alarm, and the attempt itself is told of already.
+            tracing::warn!(stream = %self.stream, %error, "cannot note the beginning of a failure");
+        }
+    }
+
+    fn raise_by_class(&self, open: &OpenBatch, class: ErrorClass, error: &AttemptError, failing: Duration) {
+        let about = self.destination.to_string();
+        let message = format!("batch {}: {}", open.close.batch, chain(error));
+        match class {
+            ErrorClass::Misconfigured => self.raise(AlarmKind::Misconfigured, &about, message),
+            ErrorClass::Refused => self.raise(AlarmKind::Refused, &open.close.batch.to_string(), message),
+            ErrorClass::Transient | ErrorClass::Throttled if failing >= RETRY_DURATION => {
+                self.raise(AlarmKind::RetryExhausted, &about, message);
+            }
+            ErrorClass::Transient | ErrorClass::Throttled => {}
+        }
+    }
+
+    pub(crate) fn clear_alarms(&self, close: &Close) {
+        let alarms = &self.context.alarms;
+        let about = self.destination.to_string();
+        alarms.clear(Some(&self.stream), AlarmKind::Misconfigured, &about);
+        alarms.clear(Some(&self.stream), AlarmKind::RetryExhausted, &about);
+        alarms.clear(Some(&self.stream), AlarmKind::Refused, &close.batch.to_string());
+    }
+
+    pub(crate) fn raise(&self, kind: AlarmKind, about: &str, message: String) {
+        self.context.alarms.raise(Some(&self.stream), kind, about, message, self.context.timer.now());
+    }
+}
+
+/// How long to wait after the `tries`-th failure (from 0): doubling, capped, and jittered between half and all of it,
+/// so that batches that failed together do not come back together.
+fn backoff(class: ErrorClass, tries: u32, random: u64) -> Duration {
+    let (first, most) = match class {
+        ErrorClass::Transient => (250, 30_000),
+        ErrorClass::Throttled => (1_000, 60_000),
+        ErrorClass::Misconfigured => (2_000, 30_000),
+        ErrorClass::Refused => (60_000, 900_000),
+    };
+    let full = (first << tries.min(16)).min(most);
+    Duration::from_millis(full / 2 + random % (full / 2 + 1))
+}
+
+/// An error with its causes, for one log line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_to_its_cap_within_its_jitter() {
+        for (class, first, most) in [
+            (ErrorClass::Transient, 250, 30_000),
+            (ErrorClass::Throttled, 1_000, 60_000),
+            (ErrorClass::Misconfigured, 2_000, 30_000),
+            (ErrorClass::Refused, 60_000, 900_000),
+        ] {
+            assert_eq!(backoff(class, 0, 0), Duration::from_millis(first / 2));
+            assert_eq!(backoff(class, 1, u64::MAX).as_millis() as u64 / first, 1);
+            for random in [0, 7, u64::MAX] {
+                let late = backoff(class, u32::MAX, random);
+                assert!(
+                    late >= Duration::from_millis(most / 2) && late <= Duration::from_millis(most),
+                    "{late:?}"
+                );
+            }
+        }
+    }
+}

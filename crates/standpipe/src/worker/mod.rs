@@ -1,0 +1,442 @@
+//! The worker of one stream's destination: closes batches, has them attempted, and is the only owner of retries.
+//!
+//! [`step`] decides, this loop acts: it feeds what happened to the rule and carries out what the rule says. Stopping it
+//! is a planned crash: attempts under way are dropped, and the next start resumes from the journal.
+
+mod body;
+mod deliver;
+mod memory;
+mod step;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use standpipe_encode::EncoderPool;
+use standpipe_journal::control::{Close, Control, Decide, OpenBatch, Settle};
+use standpipe_journal::{Cursor, Journal, Tip};
+use standpipe_model::{BatchId, CloseReason, DestinationId, Entropy, StreamName, Tally};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+
+use crate::alarm::Alarms;
+use crate::catalog::Definition;
+use crate::clock::Timer;
+use crate::metrics::Metrics;
+use crate::spec::Buffering;
+use crate::stores::Stores;
+
+use deliver::Outcome;
+pub(crate) use deliver::chain;
+pub use memory::Memory;
+use step::{Command, Event, WorkerState};
+
+/// How long after a refusal by the journal a control frame is tried again.
+const JOURNAL_RETRY: Duration = Duration::from_millis(500);
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Context {
+    /// Time.
+    pub timer: Arc<dyn Timer>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// The stores, live.
+    pub stores: Stores,
+    /// What a human must see to.
+    pub alarms: Alarms,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Compressors.
+    pub encoders: EncoderPool,
+    /// How many chunks are encoded at once.
+    pub processors: Arc<Semaphore>,
+    /// The memory of attempts.
+    pub memory: Memory,
+}
+
+/// All versions of a stream's definition that are still needed; the highest is the current one.
+#[derive(Debug)]
+pub(crate) struct Definitions(RwLock<BTreeMap<u64, Arc<Definition>>>);
+
+impl Definitions {
+    pub(crate) fn new(versions: BTreeMap<u64, Definition>) -> Option<Self> {
+        let versions: BTreeMap<_, _> =
+            versions.into_iter().map(|(version, d)| (version, Arc::new(d))).collect();
+        (!versions.is_empty()).then(|| Self(RwLock::new(versions)))
+    }
+
+    pub(crate) fn version(&self, version: u64) -> Option<Arc<Definition>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&version).cloned()
+    }
+
+    pub(crate) fn current(&self) -> Arc<Definition> {
+        let versions = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let last = versions.last_key_value().map(|(_, definition)| Arc::clone(definition));
+        last.expect("there is a version from the start, and none is ever the last to go")
+    }
+
+    pub(crate) fn push(&self, definition: Definition) {
+        let mut versions = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        versions.insert(definition.version, Arc::new(definition));
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Definition>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Lets go of all versions but the current one and those that `needed` says.
+    pub(crate) fn keep(&self, needed: impl Fn(u64) -> bool) -> Vec<u64> {
+        let mut versions = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let current = versions.last_key_value().map(|(version, _)| *version);
+        let gone: Vec<u64> =
+            versions.keys().copied().filter(|v| Some(*v) != current && !needed(*v)).collect();
+        versions.retain(|version, _| !gone.contains(version));
+        gone
+    }
+}
+
+/// One destination of one stream.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) stream: StreamName,
+    pub(crate) destination: DestinationId,
+    pub(crate) journal: Journal,
+    pub(crate) definitions: Arc<Definitions>,
+    pub(crate) context: Arc<Context>,
+}
+
+/// What an operator asks of a worker.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// The definition changed: obey its hints.
+    Respec,
+    /// Close and deliver what there is.
+    Drain,
+    /// Try now what waits to be tried again.
+    Nudge,
+    /// Deliver a batch by the current version of the definition.
+    Rebind(BatchId, oneshot::Sender<Result<(), OrderError>>),
+    /// Give a batch up.
+    Abandon(BatchId, oneshot::Sender<Result<(), OrderError>>),
+}
+
+/// An order about a batch was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// There is no such batch open.
+    #[error("there is no open batch of that id")]
+    Unknown,
+    /// It is being attempted right now.
+    #[error("the batch is being attempted at this moment; try again")]
+    Busy,
+    /// The journal did not take it.
+    #[error("the journal did not take it: {0}")]
+    Journal(#[from] standpipe_journal::AppendError),
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) destination: DestinationId,
+    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) drained: watch::Receiver<bool>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts the worker of a line.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub(crate) fn start(line: Line) -> io::Result<Self> {
+        let (orders, inbox) = mpsc::channel(16);
+        let (told, drained) = watch::channel(false);
+        let stop = CancellationToken::new();
+        let destination = line.destination.clone();
+        let run = Loop::resume(Arc::new(line), told)?;
+        let task = tokio::spawn(run.run(inbox, stop.clone()));
+        Ok(Self { destination, orders, drained, stop, task })
+    }
+
+    /// Stops it; what it was doing is dropped and resumes at the next start.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(destination = %self.destination, %error, "a worker ended badly");
+        }
+    }
+}
+
+/// What a task of the loop came back with.
+struct Came {
+    event: Event,
+    /// The batch that was attempted and failed.
+    failed: Option<BatchId>,
+}
+
+struct Loop {
+    line: Arc<Line>,
+    state: WorkerState,
+    tasks: JoinSet<Came>,
+    /// Failed attempts by batch, in this process.
+    tries: HashMap<BatchId, u32>,
+    /// Batches that an earlier process may have attempted.
+    inherited: Vec<BatchId>,
+    drained: watch::Sender<bool>,
+}
+
+impl Loop {
+    fn resume(line: Arc<Line>, drained: watch::Sender<bool>) -> io::Result<Self> {
+        let (position, mut open) = line.journal.with_state(|state| {
+            let progress = state.destinations.get(&line.destination);
+            let open: Vec<_> =
+                progress.into_iter().flat_map(|p| p.open.values()).map(|o| o.close.clone()).collect();
+            (progress.map_or(state.next, |progress| progress.cursor), open)
+        });
+        open.sort_by_key(|close| close.range.first);
+        let inherited: Vec<BatchId> = open.iter().map(|close| close.batch).collect();
+        let hints = line.hints();
+        let cursor = line.journal.cursor_at(position)?;
+        let state = WorkerState::resume(hints, cursor, inherited.clone());
+        Ok(Self { line, state, tasks: JoinSet::new(), tries: HashMap::new(), inherited, drained })
+    }
+
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken) {
+        let mut tip = self.line.journal.watch();
+        let first = self.tip(*tip.borrow_and_update());
+        self.step(first);
+        loop {
+            let came = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(came) = self.tasks.join_next() => self.note(came),
+                Some(order) = orders.recv() => self.obey(order).await,
+                Ok(()) = tip.changed() => {
+                    let reached = *tip.borrow_and_update();
+                    Some(self.tip(reached))
+                }
+                () = sleep(&self.line, self.state.wake_at()) => Some(Event::Timer),
+            };
+            if let Some(event) = came {
+                self.step(event);
+            }
+        }
+    }
+
+    fn tip(&self, tip: Tip) -> Event {
+        Event::Tip { tip, pressure: self.line.journal.under_pressure() }
+    }
+
+    fn step(&mut self, event: Event) {
+        for command in self.state.step(event, self.line.now_ms()) {
+            self.act(command);
+        }
+        self.drained
+            .send_if_modified(|drained| std::mem::replace(drained, self.state.is_drained()) != *drained);
+    }
+
+    fn note(&mut self, came: Result<Came, tokio::task::JoinError>) -> Option<Event> {
+        let came =
+            came.inspect_err(|error| tracing::error!(stream = %self.line.stream, %error, "a task panicked"));
+        let came = came.ok()?;
+        match (came.failed, &came.event) {
+            (Some(batch), _) => *self.tries.entry(batch).or_default() += 1,
+            (None, Event::Settled { batch }) => {
+                self.tries.remove(batch);
+                self.inherited.retain(|other| other != batch);
+            }
+            _ => {}
+        }
+        Some(came.event)
+    }
+
+    fn act(&mut self, command: Command) {
+        let line = Arc::clone(&self.line);
+        match command {
+            Command::LookFront => {
+                self.tasks.spawn(async move { Came { event: line.look_front().await, failed: None } });
+            }
+            Command::Close { from, reason } => {
+                self.tasks.spawn(async move { Came { event: line.close(from, reason).await, failed: None } });
+            }
+            Command::Attempt(batch) => {
+                let tries = self.tries.get(&batch).copied().unwrap_or_default();
+                let repeated = self.inherited.contains(&batch);
+                self.tasks.spawn(async move { line.attempt_batch(batch, tries, repeated).await });
+            }
+        }
+    }
+
+    async fn obey(&mut self, order: Order) -> Option<Event> {
+        match order {
+            Order::Respec => Some(Event::Hints(self.line.hints())),
+            Order::Drain => Some(Event::Drain),
+            Order::Nudge => Some(Event::Nudge { batch: None }),
+            Order::Rebind(batch, reply) => {
+                let result = self.line.rebind(batch, self.state.is_running(batch)).await;
+                let event = result.is_ok().then_some(Event::Nudge { batch: Some(batch) });
+                // Whoever asked may have gone; the order is carried out all the same.
+                drop(reply.send(result));
+                event
+            }
+            Order::Abandon(batch, reply) => {
+                let result = self.line.abandon(batch, self.state.is_running(batch)).await;
+                let event = result.is_ok().then_some(Event::Settled { batch });
+                drop(reply.send(result));
+                event
+            }
+        }
+    }
+}
+
+async fn sleep(line: &Line, until_ms: Option<i64>) {
+    match until_ms {
+        Some(until) => {
+            let steady = Duration::from_millis(u64::try_from(until).unwrap_or_default());
+            line.context.timer.sleep_until(steady).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+impl Line {
+    fn hints(&self) -> Buffering {
+        let definition = self.definitions.current();
+        definition.spec.destination_of(&self.destination).map(|d| d.buffering).unwrap_or_default()
+    }
+
+    fn now_ms(&self) -> i64 {
+        i64::try_from(self.context.timer.steady().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn after(&self, delay: Duration) -> i64 {
+        self.now_ms().saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Reads the journal where reading may wait for the disk.
+    async fn blocking<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Journal) -> io::Result<R> + Send + 'static,
+    ) -> io::Result<R> {
+        let journal = self.journal.clone();
+        spawn_blocking(move || read(&journal)).await.map_err(io::Error::other)?
+    }
+
+    async fn look_front(&self) -> Event {
+        let destination = self.destination.clone();
+        let cursor = self.journal.with_state(|state| state.destinations.get(&destination).map(|p| p.cursor));
+        let arrival = match cursor {
+            Some(cursor) => self.blocking(move |journal| journal.arrival_at(cursor)).await,
+            None => Ok(None),
+        };
+        match arrival {
+            Ok(arrival) => {
+                let arrived_ms = arrival.map_or_else(|| self.now_ms(), |arrival| arrival.steady_ms);
+                Event::Front { arrived_ms }
+            }
+            Err(error) => {
+                tracing::warn!(stream = %self.stream, %error, "the journal cannot be read");
+                Event::Front { arrived_ms: self.now_ms() }
+            }
+        }
+    }
+
+    async fn close(&self, from: Cursor, reason: CloseReason) -> Event {
+        match self.try_close(from, reason).await {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(stream = %self.stream, error = %chain(error.as_ref()), "a batch cannot be closed yet");
+                Event::CloseFailed { retry_at: self.after(JOURNAL_RETRY) }
+            }
+        }
+    }
+
+    async fn try_close(
+        &self,
+        from: Cursor,
+        reason: CloseReason,
+    ) -> Result<Event, Box<dyn std::error::Error + Send + Sync>> {
+        let definition = self.definitions.current();
+        let size = self.hints().size_bytes;
+        let tip = *self.journal.watch().borrow();
+        let (end, arrival) = self
+            .blocking(move |journal| Ok((journal.boundary(from, size)?, journal.arrival_at(from.position)?)))
+            .await?;
+        let end = end.unwrap_or(Cursor { position: tip.next, bytes: tip.bytes });
+        let now = self.context.timer.now();
+        let close = Close {
+            batch: BatchId::draw(self.context.entropy.as_ref()),
+            destination: self.destination.clone(),
+            range: standpipe_model::BatchRange {
+                first: from.position,
+                last: standpipe_model::Position(end.position.0 - 1),
+            },
+            reason,
+            version: definition.version,
+            closed_at: now,
+            arrived_at: arrival.map_or(now, |arrival| arrival.at),
+            record_bytes: end.bytes.saturating_sub(from.bytes),
+            pins: BTreeMap::new(),
+        };
+        let batch = close.batch;
+        self.journal.control(vec![Control::Close(close)]).await?;
+        self.context.metrics.closed(&self.stream, &self.destination, reason.as_str());
+        tracing::debug!(stream = %self.stream, %batch, reason = reason.as_str(), "batch closed");
+        Ok(Event::Closed { batch, end })
+    }
+
+    fn open_batch(&self, batch: BatchId) -> Option<OpenBatch> {
+        self.journal.with_state(|state| state.destinations.get(&self.destination)?.open.get(&batch).cloned())
+    }
+
+    async fn attempt_batch(&self, batch: BatchId, tries: u32, repeated: bool) -> Came {
+        let Some(open) = self.open_batch(batch) else {
+            return Came { event: Event::Settled { batch }, failed: None };
+        };
+        match self.deliver(&open, tries, repeated).await {
+            Outcome::Settled => Came { event: Event::Settled { batch }, failed: None },
+            Outcome::Again(delay) => {
+                Came { event: Event::Failed { batch, retry_at: self.after(delay) }, failed: Some(batch) }
+            }
+        }
+    }
+
+    /// Closes the batch again, under the same id, by the current version.
+    async fn rebind(&self, batch: BatchId, running: bool) -> Result<(), OrderError> {
+        let open = self.open_batch(batch).ok_or(OrderError::Unknown)?;
+        if running {
+            return Err(OrderError::Busy);
+        }
+        let version = self.definitions.current().version;
+        self.journal.control(vec![Control::Close(Close { version, ..open.close })]).await?;
+        tracing::info!(stream = %self.stream, %batch, version, "batch bound to the current version");
+        Ok(())
+    }
+
+    /// Gives the batch up: its records count as dropped.
+    async fn abandon(&self, batch: BatchId, running: bool) -> Result<(), OrderError> {
+        let open = self.open_batch(batch).ok_or(OrderError::Unknown)?;
+        if running {
+            return Err(OrderError::Busy);
+        }
+        let (destination, range) = (self.destination.clone(), open.close.range);
+        let decide = Decide {
+            batch,
+            destination: destination.clone(),
+            rows: vec![range],
+            reason: "Abandoned".to_owned(),
+            attempts: 0,
+            decided_at: self.context.timer.now(),
+        };
+        let tally = Tally { dropped: range.count(), ..Tally::default() };
+        let settle = Settle { batch, destination, range, tally };
+        self.journal.control(vec![Control::Decide(decide), Control::Settle(settle)]).await?;
+        self.clear_alarms(&open.close);
+        tracing::warn!(stream = %self.stream, %batch, records = range.count(), "batch abandoned by an operator");
+        Ok(())
+    }
+}

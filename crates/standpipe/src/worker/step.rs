@@ -1,0 +1,349 @@
+//! The rule of a worker: what to do when something happened. No clock, no I/O, no await: effects are the loop's.
+//!
+//! ```text
+//!            tip, front                 close journalled               settled
+//!   records ───────────► close is due ──────────────────► attempt ───────────────► gone
+//!                        (size, age,        ▲                │ failed
+//!                         pressure, drain)  └── retry time ──┘ (parked: holds no slot and no memory)
+//! ```
+//!
+//! # Invariants
+//! - At most one CLOSE is on its way; at most `slots` attempts run; at most `open_max` batches are closed and not
+//!   settled. Closing is lazy: what cannot be attempted now stays in the journal unclosed, where it can still grow.
+//! - A batch that fails holds back only itself, until `open_max` of them wait.
+
+use std::collections::BTreeMap;
+
+use standpipe_journal::{Cursor, Tip};
+use standpipe_model::{BatchId, CloseReason, Position};
+
+use crate::spec::Buffering;
+
+/// How many batches of one destination are attempted at once.
+const SLOTS: usize = 4;
+/// How many may be closed and not settled: those being attempted and those that wait to be tried again. The journal's
+/// reserve for control frames is made for about so many.
+const OPEN_MAX: usize = 16;
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The journal reaches further; `pressure` says that room is getting scarce.
+    Tip { tip: Tip, pressure: bool },
+    /// The record at the cursor arrived at this steady time, in milliseconds.
+    Front { arrived_ms: i64 },
+    /// A batch's CLOSE is durable.
+    Closed { batch: BatchId, end: Cursor },
+    /// It could not be written; try again at this time.
+    CloseFailed { retry_at: i64 },
+    /// A batch is settled.
+    Settled { batch: BatchId },
+    /// An attempt failed; try again at this time.
+    Failed { batch: BatchId, retry_at: i64 },
+    /// The batch is to be tried now, whatever its retry time.
+    Nudge { batch: Option<BatchId> },
+    /// New hints.
+    Hints(Buffering),
+    /// Everything there is shall be closed and delivered.
+    Drain,
+    /// Time passed.
+    Timer,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Look up when the record at the cursor arrived.
+    LookFront,
+    /// Close a batch from the cursor on.
+    Close { from: Cursor, reason: CloseReason },
+    /// Make an attempt.
+    Attempt(BatchId),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Ready,
+    Running,
+    Parked { until: i64 },
+}
+
+/// What the worker of one destination knows.
+#[derive(Debug)]
+pub(crate) struct WorkerState {
+    hints: Buffering,
+    cursor: Cursor,
+    tip: Tip,
+    pressure: bool,
+    /// What lies before this is to be closed and delivered, whatever its size and age.
+    drain_to: Option<Position>,
+    /// When the record at the cursor arrived, once it is known.
+    front: Option<i64>,
+    looking: bool,
+    closing: bool,
+    close_not_before: i64,
+    batches: BTreeMap<BatchId, Phase>,
+    /// The order in which batches were closed.
+    order: Vec<BatchId>,
+}
+
+impl WorkerState {
+    /// A worker that resumes at `cursor` with these closed batches, oldest first.
+    pub(crate) fn resume(hints: Buffering, cursor: Cursor, open: Vec<BatchId>) -> Self {
+        let tip = Tip { next: cursor.position, bytes: cursor.bytes };
+        Self {
+            hints,
+            cursor,
+            tip,
+            pressure: false,
+            drain_to: None,
+            front: None,
+            looking: false,
+            closing: false,
+            close_not_before: i64::MIN,
+            batches: open.iter().map(|batch| (*batch, Phase::Ready)).collect(),
+            order: open,
+        }
+    }
+
+    /// Takes an event in and says what to do.
+    pub(crate) fn step(&mut self, event: Event, now: i64) -> Vec<Command> {
+        self.note(event);
+        self.decide(now)
+    }
+
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Tip { tip, pressure } => (self.tip, self.pressure) = (tip, pressure),
+            Event::Front { arrived_ms } => (self.front, self.looking) = (Some(arrived_ms), false),
+            Event::Closed { batch, end } => {
+                (self.cursor, self.front, self.closing) = (end, None, false);
+                self.batches.insert(batch, Phase::Ready);
+                self.order.push(batch);
+            }
+            Event::CloseFailed { retry_at } => (self.closing, self.close_not_before) = (false, retry_at),
+            Event::Settled { batch } => {
+                self.batches.remove(&batch);
+                self.order.retain(|other| *other != batch);
+            }
+            Event::Failed { batch, retry_at } => self.set(batch, Phase::Parked { until: retry_at }),
+            Event::Nudge { batch: Some(batch) } => self.wake(batch),
+            Event::Nudge { batch: None } => self.order.clone().into_iter().for_each(|batch| self.wake(batch)),
+            Event::Hints(hints) => self.hints = hints,
+            Event::Drain => self.drain_to = Some(self.tip.next),
+            Event::Timer => {}
+        }
+    }
+
+    fn set(&mut self, batch: BatchId, phase: Phase) {
+        if let Some(known) = self.batches.get_mut(&batch) {
+            *known = phase;
+        }
+    }
+
+    fn wake(&mut self, batch: BatchId) {
+        if matches!(self.batches.get(&batch), Some(Phase::Parked { .. })) {
+            self.set(batch, Phase::Ready);
+        }
+    }
+
+    fn decide(&mut self, now: i64) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for batch in self.order.clone() {
+            if matches!(self.batches.get(&batch), Some(Phase::Parked { until }) if *until <= now) {
+                self.set(batch, Phase::Ready);
+            }
+            if self.running() < SLOTS && self.batches.get(&batch) == Some(&Phase::Ready) {
+                self.set(batch, Phase::Running);
+                commands.push(Command::Attempt(batch));
+            }
+        }
+        if !self.may_close(now) {
+            return commands;
+        }
+        if self.front.is_none() && !self.looking {
+            self.looking = true;
+            commands.push(Command::LookFront);
+        }
+        if let Some(reason) = self.due(now) {
+            self.closing = true;
+            commands.push(Command::Close { from: self.cursor, reason });
+        }
+        commands
+    }
+
+    fn running(&self) -> usize {
+        self.batches.values().filter(|phase| **phase == Phase::Running).count()
+    }
+
+    fn may_close(&self, now: i64) -> bool {
+        let records = self.tip.next > self.cursor.position;
+        let room = self.running() < SLOTS && self.batches.len() < OPEN_MAX;
+        records && room && !self.closing && now >= self.close_not_before
+    }
+
+    /// Why a batch should be closed now, if one should.
+    fn due(&self, now: i64) -> Option<CloseReason> {
+        let aged = self.front.is_some_and(|arrived| now >= self.age_limit(arrived));
+        if self.tip.bytes.saturating_sub(self.cursor.bytes) >= self.hints.size_bytes {
+            Some(CloseReason::Size)
+        } else if aged {
+            Some(CloseReason::Age)
+        } else if self.pressure {
+            Some(CloseReason::Pressure)
+        } else {
+            self.drain_to.is_some_and(|to| self.cursor.position < to).then_some(CloseReason::Drain)
+        }
+    }
+
+    fn age_limit(&self, arrived: i64) -> i64 {
+        arrived.saturating_add_unsigned(self.hints.interval_ms)
+    }
+
+    /// When [`Event::Timer`] is wanted next, in steady milliseconds.
+    pub(crate) fn wake_at(&self) -> Option<i64> {
+        let parked = self.batches.values().filter_map(|phase| match phase {
+            Phase::Parked { until } => Some(*until),
+            _ => None,
+        });
+        let pending = self.tip.next > self.cursor.position && !self.closing;
+        let room = self.running() < SLOTS && self.batches.len() < OPEN_MAX;
+        let age = (pending && room).then(|| self.front.map(|arrived| self.age_limit(arrived))).flatten();
+        let age = age.map(|at| at.max(self.close_not_before));
+        let held = (pending && room && self.front.is_none()).then_some(self.close_not_before);
+        parked.chain(age).chain(held.filter(|at| *at > i64::MIN)).min()
+    }
+
+    /// Whether a batch is being attempted.
+    pub(crate) fn is_running(&self, batch: BatchId) -> bool {
+        self.batches.get(&batch) == Some(&Phase::Running)
+    }
+
+    /// Whether everything that the journal held when it was last heard of is delivered.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.batches.is_empty() && !self.closing && self.tip.next <= self.cursor.position
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HINTS: Buffering = Buffering { size_bytes: 1000, interval_ms: 60_000 };
+
+    fn at(position: u64, bytes: u64) -> Cursor {
+        Cursor { position: Position(position), bytes }
+    }
+
+    fn tip(next: u64, bytes: u64) -> Event {
+        Event::Tip { tip: Tip { next: Position(next), bytes }, pressure: false }
+    }
+
+    fn id(number: u8) -> BatchId {
+        BatchId([number; 16])
+    }
+
+    fn state() -> WorkerState {
+        WorkerState::resume(HINTS, at(0, 0), Vec::new())
+    }
+
+    #[test]
+    fn one_record_and_then_silence_is_closed_by_age() {
+        let mut state = state();
+        assert_eq!(state.step(tip(1, 10), 5), [Command::LookFront]);
+        assert_eq!(state.step(Event::Front { arrived_ms: 5 }, 6), []);
+        assert_eq!(state.wake_at(), Some(60_005));
+        assert_eq!(state.step(Event::Timer, 60_004), []);
+        let close = Command::Close { from: at(0, 0), reason: CloseReason::Age };
+        assert_eq!(state.step(Event::Timer, 60_005), [close]);
+        assert_eq!(state.step(Event::Timer, 70_000), [], "one close at a time");
+        assert_eq!(
+            state.step(Event::Closed { batch: id(1), end: at(1, 10) }, 70_001),
+            [Command::Attempt(id(1))]
+        );
+        assert_eq!(state.step(Event::Settled { batch: id(1) }, 70_002), []);
+        assert!(state.is_drained());
+        assert_eq!(state.wake_at(), None);
+    }
+
+    #[test]
+    fn size_closes_at_once_and_again_until_the_slots_are_taken() {
+        let mut state = state();
+        let mut commands = state.step(tip(100, 10_000), 0);
+        for number in 0..SLOTS as u8 {
+            let from = at(u64::from(number) * 10, u64::from(number) * 1000);
+            assert!(commands.contains(&Command::Close { from, reason: CloseReason::Size }), "{commands:?}");
+            let end = at(u64::from(number + 1) * 10, u64::from(number + 1) * 1000);
+            commands = state.step(Event::Closed { batch: id(number), end }, 1);
+            assert!(commands.contains(&Command::Attempt(id(number))));
+        }
+        assert!(!commands.iter().any(|command| matches!(command, Command::Close { .. })), "closing is lazy");
+        let commands = state.step(Event::Settled { batch: id(0) }, 2);
+        assert!(commands.iter().any(|command| matches!(command, Command::Close { .. })));
+    }
+
+    #[test]
+    fn a_failing_batch_holds_back_only_itself() {
+        let mut state = state();
+        state.step(tip(100, 10_000), 0);
+        state.step(Event::Closed { batch: id(1), end: at(10, 1000) }, 0);
+        let commands = state.step(Event::Failed { batch: id(1), retry_at: 500 }, 1);
+        assert_eq!(commands, [], "the next close is on its way already");
+        let commands = state.step(Event::Closed { batch: id(2), end: at(20, 2000) }, 2);
+        assert!(commands.contains(&Command::Attempt(id(2))));
+        assert_eq!(state.wake_at(), Some(500));
+        assert!(state.step(Event::Timer, 500).contains(&Command::Attempt(id(1))));
+    }
+
+    #[test]
+    fn a_dead_destination_stops_closing_after_a_bounded_number_of_batches() {
+        let mut state = state();
+        state.step(tip(1000, 100_000), 0);
+        for number in 1..=OPEN_MAX as u8 {
+            let end = at(u64::from(number) * 10, u64::from(number) * 1000);
+            state.step(Event::Closed { batch: id(number), end }, 0);
+            state.step(Event::Failed { batch: id(number), retry_at: 1_000_000 }, 0);
+        }
+        assert_eq!(state.step(Event::Timer, 5), []);
+        assert_eq!(state.wake_at(), Some(1_000_000));
+        let all = state.step(Event::Nudge { batch: None }, 6);
+        assert_eq!(all.len(), SLOTS, "a nudge tries as many as there are slots");
+    }
+
+    #[test]
+    fn pressure_and_drain_close_what_is_open() {
+        let mut state = state();
+        state.step(tip(1, 10), 0);
+        let pressed = Event::Tip { tip: Tip { next: Position(1), bytes: 10 }, pressure: true };
+        let close = |reason| Command::Close { from: at(0, 0), reason };
+        assert_eq!(state.step(pressed, 1), [close(CloseReason::Pressure)]);
+        let mut state = super::tests::state();
+        state.step(tip(1, 10), 0);
+        assert_eq!(state.step(Event::Drain, 1), [close(CloseReason::Drain)]);
+        assert!(!state.is_drained());
+    }
+
+    #[test]
+    fn an_interval_of_zero_closes_as_soon_as_the_front_is_known() {
+        let hints = Buffering { interval_ms: 0, ..HINTS };
+        let mut state = WorkerState::resume(hints, at(0, 0), Vec::new());
+        assert_eq!(state.step(tip(1, 10), 7), [Command::LookFront]);
+        let close = Command::Close { from: at(0, 0), reason: CloseReason::Age };
+        assert_eq!(state.step(Event::Front { arrived_ms: 7 }, 7), [close]);
+    }
+
+    #[test]
+    fn a_close_that_failed_is_tried_again_later() {
+        let mut state = state();
+        state.step(tip(100, 10_000), 0);
+        assert_eq!(state.step(Event::CloseFailed { retry_at: 50 }, 1), []);
+        assert_eq!(state.wake_at(), Some(50));
+        assert!(matches!(state.step(Event::Timer, 50)[..], [Command::Close { .. }]));
+    }
+
+    #[test]
+    fn open_batches_are_attempted_first_after_a_restart() {
+        let mut state = WorkerState::resume(HINTS, at(20, 2000), vec![id(2), id(1)]);
+        assert_eq!(state.step(Event::Timer, 0), [Command::Attempt(id(2)), Command::Attempt(id(1))]);
+    }
+}
