@@ -6,7 +6,12 @@
 
 pub mod file;
 pub mod key;
+#[cfg(any(feature = "gcs", feature = "azure"))]
+pub mod object;
 pub mod s3;
+mod source;
 
 pub use file::{FileOptions, FileSink};
+#[cfg(any(feature = "gcs", feature = "azure"))]
+pub use object::{ObjectSink, ObjectStoreOptions};
 pub use s3::{S3Options, S3Sink};

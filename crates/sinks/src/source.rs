@@ -2,13 +2,13 @@
 
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
-use standpipe_model::{Body, BodyError};
+use standpipe_model::{Body, BodyError, ErrorClass, SinkError};
 
 /// How much a part's buffer holds at first. It doubles from there, so that a small object costs a small buffer.
 const BUFFER_START: usize = 64 << 10;
 
 /// Reads a body part by part.
-pub(super) struct Source {
+pub(crate) struct Source {
     body: Body,
     /// What the last piece held beyond the part it was read for.
     rest: Bytes,
@@ -16,7 +16,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(body: Body) -> Self {
+    pub(crate) fn new(body: Body) -> Self {
         Self { body, rest: Bytes::new(), ended: false }
     }
 
@@ -24,7 +24,7 @@ impl Source {
     ///
     /// # Cancel safety
     /// What was read is in `part` or kept here, so the call may be dropped and made again.
-    pub(super) async fn fill(&mut self, part: &mut Vec<u8>, size: usize) -> Result<(), BodyError> {
+    pub(crate) async fn fill(&mut self, part: &mut Vec<u8>, size: usize) -> Result<(), BodyError> {
         while part.len() < size && !self.at_end().await? {
             let taken = self.rest.len().min(size - part.len());
             reserve(part, taken, size);
@@ -35,7 +35,7 @@ impl Source {
     }
 
     /// Whether nothing follows. It reads ahead to the next piece that has bytes.
-    pub(super) async fn at_end(&mut self) -> Result<bool, BodyError> {
+    pub(crate) async fn at_end(&mut self) -> Result<bool, BodyError> {
         while self.rest.is_empty() && !self.ended {
             match self.body.next().await {
                 Some(piece) => self.rest = piece?,
@@ -44,6 +44,11 @@ impl Source {
         }
         Ok(self.rest.is_empty())
     }
+}
+
+/// The body could not be produced; the store has nothing to do with it.
+pub(crate) fn body_failed(error: BodyError) -> SinkError {
+    SinkError::new(ErrorClass::Transient, error.to_string()).with_source(error)
 }
 
 /// Makes room for `more` bytes by doubling, but never beyond `size`: the memory bound is exact.

@@ -13,6 +13,7 @@ use super::FileOptions;
 use super::folders::Folders;
 use super::path::Place;
 use super::write::{self, Piece, Written};
+use crate::source::body_failed;
 
 /// Pieces of the body that wait for the disk, besides the one being written.
 const CHUNKS_AHEAD: usize = 2;
@@ -111,9 +112,4 @@ impl Sink for FileSink {
         let (place, root) = (self.place(target)?, self.options.root.clone());
         self.blocking("removing temporary files", move || write::sweep(&root, &place)).await
     }
-}
-
-/// The body could not be produced; the store has nothing to do with it.
-fn body_failed(error: standpipe_model::BodyError) -> SinkError {
-    SinkError::new(ErrorClass::Transient, error.to_string()).with_source(error)
 }

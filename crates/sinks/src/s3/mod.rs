@@ -29,7 +29,6 @@ mod multipart;
 mod options;
 mod request;
 mod sink;
-mod source;
 mod sweep;
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use standpipe_model::{Delivery, ErrorClass, ObjectTarget, Receipt, SinkError};
 use super::client::request_settings;
 use super::error::Failure;
 use super::request::Headers;
-use super::sink::{S3Sink, body_failed};
-use super::source::Source;
+use super::sink::S3Sink;
+use crate::source::{Source, body_failed};
 
 /// The most parts that an upload may have.
 const PARTS_MAX: u32 = 10_000;

@@ -8,14 +8,14 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::put_object::{PutObjectError, PutObjectOutput};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
-use standpipe_model::{Body, BodyError, Delivery, ErrorClass, ObjectTarget, Receipt, Sink, SinkError};
+use standpipe_model::{Body, Delivery, ObjectTarget, Receipt, Sink, SinkError};
 
 use super::client;
 use super::error::Failure;
 use super::multipart::Upload;
 use super::options::{S3Options, S3OptionsError};
 use super::request::Headers;
-use super::source::Source;
+use crate::source::{Source, body_failed};
 
 /// A sink that stores objects in S3 or a store that speaks its protocol.
 #[derive(Clone)]
@@ -131,9 +131,4 @@ impl Sink for S3Sink {
     async fn sweep(&self, target: &ObjectTarget) -> Result<u32, SinkError> {
         self.sweep_uploads(target).await
     }
-}
-
-/// The body could not be produced; the store has nothing to do with it.
-pub(super) fn body_failed(error: BodyError) -> SinkError {
-    SinkError::new(ErrorClass::Transient, error.to_string()).with_source(error)
 }

@@ -1,0 +1,147 @@
+//! What every object sink must do, whatever stands behind it.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use standpipe_model::{ErrorClass, Receipt, Sink};
+
+use crate::deliveries::{body, content, delivery, failing_body, stalling_body};
+
+/// More than one part with room to spare.
+const LARGE: usize = 20 << 20;
+
+/// A store under test.
+pub(crate) struct Store<'a> {
+    pub(crate) sink: &'a dyn Sink,
+    pub(crate) bucket: &'a str,
+    /// How much the sink buffers before it changes its ways.
+    pub(crate) threshold: usize,
+    /// Reads an object by a client of its own.
+    pub(crate) read: &'a (dyn Fn(String) -> BoxFuture<'a, Option<Vec<u8>>> + Sync),
+    /// Counts what unfinished attempts left behind.
+    pub(crate) leftovers: &'a (dyn Fn() -> BoxFuture<'a, usize> + Sync),
+}
+
+/// Runs the whole suite.
+pub(crate) async fn run(store: &Store<'_>) {
+    store.sink.probe(store.bucket).await.expect("the store is there");
+    sizes(store).await;
+    repeats(store).await;
+    odd_keys(store).await;
+    failing_bodies(store).await;
+    concurrent_attempts(store).await;
+    dropped_attempts(store).await;
+    assert_eq!((store.leftovers)().await, 0, "nothing is left behind");
+}
+
+/// Objects of every interesting size arrive as they are.
+async fn sizes(store: &Store<'_>) {
+    let threshold = store.threshold;
+    for len in [0, 1, 1_000_000, threshold - 1, threshold, threshold + 1, 2 * threshold, LARGE] {
+        let (key, sent) = (format!("sizes/{len}"), content(1, len));
+        let receipt = store.sink.attempt(&delivery(store.bucket, &key), body(&sent)).await.expect(&key);
+        assert_eq!(receipt, Receipt { bytes: len as u64, existed: false }, "{key}");
+        assert!((store.read)(key.clone()).await == Some(sent), "{key} arrived otherwise");
+    }
+}
+
+/// A repeated attempt is told that the object exists, and leaves it as it is.
+async fn repeats(store: &Store<'_>) {
+    for len in [0, 10_000, LARGE] {
+        let (key, sent) = (format!("repeats/{len}"), content(2, len));
+        let mut attempt = delivery(store.bucket, &key);
+        store.sink.attempt(&attempt, body(&sent)).await.expect(&key);
+        for repeated in [false, true] {
+            attempt.repeated = repeated;
+            let receipt = store.sink.attempt(&attempt, body(&content(3, len + 1))).await.expect(&key);
+            assert!(receipt.existed, "{key}");
+            assert!((store.read)(key.clone()).await.as_ref() == Some(&sent), "{key} was changed");
+        }
+    }
+}
+
+/// Characters that some layer might take for its own.
+async fn odd_keys(store: &Store<'_>) {
+    for key in ["a b/c=d/e+f", "100%/%2F", "é/☃/日本", "q?x&y#z", "'\"<>|*;:,@$!()~", "dots../..a/.b"] {
+        for len in [100, store.threshold + 1] {
+            let key = format!("odd/{key}/{len}");
+            let sent = content(4, len);
+            store.sink.attempt(&delivery(store.bucket, &key), body(&sent)).await.expect(&key);
+            assert!((store.read)(key.clone()).await == Some(sent), "{key} arrived otherwise");
+            assert_eq!(store.sink.sweep(&delivery(store.bucket, &key).target).await.expect(&key), 0);
+        }
+    }
+}
+
+/// A body that fails leaves no object and, at the latest after a sweep, nothing else.
+async fn failing_bodies(store: &Store<'_>) {
+    for len in [0, 10_000, LARGE] {
+        let key = format!("failing/{len}");
+        let attempt = delivery(store.bucket, &key);
+        let error = store.sink.attempt(&attempt, failing_body(&content(5, len))).await.expect_err(&key);
+        assert_eq!(error.class, ErrorClass::Transient, "{error}");
+        assert_eq!((store.read)(key.clone()).await, None, "{key}");
+        store.sink.sweep(&attempt.target).await.expect(&key);
+        assert_eq!((store.leftovers)().await, 0, "{key}");
+    }
+}
+
+/// Attempts that meet at one key (a slow one that was given up, and its successor) store one whole object.
+async fn concurrent_attempts(store: &Store<'_>) {
+    for len in [10_000, LARGE] {
+        let key = format!("concurrent/{len}");
+        let attempt = delivery(store.bucket, &key);
+        let (one, two) = (content(6, len), content(7, len));
+        let both =
+            tokio::join!(store.sink.attempt(&attempt, body(&one)), store.sink.attempt(&attempt, body(&two)),);
+        let outcomes = [both.0, both.1];
+        let stored = outcomes.iter().filter(|outcome| matches!(outcome, Ok(receipt) if !receipt.existed));
+        assert_eq!(stored.count(), 1, "one of them stores {key}: {outcomes:?}");
+        for outcome in outcomes {
+            // The other one finds the object, or a conflict that another attempt resolves.
+            let unclear = outcome.as_ref().err().map(|error| error.class);
+            assert!(matches!(unclear, None | Some(ErrorClass::Transient)), "{key}: {outcome:?}");
+        }
+        let read = (store.read)(key.clone()).await;
+        assert!(read.as_ref() == Some(&one) || read.as_ref() == Some(&two), "{key} is whole");
+    }
+}
+
+/// A dropped attempt leaves at most what a sweep, or the next attempt, removes.
+async fn dropped_attempts(store: &Store<'_>) {
+    for by_sweep in [true, false] {
+        let key = format!("dropped/{by_sweep}");
+        let mut attempt = delivery(store.bucket, &key);
+        // A neighbour whose key only begins alike is not swept away.
+        let neighbour = delivery(store.bucket, &format!("{key}-neighbour"));
+        for dropped in [&attempt, &neighbour] {
+            let unfinished = store.sink.attempt(dropped, stalling_body(&content(8, LARGE)));
+            let given_up = tokio::time::timeout(Duration::from_secs(3), unfinished).await;
+            assert!(given_up.is_err(), "the body never ends");
+        }
+        let before = settled_leftovers(store).await;
+        if by_sweep {
+            let removed = store.sink.sweep(&attempt.target).await.expect(&key);
+            assert_eq!(removed as usize, before / 2, "its own, not the neighbour's");
+        }
+        attempt.repeated = true;
+        let sent = content(9, 1_000);
+        let receipt = store.sink.attempt(&attempt, body(&sent)).await.expect(&key);
+        assert!(!receipt.existed, "{key}");
+        assert_eq!((store.leftovers)().await, before / 2, "the neighbour's are still there");
+        store.sink.sweep(&neighbour.target).await.expect(&key);
+        assert!((store.read)(key).await == Some(sent));
+    }
+}
+
+/// A dropped attempt may still be cleaning up behind itself for a moment.
+async fn settled_leftovers(store: &Store<'_>) -> usize {
+    for _ in 0..50 {
+        let left = (store.leftovers)().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if left == (store.leftovers)().await {
+            return left;
+        }
+    }
+    (store.leftovers)().await
+}
