@@ -44,7 +44,14 @@ pub(crate) async fn conforms(access: &S3Access) {
         let store = &store;
         async move { unfinished(store).await }.boxed()
     };
-    let under_test = Store { sink: &sink, bucket: BUCKET, threshold, read: &read, leftovers: &leftovers };
+    let under_test = Store {
+        sink: &sink,
+        bucket: BUCKET,
+        threshold,
+        read: &read,
+        uploads_stay: true,
+        leftovers: &leftovers,
+    };
     suite::run(&under_test).await;
 }
 

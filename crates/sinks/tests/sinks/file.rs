@@ -38,8 +38,14 @@ async fn a_folder_conforms() {
         let count = files_below(&path).iter().filter(|file| temporary(file)).count();
         async move { count }.boxed()
     };
-    let store =
-        Store { sink: &sink, bucket: "bucket", threshold: 8 << 20, read: &read, leftovers: &leftovers };
+    let store = Store {
+        sink: &sink,
+        bucket: "bucket",
+        threshold: 8 << 20,
+        read: &read,
+        uploads_stay: false,
+        leftovers: &leftovers,
+    };
     suite::run(&store).await;
 }
 

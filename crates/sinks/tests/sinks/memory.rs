@@ -21,6 +21,13 @@ async fn object_store_conforms_in_memory() {
         async move { Some(store.get(&path.ok()?).await.ok()?.bytes().await.ok()?.to_vec()) }.boxed()
     };
     let leftovers = || -> BoxFuture<'_, usize> { async { 0 }.boxed() };
-    let under_test = Store { sink: &sink, bucket: "bucket", threshold, read: &read, leftovers: &leftovers };
+    let under_test = Store {
+        sink: &sink,
+        bucket: "bucket",
+        threshold,
+        read: &read,
+        uploads_stay: false,
+        leftovers: &leftovers,
+    };
     suite::run(&under_test).await;
 }
