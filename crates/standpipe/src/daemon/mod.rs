@@ -4,6 +4,7 @@ mod admin;
 mod api;
 mod mapping;
 mod reload;
+mod serve;
 mod start;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,8 @@ use crate::stream::Stream;
 use crate::worker::Context;
 
 pub use reload::ReloadError;
-pub use start::{Endpoints, Running, ServeError, serve, start};
+pub use serve::serve;
+pub use start::{Endpoints, Running, ServeError, start};
 
 /// How long requests that have begun may take to end when the daemon stops, at the most: it is gone within two seconds.
 const STOP_GRACE: Duration = Duration::from_millis(1_000);

@@ -1,8 +1,8 @@
-//! Starting: lock, recover, listen, say so. And the loop that waits for signals.
+//! Starting: lock, recover, listen, say so; and stopping.
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -12,16 +12,15 @@ use standpipe_journal::disk::{DirLock, Disk, LockError, OsDisk};
 use standpipe_journal::{CommitPool, DiskBudget, Shelf};
 use standpipe_model::{Clock, Entropy};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::reload::ReloadError;
 use super::{Daemon, STOP_GRACE, admin};
-use crate::alarm::{AlarmKind, Alarms};
+use crate::alarm::Alarms;
 use crate::catalog::{Catalog, CatalogError};
-use crate::clock::{OsEntropy, OsTimer, Timer};
+use crate::clock::Timer;
 use crate::config::{Config, ConfigProblems};
 use crate::durable;
 use crate::metrics::Metrics;
@@ -66,7 +65,7 @@ pub enum ServeError {
     },
 }
 
-fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
+pub(super) fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
     move |source| ServeError::System { what, source }
 }
 
@@ -228,39 +227,5 @@ impl Running {
         self.daemon.stop_streams(drain).await;
         self.pool.stop();
         tracing::info!("standpipe has stopped");
-    }
-}
-
-/// Runs the daemon until it is told to stop by SIGTERM or SIGINT; SIGHUP reloads.
-///
-/// # Errors
-/// [`ServeError`]: it could not start.
-pub async fn serve(config_path: PathBuf) -> Result<(), ServeError> {
-    let config = Config::load(&config_path, &|name| std::env::var(name).ok()).map_err(ServeError::Config)?;
-    let mut stop = signal(SignalKind::terminate()).map_err(system("cannot wait for SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("cannot wait for SIGINT"))?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(system("cannot wait for SIGHUP"))?;
-    let running = start(&config_path, config, OsTimer::start(), Arc::new(OsEntropy)).await?;
-    loop {
-        tokio::select! {
-            _ = stop.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => running.daemon.reload_logged().await,
-        }
-    }
-    running.stop().await;
-    Ok(())
-}
-
-impl Daemon {
-    /// Reloads, and tells of a refusal by log and alarm.
-    pub async fn reload_logged(&self) {
-        match self.reload().await {
-            Ok(()) => self.context.alarms.clear(None, AlarmKind::ReloadRefused, ""),
-            Err(error) => {
-                let (now, message) = (self.context.timer.now(), crate::worker::chain(&error));
-                self.context.alarms.raise(None, AlarmKind::ReloadRefused, "", message, now);
-            }
-        }
     }
 }
