@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else (problems, progress) to standard error; a command that did not do all
 //! it was asked to ends with 1.
 
+pub mod batches;
 pub mod client;
 pub mod put;
 pub mod serve;
@@ -41,6 +42,9 @@ pub enum Command {
     /// List, describe, create and delete streams through the Firehose API.
     #[command(subcommand)]
     Streams(streams::StreamsCommand),
+    /// List the batches that are not through yet, and help one whose target will never come back.
+    #[command(subcommand)]
+    Batches(batches::BatchesCommand),
     /// Print the completion script for a shell.
     Completions {
         /// The shell.
@@ -74,6 +78,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Put(args) => runtime()?.block_on(put::run(&args)),
         Command::Streams(command) => runtime()?.block_on(streams::run(command)),
+        Command::Batches(command) => runtime()?.block_on(batches::run(command)),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where it cannot write, as when piped into `head`.
             let mut script = Vec::new();

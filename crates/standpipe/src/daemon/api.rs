@@ -12,6 +12,7 @@ use standpipe_ingest::{
 use standpipe_model::{DestinationId, StreamName, Timestamp};
 
 use super::{Daemon, mapping};
+use crate::alarm::Alarm;
 use crate::catalog::{Away, Definition, Origin};
 use crate::stream::Stream;
 use crate::worker::chain;
@@ -68,6 +69,12 @@ impl Daemon {
         }
         if let Some(hint) = definition.throughput_hint_in_mbs {
             description["Source"] = json!({"DirectPutSourceDescription": {"ThroughputHintInMBs": hint}});
+        }
+        // Not a member of the API: SDKs pass it over, `standpipe streams describe` shows it.
+        let alarms = self.context.alarms.raised(Some(stream.name()));
+        if !alarms.is_empty() {
+            let line = |alarm: &Alarm| format!("{}: {}", alarm.kind.as_str(), alarm.message);
+            description["StandpipeAlarms"] = alarms.iter().map(line).collect();
         }
         description
     }

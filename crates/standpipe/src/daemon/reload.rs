@@ -203,10 +203,9 @@ impl Daemon {
     pub(super) async fn archive_retired(&self) {
         let _changing = self.changing.lock().await;
         for stream in self.streams() {
-            if stream.is_retired() && stream.is_settled() {
-                if let Err(error) = self.put_away(&stream, Away::Archive).await {
-                    tracing::warn!(stream = %stream.name(), %error, "a retired stream could not be archived");
-                }
+            let done = stream.is_retired() && stream.is_settled();
+            if done && let Err(error) = self.put_away(&stream, Away::Archive).await {
+                tracing::warn!(stream = %stream.name(), %error, "a retired stream could not be archived");
             }
         }
     }

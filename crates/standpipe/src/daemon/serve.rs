@@ -10,8 +10,8 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-use super::start::{ServeError, start, system};
 use super::Daemon;
+use super::start::{ServeError, start, system};
 use crate::alarm::AlarmKind;
 use crate::clock::{OsEntropy, OsTimer};
 use crate::config::Config;
@@ -90,11 +90,13 @@ fn raise_file_limit() {
 /// Watches the folder of the configuration file and its folder of streams. `None` where that cannot be done: SIGHUP
 /// still reloads.
 fn watch(config_path: &Path, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
-    let folder = config_path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        config_path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (told, file) = (Arc::clone(changed), config_path.file_name().map(std::ffi::OsStr::to_owned));
     let relevant = move |event: &notify::Event| {
         let yaml = |path: &PathBuf| {
-            let extension = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+            let extension =
+                path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
             extension || path.file_name() == file.as_deref()
         };
         !event.kind.is_access() && event.paths.iter().any(yaml)
@@ -113,7 +115,9 @@ fn watch(config_path: &Path, changed: &Arc<Notify>) -> Option<RecommendedWatcher
         }
         Ok(watcher)
     });
-    watching.inspect_err(|error| tracing::warn!(%error, "the configuration is not watched; SIGHUP reloads it")).ok()
+    watching
+        .inspect_err(|error| tracing::warn!(%error, "the configuration is not watched; SIGHUP reloads it"))
+        .ok()
 }
 
 impl Daemon {
