@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use standpipe_sinks::key::{PrefixError, validate};
 
 use super::Config;
+use super::compound::Named;
 use super::problem::{Problem, Spot, did_you_mean};
 use super::root::Draft;
 use super::settings::DiskShare;
-use super::shapes::Named;
 use super::stores::StoreConfig;
 use super::streams::{DestinationDraft, S3_ONLY, StreamDraft};
 use super::units::format_size;

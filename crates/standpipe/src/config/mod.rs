@@ -13,6 +13,7 @@
 //! - Nothing is clamped or ignored in silence: what is not right is refused, with the limit.
 
 mod check;
+mod compound;
 mod load;
 mod problem;
 mod reader;

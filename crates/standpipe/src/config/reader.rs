@@ -14,9 +14,9 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::compound::Sub;
 use super::problem::{Problem, Spot, did_you_mean};
 use super::schema::{Field, Schema};
-use super::shapes::Sub;
 use super::substitute::substitute;
 use super::tree::{Entry, Node, Value};
 

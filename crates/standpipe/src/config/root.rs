@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::compound::{List, Map, Named, Sub};
 use super::reader::{Cursor, Section, Shape, Spots};
 use super::schema::Schema;
 use super::settings::{
     Credential, JournalConfig, LimitsConfig, StopConfig, credential, journal, limits, stop,
 };
-use super::shapes::{FilePath, List, Listen, Map, Named, Sub, text};
+use super::shapes::{FilePath, Listen, text};
 use super::stores::{STORE, StoreConfig};
 use super::streams::{STREAM, StreamDraft};
 

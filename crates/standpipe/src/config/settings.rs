@@ -76,8 +76,6 @@ pub struct LimitsConfig {
 pub struct StopConfig {
     /// How long deliveries may go on after a stop was asked for; what is not delivered stays in the journal.
     pub drain: Duration,
-    /// How long requests that have begun may take to end.
-    pub grace: Duration,
 }
 
 /// Reads one of the `credentials`.
@@ -146,8 +144,9 @@ pub(super) fn limits(section: &mut Section<'_, '_>) -> Option<LimitsConfig> {
         header_timeout: section.or(
             "header_timeout",
             Span::secs(1..=600),
-            "10s",
-            "How long a request's headers may take.",
+            "75s",
+            "How long a request's headers may take, and a connection may idle between requests; SDKs keep idle \
+             connections for about a minute.",
         ),
         body_timeout: section.or("body_timeout", Span::secs(1..=3600), "30s", "How long a request's body may take."),
     })
@@ -163,7 +162,6 @@ pub(super) fn stop(section: &mut Section<'_, '_>) -> Option<StopConfig> {
             "How long open batches are closed and delivered when a stop is asked for. What is not delivered is safe in \
              the journal, so 0 loses nothing.",
         ),
-        grace: section.or("grace", Span::secs(0..=600), "10s", "How long requests that have begun may take to end."),
     })
 }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use standpipe_model::Secret;
 
-use super::reader::{ReadSection, Section};
-use super::shapes::{ByType, FilePath, List, Size, Span, Truth, Url, secret, text};
+use super::compound::{ByType, List};
+use super::reader::{Cursor, ReadSection, Section, Shape};
+use super::schema::Schema;
+use super::shapes::{FilePath, Size, Span, Truth, Url, secret, text};
 
 /// How one object store is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,19 +50,17 @@ impl StoreConfig {
 pub struct S3Store {
     /// The address; AWS's own for the region where absent.
     pub endpoint: Option<String>,
-    /// The region to sign for; from the environment or the profile where absent.
+    /// The region to sign for; `us-east-1` where absent.
     pub region: Option<String>,
     /// Whether the bucket is a part of the path and not of the host name.
     pub force_path_style: bool,
     /// Fixed keys; the usual chain (environment, profile, container, instance) where absent.
     pub keys: Option<S3Keys>,
-    /// The profile of the shared AWS configuration files.
-    pub profile: Option<String>,
     /// Buckets whose ARN in an API call leads to this store.
     pub buckets: Vec<String>,
-    /// Certificate authorities (PEM) trusted instead of the system's.
+    /// Certificate authorities (PEM) trusted beside the system's.
     pub ca_file: Option<PathBuf>,
-    /// Objects of at least this many bytes go up in parts.
+    /// Objects of at least this many bytes go up in parts of this many bytes.
     pub multipart_threshold: u64,
     /// How long connections and requests may take.
     pub timeouts: Timeouts,
@@ -82,7 +82,7 @@ pub struct S3Keys {
 pub struct Timeouts {
     /// Until a connection stands, TLS included.
     pub connect: Duration,
-    /// For one request, the upload of its body included.
+    /// For one request, beside the time that its bytes need.
     pub request: Duration,
 }
 
@@ -111,16 +111,34 @@ pub struct GcsStore {
 pub struct AzureStore {
     /// The storage account.
     pub account: String,
-    /// The account's access key; the managed identity where neither this nor a SAS token is given.
+    /// The account's access key; the managed identity where absent.
     pub access_key: Option<Secret>,
-    /// A shared access signature, in place of the access key.
-    pub sas_token: Option<Secret>,
     /// The address, for emulators; Azure's own for the account where absent.
     pub endpoint: Option<String>,
     /// Buckets whose ARN in an API call leads to this store.
     pub buckets: Vec<String>,
     /// How long connections and requests may take.
     pub timeouts: Timeouts,
+}
+
+/// A region's name.
+struct Region;
+
+impl Shape for Region {
+    type Out = String;
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<String> {
+        let region = at.text()?;
+        let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if (1..=64).contains(&region.len()) && region.chars().all(named) {
+            return Some(region);
+        }
+        at.refuse(format!("\"{region}\" is not a region: letters, digits, '-' and '_'"))
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Pattern { what: "region".to_owned(), pattern: "^[a-zA-Z0-9_-]{1,64}$" }
+    }
 }
 
 /// The shape of one store.
@@ -134,11 +152,7 @@ pub(super) const STORE: ByType<StoreConfig> = ByType(&[
 fn s3(section: &mut Section<'_, '_>) -> Option<StoreConfig> {
     let endpoint =
         section.optional("endpoint", Url, "The store's address; AWS's own for the region where absent.");
-    let region = section.optional(
-        "region",
-        text(1..=64),
-        "The region to sign for; from the environment or the profile where absent.",
-    );
+    let region = section.optional("region", Region, "The region to sign for; `us-east-1` where absent.");
     let force_path_style = section.or(
         "force_path_style",
         Truth,
@@ -146,21 +160,17 @@ fn s3(section: &mut Section<'_, '_>) -> Option<StoreConfig> {
         "Whether the bucket is a part of the path and not of the host name, as most servers that are not AWS need it.",
     );
     let keys = s3_keys(section);
-    let profile =
-        section.optional("profile", text(1..=128), "The profile of the shared AWS configuration files.");
-    if profile.is_some() && section.given("access_key_id") {
-        section.refuse("profile", "give either a profile or an access key, not both");
-    }
     let ca_file = section.optional(
         "ca_file",
         FilePath,
-        "Certificate authorities (PEM) that are trusted instead of the system's.",
+        "Certificate authorities (PEM) that are trusted beside the system's.",
     );
     let multipart_threshold = section.or(
         "multipart_threshold",
-        Size(5 << 20..=5 << 30),
-        "16MiB",
-        "Objects of at least this size go up in parts, while they are still being made.",
+        Size(5 << 20..=1 << 30),
+        "8MiB",
+        "Objects of at least this size go up in parts of this size, while they are still being made. Some parts of each \
+         object are in memory.",
     );
     let buckets = buckets(section);
     let timeouts = timeouts(section);
@@ -169,7 +179,6 @@ fn s3(section: &mut Section<'_, '_>) -> Option<StoreConfig> {
         region,
         force_path_style,
         keys,
-        profile,
         buckets,
         ca_file,
         multipart_threshold,
@@ -236,19 +245,9 @@ fn azure(section: &mut Section<'_, '_>) -> Option<StoreConfig> {
         section,
         "access_key",
         "access_key_file",
-        "The account's access key; the managed identity where neither this nor a SAS token is given.",
+        "The account's access key; the managed identity where absent.",
         "A file that holds the access key.",
     );
-    let sas_token = secret(
-        section,
-        "sas_token",
-        "sas_token_file",
-        "A shared access signature, in place of the access key.",
-        "A file that holds the shared access signature.",
-    );
-    if access_key.is_some() && sas_token.is_some() {
-        section.refuse("", "give either an access key or a SAS token, not both");
-    }
     let endpoint = section.optional(
         "endpoint",
         Url,
@@ -257,7 +256,7 @@ fn azure(section: &mut Section<'_, '_>) -> Option<StoreConfig> {
     let buckets = buckets(section);
     let timeouts = timeouts(section);
     let account = account?;
-    Some(StoreConfig::Azure(AzureStore { account, access_key, sas_token, endpoint, buckets, timeouts }))
+    Some(StoreConfig::Azure(AzureStore { account, access_key, endpoint, buckets, timeouts }))
 }
 
 fn buckets(section: &mut Section<'_, '_>) -> Vec<String> {
@@ -274,14 +273,14 @@ fn timeouts(section: &mut Section<'_, '_>) -> Timeouts {
     let connect = section.or(
         "connect_timeout",
         Span::secs(1..=300),
-        "10s",
+        "5s",
         "How long a connection may take to stand, TLS included.",
     );
     let request = section.or(
         "request_timeout",
         Span::secs(1..=3600),
-        "5m",
-        "How long one request may take, the upload of its body included.",
+        "60s",
+        "How long one request may take, beside the time that its bytes need.",
     );
     Timeouts { connect, request }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use standpipe_model::{Compression, Encryption, LockMode, ObjectLock, ObjectOptions, StreamName};
 use standpipe_sinks::key::ObjectKeys;
 
+use super::compound::{Either, Map, Sub};
 use super::problem::Spot;
 use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
 use super::schema::Schema;
-use super::shapes::{Choice, Either, Int, Map, Size, Span, Sub, text};
+use super::shapes::{Choice, Int, Size, Span, text};
 use crate::spec::{Buffering, S3Destination, StreamSpec};
 
 /// The smallest journal that a stream may be limited to: room for the smallest useful batch twice over.

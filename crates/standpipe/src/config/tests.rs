@@ -337,6 +337,21 @@ fn access_is_checked() {
 }
 
 #[test]
+fn addresses_are_plain_and_passwords_in_them_stay_unsaid() {
+    bad(
+        "stores: {a: {type: s3, endpoint: \"http://user:hunter2@host\", region: eu west}}\n",
+        &[
+            "standpipe.yaml:1:34: stores.a.endpoint: an address must not hold credentials",
+            "standpipe.yaml:1:70: stores.a.region: \"eu west\" is not a region: letters, digits, '-' and '_'",
+        ],
+    );
+    bad(
+        "stores: {a: {type: s3, endpoint: host}}\n",
+        &["standpipe.yaml:1:34: stores.a.endpoint: \"host\" is not a plain address with http:// or https://"],
+    );
+}
+
+#[test]
 fn secrets_come_from_files_too() {
     let text = "credentials: [{access_key_id: a, secret_access_key_file: ./key}]\n";
     let config = load(&[("standpipe.yaml", text), ("key", "hunter3\n")]).unwrap();
