@@ -61,7 +61,7 @@ pub enum CallError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The answer took longer than [`REQUEST_TIMEOUT`].
+    /// The answer took longer than a minute.
     #[error("{endpoint} did not answer within {} seconds", REQUEST_TIMEOUT.as_secs())]
     Timeout {
         /// The address.
