@@ -36,6 +36,7 @@ impl S3 {
             .credentials_provider(credentials)
             .force_path_style(true)
             .retry_config(RetryConfig::standard())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
             .build();
         Ok(Self { client: Client::from_conf(config) })
     }

@@ -107,6 +107,8 @@ fn make_certificate(dir: &Path) -> Result<()> {
     openssl.current_dir(dir).args(["req", "-x509", "-nodes", "-days", "30", "-subj", "/CN=localhost"]);
     openssl.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
     openssl.args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
+    // A server's certificate, not an authority's: rustls takes no other for a server.
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
     openssl.args(["-keyout", "private.key", "-out", "public.crt"]);
     run(&mut openssl).map(drop)
 }
