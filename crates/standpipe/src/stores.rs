@@ -2,13 +2,15 @@
 //! settings take effect on data that is already waiting.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use standpipe_model::{Secret, Sink};
 use standpipe_sinks::s3::{S3Credentials, S3Options, S3OptionsError};
-use standpipe_sinks::{FileOptions, FileSink, S3Sink};
+use standpipe_sinks::object::ObjectProvider;
+use standpipe_sinks::{FileOptions, FileSink, ObjectSink, ObjectStoreOptions, S3Sink};
 
-use crate::config::{S3Store, StoreConfig};
+use crate::config::{S3Store, StoreConfig, Timeouts};
 
 /// A store's settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,14 +32,6 @@ pub enum StoreError {
         path: String,
         /// The cause.
         source: std::io::Error,
-    },
-    /// This build has no sink of the kind.
-    #[error("store '{store}': this build cannot deliver to a store of type {kind}")]
-    Kind {
-        /// The store's name.
-        store: String,
-        /// The kind, as in the configuration.
-        kind: &'static str,
     },
 }
 
@@ -82,10 +76,38 @@ fn make(name: &str, config: &StoreConfig) -> Result<Arc<dyn Sink>, StoreError> {
             Ok(Arc::new(sink))
         }
         StoreConfig::File(store) => Ok(Arc::new(FileSink::new(FileOptions { root: store.path.clone() }))),
-        StoreConfig::Gcs(_) | StoreConfig::Azure(_) => {
-            Err(StoreError::Kind { store: name.to_owned(), kind: config.kind() })
+        StoreConfig::Gcs(store) => {
+            let path = store.service_account_file.as_ref();
+            let key = path.map(|path| read(name, path)).transpose()?;
+            let provider = ObjectProvider::Gcs {
+                service_account_key: key.map(|key| Secret::new(String::from_utf8_lossy(&key))),
+                endpoint: store.endpoint.clone(),
+            };
+            Ok(Arc::new(object_sink(provider, store.timeouts)))
+        }
+        StoreConfig::Azure(store) => {
+            let provider = ObjectProvider::Azure {
+                account: store.account.clone(),
+                access_key: store.access_key.clone(),
+                endpoint: store.endpoint.clone(),
+            };
+            Ok(Arc::new(object_sink(provider, store.timeouts)))
         }
     }
+}
+
+fn object_sink(provider: ObjectProvider, timeouts: Timeouts) -> ObjectSink {
+    let defaults = ObjectStoreOptions::new(provider);
+    let Timeouts { connect, request } = timeouts;
+    ObjectSink::new(ObjectStoreOptions { connect_timeout: connect, request_timeout: request, ..defaults })
+}
+
+fn read(store: &str, path: &Path) -> Result<Vec<u8>, StoreError> {
+    std::fs::read(path).map_err(|source| StoreError::File {
+        store: store.to_owned(),
+        path: path.display().to_string(),
+        source,
+    })
 }
 
 fn s3_options(name: &str, store: &S3Store) -> Result<S3Options, StoreError> {
@@ -94,19 +116,12 @@ fn s3_options(name: &str, store: &S3Store) -> Result<S3Options, StoreError> {
         secret_access_key: Secret::clone(&keys.secret_access_key),
         session_token: keys.session_token.clone(),
     });
-    let read = |path: &std::path::PathBuf| {
-        std::fs::read(path).map_err(|source| StoreError::File {
-            store: name.to_owned(),
-            path: path.display().to_string(),
-            source,
-        })
-    };
     let defaults = S3Options::new(credentials);
     Ok(S3Options {
         endpoint: store.endpoint.clone(),
         region: store.region.clone().unwrap_or_else(|| defaults.region.clone()),
         path_style: store.force_path_style,
-        ca_pem: store.ca_file.as_ref().map(read).transpose()?,
+        ca_pem: store.ca_file.as_ref().map(|path| read(name, path)).transpose()?,
         part_bytes: store.multipart_threshold,
         connect_timeout: store.timeouts.connect,
         request_timeout: store.timeouts.request,

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
+use http::{Method, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::batches::AdminArgs;
 use super::client::{ConnectArgs, FirehoseClient};
 use super::print;
 
@@ -56,6 +58,12 @@ pub struct DeleteArgs {
     /// Delete it even where its encryption grant cannot be retired (`AllowForceDelete`).
     #[arg(long)]
     pub force: bool,
+    /// Delete it through the admin listener, also one of the configuration file, and discard what it has not delivered.
+    #[arg(long)]
+    pub discard: bool,
+    /// The admin listener's address, for --discard [default: http://127.0.0.1:8573, or `admin` of --config].
+    #[arg(long, env = "STANDPIPE_ADMIN", value_name = "URL", requires = "discard")]
+    pub admin: Option<Uri>,
 }
 
 pub(super) async fn run(command: StreamsCommand) -> anyhow::Result<ExitCode> {
@@ -74,7 +82,11 @@ pub(super) async fn run(command: StreamsCommand) -> anyhow::Result<ExitCode> {
                 call(&FirehoseClient::connect(&connect)?, "CreateDeliveryStream", &input).await?;
             print(&format!("{}\n", answer.arn))?;
         }
-        StreamsCommand::Delete(DeleteArgs { stream: NameArgs { name, connect }, force }) => {
+        StreamsCommand::Delete(DeleteArgs { stream: NameArgs { name, connect }, discard: true, admin, .. }) => {
+            let admin = AdminArgs { admin, config: connect.config };
+            admin.call(Method::DELETE, &format!("/streams/{name}")).await?;
+        }
+        StreamsCommand::Delete(DeleteArgs { stream: NameArgs { name, connect }, force, .. }) => {
             let input = json!({ "DeliveryStreamName": name, "AllowForceDelete": force });
             let body = Bytes::from(serde_json::to_vec(&input)?);
             FirehoseClient::connect(&connect)?.call("DeleteDeliveryStream", body).await?;

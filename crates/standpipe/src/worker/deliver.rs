@@ -20,7 +20,7 @@ const ONLY_OBJECT: u32 = 0;
 /// Firehose gives up on S3 after so long; standpipe keeps the data and raises an alarm.
 const RETRY_DURATION: Duration = Duration::from_secs(24 * 3600);
 /// What a sink may buffer of one object, beside the chunks on their way to it.
-const SINK_BUFFER_BYTES: u64 = 8 << 20;
+const SINK_BUFFER_BYTES: u64 = 32 << 20;
 
 /// How an attempt ended.
 #[derive(Debug)]

@@ -317,7 +317,7 @@ mod tests {
         let pressed = Event::Tip { tip: Tip { next: Position(1), bytes: 10 }, pressure: true };
         let close = |reason| Command::Close { from: at(0, 0), reason };
         assert_eq!(state.step(pressed, 1), [close(CloseReason::Pressure)]);
-        let mut state = super::tests::state();
+        let mut state = WorkerState::resume(HINTS, at(0, 0), Vec::new());
         state.step(tip(1, 10), 0);
         assert_eq!(state.step(Event::Drain, 1), [close(CloseReason::Drain)]);
         assert!(!state.is_drained());
