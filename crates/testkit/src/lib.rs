@@ -4,6 +4,7 @@
 //! - [`servers`]: the real servers that tests deliver to, each on a free loopback port, gone when dropped.
 //! - [`clients`]: the real AWS clients that tests put with.
 //! - [`Daemon`]: the `standpipe` binary itself, to be killed, stopped and started again.
+//! - [`Systemd`]: a machine under the real systemd, to run units on.
 //! - [`cache`]: installing anything else that a test needs, once for all tests.
 //! - `s3` (with the feature of that name): looking into a store with the AWS SDK.
 //!
@@ -34,6 +35,7 @@ mod process;
 #[cfg(feature = "s3")]
 pub mod s3;
 pub mod servers;
+mod systemd;
 
 pub use clock::ManualClock;
 pub use daemon::{Daemon, DaemonOptions, Stopped};
@@ -41,3 +43,4 @@ pub use entropy::SeededEntropy;
 pub use http::{Reply, http_get, http_send};
 pub use privilege::has_root;
 pub use process::Process;
+pub use systemd::Systemd;
