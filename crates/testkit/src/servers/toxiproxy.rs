@@ -110,8 +110,21 @@ impl Proxy {
     /// # Errors
     /// When toxiproxy refuses.
     pub fn poison(&self, toxic: Toxic) -> Result<()> {
+        self.add(toxic, "downstream")
+    }
+
+    /// As [`Proxy::poison`], but what the client sends suffers, not what it gets.
+    ///
+    /// # Errors
+    /// When toxiproxy refuses.
+    pub fn poison_requests(&self, toxic: Toxic) -> Result<()> {
+        self.add(toxic, "upstream")
+    }
+
+    fn add(&self, toxic: Toxic, stream: &str) -> Result<()> {
         let (kind, attributes) = toxic.kind();
-        let wanted = json!({ "name": kind, "type": kind, "stream": "downstream", "attributes": attributes });
+        let name = format!("{kind}-{stream}");
+        let wanted = json!({ "name": name, "type": kind, "stream": stream, "attributes": attributes });
         call("POST", &format!("{}/toxics", self.api), &wanted).map(drop)
     }
 
