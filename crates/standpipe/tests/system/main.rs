@@ -1,4 +1,11 @@
 //! The binary as its users have it: started for real, put to by real clients, delivering to real servers.
 
+mod client;
 mod file_store;
+mod flights;
+mod kills;
+mod lake;
+mod outages;
+mod pressure;
+mod repeats;
 mod support;

@@ -1,0 +1,168 @@
+//! The daemon is killed again and again while boto3 puts: nothing acknowledged is lost, nothing is stored twice.
+//!
+//! A kill is classed by what the next start finds at the end of the journal:
+//!
+//! ```text
+//! append    the last frame is DATA, no batch is open
+//! close     the last frame is CLOSE
+//! attempt   a batch is open, and puts have come in since its CLOSE
+//! settle    the last frame is DONE or SETTLE
+//! ```
+//!
+//! Before the next kill every producer gets a put through: the journal knows a repeated put again after a restart only
+//! while a segment with it is kept.
+//!
+//! Kills come at random moments after a sign that the wanted class is near, until every class was hit twice. The seed is
+//! printed; `STANDPIPE_KILL_SEED` repeats it, as far as a race can be repeated.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use standpipe_model::Entropy;
+use standpipe_testkit::clients::{Python, finish};
+use standpipe_testkit::servers::{Toxic, Toxiproxy};
+use standpipe_testkit::{Daemon, SeededEntropy};
+
+use crate::flights::FLIGHTS;
+use crate::lake::Lake;
+use crate::support::{SOON, all_settled, eventually, files_below, metric, start};
+
+const KILLS: usize = 12;
+const EACH: usize = 2;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Hit {
+    Append,
+    Close,
+    Attempt,
+    Settle,
+}
+
+const ALL: [Hit; 4] = [Hit::Append, Hit::Close, Hit::Attempt, Hit::Settle];
+
+/// Where the kill before the latest start has hit, by what that start has logged.
+fn hit(log: &str) -> Option<Hit> {
+    let line = log.lines().rfind(|line| line.contains("journal recovered")).unwrap();
+    let plain = without_colours(line);
+    let field = |name: &str| {
+        let rest = plain.split_once(&format!("{name}=")).unwrap().1;
+        rest.split(' ').next().unwrap().to_owned()
+    };
+    let open: usize = field("open_batches").parse().unwrap();
+    match field("last_frame").as_str() {
+        "Some(Close)" => Some(Hit::Close),
+        "Some(Done)" | "Some(Settle)" => Some(Hit::Settle),
+        "Some(Data)" if open == 0 => Some(Hit::Append),
+        "Some(Data)" => Some(Hit::Attempt),
+        _ => None,
+    }
+}
+
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or("", |(_, rest)| rest))
+}
+
+/// Waits for a sign that the wanted moment is near.
+fn aim(daemon: &Daemon, wanted: Hit, random: u64) {
+    let counter = match wanted {
+        Hit::Append => None,
+        Hit::Close | Hit::Attempt => Some("standpipe_delivery_batches_total"),
+        Hit::Settle => Some("standpipe_records_delivered_total"),
+    };
+    thread::sleep(Duration::from_millis(300 + random % 900));
+    let Some(counter) = counter else { return };
+    let (before, deadline) = (metric(daemon, counter, &[]), Instant::now() + Duration::from_secs(5));
+    while metric(daemon, counter, &[]) == before && Instant::now() < deadline {}
+    if wanted == Hit::Attempt {
+        thread::sleep(Duration::from_millis(20 + random % 60));
+    }
+}
+
+fn lines_of(file: &Path) -> HashMap<u64, u32> {
+    let mut count = HashMap::new();
+    for line in std::fs::read_to_string(file).unwrap_or_default().lines() {
+        *count.entry(line.parse().unwrap()).or_default() += 1;
+    }
+    count
+}
+
+/// Waits until each of the four processes has got a batch of 500 rows through since `before`.
+fn all_producers_got_through(acknowledged: &Path, before: u64, producing: impl Fn() -> bool) {
+    eventually("every producer gets through", SOON, || {
+        let mut log = File::open(acknowledged).ok()?;
+        log.seek(SeekFrom::Start(before)).unwrap();
+        let lines = std::io::read_to_string(log).unwrap();
+        let got: BTreeSet<u64> =
+            lines.lines().filter_map(|id| Some(id.parse::<u64>().ok()? / 500 % 4)).collect();
+        (got.len() == 4 || !producing()).then_some(())
+    });
+}
+
+#[test]
+fn kills_at_random_moments_lose_nothing_that_was_acknowledged_and_store_nothing_twice() {
+    let seed = std::env::var("STANDPIPE_KILL_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    println!("STANDPIPE_KILL_SEED={seed}");
+    let chance = SeededEntropy::new(seed);
+    let lake = Lake::with(&["lake"]);
+    let toxiproxy = Toxiproxy::start().unwrap();
+    let proxy = toxiproxy.proxy("lake", &lake.server.access().endpoint).unwrap();
+    // Attempts take long enough to be hit.
+    proxy.poison(Toxic::Latency(Duration::from_millis(60))).unwrap();
+    let mut daemon = start(format!(
+        "stores:\n  lake: {}\nstreams:\n  - name: flights\n    destination:\n      s3: {{ store: lake, bucket: lake, \
+         compression: gzip, delimiter: newline, buffering: {{ size: 1MiB, interval: 1s }} }}\n",
+        lake.server.access().through(proxy.endpoint()).store_yaml()
+    ));
+    let (acknowledged, raised) = (daemon.dir().join("acknowledged"), daemon.dir().join("raised"));
+    let producer = thread::spawn({
+        let args = ["flights", "--processes", "4", "--rate", "5200", "--log"].map(str::to_owned);
+        let paths = [&acknowledged, &raised].map(|path| path.to_str().unwrap().to_owned());
+        let endpoint = daemon.endpoint();
+        move || {
+            let mut put = Python::installed().unwrap().put(&endpoint, "flights", &[]);
+            put.args(args).arg(&paths[0]).arg("--raised-log").arg(&paths[1]);
+            finish(put).unwrap()
+        }
+    });
+    let mut hits: BTreeMap<Hit, usize> = BTreeMap::new();
+    let mut kills = 0;
+    let missing = |hits: &BTreeMap<Hit, usize>| {
+        ALL.into_iter().filter(|hit| hits.get(hit) < Some(&EACH)).collect::<Vec<_>>()
+    };
+    while !producer.is_finished() && (kills < KILLS || !missing(&hits).is_empty()) {
+        let (random, wanted) = (chance.next_u64(), missing(&hits));
+        let wanted = if wanted.is_empty() { &ALL[..] } else { &wanted };
+        aim(&daemon, wanted[usize::try_from(random % wanted.len() as u64).unwrap()], random >> 8);
+        daemon.kill9().unwrap();
+        daemon.restart().unwrap();
+        kills += 1;
+        if let Some(hit) = hit(&daemon.log()) {
+            *hits.entry(hit).or_default() += 1;
+        }
+        let length = acknowledged.metadata().map_or(0, |file| file.len());
+        all_producers_got_through(&acknowledged, length, || !producer.is_finished());
+    }
+    println!("{kills} kills hit {hits:?}");
+    let put = producer.join().unwrap();
+    println!("{put}");
+    assert!(
+        kills >= KILLS && missing(&hits).is_empty(),
+        "the puts were over too soon: {kills} kills, {hits:?}"
+    );
+    let balance = all_settled(&daemon, "flights", SOON);
+    assert_eq!((balance.delivered, balance.lost), (balance.accepted, 0));
+    let (acknowledged, raised) = (lines_of(&acknowledged), lines_of(&raised));
+    assert_eq!(acknowledged.len() as u64, FLIGHTS);
+    // A call that raised was made again as a new one; each of the two may have been stored, and each at most once.
+    lake.assert_rows("lake", FLIGHTS, |id| 1..=1 + raised.get(&id).copied().unwrap_or_default());
+    assert!(lake.unfinished_uploads("lake").is_empty());
+    let leftover = |path: &std::path::PathBuf| path.to_string_lossy().contains(".standpipe-tmp");
+    assert!(!files_below(daemon.dir()).iter().any(leftover));
+}
