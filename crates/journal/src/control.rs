@@ -141,6 +141,10 @@ pub struct State {
     pub accepted_records: u64,
     /// Their data bytes.
     pub accepted_bytes: u64,
+    /// Every STATE was unreadable at recovery: destinations start here, at the oldest record that is left, as nobody
+    /// knows what they had. Records that were delivered may then be delivered again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread_from: Option<Position>,
 }
 
 /// One destination's progress through the stream.
@@ -249,6 +253,13 @@ impl State {
         self.accepted_bytes += bytes;
     }
 
+    /// Takes into account that a frame lies at `position`: what comes before it was accepted, whether or not it can
+    /// still be read.
+    pub fn reach(&mut self, position: Position) {
+        self.accepted_records += position.0.saturating_sub(self.next.0);
+        self.next = self.next.max(position);
+    }
+
     /// Takes one control frame into account. A frame about an unknown batch is ignored but for a SETTLE, which stands
     /// on its own (its CLOSE may lie in a damaged place).
     pub fn apply(&mut self, control: &Control) {
@@ -287,23 +298,40 @@ impl State {
     }
 
     fn close(&mut self, close: &Close) {
-        let Some(progress) = self.destinations.get_mut(&close.destination) else { return };
+        let Some(progress) = self.progress(&close.destination) else { return };
+        if close.range.first > progress.cursor {
+            // Batches are closed one behind the other: the CLOSE between cannot be read. Its records were perhaps
+            // delivered, but nobody can know, so they go again, under an identity that every recovery comes to.
+            let last = Position(close.range.first.0 - 1);
+            let range = BatchRange { first: progress.cursor, last };
+            let batch = BatchId(close.batch.0.map(|byte| !byte));
+            progress.open.insert(batch, OpenBatch::new(Close { batch, range, ..close.clone() }));
+        }
         progress.cursor = progress.cursor.max(close.range.end());
-        let open = OpenBatch {
-            close: close.clone(),
-            plan: None,
-            done: BTreeSet::new(),
-            decided: Vec::new(),
-            failing_since: None,
-        };
-        progress.open.insert(close.batch, open);
+        progress.open.insert(close.batch, OpenBatch::new(close.clone()));
+    }
+
+    /// A destination's progress. Where the STATE that named the destinations was lost, whoever is named later is one.
+    fn progress(&mut self, destination: &DestinationId) -> Option<&mut Progress> {
+        if let Some(start) = self.unread_from {
+            self.destinations.entry(destination.clone()).or_insert_with(|| Progress::starting_at(start));
+        }
+        self.destinations.get_mut(destination)
     }
 
     fn settle(&mut self, settle: &Settle) {
-        let Some(progress) = self.destinations.get_mut(&settle.destination) else { return };
-        let known = progress.open.remove(&settle.batch).is_some();
+        let Some(progress) = self.progress(&settle.destination) else { return };
+        let mut known = progress.open.remove(&settle.batch).is_some();
+        if !known {
+            // It may be the batch whose CLOSE was lost, opened again under another identity.
+            let before = progress.open.len();
+            progress.open.retain(|_, open| open.close.range != settle.range);
+            known = progress.open.len() < before;
+        }
         let ahead = settle.range.first >= progress.cursor;
         if known || ahead {
+            // Nobody knows more of what lies between: two CLOSE frames are gone. It is told, not hidden.
+            progress.tally.lost += settle.range.first.0.saturating_sub(progress.cursor.0);
             progress.cursor = progress.cursor.max(settle.range.end());
             progress.tally += settle.tally;
         }
@@ -316,6 +344,13 @@ impl State {
             open.map_or(progress.cursor, |first| first.min(progress.cursor))
         };
         self.destinations.values().map(lowest).min().unwrap_or(self.next)
+    }
+}
+
+impl OpenBatch {
+    fn new(close: Close) -> Self {
+        let (done, decided) = (BTreeSet::new(), Vec::new());
+        Self { close, plan: None, done, decided, failing_since: None }
     }
 }
 
@@ -383,6 +418,31 @@ mod tests {
         state.apply(&settle(&lost));
         state.apply(&settle(&lost));
         assert_eq!(state.destinations[&DestinationId::primary()].tally.delivered, 10);
+    }
+
+    #[test]
+    fn a_batch_whose_close_was_lost_is_opened_again_under_another_identity() {
+        let (mut state, second) = (state(), close(2, 10, 19));
+        state.apply(&Control::Close(second.clone()));
+        let open = |state: &State| -> Vec<(u64, u64)> {
+            let open = state.destinations[&DestinationId::primary()].open.values();
+            open.map(|open| (open.close.range.first.0, open.close.range.last.0)).collect()
+        };
+        assert_eq!(open(&state).len(), 2, "records 0 to 9 are still somebody's");
+        assert_eq!(state.lowest_unsettled(), Position(0));
+        let mut settled = state.clone();
+        settled.apply(&settle(&close(1, 0, 9)));
+        assert_eq!(open(&settled), [(10, 19)], "its SETTLE is known by its range");
+        assert_eq!(settled.destinations[&DestinationId::primary()].tally.delivered, 10);
+    }
+
+    #[test]
+    fn records_whose_close_and_settle_were_both_lost_are_told_as_lost() {
+        let mut state = state();
+        state.apply(&settle(&close(2, 10, 19)));
+        let progress = &state.destinations[&DestinationId::primary()];
+        assert_eq!((progress.tally.lost, progress.tally.delivered), (10, 10));
+        assert_eq!(progress.tally.total() + progress.in_journal(state.next), 100);
     }
 
     #[test]

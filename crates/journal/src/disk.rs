@@ -44,6 +44,12 @@ pub trait Disk: Send + Sync + Debug {
     /// As the operating system says.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
 
+    /// Opens an existing file for reading alone, as the tools do that must not change anything.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
     /// Renames a file within its folder, replacing one of the new name.
     ///
     /// # Errors
@@ -185,6 +191,10 @@ impl Disk for OsDisk {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(OsFile(OpenOptions::new().read(true).write(true).open(path)?)))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(OsFile(File::open(path)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -72,6 +72,20 @@ pub enum FrameKind {
 }
 
 impl FrameKind {
+    /// The kind's name as the tools print it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Data => "DATA",
+            Self::Close => "CLOSE",
+            Self::Plan => "PLAN",
+            Self::Decide => "DECIDE",
+            Self::Done => "DONE",
+            Self::Settle => "SETTLE",
+            Self::State => "STATE",
+            Self::Failing => "FAILING",
+        }
+    }
+
     fn from_byte(byte: u8) -> Option<Self> {
         [
             Self::Data,
@@ -177,9 +191,13 @@ impl Head {
 
     /// Reads what stands at the start of a file.
     pub fn decode(bytes: &[u8]) -> HeadBytes {
-        let Some(bytes) = bytes.get(..HEAD_USED) else { return HeadBytes::Damaged };
+        // A file that is shorter than a head was being made when the power went.
+        let bytes = bytes.get(..HEAD_USED).unwrap_or(bytes);
         if bytes.iter().all(|byte| *byte == 0) {
             return HeadBytes::Blank;
+        }
+        if bytes.len() < HEAD_USED {
+            return HeadBytes::Damaged;
         }
         let mut input = In(bytes);
         if input.array::<8>() != *HEAD_MAGIC {
@@ -399,6 +417,7 @@ mod tests {
         let bytes = head.encode();
         assert_eq!(Head::decode(&bytes), HeadBytes::Valid(head));
         assert_eq!(Head::decode(&[0; 64]), HeadBytes::Blank);
+        assert_eq!(Head::decode(&[]), HeadBytes::Blank);
         assert_eq!(Head::decode(&bytes[..63]), HeadBytes::Damaged);
         let mut newer = bytes;
         newer[8] = 2;

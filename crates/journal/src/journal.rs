@@ -243,7 +243,8 @@ impl Journal {
     /// [`AppendError`]: nothing was changed.
     pub async fn set_destinations(&self, wanted: &[DestinationId]) -> Result<(), AppendError> {
         let wanted: BTreeSet<DestinationId> = wanted.iter().cloned().collect();
-        if self.with_state(|state| state.destinations.keys().eq(&wanted)) {
+        let known = |state: &State| state.unread_from.is_none() && state.destinations.keys().eq(&wanted);
+        if self.with_state(known) {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
@@ -251,7 +252,7 @@ impl Journal {
             let mut queue = self.0.queue();
             let arrived_at = self.0.arrival(&mut queue);
             let change = move |state: &mut State| {
-                let next = state.next;
+                let next = state.unread_from.take().unwrap_or(state.next);
                 state.destinations.retain(|id, _| wanted.contains(id));
                 for id in wanted {
                     state.destinations.entry(id).or_insert_with(|| Progress::starting_at(next));

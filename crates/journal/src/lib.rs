@@ -10,18 +10,20 @@
 //! files are the only truth: everything in memory is rebuilt from them by recovery, which is the only start-up path.
 //!
 //! Reading order: [`format`](mod@format) (the bytes), [`control`] (the decisions), [`journal`] (the interface), `writer` (group
-//! commit), `recover`.
+//! commit), `recover`; [`inspect`] and [`verify`](mod@verify) look into a folder without opening it.
 
 mod budget;
 pub mod control;
 pub mod disk;
 pub mod format;
+pub mod inspect;
 pub mod journal;
 mod pool;
 mod puts;
 mod reader;
 mod recover;
 mod segment;
+pub mod verify;
 mod writer;
 
 pub use budget::{DiskBudget, Shortage};

@@ -59,9 +59,12 @@ impl BatchReader {
     pub fn next_chunk(&mut self, want: u64) -> io::Result<Option<Chunk>> {
         let mut chunk = Chunk { payloads: Vec::new(), records: 0, bytes: 0 };
         while self.at <= self.range.last && chunk.bytes < want {
-            match self.next_frame()? {
-                Some((header, body)) => self.take(&header, body, &mut chunk),
-                None => {
+            match self.next_frame() {
+                // What was read before is given first; the next call meets the error again.
+                Err(_) if chunk.records > 0 => break,
+                Err(error) => return Err(error),
+                Ok(Some((header, body))) => self.take(&header, body, &mut chunk),
+                Ok(None) => {
                     self.lost += self.range.end().0 - self.at.0;
                     self.at = self.range.end();
                 }
@@ -172,7 +175,10 @@ impl Shared {
         let Some(segment) = segment else { return Ok(None) };
         let within = target - segment.base_bytes.min(target);
         let Some(found) = segment.find_bytes(self.disk().as_ref(), from.position, within)? else {
-            return Ok(None);
+            // Where frames are damaged less is found than was written: the segment's end is the boundary then.
+            let end = segment.extent();
+            let cursor = Cursor { position: end.next, bytes: segment.base_bytes + end.record_bytes };
+            return Ok((cursor.position > from.position).then_some(cursor));
         };
         let mut cursor =
             Cursor { position: found.header.first, bytes: segment.base_bytes + found.bytes_before };

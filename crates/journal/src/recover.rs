@@ -13,7 +13,7 @@ use standpipe_model::Position;
 use tokio::sync::watch;
 
 use crate::control::{Control, State};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{DirEntry, Disk, DiskFile};
 use crate::format::{
     FOOTER_LEN, Footer, FrameKind, HEAD_LEN, HEADER_LEN, Head, HeadBytes, SegmentId, VERSION, frame_len,
 };
@@ -103,7 +103,9 @@ pub(crate) fn open(
         }
         place.base_bytes = bytes;
         (end, bytes) = (extent.next.max(end), bytes + extent.record_bytes);
-        view.segments.insert(place.sequence, Arc::new(Segment::new(place, extent)));
+        let segment = Segment::new(place, extent);
+        gaps.extend(segment.missing(disk.as_ref()).map_err(io)?);
+        view.segments.insert(segment.sequence, Arc::new(segment));
     }
     view.state = read_state(disk.as_ref(), &view, &mut report).map_err(io)?;
     view.state.next = view.state.next.max(end);
@@ -141,23 +143,38 @@ fn read_segments(
     report: &mut RecoveryReport,
 ) -> Result<(Vec<Found>, u64), OpenError> {
     let io = |source| OpenError::Io { dir: dir.to_owned(), source };
-    let mut sequences = Vec::new();
-    for entry in disk.list(dir).map_err(io)? {
-        match entry.name.strip_suffix(".seg").map(str::parse::<u64>) {
-            Some(Ok(sequence)) => sequences.push(sequence),
-            _ if entry.name.ends_with(".tmp") || entry.name == crate::writer::SPARE_NAME => {
-                disk.remove(&dir.join(&entry.name)).map_err(io)?;
+    let sequences = tidy(disk, dir).map_err(io)?;
+    let mut found = Vec::new();
+    // The newest first: a prepared file that is removed makes room for the copy of the tail before it.
+    for sequence in sequences.iter().rev() {
+        found.extend(read_segment(disk, dir, *sequence, report)?);
+    }
+    found.reverse();
+    report.set_aside.reverse();
+    disk.sync_dir(dir).map_err(io)?;
+    Ok((found, sequences.last().map_or(0, |last| last + 1)))
+}
+
+/// Removes what a crash left half made; returns the sequences of the segments.
+fn tidy(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<u64>> {
+    let entries = disk.list(dir)?;
+    let numbered = |name: &str, ending: &str| name.strip_suffix(ending).and_then(|name| name.parse().ok());
+    let mut sequences: Vec<u64> = entries.iter().filter_map(|entry| numbered(&entry.name, ".seg")).collect();
+    for DirEntry { name, .. } in &entries {
+        if name != crate::writer::SPARE_NAME && !name.ends_with(".tmp") {
+            continue;
+        }
+        match numbered(name, ".tmp") {
+            // The power went while a damaged segment was replaced by its copy, which was whole before that began.
+            Some(sequence) if !sequences.contains(&sequence) => {
+                disk.rename(&dir.join(name), &segment_path(dir, sequence))?;
+                sequences.push(sequence);
             }
-            _ => {}
+            _ => disk.remove(&dir.join(name))?,
         }
     }
     sequences.sort_unstable();
-    let mut found = Vec::new();
-    for sequence in &sequences {
-        found.extend(read_segment(disk, dir, *sequence, report)?);
-    }
-    disk.sync_dir(dir).map_err(io)?;
-    Ok((found, sequences.last().map_or(0, |last| last + 1)))
+    Ok(sequences)
 }
 
 fn read_segment(
@@ -199,7 +216,10 @@ fn read_segment(
     let read = file.read_at(&mut bytes, frames_end(capacity)).map_err(io)?;
     match Footer::decode(&bytes[..read], head.id) {
         Some(footer) => Ok(Some((place, Extent::sealed(&footer)))),
-        None => recover_tail(disk, dir, place, file, report).map_err(io),
+        None => {
+            let cut_short = capacity != u64::from(head.capacity);
+            recover_tail(disk, dir, place, file, cut_short, report).map_err(io)
+        }
     }
 }
 
@@ -212,13 +232,14 @@ fn set_aside(disk: &dyn Disk, path: PathBuf, report: &mut RecoveryReport) -> io:
 }
 
 /// Where an unsealed segment's durable frames end, and whether something before that end is damaged.
-struct Tail {
-    end: u64,
-    written_to: u64,
-    damaged: bool,
+#[derive(Debug)]
+pub(crate) struct Tail {
+    pub(crate) end: u64,
+    pub(crate) written_to: u64,
+    pub(crate) damaged: bool,
 }
 
-fn scan_tail(file: &Arc<dyn DiskFile>, id: SegmentId, capacity: u64) -> io::Result<Tail> {
+pub(crate) fn scan_tail(file: &Arc<dyn DiskFile>, id: SegmentId, capacity: u64) -> io::Result<Tail> {
     let mut walk = Walker::new(Arc::clone(file), id, HEAD_LEN, frames_end(capacity), true);
     let (mut bad, mut durable, mut end, mut written_to) = (Vec::new(), HEAD_LEN, HEAD_LEN, HEAD_LEN);
     while let Some(step) = walk.next()? {
@@ -246,37 +267,75 @@ fn recover_tail(
     dir: &Path,
     place: SegmentPlace,
     file: Arc<dyn DiskFile>,
+    cut_short: bool,
     report: &mut RecoveryReport,
 ) -> io::Result<Option<Found>> {
     let tail = scan_tail(&file, place.id, place.capacity)?;
     report.torn_bytes += tail.written_to.saturating_sub(tail.end);
     let path = place.path.clone();
     if tail.end == HEAD_LEN {
-        disk.remove(&path)?;
+        match cut_short {
+            true => set_aside(disk, path, report)?,
+            false => disk.remove(&path)?,
+        }
         return Ok(None);
     }
     let segment = Segment::new(place, Extent::default());
-    let original = tail.damaged.then(|| path.with_extension("damaged"));
-    if let Some(original) = original {
-        // The copy drops what cannot be read; the bytes themselves are kept for whoever wants to look.
-        disk.rename(&path, &original)?;
-        report.set_aside.push(original);
-    }
-    let copied = copy_sealed(disk, dir, &segment, file, tail.end)?;
-    let extent = copied.extent().clone();
-    let Segment { sequence, id, path, capacity, first, .. } = copied;
+    // The copy drops what cannot be read; the bytes themselves are kept for whoever wants to look.
+    let aside = (tail.damaged || cut_short).then(|| path.with_extension("damaged"));
+    let sealed = match copy_sealed(disk, dir, &segment, Arc::clone(&file), tail.end, aside.as_deref()) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => seal_in_place(segment, &file, tail.end)?,
+        copied => {
+            let copied = copied?;
+            if let Some(aside) = aside {
+                tracing::error!(path = %aside.display(), "a journal segment is damaged and was set aside");
+                report.set_aside.push(aside);
+            }
+            copied
+        }
+    };
+    let extent = sealed.extent().clone();
+    let Segment { sequence, id, path, capacity, first, .. } = sealed;
     let place = SegmentPlace { sequence, id, path, capacity, first, base_bytes: 0, opened_steady: None };
     Ok(Some((place, extent)))
 }
 
+/// Seals a tail where it is, for want of room for a copy. Every byte of it is written again, so that the sync that
+/// follows covers them whatever became of earlier ones; the same bytes, so that a crash meanwhile changes nothing.
+fn seal_in_place(segment: Segment, file: &Arc<dyn DiskFile>, end: u64) -> io::Result<Segment> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < end {
+        let want = buffer.len().min((end - at) as usize);
+        let read = file.read_at(&mut buffer[..want], at)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(&[&buffer[..read]], at)?;
+        at += read as u64;
+    }
+    let mut extent = Extent::empty(segment.first);
+    let mut walk = Walker::new(Arc::clone(file), segment.id, HEAD_LEN, end, false);
+    while let Some(step) = walk.next()? {
+        if let Step::Frame { offset, header, .. } = step {
+            extent.extend(offset, &header);
+        }
+    }
+    *segment.extent() = extent;
+    file.write_at(&[&segment.footer().encode(segment.id)], frames_end(segment.capacity))?;
+    file.sync_data()?;
+    Ok(segment)
+}
+
 /// Copies the readable frames of `segment` before `end` into a sealed segment that takes its place: the same id, the
-/// same positions.
+/// same positions. The original is kept as `aside` where that is wanted.
 pub(crate) fn copy_sealed(
     disk: &dyn Disk,
     dir: &Path,
     segment: &Segment,
     file: Arc<dyn DiskFile>,
     end: u64,
+    aside: Option<&Path>,
 ) -> io::Result<Segment> {
     let capacity = end + FOOTER_LEN;
     let tmp = segment.path.with_extension("tmp");
@@ -314,6 +373,11 @@ pub(crate) fn copy_sealed(
     let copied = Segment::new(place, extent);
     target.write_at(&[&copied.footer().encode(copied.id)], frames_end(capacity))?;
     target.sync_data()?;
+    if let Some(aside) = aside {
+        // The copy's name is durable before the original's changes: one of the two is found, whenever the power goes.
+        disk.sync_dir(dir)?;
+        disk.rename(&segment.path, aside)?;
+    }
     disk.rename(&tmp, &segment.path)?;
     disk.sync_dir(dir)?;
     Ok(copied)
@@ -332,16 +396,21 @@ fn read_state(disk: &dyn Disk, view: &View, report: &mut RecoveryReport) -> io::
         }
     }
     let mut state = State::default();
+    if let (None, Some(oldest)) = (begin, view.segments.values().next()) {
+        tracing::error!(path = %oldest.path.display(), "no STATE frame can be read: deliveries may be repeated");
+        state = State { next: oldest.first, unread_from: Some(oldest.first), ..state };
+    }
     for (_, segment) in view.segments.range(begin.unwrap_or(0)..) {
         let mut walk = segment.walk(disk.open(&segment.path)?, HEAD_LEN, true);
         while let Some(step) = walk.next()? {
-            let Step::Frame { offset, header, body: Some(body) } = step else { continue };
+            let Step::Frame { offset, header, body } = step else { continue };
             report.last_frame = Some(header.kind);
+            state.reach(header.first);
             if header.kind == FrameKind::Data {
-                state.next = state.next.max(header.first);
                 state.accept(header.count, header.record_bytes(), header.arrived_at);
                 continue;
             }
+            let Some(body) = body else { continue };
             match Control::decode(header.kind, &body) {
                 Ok(Some(control)) => state.apply(&control),
                 Ok(None) => {}

@@ -86,6 +86,8 @@ impl Extent {
         self.data_end = offset + header.frame_len();
         self.frames += 1;
         if header.kind != FrameKind::Data {
+            // The records before it were accepted, even where their own frame cannot be read any more.
+            self.next = self.next.max(header.first);
             return;
         }
         if let Some(index) = &mut self.index
@@ -185,6 +187,26 @@ impl Segment {
         Ok(None)
     }
 
+    /// Ranges of positions whose frames are not there: the first of each, and the one behind it.
+    ///
+    /// # Errors
+    /// The file could not be read.
+    pub(crate) fn missing(&self, disk: &dyn Disk) -> io::Result<Vec<(Position, Position)>> {
+        let next = self.extent().next;
+        if self.extent().records == next.0 - self.first.0 {
+            return Ok(Vec::new());
+        }
+        let (mut missing, mut at) = (Vec::new(), self.first);
+        let mut walk = self.walk(disk.open(&self.path)?, HEAD_LEN, false);
+        while let Some(step) = walk.next()? {
+            let Step::Frame { header, .. } = step else { continue };
+            missing.extend((header.first > at).then_some((at, header.first)));
+            at = at.max(header.end());
+        }
+        missing.extend((next > at).then_some((at, next)));
+        Ok(missing)
+    }
+
     fn build_index(&self, file: &Arc<dyn DiskFile>) -> io::Result<()> {
         if self.extent().index.is_some() {
             return Ok(());
@@ -259,7 +281,6 @@ impl Walker {
             self.at = self.resync(offset + 8)?;
             return Ok(Some(Step::Gap { offset }));
         };
-        self.at = offset + header.frame_len();
         let body = match self.bodies {
             true => {
                 let body = self.span(offset + HEADER_LEN as u64, header.body_len as usize)?;
@@ -268,6 +289,8 @@ impl Walker {
             }
             false => Some(Bytes::new()),
         };
+        // Only now: after an error the same frame is read again.
+        self.at = offset + header.frame_len();
         Ok(Some(Step::Frame { offset, header, body }))
     }
 

@@ -265,7 +265,7 @@ impl Shared {
             self.give_back(segment.capacity);
         } else {
             let file = self.disk().open(&segment.path)?;
-            let copied = copy_sealed(self.disk().as_ref(), &self.dir, segment, file, durable)?;
+            let copied = copy_sealed(self.disk().as_ref(), &self.dir, segment, file, durable, None)?;
             self.give_back(segment.capacity);
             self.used.fetch_add(copied.capacity, Ordering::Relaxed);
             self.shelf.budget.take(copied.capacity);

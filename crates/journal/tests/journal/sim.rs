@@ -189,6 +189,10 @@ impl Disk for SimDisk {
         Ok(Arc::new(SimFile { disk: self.clone(), node, generation: inner.generation }))
     }
 
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut inner = self.lock();
         if let Some(fault) = inner.call()? {

@@ -5,6 +5,7 @@
 
 pub mod batches;
 pub mod client;
+pub mod journal;
 pub mod put;
 pub mod serve;
 pub mod streams;
@@ -45,6 +46,9 @@ pub enum Command {
     /// List the batches that are not through yet, and help one whose target will never come back.
     #[command(subcommand)]
     Batches(batches::BatchesCommand),
+    /// Look into a journal's files and check them; the daemon need not run.
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
     /// Print the completion script for a shell.
     Completions {
         /// The shell.
@@ -79,6 +83,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Put(args) => runtime()?.block_on(put::run(&args)),
         Command::Streams(command) => runtime()?.block_on(streams::run(command)),
         Command::Batches(command) => runtime()?.block_on(batches::run(command)),
+        Command::Journal(command) => journal::run(&command),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where it cannot write, as when piped into `head`.
             let mut script = Vec::new();
