@@ -14,4 +14,6 @@ pub mod metrics;
 pub mod spec;
 pub mod stores;
 pub mod stream;
+#[cfg(test)]
+mod tidy;
 pub mod worker;
