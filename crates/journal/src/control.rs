@@ -343,7 +343,8 @@ impl State {
             let open = progress.open.values().map(|open| open.close.range.first).min();
             open.map_or(progress.cursor, |first| first.min(progress.cursor))
         };
-        self.destinations.values().map(lowest).min().unwrap_or(self.next)
+        let lowest = self.destinations.values().map(lowest).chain(self.unread_from).min();
+        lowest.unwrap_or(self.next)
     }
 }
 

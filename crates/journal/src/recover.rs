@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use crate::control::{Control, State};
 use crate::disk::{DirEntry, Disk, DiskFile};
 use crate::format::{
-    FOOTER_LEN, Footer, FrameKind, HEAD_LEN, HEADER_LEN, Head, HeadBytes, SegmentId, VERSION, frame_len,
+    FOOTER_LEN, Footer, FrameHeader, FrameKind, HEAD_LEN, HEADER_LEN, Head, HeadBytes, SegmentId, VERSION,
+    frame_len,
 };
 use crate::journal::{AppendReceipt, Journal, JournalOptions, Queue, Shared, Shelf, Tip, View};
 use crate::puts::REMEMBERED_MS;
@@ -363,11 +364,14 @@ pub(crate) fn copy_sealed(
     let mut walk = Walker::new(file, segment.id, HEAD_LEN, end, true);
     while let Some(step) = walk.next()? {
         let Step::Frame { header, body: Some(body), .. } = step else { continue };
+        let offset = extent.data_end;
+        // What was left out moves the others forward, and with them where their group began.
+        let group_start = header.group_start.min(u32::try_from(offset).unwrap_or(u32::MAX));
+        let header = FrameHeader { group_start, ..header };
         let padding = [0; 8];
         let padded = frame_len(body.len()) as usize - HEADER_LEN - body.len();
         let bytes: [&[u8]; 3] = [&header.encode(segment.id), &body, &padding[..padded]];
-        target.write_at(&bytes, extent.data_end)?;
-        let offset = extent.data_end;
+        target.write_at(&bytes, offset)?;
         extent.extend(offset, &header);
     }
     let copied = Segment::new(place, extent);

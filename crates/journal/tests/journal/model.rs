@@ -1,11 +1,13 @@
 //! The journal against a model: any mix of appends, closes, settles, faults and power cuts, at any disk call.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use standpipe_journal::control::{Close, Control, Settle};
+use standpipe_journal::verify::verify;
 use standpipe_journal::{AppendError, Journal, Shelf};
 use standpipe_model::{BatchId, BatchRange, Clock, CloseReason, Entropy, Position, Tally, Timestamp};
 
@@ -183,6 +185,7 @@ impl World {
 
     fn reopen(&mut self) {
         self.disk.power_cycle();
+        assert_eq!(verify(&self.disk, Path::new("/j")).unwrap().problems, [], "a power cut is not damage");
         let budget = standpipe_journal::DiskBudget::new(Arc::new(self.disk.clone()), "/j".into(), 4 << 20, 0);
         self.shelf.budget = Arc::new(budget);
         let (journal, report) = try_open(&self.shelf).expect("a journal opens after any crash");
@@ -207,6 +210,9 @@ impl World {
         assert_eq!(progress.tally.total() + progress.in_journal(state.next), state.next.0, "conservation");
         assert!(progress.tally.delivered >= self.model.settled_positions);
         let lowest = state.lowest_unsettled();
+        let looked = verify(&self.disk, Path::new("/j")).unwrap();
+        assert_eq!(looked.problems, [], "what a crash leaves is no damage");
+        assert_eq!(looked.state, state, "the files come to the state in memory");
         if lowest == state.next {
             return;
         }

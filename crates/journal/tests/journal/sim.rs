@@ -32,6 +32,8 @@ struct Inner {
     renames: Vec<(PathBuf, Option<usize>)>,
     faults: BTreeMap<u64, Fault>,
     calls: u64,
+    failing_read: Option<u64>,
+    creates_refused: bool,
     down: bool,
     generation: u64,
     random: u64,
@@ -90,6 +92,8 @@ impl SimDisk {
             renames: Vec::new(),
             faults: BTreeMap::new(),
             calls: 0,
+            failing_read: None,
+            creates_refused: false,
             down: false,
             generation: 0,
             random: seed,
@@ -141,6 +145,38 @@ impl SimDisk {
         inner.nodes[node].durable[offset] ^= 0x40;
     }
 
+    /// Writes over a file's bytes, on the disk itself.
+    pub(crate) fn overwrite(&self, path: &Path, offset: usize, bytes: &[u8]) {
+        let mut inner = self.lock();
+        let node = inner.names[path];
+        inner.nodes[node].cached[offset..offset + bytes.len()].copy_from_slice(bytes);
+        inner.nodes[node].durable[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Cuts a file short, on the disk itself.
+    pub(crate) fn cut(&self, path: &Path, len: usize) {
+        let mut inner = self.lock();
+        let node = inner.names[path];
+        inner.nodes[node].cached.truncate(len);
+        inner.nodes[node].durable.truncate(len);
+    }
+
+    /// What a file holds.
+    pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
+        let inner = self.lock();
+        inner.nodes[inner.names[path]].cached.clone()
+    }
+
+    /// Refuses the space for new files, whatever it says is free.
+    pub(crate) fn refuse_creates(&self, refuse: bool) {
+        self.lock().creates_refused = refuse;
+    }
+
+    /// Lets the `after`-th read from now fail, once.
+    pub(crate) fn fail_read(&self, after: u64) {
+        self.lock().failing_read = Some(after);
+    }
+
     pub(crate) fn set_capacity(&self, capacity: u64) {
         self.lock().capacity = capacity;
     }
@@ -169,7 +205,8 @@ impl Disk for SimDisk {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let mut inner = self.lock();
-        if let Some(fault) = inner.call()? {
+        let fault = inner.call()?.or(inner.creates_refused.then_some(Fault::NoSpace));
+        if let Some(fault) = fault {
             return Err(fail(fault));
         }
         let bytes = vec![0; len as usize];
@@ -278,10 +315,15 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let inner = self.lock()?;
+        let mut inner = self.lock()?;
         if inner.down {
             return Err(io::Error::other("the power is off"));
         }
+        let left = inner.failing_read.take();
+        if left == Some(0) {
+            return Err(fail(Fault::Io));
+        }
+        inner.failing_read = left.map(|left| left - 1);
         let cached = &inner.nodes[self.node].cached;
         let from = cached.get(offset as usize..).unwrap_or_default();
         let len = from.len().min(buf.len());
