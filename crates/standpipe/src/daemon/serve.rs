@@ -1,6 +1,7 @@
 //! The daemon as a service: signals, the service manager's notifications, and the watch on the configuration.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 
 use super::Daemon;
 use super::start::{ServeError, start, system};
@@ -18,6 +20,12 @@ use crate::config::Config;
 
 /// Changes of the configuration that come within this time are one: an editor writes a file in several steps.
 const SETTLING: Duration = Duration::from_millis(300);
+
+/// How often a start asks the service manager for more time. Recovering large journals may take longer than any fixed
+/// limit, and a start that is cut off begins anew.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+/// For how long it asks.
+const ASK_FOR_MICROS: u32 = 60_000_000;
 
 /// Runs the daemon until it is told to stop by SIGTERM or SIGINT. SIGHUP, and a change of the configuration on disk,
 /// reload it.
@@ -32,9 +40,18 @@ pub async fn serve(config_path: PathBuf) -> Result<(), ServeError> {
     raise_file_limit();
     let changed = Arc::new(Notify::new());
     let _watcher = watch(&config_path, &changed);
-    let running = start(&config_path, config, OsTimer::start(), Arc::new(OsEntropy)).await?;
+    let more_time = || tell(&[NotifyState::ExtendTimeoutUsec(ASK_FOR_MICROS)]);
+    let starting = start(&config_path, config, OsTimer::start(), Arc::new(OsEntropy));
+    let running = tokio::select! {
+        running = meanwhile(ASK_EVERY, more_time, starting) => running?,
+        // What is recovered only half is recovered at the next start.
+        _ = stop.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     tell(&[NotifyState::Ready]);
-    let mut watchdog = watchdog();
+    if let Some(limit) = sd_notify::watchdog_enabled() {
+        tokio::spawn(report_life(limit));
+    }
     loop {
         tokio::select! {
             _ = stop.recv() => break,
@@ -44,7 +61,6 @@ pub async fn serve(config_path: PathBuf) -> Result<(), ServeError> {
                 tokio::time::sleep(SETTLING).await;
                 reload(&running.daemon).await;
             }
-            _ = watchdog.tick() => tell(&[NotifyState::Watchdog]),
         }
     }
     tell(&[NotifyState::Stopping]);
@@ -69,11 +85,27 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Ticks twice as often as the service manager wants to hear from us; where it does not, so seldom that it is no load.
-fn watchdog() -> tokio::time::Interval {
-    const NONE: Duration = Duration::from_secs(3600);
-    let every = sd_notify::watchdog_enabled().map_or(NONE, |limit| limit / 2);
-    tokio::time::interval(every.max(Duration::from_millis(1)))
+/// Waits for `work`, and until it is through does `ask` now and then.
+async fn meanwhile<T>(every: Duration, ask: impl Fn(), work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    let mut ticks = tokio::time::interval(every);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = ticks.tick() => ask(),
+        }
+    }
+}
+
+/// Reports twice as often as the service manager wants to hear from us. A task of its own, as a reload may have to wait
+/// for deliveries longer than that.
+async fn report_life(limit: Duration) {
+    let mut ticks = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        tell(&[NotifyState::Watchdog]);
+    }
 }
 
 /// Every stream holds a file, and every connection a socket: as many as the system allows.
@@ -130,5 +162,26 @@ impl Daemon {
                 self.context.alarms.raise(None, AlarmKind::ReloadRefused, "", message, now);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_long_start_asks_for_more_time_until_it_is_through() {
+        let asked = Cell::new(0);
+        let work = async {
+            while asked.get() < 3 {
+                tokio::task::yield_now().await;
+            }
+            "through"
+        };
+        let every = Duration::from_millis(1);
+        assert_eq!(meanwhile(every, || asked.set(asked.get() + 1), work).await, "through");
+        assert_eq!(asked.get(), 3);
     }
 }
