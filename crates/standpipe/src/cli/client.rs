@@ -228,7 +228,7 @@ impl FirehoseClient {
 }
 
 /// The address at which a daemon that listens at `listen` can be reached from this machine.
-fn reachable(listen: std::net::SocketAddr) -> String {
+pub(super) fn reachable(listen: std::net::SocketAddr) -> String {
     let ip = match listen.ip() {
         std::net::IpAddr::V4(ip) if ip.is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
         std::net::IpAddr::V6(ip) if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),

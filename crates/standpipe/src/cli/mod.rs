@@ -7,6 +7,7 @@ pub mod batches;
 pub mod client;
 pub mod journal;
 pub mod put;
+pub mod reload;
 pub mod serve;
 pub mod streams;
 pub mod validate;
@@ -34,6 +35,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the daemon.
     Serve(serve::ServeArgs),
+    /// Have the running daemon read its configuration again.
+    Reload(reload::ReloadArgs),
     /// Check the configuration and print every problem.
     Validate(validate::ValidateArgs),
     /// Print the JSON Schema of the configuration, for editors.
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::run(args),
+        Command::Reload(args) => runtime()?.block_on(reload::run(args)),
         Command::Validate(args) => validate::run(&args),
         Command::Schema => {
             print(&crate::config::schema_json())?;
