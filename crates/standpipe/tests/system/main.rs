@@ -12,3 +12,4 @@ mod reload;
 mod repeats;
 mod sdks;
 mod support;
+mod systemd;

@@ -115,6 +115,7 @@ devices() {
         mount --bind "/dev/$device" "$root/dev/$device"
     done
     ln -s /proc/self/fd "$root/dev/fd"
+    ln -s pts/ptmx "$root/dev/ptmx"
 }
 
 # What every service leans on, and the journal.
