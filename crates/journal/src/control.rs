@@ -424,7 +424,7 @@ mod tests {
     #[test]
     fn a_batch_whose_close_was_lost_is_opened_again_under_another_identity() {
         let (mut state, second) = (state(), close(2, 10, 19));
-        state.apply(&Control::Close(second.clone()));
+        state.apply(&Control::Close(second));
         let open = |state: &State| -> Vec<(u64, u64)> {
             let open = state.destinations[&DestinationId::primary()].open.values();
             open.map(|open| (open.close.range.first.0, open.close.range.last.0)).collect()

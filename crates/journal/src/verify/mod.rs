@@ -66,6 +66,8 @@ struct Pass {
     report: VerifyReport,
     /// The position that comes next.
     next: Position,
+    /// The sequence of the segment before.
+    after: Option<u64>,
     /// There was a STATE, and `report.state` is what came of it.
     state: bool,
     /// Something was missed, so that a STATE may know more than the frames that were read.
@@ -135,12 +137,16 @@ impl Pass {
         if u64::from(head.capacity) != file.bytes {
             self.problem(path, None, Fault::Length { found: file.bytes, expected: head.capacity.into() });
         }
-        if followed && file.footer.is_none() {
+        // One that a failed first write left empty is removed; a crash may bring it back.
+        if followed && file.footer.is_none() && !file.is_empty() {
             self.problem(path, None, Fault::Footer);
         }
         self.report.torn_bytes += file.torn_bytes();
         if !file.is_empty() {
             self.report.segments += 1;
+            // A settled segment may stay when its successor is gone already: then frames lie between that nobody sees.
+            self.blurred |= self.after.is_some_and(|after| after + 1 != file.sequence);
+            self.after = Some(file.sequence);
             self.arrive(path, None, head.first);
             self.frames(file, head)?;
         }

@@ -32,7 +32,7 @@ impl Rig {
         let disk = SimDisk::new(7, 8 << 20);
         let shelf = shelf(Arc::new(disk.clone()), Arc::new(TestClock::default()), 7);
         let (journal, _) = open(&shelf);
-        wait(journal.set_destinations(&[primary()])).unwrap();
+        wait(journal.set_destinations(&[primary()])).expect("the disk works");
         fill(&journal, puts);
         Self { disk, shelf, journal }
     }
@@ -52,13 +52,13 @@ impl Rig {
     }
 
     fn segments(&self) -> Vec<SegmentSummary> {
-        let mut segments = inspect(&self.disk, Path::new("/j")).unwrap();
+        let mut segments = inspect(&self.disk, Path::new("/j")).expect("the disk works");
         segments.retain(|segment| segment.status != SegmentStatus::Blank);
         segments
     }
 
     fn newest(&self) -> PathBuf {
-        self.segments().last().unwrap().path.clone()
+        self.segments().last().expect("there is one").path.clone()
     }
 
     /// The DATA frame that begins with the record `first`.
@@ -68,7 +68,10 @@ impl Rig {
 
     fn find(&self, wanted: impl Fn(&FrameSummary) -> bool) -> (PathBuf, u64) {
         for segment in self.segments() {
-            let found = frames(&self.disk, &segment).unwrap().map(Result::unwrap).find(|frame| wanted(frame));
+            let found = frames(&self.disk, &segment)
+                .expect("the disk works")
+                .map(|frame| frame.expect("the disk works"))
+                .find(|frame| wanted(frame));
             if let Some(frame) = found {
                 return (segment.path, frame.offset);
             }
@@ -77,7 +80,7 @@ impl Rig {
     }
 
     fn problems(&self) -> Vec<Wrong> {
-        let report = verify(&self.disk, Path::new("/j")).unwrap();
+        let report = verify(&self.disk, Path::new("/j")).expect("the disk works");
         report.problems.into_iter().map(|problem| problem.fault).collect()
     }
 }

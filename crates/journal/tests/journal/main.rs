@@ -1,5 +1,7 @@
 //! The journal against a disk that fails in every way that disks do, and against files of older versions.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is a failure with a line number")]
+
 mod damage;
 mod faults;
 mod model;

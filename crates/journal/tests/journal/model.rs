@@ -185,7 +185,11 @@ impl World {
 
     fn reopen(&mut self) {
         self.disk.power_cycle();
-        assert_eq!(verify(&self.disk, Path::new("/j")).unwrap().problems, [], "a power cut is not damage");
+        assert_eq!(
+            verify(&self.disk, Path::new("/j")).expect("the disk works").problems,
+            [],
+            "a power cut is not damage"
+        );
         let budget = standpipe_journal::DiskBudget::new(Arc::new(self.disk.clone()), "/j".into(), 4 << 20, 0);
         self.shelf.budget = Arc::new(budget);
         let (journal, report) = try_open(&self.shelf).expect("a journal opens after any crash");
@@ -210,7 +214,7 @@ impl World {
         assert_eq!(progress.tally.total() + progress.in_journal(state.next), state.next.0, "conservation");
         assert!(progress.tally.delivered >= self.model.settled_positions);
         let lowest = state.lowest_unsettled();
-        let looked = verify(&self.disk, Path::new("/j")).unwrap();
+        let looked = verify(&self.disk, Path::new("/j")).expect("the disk works");
         assert_eq!(looked.problems, [], "what a crash leaves is no damage");
         assert_eq!(looked.state, state, "the files come to the state in memory");
         if lowest == state.next {

@@ -74,7 +74,7 @@ impl Inner {
             let mut at = 0;
             while at < bytes.len() {
                 let end = bytes.len().min((offset + at) / SECTOR * SECTOR + SECTOR - offset);
-                if self.next_random() % 2 == 0 {
+                if self.next_random().is_multiple_of(2) {
                     self.nodes[node].durable[offset + at..offset + end].copy_from_slice(&bytes[at..end]);
                 }
                 at = end;
