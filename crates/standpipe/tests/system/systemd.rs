@@ -1,5 +1,7 @@
 //! The unit under the real systemd: installed as the documentation says, started, reloaded, hung, killed and stopped.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is a failure with a line number")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::{Range, RangeInclusive};
@@ -214,6 +216,13 @@ fn a_reload_changes_the_same_process_and_is_refused_when_the_configuration_is_wr
     machine.run("systemctl reload standpipe");
     eventually("no other reload is under way", SOON, || {
         (machine.show("ActiveState") == "active").then_some(())
+    });
+
+    // A change in the folder of the configuration is seen without a reload, from within the sandbox too.
+    let saved = stream("saved").replace('\n', "\n    ");
+    machine.write(CONFIG, &format!("{YAML}streams:\n  - {saved}\n"));
+    eventually("the change is seen", SOON, || {
+        machine.run("curl --silent http://127.0.0.1:8573/streams").contains("saved").then_some(())
     });
     assert_eq!((machine.main_pid(), machine.show("NRestarts")), (pid, "0".to_owned()));
 }
