@@ -58,6 +58,16 @@ impl Client {
         Self { address: daemon.endpoint().trim_start_matches("http://").to_owned() }
     }
 
+    /// A client of whatever listens at `address`.
+    pub(crate) fn at(address: impl ToString) -> Self {
+        Self { address: address.to_string() }
+    }
+
+    /// Where it sends to, as `host:port`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Signs a request, with an invocation id where one is given.
     pub(crate) fn sign(&self, operation: &str, body: &Bytes, invocation: Option<&str>) -> Signed {
         let identity =

@@ -1,5 +1,10 @@
 //! The binary as its users have it: started for real, put to by real clients, delivering to real servers.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic in a test is a failure with a line number, in its helpers too"
+)]
+
 mod client;
 mod control;
 mod file_store;
@@ -10,6 +15,8 @@ mod outages;
 mod pressure;
 mod reload;
 mod repeats;
+mod scale;
 mod sdks;
+mod segments;
+mod stops;
 mod support;
-mod systemd;
