@@ -4,6 +4,7 @@
 
 mod damage;
 mod faults;
+mod fixtures;
 mod model;
 mod sim;
 mod support;

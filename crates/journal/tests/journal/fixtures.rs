@@ -1,0 +1,177 @@
+//! Journals as version 1 wrote them. They must open for as long as there is a standpipe, and what is written today
+//! must be the same, byte for byte: a change of the format is a new version with fixtures of its own.
+//!
+//! `STANDPIPE_WRITE_FIXTURES=1 cargo test -p standpipe-journal fixtures` writes them anew.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use standpipe_journal::control::{Control, Decide, Done, Failing, FateRun, Plan, PlannedObject, State};
+use standpipe_journal::disk::OsDisk;
+use standpipe_journal::inspect::{SegmentStatus, frames, inspect};
+use standpipe_journal::verify::verify;
+use standpipe_journal::{Append, DiskBudget, Journal, JournalOptions, Shelf};
+use standpipe_model::{PutDigest, Timestamp};
+
+use crate::support::{TestClock, block, close, primary, range, read_all, record, settle, shelf, wait};
+
+const OPTIONS: JournalOptions =
+    JournalOptions { limit_bytes: 1 << 20, segment_min: 32 << 10, segment_max: 32 << 10 };
+const NAMES: [&str; 2] = ["whole", "torn"];
+
+fn stored(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1").join(name)
+}
+
+fn shelf_in(dir: &Path, clock: &Arc<TestClock>) -> Shelf {
+    let mut shelf = shelf(Arc::new(OsDisk), clock.clone(), 11);
+    shelf.budget = Arc::new(DiskBudget::new(Arc::new(OsDisk), dir.to_owned(), 4 << 20, 0));
+    shelf
+}
+
+/// Three puts of two records each: with a digest, with a source position, with neither.
+fn puts(first: u64) -> [Append; 3] {
+    let records = |first| block(&[record(first), record(first + 1)]);
+    let (digest, source) =
+        (Some(PutDigest([first as u8; 16])), Some(format!("shard-0:{first}").into_bytes()));
+    [
+        Append { block: records(first), digest, source: None },
+        Append { block: records(first + 2), digest: None, source },
+        Append { block: records(first + 4), digest: None, source: None },
+    ]
+}
+
+fn controls() -> Vec<Control> {
+    let (first, second) = (close(1, range(0, 5)), close(2, range(6, 9)));
+    let (batch, destination) = (second.batch, primary());
+    let object = PlannedObject { ordinal: 0, key: "a/b".into(), rows: 3, digest: "00ff".repeat(8) };
+    let fates = [(3, "keep"), (1, "drop")].map(|(rows, fate)| FateRun { rows, fate: fate.into() });
+    let (objects, fates, spool) = (vec![object], fates.into(), Some("spool-2".into()));
+    let (rows, reason) = (vec![range(9, 9)], "refused".to_owned());
+    vec![
+        Control::Close(first.clone()),
+        settle(&first),
+        Control::Close(second),
+        Control::Plan(Plan { batch, destination: destination.clone(), objects, fates, spool }),
+        Control::Failing(Failing { batch, destination: destination.clone(), since: Timestamp(77) }),
+        Control::Decide(Decide {
+            batch,
+            destination: destination.clone(),
+            rows,
+            reason,
+            attempts: 3,
+            decided_at: Timestamp(88),
+        }),
+        Control::Done(Done { batch, destination, ordinal: 0 }),
+    ]
+}
+
+/// Writes the journal `name` into `dir`, with the same clock and the same chance every time.
+fn write(name: &str, dir: &Path) -> State {
+    let clock = Arc::new(TestClock::default());
+    let (journal, _) = Journal::open(dir, OPTIONS, shelf_in(dir, &clock)).unwrap();
+    wait(journal.set_destinations(&[primary()])).unwrap();
+    let rounds = if name == "whole" { 9 } else { 2 };
+    for round in 0..rounds {
+        for put in puts(round * 6) {
+            clock.advance(Duration::from_millis(1500));
+            wait(journal.append(put)).unwrap();
+        }
+        if round == 1 {
+            wait(journal.control(controls())).unwrap();
+        }
+    }
+    let state = journal.state();
+    if name == "torn" {
+        let before = inspect(&OsDisk, dir).unwrap()[0].content.clone().unwrap().data_end as usize;
+        wait(journal.append(puts(12)[0].clone())).unwrap();
+        let path = dir.join("00000000000000000000.seg");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[before + 512..].fill(0);
+        std::fs::write(&path, bytes).unwrap();
+    }
+    // What was only prepared is no content.
+    for segment in inspect(&OsDisk, dir).unwrap() {
+        if segment.status == SegmentStatus::Blank {
+            std::fs::remove_file(segment.path).unwrap();
+        }
+    }
+    state
+}
+
+fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<(String, Vec<u8>)> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().extension().is_some_and(|ending| ending == "seg"))
+        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+fn listing(dir: &Path) -> String {
+    let mut lines = String::new();
+    for segment in inspect(&OsDisk, dir).unwrap() {
+        let content = serde_json::to_string(&segment.content).unwrap();
+        lines += &format!("{} {:?} {content}\n", segment.sequence, segment.status);
+        for frame in frames(&OsDisk, &segment).unwrap() {
+            lines += &format!("  {}\n", serde_json::to_string(&frame.unwrap()).unwrap());
+        }
+    }
+    lines
+}
+
+#[test]
+fn what_is_written_today_is_the_same_byte_for_byte() {
+    for name in NAMES {
+        let dir = tempfile::tempdir().unwrap();
+        let state = write(name, dir.path());
+        let (frames, state) = (listing(dir.path()), serde_json::to_string_pretty(&state).unwrap());
+        let stored = stored(name);
+        if std::env::var_os("STANDPIPE_WRITE_FIXTURES").is_some() {
+            std::fs::create_dir_all(&stored).unwrap();
+            for (file, bytes) in files(dir.path()) {
+                std::fs::write(stored.join(file), bytes).unwrap();
+            }
+            std::fs::write(stored.join("frames.txt"), &frames).unwrap();
+            std::fs::write(stored.join("state.json"), &state).unwrap();
+        }
+        assert_eq!(frames, std::fs::read_to_string(stored.join("frames.txt")).unwrap(), "{name}");
+        assert_eq!(state, std::fs::read_to_string(stored.join("state.json")).unwrap(), "{name}");
+        let (today, then) = (files(dir.path()), files(&stored));
+        for ((name_today, bytes_today), (name_then, bytes_then)) in today.iter().zip(&then) {
+            assert_eq!(name_today, name_then);
+            let differs = bytes_today.iter().zip(bytes_then).position(|(today, then)| today != then);
+            assert_eq!((differs, bytes_today.len()), (None, bytes_then.len()), "{name}/{name_then}");
+        }
+        assert_eq!(today.len(), then.len());
+    }
+}
+
+#[test]
+fn journals_of_version_1_open_with_all_that_they_held() {
+    for name in NAMES {
+        let dir = tempfile::tempdir().unwrap();
+        for (file, bytes) in files(&stored(name)) {
+            std::fs::write(dir.path().join(file), bytes).unwrap();
+        }
+        let expected: State =
+            serde_json::from_str(&std::fs::read_to_string(stored(name).join("state.json")).unwrap()).unwrap();
+        let looked = verify(&OsDisk, dir.path()).unwrap();
+        assert_eq!((looked.problems, &looked.state), (vec![], &expected), "{name}");
+        assert_eq!(looked.torn_bytes > 0, name == "torn");
+        let clock = Arc::new(TestClock::default());
+        let (journal, report) = Journal::open(dir.path(), OPTIONS, shelf_in(dir.path(), &clock)).unwrap();
+        assert_eq!((report.lost, report.set_aside), (vec![], vec![]), "{name}");
+        assert_eq!(report.torn_bytes > 0, name == "torn");
+        assert_eq!((report.open_batches, report.partly_done), (1, 1));
+        assert_eq!(journal.state(), expected);
+        let (records, lost) = read_all(&journal, range(0, expected.next.0 - 1));
+        assert_eq!(lost, 0);
+        assert!(records == (0..expected.next.0).map(record).collect::<Vec<_>>(), "{name}");
+        let repeat = wait(journal.append(puts(6)[0].clone())).unwrap();
+        assert_eq!((repeat.repeated, repeat.first.0), (true, 6), "its digest is known");
+    }
+}
