@@ -41,6 +41,9 @@ pub enum Shortage {
     /// The disk itself said no.
     #[error("the disk is full")]
     Disk,
+    /// The system gave no new segment for another reason, such as the limit of open files; nothing is damaged.
+    #[error("the system gave no room for a new segment")]
+    System,
 }
 
 /// The share of the disk that all journals of a daemon have together.

@@ -35,6 +35,16 @@ pub struct JournalOptions {
     pub segment_max: u64,
 }
 
+impl JournalOptions {
+    /// Options for a journal of at most `limit_bytes`. Its segments stay small beside the limit, so that the three that
+    /// it may have allocated ahead or kept do not count for a full one.
+    pub fn within(limit_bytes: u64) -> Self {
+        let defaults = Self::default();
+        let segment_max = (limit_bytes / 16).clamp(defaults.segment_min, defaults.segment_max);
+        Self { limit_bytes, segment_max, ..defaults }
+    }
+}
+
 impl Default for JournalOptions {
     fn default() -> Self {
         Self { limit_bytes: u64::MAX, segment_min: 256 << 10, segment_max: 64 << 20 }
@@ -92,7 +102,8 @@ pub struct AppendReceipt {
     pub repeated: bool,
 }
 
-/// A put or a control frame was not written; nothing of it will ever be read.
+/// A put or a control frame was not accepted. Nothing of it will be read, unless the process dies before a journal that
+/// failed to write has been reopened: recovery then keeps what of it reached the disk.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// No room; it may come again later.
@@ -250,6 +261,9 @@ impl Journal {
         let (reply, answer) = oneshot::channel();
         {
             let mut queue = self.0.queue();
+            if queue.closed {
+                return Err(AppendError::Closed);
+            }
             let arrived_at = self.0.arrival(&mut queue);
             let change = move |state: &mut State| {
                 let next = state.unread_from.take().unwrap_or(state.next);
@@ -333,13 +347,25 @@ impl Journal {
         self.0.shelf.budget.give_back(used);
     }
 
-    /// Refuses everything from now on, and resolves when what was waiting before is written.
+    /// Refuses everything from now on; resolves when what was waiting before is written and no thread works on the
+    /// folder any more, so that it may be moved.
     pub async fn close(&self) {
-        // An empty group behind all others: when it is answered, so are they. Its failure is theirs, and was told them.
-        let flushed = self.control(Vec::new()).await;
-        self.0.queue().closed = true;
-        if let Err(error) = flushed {
-            tracing::warn!(dir = %self.0.dir.display(), %error, "journal closed with its last group unwritten");
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut queue = self.0.queue();
+            if !std::mem::replace(&mut queue.closed, true) {
+                let arrived_at = self.0.arrival(&mut queue);
+                queue.ops.push_back(Op::control(Vec::new(), arrived_at, reply));
+            }
+        }
+        self.0.schedule();
+        // Each op that waited is told of its own failure; this one has none of its own.
+        drop(answer.await);
+        let shared = Arc::clone(&self.0);
+        // A commit holds the writer until it is done with the folder.
+        let idle = tokio::task::spawn_blocking(move || shared.wait_until_idle()).await;
+        if let Err(error) = idle {
+            tracing::error!(dir = %self.0.dir.display(), %error, "a journal was closed badly");
         }
     }
 }
@@ -351,6 +377,10 @@ impl Shared {
 
     pub(crate) fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_until_idle(&self) {
+        drop(self.writer.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
@@ -372,13 +402,15 @@ impl Shared {
         let (reply, answer) = oneshot::channel();
         {
             let mut queue = self.queue();
-            self.may_append(&mut queue)?;
+            let known = put.digest.and_then(|digest| queue.puts.known(digest, self.steady_ms()));
+            match known {
+                // A put that was accepted is answered so, even when there is no room for a new one.
+                Some(Known::Answered(receipt)) => return Ok(Waiting::Answered(receipt)),
+                Some(Known::Pending(answer)) => return Ok(Waiting::For(answer)),
+                None => self.may_append(&mut queue)?,
+            }
             if let Some(digest) = put.digest {
-                match queue.puts.begin(digest, self.steady_ms()) {
-                    Known::New => {}
-                    Known::Answered(receipt) => return Ok(Waiting::Answered(receipt)),
-                    Known::Pending(answer) => return Ok(Waiting::For(answer)),
-                }
+                queue.puts.begin(digest);
             }
             let arrived_at = self.arrival(&mut queue);
             queue.ops.push_back(Op::data(put, body_crc, arrived_at, reply));

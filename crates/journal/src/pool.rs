@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -69,8 +70,15 @@ impl CommitPool {
                 }
             };
             drop(queue);
-            if journal.commit() {
-                self.submit(journal);
+            // A panic here is a bug that leaves a journal in an unknown state. Going on could lose what was
+            // acknowledged; recovery cannot.
+            match catch_unwind(AssertUnwindSafe(|| journal.commit())) {
+                Ok(true) => self.submit(journal),
+                Ok(false) => {}
+                Err(_) => {
+                    tracing::error!(dir = %journal.dir.display(), "a commit panicked; standpipe stops to recover");
+                    std::process::abort();
+                }
             }
         }
     }

@@ -35,8 +35,6 @@ pub(crate) struct PutTable {
 
 /// What the table knows of a put.
 pub(crate) enum Known {
-    /// It is new; it is now pending.
-    New,
     /// It was answered so.
     Answered(AppendReceipt),
     /// It is on its way; the answer comes here.
@@ -44,21 +42,22 @@ pub(crate) enum Known {
 }
 
 impl PutTable {
-    /// Looks a put up and, when it is new, makes it pending.
-    pub(crate) fn begin(&mut self, digest: PutDigest, now_ms: u64) -> Known {
+    /// Looks a put up.
+    pub(crate) fn known(&mut self, digest: PutDigest, now_ms: u64) -> Option<Known> {
         self.expire(now_ms);
-        match self.entries.get_mut(&digest) {
-            Some(Entry::Answered(receipt)) => Known::Answered(AppendReceipt { repeated: true, ..*receipt }),
-            Some(Entry::Pending(waiters)) => {
+        Some(match self.entries.get_mut(&digest)? {
+            Entry::Answered(receipt) => Known::Answered(AppendReceipt { repeated: true, ..*receipt }),
+            Entry::Pending(waiters) => {
                 let (sender, receiver) = oneshot::channel();
                 waiters.push(sender);
                 Known::Pending(receiver)
             }
-            None => {
-                self.entries.insert(digest, Entry::Pending(Vec::new()));
-                Known::New
-            }
-        }
+        })
+    }
+
+    /// Makes a new put pending.
+    pub(crate) fn begin(&mut self, digest: PutDigest) {
+        self.entries.insert(digest, Entry::Pending(Vec::new()));
     }
 
     /// Answers a pending put: a success is remembered, a refusal forgotten, and those who wait get the same.
@@ -110,22 +109,25 @@ mod tests {
     #[test]
     fn a_repeat_gets_the_first_answer_for_ten_minutes() {
         let (mut table, digest) = (PutTable::default(), PutDigest([1; 16]));
-        assert!(matches!(table.begin(digest, 0), Known::New));
-        let Known::Pending(mut waiting) = table.begin(digest, 0) else {
+        assert!(table.known(digest, 0).is_none());
+        table.begin(digest);
+        let Some(Known::Pending(mut waiting)) = table.known(digest, 0) else {
             panic!("the first is still pending")
         };
         table.finish(digest, &Ok(receipt(5)), 10);
         assert_eq!(waiting.try_recv().unwrap().unwrap(), AppendReceipt { repeated: true, ..receipt(5) });
-        assert!(matches!(table.begin(digest, REMEMBERED_MS + 9), Known::Answered(known) if known.repeated));
-        assert!(matches!(table.begin(digest, REMEMBERED_MS + 10), Known::New));
+        assert!(
+            matches!(table.known(digest, REMEMBERED_MS + 9), Some(Known::Answered(known)) if known.repeated)
+        );
+        assert!(table.known(digest, REMEMBERED_MS + 10).is_none());
     }
 
     #[test]
     fn a_refused_put_is_new_when_it_comes_again() {
         let (mut table, digest) = (PutTable::default(), PutDigest([1; 16]));
-        assert!(matches!(table.begin(digest, 0), Known::New));
+        table.begin(digest);
         table.finish(digest, &Err(AppendError::Poisoned), 0);
-        assert!(matches!(table.begin(digest, 0), Known::New));
+        assert!(table.known(digest, 0).is_none());
     }
 
     #[test]

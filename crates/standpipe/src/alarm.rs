@@ -91,7 +91,7 @@ impl Alarms {
             return;
         }
         let name = stream.map_or("", StreamName::as_str);
-        tracing::error!(stream = name, alarm = kind.as_str(), about, message, "alarm raised");
+        tracing::error!(stream = name, alarm = kind.as_str(), about, why = message, "alarm raised");
         raised.insert(key, Alarm { stream: stream.cloned(), kind, message, since: now });
     }
 

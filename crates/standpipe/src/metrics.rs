@@ -96,48 +96,40 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         let r = &mut registry;
-        r.register("ingest_requests", "API requests by operation and error code (OK for a success). Codes other than OK are the refusals, by reason.", metrics.requests.clone());
+        r.register("ingest_requests", "API requests by operation and error code (OK for a success). Codes other than OK are the refusals, by reason", metrics.requests.clone());
         r.register(
             "ingest_records",
-            "Records accepted by puts (AWS: IncomingRecords).",
+            "Records accepted by puts (AWS: IncomingRecords)",
             metrics.put_records.clone(),
         );
         r.register(
             "ingest_bytes",
-            "Data bytes of the records accepted by puts (AWS: IncomingBytes).",
+            "Data bytes of the records accepted by puts (AWS: IncomingBytes)",
             metrics.put_bytes.clone(),
         );
-        r.register(
-            "ingest_put_seconds",
-            "Time from a put's head to its answer.",
-            metrics.put_seconds.clone(),
-        );
+        r.register("ingest_put_seconds", "Time from a put's head to its answer", metrics.put_seconds.clone());
         r.register(
             "journal_sync_seconds",
-            "Time of a group commit: one write and one fdatasync. If it rises, the disk is the limit.",
+            "Time of a group commit: one write and one fdatasync. If it rises, the disk is the limit",
             metrics.sync_seconds.clone(),
         );
         r.register(
             "journal_written_bytes",
-            "Bytes written to journals, frames included.",
+            "Bytes written to journals, frames included",
             metrics.sync_bytes.clone(),
         );
-        r.register("delivery_attempts", "Attempts by class: ok, or what the error asks for (transient, throttled, refused, misconfigured).", metrics.attempts.clone());
+        r.register("delivery_attempts", "Attempts by class: ok, or what the error asks for (transient, throttled, refused, misconfigured)", metrics.attempts.clone());
         r.register(
             "delivery_batches",
-            "Batches closed, by reason: size, age, pressure, drain.",
+            "Batches closed, by reason: size, age, pressure, drain",
             metrics.batches.clone(),
         );
         r.register(
             "delivery_object_bytes",
-            "Bytes of delivered objects, after compression (AWS: DeliveryToS3.Bytes).",
+            "Bytes of delivered objects, after compression (AWS: DeliveryToS3.Bytes)",
             metrics.object_bytes.clone(),
         );
-        r.register(
-            "delivery_attempt_seconds",
-            "Time of a delivery attempt.",
-            metrics.attempt_seconds.clone(),
-        );
+        r.register("delivery_attempt_seconds", "Time of a delivery attempt", metrics.attempt_seconds.clone());
         Self { registry, ..metrics }
     }
 }
@@ -249,10 +241,10 @@ impl Snapshot {
             used.get_or_create(&label).set(journal.used);
             limit.get_or_create(&label).set(journal.limit);
         }
-        registry.register("journal_used_bytes", "Bytes that a stream's journal takes on disk.", used);
+        registry.register("journal_used_bytes", "Bytes that a stream's journal takes on disk", used);
         registry.register(
             "journal_limit_bytes",
-            "The most that it may take; puts are refused beyond it.",
+            "The most that it may take; puts are refused beyond it",
             limit,
         );
         let alarm = Family::<StreamKind, Gauge>::default();
@@ -260,10 +252,10 @@ impl Snapshot {
             let stream = raised.stream.as_ref().map(StreamName::to_string).unwrap_or_default();
             alarm.get_or_create(&StreamKind { stream, kind: raised.kind.as_str() }).inc();
         }
-        registry.register("alarm", "Alarms that are raised: a human must see to them.", alarm);
+        registry.register("alarm", "Alarms that are raised: a human must see to them", alarm);
         let connections = Gauge::<u64, AtomicU64>::default();
         connections.set(self.connections);
-        registry.register("ingest_connections", "Open API connections.", connections);
+        registry.register("ingest_connections", "Open API connections", connections);
         registry
     }
 
@@ -272,17 +264,17 @@ impl Snapshot {
         let totals: [(&str, &str, Read); 5] = [
             (
                 "records_accepted",
-                "Records accepted since the destination was made. accepted = delivered + dropped + backed_up + lost + in_journal.",
+                "Records accepted since the destination was made. accepted = delivered + dropped + backed_up + lost + in_journal",
                 |l| l.accepted,
             ),
-            ("records_delivered", "Records that reached the destination (AWS: DeliveryToS3.Records).", |l| {
+            ("records_delivered", "Records that reached the destination (AWS: DeliveryToS3.Records)", |l| {
                 l.tally.delivered
             }),
-            ("records_dropped", "Records that a processor dropped or an operator discarded.", |l| {
+            ("records_dropped", "Records that a processor dropped or an operator discarded", |l| {
                 l.tally.dropped
             }),
-            ("records_backed_up", "Records written to the error output.", |l| l.tally.backed_up),
-            ("records_lost", "Records that the journal could not read back; alarmed.", |l| l.tally.lost),
+            ("records_backed_up", "Records written to the error output", |l| l.tally.backed_up),
+            ("records_lost", "Records that the journal could not read back; alarmed", |l| l.tally.lost),
         ];
         for (name, help, read) in totals {
             let family = Family::<Line, Counter>::default();
@@ -292,8 +284,8 @@ impl Snapshot {
             registry.register(name, help, family);
         }
         let gauges: [(&str, &str, Read); 2] = [
-            ("records_in_journal", "Records accepted that have no fate yet.", |l| l.in_journal),
-            ("delivery_open_batches", "Batches closed and not settled.", |l| l.open_batches),
+            ("records_in_journal", "Records accepted that have no fate yet", |l| l.in_journal),
+            ("delivery_open_batches", "Batches closed and not settled", |l| l.open_batches),
         ];
         for (name, help, read) in gauges {
             let family = Family::<Line, Gauge<u64, AtomicU64>>::default();
@@ -309,7 +301,7 @@ impl Snapshot {
         }
         registry.register(
             "oldest_unsettled_age_seconds",
-            "Age of the oldest record without a fate (AWS: DeliveryToS3.DataFreshness).",
+            "Age of the oldest record without a fate (AWS: DeliveryToS3.DataFreshness)",
             ages,
         );
     }

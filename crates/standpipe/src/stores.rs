@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use standpipe_model::{Secret, Sink};
-use standpipe_sinks::s3::{S3Credentials, S3Options, S3OptionsError};
 use standpipe_sinks::object::ObjectProvider;
+use standpipe_sinks::s3::{S3Credentials, S3Options, S3OptionsError};
 use standpipe_sinks::{FileOptions, FileSink, ObjectSink, ObjectStoreOptions, S3Sink};
 
 use crate::config::{S3Store, StoreConfig, Timeouts};
+use crate::worker::Memory;
 
 /// A store's settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,17 +36,30 @@ pub enum StoreError {
     },
 }
 
-type Sinks = BTreeMap<String, (StoreConfig, Arc<dyn Sink>)>;
+/// The memory of the attempts to deliver to one store, in bytes. Each store has its own, so that one that hangs keeps
+/// only its own streams waiting.
+const STORE_MEMORY: u64 = 32 << 20;
+
+/// A store in use.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Its client.
+    pub sink: Arc<dyn Sink>,
+    /// What all attempts to deliver to it may hold together.
+    pub memory: Arc<Memory>,
+}
+
+type Configured = BTreeMap<String, (StoreConfig, Store)>;
 
 /// The sinks of all configured stores.
 #[derive(Debug, Default)]
-pub struct Stores(RwLock<Sinks>);
+pub struct Stores(RwLock<Configured>);
 
 impl Stores {
-    /// The sink of the store `name`, as it is configured now.
-    pub fn get(&self, name: &str) -> Option<Arc<dyn Sink>> {
-        let sinks = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        sinks.get(name).map(|(_, sink)| Arc::clone(sink))
+    /// The store `name`, as it is configured now.
+    pub fn get(&self, name: &str) -> Option<Store> {
+        let stores = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        stores.get(name).map(|(_, store)| store.clone())
     }
 
     /// Makes sinks of a configuration; those whose settings did not change are kept with their connections.
@@ -53,16 +67,16 @@ impl Stores {
     /// # Errors
     /// [`StoreError`]; the old sinks stay in use.
     pub fn replace(&self, stores: &BTreeMap<String, StoreConfig>) -> Result<(), StoreError> {
-        let mut sinks = Sinks::new();
+        let mut configured = Configured::new();
         for (name, config) in stores {
             let old = {
                 let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
-                current.get(name).filter(|(old, _)| old == config).map(|(_, sink)| Arc::clone(sink))
+                current.get(name).filter(|(old, _)| old == config).map(|(_, store)| store.clone())
             };
-            let sink = old.map_or_else(|| make(name, config), Ok)?;
-            sinks.insert(name.clone(), (config.clone(), sink));
+            let new = || Ok(Store { sink: make(name, config)?, memory: Arc::new(Memory::new(STORE_MEMORY)) });
+            configured.insert(name.clone(), (config.clone(), old.map_or_else(new, Ok)?));
         }
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = sinks;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = configured;
         Ok(())
     }
 }

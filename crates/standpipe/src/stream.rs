@@ -69,10 +69,7 @@ impl Stream {
         let definitions =
             Definitions::new(catalog.load(name)?).ok_or_else(|| StreamError::Undefined(name.clone()))?;
         let limit = definitions.current().spec.journal_limit_bytes;
-        let options = JournalOptions {
-            limit_bytes: limit.unwrap_or(JournalOptions::default().limit_bytes),
-            ..JournalOptions::default()
-        };
+        let options = limit.map_or_else(JournalOptions::default, JournalOptions::within);
         let (folder, shelf) = (catalog.journal(name), shelf.clone());
         let opened = tokio::task::spawn_blocking(move || Journal::open(&folder, options, shelf)).await;
         let (journal, report) = opened.map_err(|error| StreamError::Read(std::io::Error::other(error)))??;
@@ -88,8 +85,13 @@ impl Stream {
             failed: AtomicBool::new(false),
         });
         stream.tell(&report);
-        stream.start_workers().await?;
+        // Only now, when no CLOSE can be on its way that still names an old version.
         stream.forget_versions();
+        if let Err(error) = stream.start_workers().await {
+            stream.stop().await;
+            stream.journal.release();
+            return Err(error);
+        }
         Ok(stream)
     }
 
@@ -233,18 +235,39 @@ impl Stream {
     /// # Errors
     /// [`StreamError`]: the workers could not be started again.
     pub async fn redefine(&self, definition: Definition) -> Result<(), StreamError> {
+        let current = self.definitions.current();
+        if definition.spec.journal_limit_bytes != current.spec.journal_limit_bytes {
+            tracing::warn!(stream = %self.name, "a changed journal_limit takes effect at the next start");
+        }
         let destinations = definition.spec.destinations();
-        let same = destinations == self.definitions.current().spec.destinations();
-        self.definitions.push(definition);
-        if same {
+        if destinations == current.spec.destinations() {
+            self.definitions.push(definition);
             self.order_all(|| Order::Respec).await;
             self.order_all(|| Order::Nudge).await;
-        } else {
-            self.stop_workers().await;
-            self.start_workers().await?;
+            return Ok(());
         }
-        self.forget_versions();
-        Ok(())
+        self.stop_workers().await;
+        self.tell_of_discards(&destinations);
+        let changed = self.journal.set_destinations(&destinations).await;
+        if changed.is_ok() {
+            self.definitions.push(definition);
+        }
+        // By the definition that is in force now, which is the old one where the journal took no new destinations.
+        self.start_workers().await?;
+        Ok(changed?)
+    }
+
+    /// What a destination that goes has not delivered is discarded: by whoever took it out of the definition, but not
+    /// without a word.
+    fn tell_of_discards(&self, staying: &[DestinationId]) {
+        let state = self.journal.state();
+        for (destination, progress) in &state.destinations {
+            let records = progress.in_journal(state.next);
+            if !staying.contains(destination) && records > 0 {
+                tracing::error!(stream = %self.name, %destination, records,
+                    "a destination was removed with records that it had not delivered; they are discarded there");
+            }
+        }
     }
 
     /// Makes every destination try again now, as when access settings changed.

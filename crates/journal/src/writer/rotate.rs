@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 use super::{Active, Op, Prepared, RotateError, Spare, Writer, control_reserve};
+use crate::budget::Shortage;
 use crate::control::Control;
 use crate::format::{FOOTER_LEN, HEAD_LEN, Head, SegmentId, VERSION};
 use crate::journal::Shared;
@@ -34,7 +35,14 @@ impl Shared {
         // The reserve is a sixteenth of the capacity, within bounds: an eighth of the frames covers it.
         let required = HEAD_LEN + FOOTER_LEN + frames + (frames / 8).max(control_reserve(0)) + 8;
         writer.size_class = self.next_class(writer);
-        let next = self.obtain(writer, required, data)?;
+        let next = match self.obtain(writer, required, data) {
+            // Nothing was written to the active segment, so there is nothing to distrust: only no room.
+            Err(RotateError::Io(error)) => {
+                tracing::warn!(dir = %self.dir.display(), %error, "no new journal segment");
+                return Err(RotateError::NoRoom(Shortage::System));
+            }
+            other => other?,
+        };
         if let Err(error) = self.seal(writer) {
             writer.prepared = Some(next);
             return Err(RotateError::Io(error));

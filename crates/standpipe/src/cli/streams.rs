@@ -82,7 +82,12 @@ pub(super) async fn run(command: StreamsCommand) -> anyhow::Result<ExitCode> {
                 call(&FirehoseClient::connect(&connect)?, "CreateDeliveryStream", &input).await?;
             print(&format!("{}\n", answer.arn))?;
         }
-        StreamsCommand::Delete(DeleteArgs { stream: NameArgs { name, connect }, discard: true, admin, .. }) => {
+        StreamsCommand::Delete(DeleteArgs {
+            stream: NameArgs { name, connect },
+            discard: true,
+            admin,
+            ..
+        }) => {
             let admin = AdminArgs { admin, config: connect.config };
             admin.call(Method::DELETE, &format!("/streams/{name}")).await?;
         }

@@ -44,7 +44,13 @@ pub(super) async fn serve(
         open.spawn(async move {
             let service = service_fn(move |request| {
                 let (daemon, frontend) = (Arc::clone(&daemon), Arc::clone(&frontend));
-                async move { Ok::<_, Infallible>(answer(&daemon, &frontend, &request).await) }
+                // On a task of its own: a client that hangs up must not leave a change half made.
+                let answered = tokio::spawn(async move { answer(&daemon, &frontend, &request).await });
+                async move {
+                    let failed =
+                        |_| refuse(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; see the log");
+                    Ok::<_, Infallible>(answered.await.unwrap_or_else(failed))
+                }
             });
             let server = auto::Builder::new(TokioExecutor::new());
             if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
@@ -60,9 +66,9 @@ async fn answer(daemon: &Daemon, frontend: &Frontend, request: &Request<Incoming
     match (request.method(), path.as_slice()) {
         (&Method::GET, ["healthz"]) => text(StatusCode::OK, "ok\n".to_owned()),
         (&Method::GET, ["readyz"]) => ready(daemon),
-        (&Method::GET, ["metrics"]) => metrics(daemon, frontend),
-        (&Method::GET, ["streams"]) => streams(daemon),
-        (&Method::POST, ["reload"]) => match daemon.reload().await {
+        (&Method::GET, ["metrics"]) => blocking(|| metrics(daemon, frontend)),
+        (&Method::GET, ["streams"]) => blocking(|| streams(daemon)),
+        (&Method::POST, ["reload"]) => match daemon.reload_logged().await {
             Ok(()) => json_reply(StatusCode::OK, &json!({})),
             Err(error) => refuse(StatusCode::CONFLICT, &crate::worker::chain(&error)),
         },
@@ -74,6 +80,11 @@ async fn answer(daemon: &Daemon, frontend: &Frontend, request: &Request<Incoming
         (&Method::GET, _) => refuse(StatusCode::NOT_FOUND, "there is no such page"),
         _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "this page takes no such method"),
     }
+}
+
+/// For what reads journals: it may wait for the disk, and must not keep other tasks waiting with it.
+fn blocking(answer: impl FnOnce() -> Reply) -> Reply {
+    tokio::task::block_in_place(answer)
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: String) -> Reply {
@@ -172,11 +183,11 @@ fn with_stream(daemon: &Daemon, name: &str, answer: impl FnOnce(&Stream) -> Repl
 /// Deletes a stream with what it has not delivered, whatever it comes from. One that is in the configuration comes
 /// back, empty, at the next start or reload.
 async fn discard(daemon: &Daemon, name: &str) -> Reply {
+    let _changing = daemon.changing.lock().await;
     let stream = match find(daemon, name) {
         Ok(stream) => stream,
         Err(reply) => return *reply,
     };
-    let _changing = daemon.changing.lock().await;
     match daemon.put_away(&stream, crate::catalog::Away::Trash).await {
         Ok(()) => json_reply(StatusCode::OK, &json!({})),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &crate::worker::chain(&error)),

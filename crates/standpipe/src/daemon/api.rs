@@ -84,10 +84,25 @@ fn seconds(at: Timestamp) -> Value {
     json!(at.as_millis() as f64 / 1000.0)
 }
 
+/// The daemon as the front end calls it.
+pub(super) struct Api(pub(super) Arc<Daemon>);
+
+impl Api {
+    /// Makes a change on a task of its own: a client that hangs up must not leave it half made.
+    async fn change<R, F>(&self, change: impl FnOnce(Arc<Daemon>) -> F) -> Result<R, ApiError>
+    where
+        R: Send + 'static,
+        F: Future<Output = Result<R, ApiError>> + Send + 'static,
+    {
+        let made = tokio::spawn(change(Arc::clone(&self.0))).await;
+        made.unwrap_or_else(|error| Err(Daemon::internal(&error)))
+    }
+}
+
 #[async_trait]
-impl Service for Daemon {
+impl Service for Api {
     fn credential(&self, access_key_id: &str) -> Option<Credential> {
-        let config = self.config();
+        let config = self.0.config();
         let found = config.credentials.iter().find(|credential| credential.access_key_id == access_key_id)?;
         Some(Credential {
             secret_access_key: found.secret.clone(),
@@ -96,15 +111,46 @@ impl Service for Daemon {
     }
 
     fn auth_required(&self) -> bool {
-        !self.config().credentials.is_empty()
+        !self.0.config().credentials.is_empty()
     }
 
     async fn put(&self, put: Put) -> Result<PutReceipt, PutError> {
-        let stream = self.stream(&put.stream).ok_or(PutError::NotFound)?;
+        let stream = self.0.stream(&put.stream).ok_or(PutError::NotFound)?;
         stream.put(put).await
     }
 
     async fn create_delivery_stream(&self, input: CreateDeliveryStream) -> Result<String, ApiError> {
+        self.change(|daemon| async move { daemon.create_stream(input).await }).await
+    }
+
+    async fn describe_delivery_stream(&self, input: DescribeDeliveryStream) -> Result<Value, ApiError> {
+        let stream = self.0.known(&input.stream)?;
+        Ok(self.0.description(&stream, input.exclusive_start_destination_id.as_deref()))
+    }
+
+    async fn list_delivery_streams(&self, input: ListDeliveryStreams) -> Result<StreamNames, ApiError> {
+        let wanted = input.stream_type.as_deref().is_none_or(|kind| kind == "DirectPut");
+        let after = input.exclusive_start.unwrap_or_default();
+        let streams = self.0.streams();
+        let names = streams.iter().map(|stream| stream.name().clone());
+        let mut names: Vec<StreamName> =
+            names.filter(|name| wanted && name.as_str() > after.as_str()).collect();
+        let has_more = names.len() > input.limit;
+        names.truncate(input.limit);
+        Ok(StreamNames { names, has_more })
+    }
+
+    async fn delete_delivery_stream(&self, input: DeleteDeliveryStream) -> Result<(), ApiError> {
+        self.change(|daemon| async move { daemon.delete_stream(input).await }).await
+    }
+
+    async fn update_destination(&self, input: UpdateDestination) -> Result<(), ApiError> {
+        self.change(|daemon| async move { daemon.update_stream(input).await }).await
+    }
+}
+
+impl Daemon {
+    async fn create_stream(&self, input: CreateDeliveryStream) -> Result<String, ApiError> {
         let config = self.config();
         let configuration = input.destination.configuration;
         let spec = mapping::to_spec(&input.stream, &configuration, &config)?;
@@ -123,24 +169,7 @@ impl Service for Daemon {
         Ok(self.arn(&input.stream))
     }
 
-    async fn describe_delivery_stream(&self, input: DescribeDeliveryStream) -> Result<Value, ApiError> {
-        let stream = self.known(&input.stream)?;
-        Ok(self.description(&stream, input.exclusive_start_destination_id.as_deref()))
-    }
-
-    async fn list_delivery_streams(&self, input: ListDeliveryStreams) -> Result<StreamNames, ApiError> {
-        let wanted = input.stream_type.as_deref().is_none_or(|kind| kind == "DirectPut");
-        let after = input.exclusive_start.unwrap_or_default();
-        let streams = self.streams();
-        let names = streams.iter().map(|stream| stream.name().clone());
-        let mut names: Vec<StreamName> =
-            names.filter(|name| wanted && name.as_str() > after.as_str()).collect();
-        let has_more = names.len() > input.limit;
-        names.truncate(input.limit);
-        Ok(StreamNames { names, has_more })
-    }
-
-    async fn delete_delivery_stream(&self, input: DeleteDeliveryStream) -> Result<(), ApiError> {
+    async fn delete_stream(&self, input: DeleteDeliveryStream) -> Result<(), ApiError> {
         let _changing = self.changing.lock().await;
         let stream = self.known(&input.stream)?;
         Self::yaml_is_read_only(&stream, "deleted")?;
@@ -157,7 +186,7 @@ impl Service for Daemon {
         Ok(())
     }
 
-    async fn update_destination(&self, input: UpdateDestination) -> Result<(), ApiError> {
+    async fn update_stream(&self, input: UpdateDestination) -> Result<(), ApiError> {
         let _changing = self.changing.lock().await;
         let stream = self.known(&input.stream)?;
         Self::yaml_is_read_only(&stream, "updated")?;
@@ -177,8 +206,7 @@ impl Service for Daemon {
         let spec = mapping::to_spec(&input.stream, &configuration, &self.config())?;
         let next =
             Definition { configuration: Some(configuration), ..current.next(spec, self.context.timer.now()) };
-        self.catalog.save(&next).map_err(|error| Self::internal(&error))?;
-        stream.redefine(next).await.map_err(|error| Self::internal(&error))
+        self.redefine(&stream, next).await.map_err(|error| Self::internal(&error))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Making the streams what the configuration says: at the start, and again at each reload, whole or not at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
+use futures::stream::{self, StreamExt as _};
 use standpipe_model::StreamName;
 
 use super::Daemon;
@@ -13,6 +14,9 @@ use crate::spec::StreamSpec;
 use crate::stores::StoreError;
 use crate::stream::{Stream, StreamError};
 use crate::worker::chain;
+
+/// How many streams are opened at the same time.
+const OPENED_AT_ONCE: usize = 16;
 
 /// The configuration was not put in force; what ran before runs on.
 #[derive(Debug, thiserror::Error)]
@@ -63,12 +67,18 @@ impl Daemon {
         self.context.stores.replace(&config.stores)?;
         let _changing = self.changing.lock().await;
         self.refuse_taken(&config)?;
-        for name in self.catalog.list()? {
-            let spec = config.streams.iter().find(|spec| spec.name == name);
-            self.open_one(&name, spec).await;
-        }
+        let specs: BTreeMap<&StreamName, &StreamSpec> =
+            config.streams.iter().map(|spec| (&spec.name, spec)).collect();
+        let opening = self.catalog.list()?.into_iter().map(|name| {
+            let spec = specs.get(&name).copied();
+            async move { self.open_one(&name, spec).await }
+        });
+        // Each waits for the disk a few times; together they wait less.
+        stream::iter(opening).for_each_concurrent(OPENED_AT_ONCE, |opening| opening).await;
+        let names: BTreeSet<StreamName> = self.catalog.list()?.into_iter().collect();
         for spec in &config.streams {
-            if self.stream(&spec.name).is_none() && self.catalog.load(&spec.name)?.is_empty() {
+            let half_made = || self.catalog.load(&spec.name).is_ok_and(|versions| versions.is_empty());
+            if self.stream(&spec.name).is_none() && (!names.contains(&spec.name) || half_made()) {
                 self.create(Definition::first(Origin::Yaml, spec.clone(), self.context.timer.now())).await?;
             }
         }
@@ -82,6 +92,7 @@ impl Daemon {
         }
     }
 
+    /// Opens a stream of the catalog, as `spec` has it where it is in the configuration.
     async fn try_open_one(&self, name: &StreamName, spec: Option<&StreamSpec>) -> Result<(), StreamError> {
         let versions = self.catalog.load(name)?;
         let Some((_, current)) = versions.last_key_value() else {
@@ -95,6 +106,7 @@ impl Daemon {
         let stream = Stream::open(name, &self.catalog, &self.context, &self.shelf).await?;
         stream.retire(retired).await;
         self.insert(stream);
+        self.context.alarms.clear(Some(name), AlarmKind::NotOpened, "");
         Ok(())
     }
 
@@ -102,16 +114,26 @@ impl Daemon {
     pub(super) async fn create(&self, definition: Definition) -> Result<(), ReloadError> {
         let name = definition.spec.name.clone();
         self.catalog.save(&definition)?;
-        let opened = Stream::open(&name, &self.catalog, &self.context, &self.shelf).await;
-        let stream = opened.map_err(|source| ReloadError::Stream { name, source })?;
-        self.insert(stream);
-        Ok(())
+        match Stream::open(&name, &self.catalog, &self.context, &self.shelf).await {
+            Ok(stream) => {
+                self.insert(stream);
+                Ok(())
+            }
+            Err(source) => {
+                // Nobody was told that it exists; half of it must not keep the name taken.
+                self.catalog.put_away(&name, Away::Trash, self.context.timer.now())?;
+                Err(ReloadError::Stream { name, source })
+            }
+        }
     }
 
     fn refuse_taken(&self, config: &Config) -> Result<(), ReloadError> {
         for spec in &config.streams {
-            let versions = self.catalog.load(&spec.name)?;
-            if versions.last_key_value().is_some_and(|(_, current)| current.origin == Origin::Api) {
+            // One that cannot be read is not known to be taken; opening it raises its own alarm.
+            let taken = self.catalog.load(&spec.name).is_ok_and(|versions| {
+                versions.last_key_value().is_some_and(|(_, current)| current.origin == Origin::Api)
+            });
+            if taken {
                 return Err(ReloadError::Taken(spec.name.clone()));
             }
         }
@@ -187,14 +209,27 @@ impl Daemon {
     async fn apply(&self, spec: &StreamSpec) -> Result<(), ReloadError> {
         let now = self.context.timer.now();
         let Some(stream) = self.stream(&spec.name) else {
-            return self.create(Definition::first(Origin::Yaml, spec.clone(), now)).await;
+            if self.catalog.load(&spec.name)?.is_empty() {
+                return self.create(Definition::first(Origin::Yaml, spec.clone(), now)).await;
+            }
+            // It is on disk but could not be opened before; perhaps it can be now.
+            self.open_one(&spec.name, Some(spec)).await;
+            return Ok(());
         };
         let current = stream.definition();
         if current.spec != *spec {
-            let next = current.next(spec.clone(), now);
-            self.catalog.save(&next)?;
-            let redefined = stream.redefine(next).await;
-            redefined.map_err(|source| ReloadError::Stream { name: spec.name.clone(), source })?;
+            self.redefine(&stream, current.next(spec.clone(), now)).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a version in force; it is durable when this returns.
+    pub(super) async fn redefine(&self, stream: &Stream, next: Definition) -> Result<(), ReloadError> {
+        let (name, version) = (stream.name().clone(), next.version);
+        self.catalog.save(&next)?;
+        if let Err(source) = stream.redefine(next).await {
+            self.catalog.forget(&name, version)?;
+            return Err(ReloadError::Stream { name, source });
         }
         Ok(())
     }
@@ -216,6 +251,11 @@ impl Daemon {
         self.remove(name);
         stream.stop().await;
         stream.journal().release();
+        if into == Away::Archive && !stream.is_settled() {
+            // A put was still on its way when the stream was found settled: it is acknowledged, so it is delivered.
+            self.open_one(name, None).await;
+            return Ok(());
+        }
         self.catalog.put_away(name, into, self.context.timer.now())?;
         self.context.alarms.forget_stream(name);
         tracing::info!(stream = %name, ?into, "stream put away");

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::Daemon;
+use super::reload::ReloadError;
 use super::start::{ServeError, start, system};
 use crate::alarm::AlarmKind;
 use crate::clock::{OsEntropy, OsTimer};
@@ -74,7 +75,8 @@ async fn reload(daemon: &Daemon) {
         Ok(states) => tell(&states),
         Err(error) => tracing::debug!(%error, "the service manager is not told of the reload"),
     }
-    daemon.reload_logged().await;
+    // A refusal is told by log and alarm; the old configuration runs on.
+    drop(daemon.reload_logged().await);
     tell(&[NotifyState::Ready]);
 }
 
@@ -154,14 +156,19 @@ fn watch(config_path: &Path, changed: &Arc<Notify>) -> Option<RecommendedWatcher
 
 impl Daemon {
     /// Reloads, and tells of a refusal by log and alarm.
-    pub async fn reload_logged(&self) {
-        match self.reload().await {
+    ///
+    /// # Errors
+    /// As [`Daemon::reload`].
+    pub async fn reload_logged(&self) -> Result<(), ReloadError> {
+        let result = self.reload().await;
+        match &result {
             Ok(()) => self.context.alarms.clear(None, AlarmKind::ReloadRefused, ""),
             Err(error) => {
-                let (now, message) = (self.context.timer.now(), crate::worker::chain(&error));
+                let (now, message) = (self.context.timer.now(), crate::worker::chain(error));
                 self.context.alarms.raise(None, AlarmKind::ReloadRefused, "", message, now);
             }
         }
+        result
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::api::Api;
 use super::reload::ReloadError;
 use super::{Daemon, STOP_GRACE, admin};
 use crate::alarm::Alarms;
@@ -25,10 +26,7 @@ use crate::config::{Config, ConfigProblems};
 use crate::durable;
 use crate::metrics::Metrics;
 use crate::stores::Stores;
-use crate::worker::{Context, Memory};
-
-/// The memory of all delivery attempts together, in bytes.
-const DELIVERY_MEMORY: u64 = 32 << 20;
+use crate::worker::Context;
 
 /// The daemon could not start.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +169,6 @@ fn context(timer: &Arc<dyn Timer>, entropy: &Arc<dyn Entropy>, metrics: &Arc<Met
         metrics: Arc::clone(metrics),
         encoders: EncoderPool::new(processors),
         processors: Arc::new(Semaphore::new(processors)),
-        memory: Memory::new(DELIVERY_MEMORY),
     })
 }
 
@@ -191,7 +188,7 @@ fn frontend(
         ..Options::default()
     };
     let clock: Arc<dyn Clock> = Arc::<dyn Timer>::clone(timer);
-    let service: Arc<dyn standpipe_ingest::Service> = Arc::<Daemon>::clone(daemon);
+    let service: Arc<dyn standpipe_ingest::Service> = Arc::new(Api(Arc::clone(daemon)));
     let observer: Arc<dyn standpipe_ingest::Observer> = Arc::<Metrics>::clone(metrics);
     Arc::new(Frontend::new(service, clock, Arc::clone(entropy), observer, options))
 }
@@ -205,11 +202,18 @@ fn publish(daemon: &Daemon, endpoints: Endpoints) -> io::Result<()> {
 /// What is done now and then: archiving retired streams that have delivered everything, emptying the trash.
 async fn house_keeping(daemon: Arc<Daemon>, stop: CancellationToken) {
     const EVERY: Duration = Duration::from_secs(5);
-    while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+    const ROUNDS_TO_TRASH: u64 = 720;
+    for round in 0u64.. {
+        if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+            return;
+        }
         daemon.archive_retired().await;
-        let now = daemon.context.timer.now();
-        if let Err(error) = daemon.catalog.empty_trash(now) {
-            tracing::warn!(%error, "the trash could not be emptied");
+        if round % ROUNDS_TO_TRASH == 0 {
+            let (catalog, now) = (daemon.catalog.clone(), daemon.context.timer.now());
+            let emptied = tokio::task::spawn_blocking(move || catalog.empty_trash(now)).await;
+            if let Ok(Err(error)) = emptied {
+                tracing::warn!(%error, "the trash could not be emptied");
+            }
         }
     }
 }

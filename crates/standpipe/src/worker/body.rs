@@ -29,6 +29,18 @@ pub(crate) struct ObjectBody {
 
 type Encoding = JoinHandle<Result<EncodedChunk, BodyError>>;
 
+/// What comes to be joined. Only [`Piece::End`] ends an object: a channel that just closes is a failure, or a producer
+/// that died half-way would make a short object look whole.
+enum Piece {
+    Chunk(Encoding),
+    End,
+}
+
+/// The body's producer went away before the end of the batch.
+#[derive(Debug, thiserror::Error)]
+#[error("the object's producer ended before the batch did")]
+struct Unfinished;
+
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> BodyError {
     BodyError(error.into())
 }
@@ -72,7 +84,7 @@ async fn produce(
     first: Chunk,
     encoder: ChunkEncoder,
     processors: Arc<Semaphore>,
-    chunks: mpsc::Sender<Result<Encoding, BodyError>>,
+    chunks: mpsc::Sender<Result<Piece, BodyError>>,
     lost: Arc<AtomicU64>,
 ) {
     let mut next = Some(first);
@@ -83,7 +95,7 @@ async fn produce(
             let _processor = processor;
             encoder.encode(chunk.iter()).map_err(failed)
         });
-        if chunks.send(Ok(encoding)).await.is_err() {
+        if chunks.send(Ok(Piece::Chunk(encoding))).await.is_err() {
             return;
         }
         match read(reader).await {
@@ -96,26 +108,30 @@ async fn produce(
         }
     }
     lost.store(reader.lost(), Ordering::Release);
+    // As above.
+    drop(chunks.send(Ok(Piece::End)).await);
 }
 
 fn join(
-    encoded: mpsc::Receiver<Result<Encoding, BodyError>>,
+    encoded: mpsc::Receiver<Result<Piece, BodyError>>,
     joiner: Joiner,
 ) -> BoxStream<'static, Result<Bytes, BodyError>> {
     let steps = stream::unfold(Some((encoded, joiner)), |state| async move {
         let (mut encoded, mut joiner) = state?;
         match encoded.recv().await {
-            None => Some((Ok(joiner.finish()), None)),
-            Some(chunk) => match add(&mut joiner, chunk).await {
+            Some(Ok(Piece::End)) => Some((Ok(joiner.finish()), None)),
+            Some(Ok(Piece::Chunk(chunk))) => match add(&mut joiner, chunk).await {
                 Ok(bytes) => Some((Ok(bytes), Some((encoded, joiner)))),
                 Err(error) => Some((Err(error), None)),
             },
+            Some(Err(error)) => Some((Err(error), None)),
+            None => Some((Err(failed(Unfinished)), None)),
         }
     });
     steps.boxed()
 }
 
-async fn add(joiner: &mut Joiner, chunk: Result<Encoding, BodyError>) -> Result<Bytes, BodyError> {
-    let chunk = chunk?.await.map_err(failed)??;
+async fn add(joiner: &mut Joiner, chunk: Encoding) -> Result<Bytes, BodyError> {
+    let chunk = chunk.await.map_err(failed)??;
     joiner.push(&chunk).map_err(failed)
 }

@@ -14,6 +14,7 @@ use super::Line;
 use super::body::{self, WORKING_BYTES};
 use crate::alarm::AlarmKind;
 use crate::spec::S3Destination;
+use crate::stores::Store;
 
 /// The number of a batch's only object.
 const ONLY_OBJECT: u32 = 0;
@@ -75,10 +76,7 @@ impl Line {
 
     async fn attempt(&self, close: &Close, repeated: bool) -> Result<(), AttemptError> {
         let planned = self.plan(close, repeated)?;
-        let memory = close.record_bytes.min(SINK_BUFFER_BYTES) + close.record_bytes.min(WORKING_BYTES);
-        let permit = self.context.memory.reserve(memory).await;
         let (receipt, lost) = self.send(close, planned).await?;
-        drop(permit);
         self.settle(close, &receipt, lost).await?;
         Ok(())
     }
@@ -145,10 +143,12 @@ impl Line {
 
     async fn send(&self, close: &Close, planned: Planned) -> Result<(Receipt, u64), SinkError> {
         let Planned { delivery, destination, entry } = planned;
-        let Some(sink) = self.context.stores.get(&destination.store) else {
+        let Some(Store { sink, memory }) = self.context.stores.get(&destination.store) else {
             let message = format!("store '{}' is not configured", destination.store);
             return Err(SinkError::new(ErrorClass::Misconfigured, message));
         };
+        let needed = close.record_bytes.min(SINK_BUFFER_BYTES) + close.record_bytes.min(WORKING_BYTES);
+        let _reserved = memory.reserve(needed).await;
         let options = EncodeOptions {
             compression: destination.compression,
             level: destination.compression_level,
@@ -183,7 +183,7 @@ impl Line {
         if lost > 0 {
             let message =
                 format!("{lost} records of batch {} could not be read from the journal", close.batch);
-            self.raise(AlarmKind::RecordsLost, &close.batch.to_string(), message);
+            self.raise(AlarmKind::RecordsLost, "", message);
         }
         Ok(())
     }
@@ -191,7 +191,7 @@ impl Line {
     async fn failed(&self, open: &OpenBatch, tries: u32, error: &AttemptError) -> Outcome {
         let now = self.context.timer.now();
         let since = open.failing_since.unwrap_or(now);
-        if tries == 0 && open.failing_since.is_none() {
+        if open.failing_since.is_none() {
             self.note_failing(&open.close, now).await;
         }
         let class = error.class();

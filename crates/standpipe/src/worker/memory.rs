@@ -1,4 +1,4 @@
-//! The daemon-wide memory of deliveries: an attempt reserves what it may need before it begins.
+//! The memory of deliveries: an attempt reserves what it may need before it begins, and waits until it is there.
 
 use std::sync::Arc;
 

@@ -16,10 +16,10 @@ use std::time::Duration;
 use standpipe_encode::EncoderPool;
 use standpipe_journal::control::{Close, Control, Decide, OpenBatch, Settle};
 use standpipe_journal::{Cursor, Journal, Tip};
-use standpipe_model::{BatchId, CloseReason, DestinationId, Entropy, StreamName, Tally};
+use standpipe_model::{BatchId, CloseReason, DestinationId, Entropy, Position, StreamName, Tally};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::{JoinSet, spawn_blocking};
-use tokio_util::sync::CancellationToken;
+use tokio::task::{self, JoinError, JoinSet, spawn_blocking};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::alarm::Alarms;
 use crate::catalog::Definition;
@@ -35,6 +35,9 @@ use step::{Command, Event, WorkerState};
 
 /// How long after a refusal by the journal a control frame is tried again.
 const JOURNAL_RETRY: Duration = Duration::from_millis(500);
+
+/// How long after a panic a task is made again.
+const PANIC_RETRY: Duration = Duration::from_secs(30);
 
 /// What all workers share.
 #[derive(Debug)]
@@ -53,8 +56,6 @@ pub struct Context {
     pub encoders: EncoderPool,
     /// How many chunks are encoded at once.
     pub processors: Arc<Semaphore>,
-    /// The memory of attempts.
-    pub memory: Memory,
 }
 
 /// All versions of a stream's definition that are still needed; the highest is the current one.
@@ -143,8 +144,8 @@ pub(crate) struct Worker {
     pub(crate) destination: DestinationId,
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) drained: watch::Receiver<bool>,
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
+    stop: DropGuard,
+    task: task::JoinHandle<()>,
 }
 
 impl Worker {
@@ -159,12 +160,12 @@ impl Worker {
         let destination = line.destination.clone();
         let run = Loop::resume(Arc::new(line), told)?;
         let task = tokio::spawn(run.run(inbox, stop.clone()));
-        Ok(Self { destination, orders, drained, stop, task })
+        Ok(Self { destination, orders, drained, stop: stop.drop_guard(), task })
     }
 
     /// Stops it; what it was doing is dropped and resumes at the next start.
     pub(crate) async fn stop(self) {
-        self.stop.cancel();
+        drop(self.stop);
         if let Err(error) = self.task.await {
             tracing::error!(destination = %self.destination, %error, "a worker ended badly");
         }
@@ -182,6 +183,8 @@ struct Loop {
     line: Arc<Line>,
     state: WorkerState,
     tasks: JoinSet<Came>,
+    /// What each task is for, should it panic.
+    doing: HashMap<task::Id, Command>,
     /// Failed attempts by batch, in this process.
     tries: HashMap<BatchId, u32>,
     /// Batches that an earlier process may have attempted.
@@ -202,7 +205,15 @@ impl Loop {
         let hints = line.hints();
         let cursor = line.journal.cursor_at(position)?;
         let state = WorkerState::resume(hints, cursor, inherited.clone());
-        Ok(Self { line, state, tasks: JoinSet::new(), tries: HashMap::new(), inherited, drained })
+        Ok(Self {
+            line,
+            state,
+            tasks: JoinSet::new(),
+            doing: HashMap::new(),
+            tries: HashMap::new(),
+            inherited,
+            drained,
+        })
     }
 
     async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken) {
@@ -213,7 +224,7 @@ impl Loop {
             let came = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(came) = self.tasks.join_next() => self.note(came),
+                Some(came) = self.tasks.join_next_with_id() => Some(self.note(came)),
                 Some(order) = orders.recv() => self.obey(order).await,
                 Ok(()) = tip.changed() => {
                     let reached = *tip.borrow_and_update();
@@ -225,6 +236,8 @@ impl Loop {
                 self.step(event);
             }
         }
+        // What was under way must have ended before anyone else works on the same batches.
+        self.tasks.shutdown().await;
     }
 
     fn tip(&self, tip: Tip) -> Event {
@@ -239,10 +252,14 @@ impl Loop {
             .send_if_modified(|drained| std::mem::replace(drained, self.state.is_drained()) != *drained);
     }
 
-    fn note(&mut self, came: Result<Came, tokio::task::JoinError>) -> Option<Event> {
-        let came =
-            came.inspect_err(|error| tracing::error!(stream = %self.line.stream, %error, "a task panicked"));
-        let came = came.ok()?;
+    fn note(&mut self, came: Result<(task::Id, Came), JoinError>) -> Event {
+        let came = match came {
+            Ok((id, came)) => {
+                self.doing.remove(&id);
+                came
+            }
+            Err(error) => self.panicked(&error),
+        };
         match (came.failed, &came.event) {
             (Some(batch), _) => *self.tries.entry(batch).or_default() += 1,
             (None, Event::Settled { batch }) => {
@@ -251,30 +268,53 @@ impl Loop {
             }
             _ => {}
         }
-        Some(came.event)
+        came.event
+    }
+
+    /// A task that panicked failed, and is made again like any other failure: it must not hold its slot for ever.
+    fn panicked(&mut self, error: &JoinError) -> Came {
+        tracing::error!(stream = %self.line.stream, %error, "a task of the worker panicked");
+        let retry_at = self.line.after(PANIC_RETRY);
+        match self.doing.remove(&error.id()) {
+            Some(Command::Attempt(batch)) => {
+                Came { event: Event::Failed { batch, retry_at }, failed: Some(batch) }
+            }
+            Some(Command::Close { .. }) => Came { event: Event::CloseFailed { retry_at }, failed: None },
+            Some(Command::LookFront(position)) => {
+                let arrived_ms = self.line.now_ms();
+                Came { event: Event::Front { position, arrived_ms }, failed: None }
+            }
+            None => Came { event: Event::Timer, failed: None },
+        }
     }
 
     fn act(&mut self, command: Command) {
         let line = Arc::clone(&self.line);
-        match command {
-            Command::LookFront => {
-                self.tasks.spawn(async move { Came { event: line.look_front().await, failed: None } });
+        let task = match command {
+            Command::LookFront(position) => {
+                self.tasks.spawn(async move { Came { event: line.look_front(position).await, failed: None } })
             }
             Command::Close { from, reason } => {
-                self.tasks.spawn(async move { Came { event: line.close(from, reason).await, failed: None } });
+                self.tasks.spawn(async move { Came { event: line.close(from, reason).await, failed: None } })
             }
             Command::Attempt(batch) => {
                 let tries = self.tries.get(&batch).copied().unwrap_or_default();
                 let repeated = self.inherited.contains(&batch);
-                self.tasks.spawn(async move { line.attempt_batch(batch, tries, repeated).await });
+                self.tasks.spawn(async move { line.attempt_batch(batch, tries, repeated).await })
             }
-        }
+        };
+        self.doing.insert(task.id(), command);
     }
 
     async fn obey(&mut self, order: Order) -> Option<Event> {
         match order {
             Order::Respec => Some(Event::Hints(self.line.hints())),
-            Order::Drain => Some(Event::Drain),
+            Order::Drain => {
+                // The end that was last heard of may lie before what has been acknowledged since.
+                let tip = *self.line.journal.watch().borrow();
+                self.step(self.tip(tip));
+                Some(Event::Drain)
+            }
             Order::Nudge => Some(Event::Nudge { batch: None }),
             Order::Rebind(batch, reply) => {
                 let result = self.line.rebind(batch, self.state.is_running(batch)).await;
@@ -326,23 +366,14 @@ impl Line {
         spawn_blocking(move || read(&journal)).await.map_err(io::Error::other)?
     }
 
-    async fn look_front(&self) -> Event {
-        let destination = self.destination.clone();
-        let cursor = self.journal.with_state(|state| state.destinations.get(&destination).map(|p| p.cursor));
-        let arrival = match cursor {
-            Some(cursor) => self.blocking(move |journal| journal.arrival_at(cursor)).await,
-            None => Ok(None),
-        };
-        match arrival {
-            Ok(arrival) => {
-                let arrived_ms = arrival.map_or_else(|| self.now_ms(), |arrival| arrival.steady_ms);
-                Event::Front { arrived_ms }
-            }
-            Err(error) => {
-                tracing::warn!(stream = %self.stream, %error, "the journal cannot be read");
-                Event::Front { arrived_ms: self.now_ms() }
-            }
-        }
+    async fn look_front(&self, position: Position) -> Event {
+        let arrival = self.blocking(move |journal| journal.arrival_at(position)).await;
+        let arrival = arrival.unwrap_or_else(|error| {
+            tracing::warn!(stream = %self.stream, %error, "the journal cannot be read");
+            None
+        });
+        let arrived_ms = arrival.map_or_else(|| self.now_ms(), |arrival| arrival.steady_ms);
+        Event::Front { position, arrived_ms }
     }
 
     async fn close(&self, from: Cursor, reason: CloseReason) -> Event {
@@ -371,10 +402,7 @@ impl Line {
         let close = Close {
             batch: BatchId::draw(self.context.entropy.as_ref()),
             destination: self.destination.clone(),
-            range: standpipe_model::BatchRange {
-                first: from.position,
-                last: standpipe_model::Position(end.position.0 - 1),
-            },
+            range: standpipe_model::BatchRange { first: from.position, last: Position(end.position.0 - 1) },
             reason,
             version: definition.version,
             closed_at: now,

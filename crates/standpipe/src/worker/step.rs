@@ -31,7 +31,7 @@ pub(crate) enum Event {
     /// The journal reaches further; `pressure` says that room is getting scarce.
     Tip { tip: Tip, pressure: bool },
     /// The record at the cursor arrived at this steady time, in milliseconds.
-    Front { arrived_ms: i64 },
+    Front { position: Position, arrived_ms: i64 },
     /// A batch's CLOSE is durable.
     Closed { batch: BatchId, end: Cursor },
     /// It could not be written; try again at this time.
@@ -51,10 +51,10 @@ pub(crate) enum Event {
 }
 
 /// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Look up when the record at the cursor arrived.
-    LookFront,
+    LookFront(Position),
     /// Close a batch from the cursor on.
     Close { from: Cursor, reason: CloseReason },
     /// Make an attempt.
@@ -115,7 +115,11 @@ impl WorkerState {
     fn note(&mut self, event: Event) {
         match event {
             Event::Tip { tip, pressure } => (self.tip, self.pressure) = (tip, pressure),
-            Event::Front { arrived_ms } => (self.front, self.looking) = (Some(arrived_ms), false),
+            Event::Front { position, arrived_ms } => {
+                self.looking = false;
+                // A close may have moved the cursor on while the journal was being asked.
+                self.front = (position == self.cursor.position).then_some(arrived_ms);
+            }
             Event::Closed { batch, end } => {
                 (self.cursor, self.front, self.closing) = (end, None, false);
                 self.batches.insert(batch, Phase::Ready);
@@ -148,6 +152,10 @@ impl WorkerState {
     }
 
     fn decide(&mut self, now: i64) -> Vec<Command> {
+        if self.close_not_before <= now {
+            // A time that has passed must not be waited for again.
+            self.close_not_before = i64::MIN;
+        }
         let mut commands = Vec::new();
         for batch in self.order.clone() {
             if matches!(self.batches.get(&batch), Some(Phase::Parked { until }) if *until <= now) {
@@ -158,12 +166,12 @@ impl WorkerState {
                 commands.push(Command::Attempt(batch));
             }
         }
-        if !self.may_close(now) {
+        if !self.may_close() {
             return commands;
         }
         if self.front.is_none() && !self.looking {
             self.looking = true;
-            commands.push(Command::LookFront);
+            commands.push(Command::LookFront(self.cursor.position));
         }
         if let Some(reason) = self.due(now) {
             self.closing = true;
@@ -176,10 +184,10 @@ impl WorkerState {
         self.batches.values().filter(|phase| **phase == Phase::Running).count()
     }
 
-    fn may_close(&self, now: i64) -> bool {
+    fn may_close(&self) -> bool {
         let records = self.tip.next > self.cursor.position;
         let room = self.running() < SLOTS && self.batches.len() < OPEN_MAX;
-        records && room && !self.closing && now >= self.close_not_before
+        records && room && !self.closing && self.close_not_before == i64::MIN
     }
 
     /// Why a batch should be closed now, if one should.
@@ -250,8 +258,8 @@ mod tests {
     #[test]
     fn one_record_and_then_silence_is_closed_by_age() {
         let mut state = state();
-        assert_eq!(state.step(tip(1, 10), 5), [Command::LookFront]);
-        assert_eq!(state.step(Event::Front { arrived_ms: 5 }, 6), []);
+        assert_eq!(state.step(tip(1, 10), 5), [Command::LookFront(Position(0))]);
+        assert_eq!(state.step(Event::Front { position: Position(0), arrived_ms: 5 }, 6), []);
         assert_eq!(state.wake_at(), Some(60_005));
         assert_eq!(state.step(Event::Timer, 60_004), []);
         let close = Command::Close { from: at(0, 0), reason: CloseReason::Age };
@@ -327,9 +335,21 @@ mod tests {
     fn an_interval_of_zero_closes_as_soon_as_the_front_is_known() {
         let hints = Buffering { interval_ms: 0, ..HINTS };
         let mut state = WorkerState::resume(hints, at(0, 0), Vec::new());
-        assert_eq!(state.step(tip(1, 10), 7), [Command::LookFront]);
+        assert_eq!(state.step(tip(1, 10), 7), [Command::LookFront(Position(0))]);
         let close = Command::Close { from: at(0, 0), reason: CloseReason::Age };
-        assert_eq!(state.step(Event::Front { arrived_ms: 7 }, 7), [close]);
+        assert_eq!(state.step(Event::Front { position: Position(0), arrived_ms: 7 }, 7), [close]);
+    }
+
+    #[test]
+    fn an_arrival_that_comes_after_the_cursor_moved_on_is_asked_for_again() {
+        let mut state = state();
+        assert_eq!(state.step(tip(1, 10), 0), [Command::LookFront(Position(0))]);
+        assert!(matches!(state.step(tip(20, 2000), 1)[..], [Command::Close { .. }]));
+        state.step(Event::Closed { batch: id(1), end: at(10, 1000) }, 2);
+        state.step(Event::CloseFailed { retry_at: 3 }, 2);
+        let commands = state.step(Event::Front { position: Position(0), arrived_ms: -90_000 }, 3);
+        assert!(commands.contains(&Command::LookFront(Position(10))), "{commands:?}");
+        assert_eq!(state.wake_at(), None, "nothing to wake for while the journal is being asked");
     }
 
     #[test]
