@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
+use standpipe_model::Entropy;
 use standpipe_testkit::cache::run;
+use standpipe_testkit::{Daemon, SeededEntropy};
 
 use crate::support::{SOON, all_settled, balance, files_below, flights_file, standpipe_put, start};
 
@@ -63,8 +68,36 @@ fn every_line_of_a_file_arrives_in_a_folder_once_and_again_after_a_restart() {
     expected.values_mut().for_each(|count| *count *= 2);
     assert_eq!(delivered_lines(&delivered), expected);
     assert!(daemon.get("/readyz").unwrap().is_ok());
-    let leftovers = files_below(daemon.dir())
-        .into_iter()
-        .filter(|path| path.to_string_lossy().contains(".standpipe-tmp"));
-    assert_eq!(leftovers.count(), 0);
+    assert_eq!(leftovers(&daemon), 0);
+}
+
+/// Files that were begun and not finished.
+fn leftovers(daemon: &Daemon) -> usize {
+    let unfinished = |path: &&PathBuf| path.to_string_lossy().contains(".standpipe-tmp");
+    files_below(daemon.dir()).iter().filter(unfinished).count()
+}
+
+#[test]
+fn a_file_that_is_put_while_the_daemon_is_killed_arrives_once() {
+    const KILLS: usize = 8;
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    let chance = SeededEntropy::new(seed);
+    let mut daemon = start(YAML.replace("256KiB", "64KiB"));
+    for _ in 0..KILLS {
+        let mut put = standpipe_put(&daemon, "flights", &flights_file());
+        let putting = thread::spawn(move || run(&mut put).unwrap());
+        thread::sleep(Duration::from_millis(chance.next_u64() % 400));
+        daemon.kill9().unwrap();
+        daemon.restart().unwrap();
+        putting.join().unwrap();
+    }
+    let balance = all_settled(&daemon, "flights", SOON);
+    assert_eq!((balance.accepted, balance.delivered), (KILLS as u64 * 3007, KILLS as u64 * 3007));
+    let mut expected = BTreeMap::new();
+    for line in fs::read_to_string(flights_file()).unwrap().lines() {
+        *expected.entry(line.to_owned()).or_default() += KILLS;
+    }
+    assert_eq!(delivered_lines(&daemon.dir().join("delivered")), expected);
+    assert_eq!(leftovers(&daemon), 0);
 }

@@ -20,4 +20,3 @@ mod sdks;
 mod segments;
 mod stops;
 mod support;
-mod systemd;

@@ -54,7 +54,8 @@ fn a_full_journal_refuses_whole_puts_until_its_store_is_back() {
     assert!(ready.status == 503 && ready.body.contains("refusing puts: small"), "{ready:?}");
     let full = || metric(&daemon, "standpipe_alarm", &["kind=\"journal_full\""]);
     assert_eq!(full(), 1);
-    assert!(metric(&daemon, "standpipe_journal_used_bytes", &[]) <= 4 << 20);
+    // Control frames may go past the limit: they are what makes room again.
+    assert!(metric(&daemon, "standpipe_journal_used_bytes", &[]) <= 5 << 20);
 
     // Whoever goes on trying gets through once there is room again.
     lake.server.restart().unwrap();

@@ -75,10 +75,12 @@ fn a_bad_file_changes_nothing_and_raises_an_alarm_until_it_is_right_again() {
     let mut daemon = start(yaml(&stores, &[("s", "lake", "one/")]));
     let bad = yaml(&stores, &[("s", "lake", "two/")]).replace("interval: 1s", "interval: soon");
     reload(&mut daemon, bad);
-    eventually("the reload is refused", SOON, || refused(&daemon).then_some(()));
-    let ready = daemon.get("/readyz").unwrap();
-    assert!(ready.is_ok() && ready.body.contains("reload_refused"), "{ready:?}");
-    assert!(ready.body.contains("soon"), "the alarm says what is wrong: {}", ready.body);
+    eventually("the reload is refused, and the alarm says why", SOON, || {
+        let ready = daemon.get("/readyz").unwrap();
+        assert!(ready.is_ok(), "{ready:?}");
+        (refused(&daemon) && ready.body.contains("reload_refused") && ready.body.contains("soon"))
+            .then_some(())
+    });
     assert_eq!(shown(&daemon, "s").unwrap()["version"], 1);
     assert_eq!(put(&daemon, "s", 0..10).status, 200);
     all_settled(&daemon, "s", SOON);
@@ -122,9 +124,10 @@ fn a_file_without_a_store_that_closed_batches_still_need_is_refused_as_a_whole()
     assert_eq!(put(&daemon, "s", 0..10).status, 200);
     wait_for_an_open_batch(&daemon, "s");
     reload(&mut daemon, yaml(&both[1..], &[("s", "new", "two/"), ("other", "new", "three/")]));
-    eventually("the reload is refused", SOON, || refused(&daemon).then_some(()));
-    let ready = daemon.get("/readyz").unwrap().body;
-    assert!(ready.contains("store 'old'") && ready.contains("stream 's'"), "{ready}");
+    eventually("the reload is refused, and the alarm says why", SOON, || {
+        let ready = daemon.get("/readyz").unwrap().body;
+        (refused(&daemon) && ready.contains("store 'old'") && ready.contains("stream 's'")).then_some(())
+    });
     assert_eq!(shown(&daemon, "s").unwrap()["version"], 1);
     assert!(shown(&daemon, "other").is_none(), "nothing of the file is in force");
     old.server.restart().unwrap();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use standpipe_testkit::Daemon;
 
 use crate::client::{Client, Signed, batch_of, exchange};
-use crate::support::{SOON, all_settled, eventually, files_below, metric, start};
+use crate::support::{SOON, all_settled, eventually, files_below, metric, options, start};
 
 const STREAMS: usize = 1_000;
 const ROUNDS: usize = 10;
@@ -42,8 +42,8 @@ fn a_thousand_streams_with_a_put_each_second_deliver_everything() {
         ));
     }
     let began = Instant::now();
-    let daemon = start(yaml);
-    println!("{STREAMS} streams are ready after {:?}", began.elapsed());
+    let mut daemon = options(yaml).ready_within(SOON * 2).start().unwrap();
+    println!("{STREAMS} new streams are ready after {:?}", began.elapsed());
     let client = Client::of(&daemon);
     let began = Instant::now();
     let mut took = thread::scope(|scope| {
@@ -94,6 +94,9 @@ fn a_thousand_streams_with_a_put_each_second_deliver_everything() {
     }
     assert_eq!(lines.len(), STREAMS * ROUNDS);
     assert!(lines.values().all(|count| *count == 1));
+    let began = Instant::now();
+    daemon.restart().unwrap();
+    println!("{STREAMS} streams are ready after {:?} at a restart", began.elapsed());
 }
 
 /// Sends and gives the status, if there was an answer at all: whoever is refused may find the connection closed before

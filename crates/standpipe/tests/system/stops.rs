@@ -28,7 +28,7 @@ fn a_stop_under_load_is_quick_and_loses_nothing() {
         let rows = ROWS.to_string();
         move || {
             let args =
-                ["flights", "--rows", &rows, "--processes", "4", "--rate", "8000", "--raised-log", &log];
+                ["flights", "--rows", &rows, "--processes", "4", "--rate", "4000", "--raised-log", &log];
             finish(Python::installed().unwrap().put(&endpoint, "flights", &args)).unwrap()
         }
     });
