@@ -297,8 +297,8 @@ mod tests {
         catalog.save(&first).unwrap();
         catalog.save(&second).unwrap();
         let name = &first.spec.name;
-        assert_eq!(catalog.list().unwrap(), [name.clone()]);
-        assert_eq!(catalog.load(name).unwrap(), BTreeMap::from([(1, first.clone()), (2, second.clone())]));
+        assert_eq!(catalog.list().unwrap(), std::slice::from_ref(name));
+        assert_eq!(catalog.load(name).unwrap(), BTreeMap::from([(1, first.clone()), (2, second)]));
         catalog.forget(name, 1).unwrap();
         assert_eq!(catalog.load(name).unwrap().len(), 1);
         catalog.put_away(name, Away::Trash, Timestamp(1000)).unwrap();

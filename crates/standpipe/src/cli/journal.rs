@@ -209,7 +209,7 @@ mod tests {
         std::fs::create_dir_all(data.path().join("streams/empty")).unwrap();
         std::fs::write(journal.join("00000000000000000000.seg"), [0; 64]).unwrap();
         for dir in [data.path(), &data.path().join("streams/orders"), &journal] {
-            assert_eq!(journals(dir).unwrap(), [journal.clone()], "{}", dir.display());
+            assert_eq!(journals(dir).unwrap(), std::slice::from_ref(&journal), "{}", dir.display());
         }
         let error = journals(&data.path().join("streams/empty")).unwrap_err();
         assert!(error.to_string().ends_with("is no journal, no stream's folder and no data directory"));
