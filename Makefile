@@ -34,9 +34,11 @@ check: ## Check what needs no run: format, lints, documentation, licences and so
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
 	else echo "not run: licences and sources, for want of cargo-deny (cargo install --locked cargo-deny)"; fi
 
-bench: ## Run the benchmarks
+bench: ## Measure the release binary; half an hour (BENCH="--seconds 10 --runs 1" for a glance)
 	@.ci/preflight demo
-	@cargo bench --workspace --benches --locked
+	@cargo build --release --locked --bin standpipe
+	@cargo run --release --locked --quiet -p standpipe-bench -- --standpipe "$(CARGO_TARGET_DIR)/release/standpipe" \
+		--json "$(CARGO_TARGET_DIR)/bench.json" $(BENCH)
 
 preflight: ## Say what this machine lacks to run the tests, and how to get it
 	@.ci/preflight test && echo "Nothing is missing."
