@@ -20,3 +20,4 @@ mod sdks;
 mod segments;
 mod stops;
 mod support;
+mod systemd;
