@@ -346,6 +346,14 @@ impl Footer {
         out.bytes
     }
 
+    /// Whether these are bytes of a segment that was never sealed: blank, or the footer of what the file held before.
+    pub fn absent(bytes: &[u8]) -> bool {
+        let bytes = bytes.get(..FOOTER_USED).unwrap_or(bytes);
+        let id = bytes.get(8..).and_then(<[u8]>::first_chunk).copied();
+        bytes.iter().all(|byte| *byte == 0)
+            || id.is_some_and(|id| Self::decode(bytes, SegmentId(id)).is_some())
+    }
+
     /// Reads the footer of the segment `id`; `None` when it is not sealed.
     pub fn decode(bytes: &[u8], id: SegmentId) -> Option<Self> {
         let bytes = bytes.get(..FOOTER_USED)?;
@@ -446,5 +454,6 @@ mod tests {
         let mut bad = bytes;
         bad[50] ^= 1;
         assert_eq!(Footer::decode(&bad, ID), None);
+        assert!(Footer::absent(&bytes) && Footer::absent(&[0; 96]) && !Footer::absent(&bad));
     }
 }

@@ -230,6 +230,8 @@ pub(crate) struct SegmentFile {
     pub(crate) bytes: u64,
     pub(crate) head: HeadBytes,
     pub(crate) footer: Option<Footer>,
+    /// There is something where the footer should be that never was one.
+    pub(crate) footer_damaged: bool,
     tail: Option<Tail>,
     file: Arc<dyn DiskFile>,
 }
@@ -246,11 +248,13 @@ impl SegmentFile {
         let mut buffer = [0; 128];
         let read = file.read_at(&mut buffer, 0)?;
         let head = Head::decode(&buffer[..read]);
-        let mut found = Self { path: path.to_owned(), sequence, bytes, head, footer: None, tail: None, file };
+        let (path, footer, tail) = (path.to_owned(), None, None);
+        let mut found = Self { path, sequence, bytes, head, footer, footer_damaged: false, tail, file };
         if let Some(id) = found.plain().map(|head| head.id) {
             let read = found.file.read_at(&mut buffer, frames_end(bytes))?;
             found.footer = Footer::decode(&buffer[..read], id);
             if found.footer.is_none() {
+                found.footer_damaged = !Footer::absent(&buffer[..read]);
                 found.tail = Some(scan_tail(&found.file, id, bytes)?);
             }
         }

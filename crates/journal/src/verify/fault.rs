@@ -62,8 +62,8 @@ pub enum Fault {
         /// The head's capacity.
         expected: u64,
     },
-    /// A later segment was begun, so this one was sealed.
-    #[error("the footer cannot be read, but a later segment follows")]
+    /// What stands in its place was never written there.
+    #[error("the footer cannot be read")]
     Footer,
     /// The footer and the frames say different things.
     #[error("the footer says {footer} {what}, the frames say {frames}")]

@@ -101,9 +101,8 @@ impl Pass {
             let file = SegmentFile::open(disk, &path, sequence);
             files.extend(file.map_err(|source| InspectError { path, source })?);
         }
-        let last = files.iter().rposition(|file| !file.is_empty());
-        for (number, file) in files.iter().enumerate() {
-            let checked = pass.segment(file, Some(number) < last);
+        for file in &files {
+            let checked = pass.segment(file);
             checked.map_err(|source| InspectError { path: file.path.clone(), source })?;
         }
         let entries = disk.list(dir).map_err(|source| InspectError { path: dir.to_owned(), source })?;
@@ -119,7 +118,7 @@ impl Pass {
         self.report.problems.push(Problem { path: path.to_owned(), offset: offset.into(), fault });
     }
 
-    fn segment(&mut self, file: &SegmentFile, followed: bool) -> io::Result<()> {
+    fn segment(&mut self, file: &SegmentFile) -> io::Result<()> {
         let (path, plain) = (&file.path, file.plain());
         let unreadable = match &file.head {
             HeadBytes::Blank => return Ok(()),
@@ -137,8 +136,7 @@ impl Pass {
         if u64::from(head.capacity) != file.bytes {
             self.problem(path, None, Fault::Length { found: file.bytes, expected: head.capacity.into() });
         }
-        // One that a failed first write left empty is removed; a crash may bring it back.
-        if followed && file.footer.is_none() && !file.is_empty() {
+        if file.footer_damaged {
             self.problem(path, None, Fault::Footer);
         }
         self.report.torn_bytes += file.torn_bytes();

@@ -16,13 +16,27 @@ use crate::support::{TestClock, open, primary, put, read_all, shelf, try_open, w
 
 #[derive(Debug, Clone)]
 enum Step {
-    Append { records: Vec<usize> },
-    Repeat { back: usize },
-    Close { records: u64 },
-    Settle { open: usize },
-    Fault { after: u64, fault: Fault },
+    Append {
+        records: Vec<usize>,
+    },
+    Repeat {
+        back: usize,
+    },
+    Close {
+        records: u64,
+    },
+    Settle {
+        open: usize,
+    },
+    Fault {
+        after: u64,
+        fault: Fault,
+    },
     Wait,
+    /// The power goes and comes.
     Reopen,
+    /// The process alone goes: what it wrote and did not sync is still in the cache.
+    Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -36,6 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..12u64, fault).prop_map(|(after, fault)| Step::Fault { after, fault }),
         2 => Just(Step::Wait),
         2 => Just(Step::Reopen),
+        2 => Just(Step::Restart),
     ]
 }
 
@@ -90,6 +105,11 @@ impl World {
             Step::Fault { after, fault } => self.disk.inject(*after, *fault),
             Step::Wait => self.clock.advance(Duration::from_secs(40)),
             Step::Reopen => self.reopen(),
+            Step::Restart if self.disk.is_down() => {}
+            Step::Restart => {
+                self.disk.clear_faults();
+                self.open_again();
+            }
         }
         if self.disk.is_down() {
             self.reopen();
@@ -190,6 +210,10 @@ impl World {
             [],
             "a power cut is not damage"
         );
+        self.open_again();
+    }
+
+    fn open_again(&mut self) {
         let budget = standpipe_journal::DiskBudget::new(Arc::new(self.disk.clone()), "/j".into(), 4 << 20, 0);
         self.shelf.budget = Arc::new(budget);
         let (journal, report) = try_open(&self.shelf).expect("a journal opens after any crash");
@@ -198,6 +222,25 @@ impl World {
         self.journal = journal;
         // Puts may have been poisoned before: time for them to come again.
         self.clock.advance(Duration::from_secs(40));
+        self.promise_what_is_there();
+    }
+
+    /// What can be read after opening is promised from then on, even where its put had been refused.
+    fn promise_what_is_there(&mut self) {
+        let state = self.journal.state();
+        let lowest = state.lowest_unsettled();
+        if lowest < state.next {
+            let (records, lost) =
+                read_all(&self.journal, BatchRange { first: lowest, last: Position(state.next.0 - 1) });
+            assert_eq!(lost, 0);
+            for (number, record) in records.into_iter().enumerate() {
+                let known =
+                    self.model.records.entry(lowest.0 + number as u64).or_insert_with(|| record.clone());
+                assert_eq!(*known, record, "a promised record has changed");
+            }
+        }
+        let promised = self.model.records.last_key_value().map_or(0, |(position, _)| position + 1);
+        assert!(state.next.0 >= promised, "positions run backwards");
     }
 
     fn check(&mut self) {

@@ -112,6 +112,11 @@ impl SimDisk {
         inner.faults.insert(at, fault);
     }
 
+    /// Takes back the faults that are not met yet.
+    pub(crate) fn clear_faults(&self) {
+        self.lock().faults.clear();
+    }
+
     pub(crate) fn is_down(&self) -> bool {
         self.lock().down
     }
