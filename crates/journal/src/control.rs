@@ -112,6 +112,16 @@ pub struct Failing {
     pub since: Timestamp,
 }
 
+/// PUTS: puts of a segment that is about to be forgotten, which may still come again within their ten minutes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Puts {
+    /// The id of the segment that held their records, as 32 hexadecimal digits.
+    pub segment: String,
+    /// Of each put: its digest as 32 hexadecimal digits, its first record's position, that record's number within the
+    /// segment, and how many records it has.
+    pub puts: Vec<(String, Position, u64, u32)>,
+}
+
 /// SETTLE: every record of a batch has its fate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settle {
@@ -196,6 +206,8 @@ pub enum Control {
     State(Box<State>),
     /// See [`Failing`].
     Failing(Failing),
+    /// See [`Puts`].
+    Puts(Puts),
 }
 
 impl Control {
@@ -209,6 +221,7 @@ impl Control {
             Self::Settle(_) => FrameKind::Settle,
             Self::State(_) => FrameKind::State,
             Self::Failing(_) => FrameKind::Failing,
+            Self::Puts(_) => FrameKind::Puts,
         }
     }
 
@@ -222,6 +235,7 @@ impl Control {
             Self::Settle(body) => serde_json::to_vec(body),
             Self::State(body) => serde_json::to_vec(body),
             Self::Failing(body) => serde_json::to_vec(body),
+            Self::Puts(body) => serde_json::to_vec(body),
         };
         body.expect("these types have only string keys and cannot fail to serialise")
     }
@@ -240,6 +254,7 @@ impl Control {
             FrameKind::Settle => Self::Settle(serde_json::from_slice(body)?),
             FrameKind::State => Self::State(Box::new(serde_json::from_slice(body)?)),
             FrameKind::Failing => Self::Failing(serde_json::from_slice(body)?),
+            FrameKind::Puts => Self::Puts(serde_json::from_slice(body)?),
         }))
     }
 }
@@ -278,6 +293,8 @@ impl State {
                     open.done.insert(done.ordinal);
                 });
             }
+            // They are no part of the state: the put table is rebuilt from all frames that tell of puts.
+            Control::Puts(_) => {}
             Control::Failing(failing) => {
                 self.with_open(&failing.destination, &failing.batch, |open| {
                     open.failing_since.get_or_insert(failing.since);
@@ -459,6 +476,7 @@ mod tests {
             Control::State(Box::new(state)),
             Control::Done(Done { batch, destination: destination.clone(), ordinal: 4 }),
             Control::Failing(Failing { batch, destination: destination.clone(), since: Timestamp(8) }),
+            Control::Puts(Puts { segment: "0".repeat(32), puts: vec![("1".repeat(32), Position(4), 2, 1)] }),
             Control::Decide(Decide {
                 batch,
                 destination: destination.clone(),

@@ -40,7 +40,7 @@ const FOOTER_MAGIC: &[u8; 8] = b"SPJEND\0\0";
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"SPf1");
 
 /// A segment's random 128-bit id: with the ordinal of a record in the segment it is that record's identity.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SegmentId(pub [u8; 16]);
 
 impl std::fmt::Debug for SegmentId {
@@ -69,6 +69,8 @@ pub enum FrameKind {
     State = 7,
     /// A batch began to fail; a restart does not reset its retry duration.
     Failing = 8,
+    /// Puts that may still come again, of a segment that is about to be forgotten.
+    Puts = 9,
 }
 
 impl FrameKind {
@@ -83,6 +85,7 @@ impl FrameKind {
             Self::Settle => "SETTLE",
             Self::State => "STATE",
             Self::Failing => "FAILING",
+            Self::Puts => "PUTS",
         }
     }
 
@@ -96,6 +99,7 @@ impl FrameKind {
             Self::Settle,
             Self::State,
             Self::Failing,
+            Self::Puts,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

@@ -431,12 +431,24 @@ fn read_state(disk: &dyn Disk, view: &View, report: &mut RecoveryReport) -> io::
 fn read_puts(disk: &dyn Disk, view: &View, shelf: &Shelf, queue: &mut Queue) -> io::Result<()> {
     let now = shelf.clock.now();
     let steady = u64::try_from(shelf.clock.steady().as_millis()).unwrap_or(u64::MAX);
-    let recent =
-        |segment: &&Arc<Segment>| now.since(segment.extent().max_arrived).as_millis() < REMEMBERED_MS.into();
+    // PUTS frames behind old DATA tell of puts that are older still.
+    let recent = |segment: &&Arc<Segment>| {
+        let extent = segment.extent();
+        extent.records == 0 || now.since(extent.max_arrived).as_millis() < REMEMBERED_MS.into()
+    };
     for segment in view.segments.values().filter(recent) {
-        let mut walk = segment.walk(disk.open(&segment.path)?, HEAD_LEN, false);
+        let file = disk.open(&segment.path)?;
+        let mut walk = segment.walk(Arc::clone(&file), HEAD_LEN, false);
         while let Some(step) = walk.next()? {
-            let Step::Frame { header, .. } = step else { continue };
+            let Step::Frame { header, offset, .. } = step else { continue };
+            if header.kind == FrameKind::Puts {
+                let mut body = vec![0; header.body_len as usize];
+                file.read_at(&mut body, offset + HEADER_LEN as u64)?;
+                let sound = crc32c::crc32c(&body) == header.body_crc;
+                if sound && let Ok(Some(Control::Puts(puts))) = Control::decode(FrameKind::Puts, &body) {
+                    queue.puts.remember_carried(&puts, segment.sequence, steady);
+                }
+            }
             let Some(digest) = header.digest else { continue };
             let receipt = AppendReceipt {
                 segment: segment.id,
@@ -445,7 +457,7 @@ fn read_puts(disk: &dyn Disk, view: &View, shelf: &Shelf, queue: &mut Queue) -> 
                 count: header.count,
                 repeated: false,
             };
-            queue.puts.remember(digest, receipt, steady);
+            queue.puts.remember(digest, receipt, segment.sequence, steady);
         }
     }
     Ok(())

@@ -377,7 +377,7 @@ impl Shared {
                         repeated: false,
                     };
                     if let Some(digest) = put.digest {
-                        queue.puts.finish(digest, &Ok(receipt), now);
+                        queue.puts.finish(digest, &Ok(receipt), segment.sequence, now);
                     }
                     drop(reply.send(Ok(receipt)));
                 }
@@ -392,7 +392,7 @@ impl Shared {
             match op.what {
                 What::Data { put, reply, .. } => {
                     if let Some(digest) = put.digest {
-                        queue.puts.finish(digest, &Err(error.clone()), 0);
+                        queue.puts.finish(digest, &Err(error.clone()), 0, 0);
                     }
                     drop(reply.send(Err(error.clone())));
                 }

@@ -1,5 +1,6 @@
 //! From one segment to the next: allocating, sealing, opening, recycling; and getting over a failed write.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -190,28 +191,62 @@ impl Shared {
 
     /// Forgets the segments that nobody needs any more. The newest stays: it holds the state.
     pub(super) fn reclaim(&self, writer: &mut Writer) {
+        if writer.poisoned {
+            return;
+        }
         let settled: Vec<Arc<Segment>> = {
-            let mut view = self.view();
+            let view = self.view();
             let lowest = view.state.lowest_unsettled();
             let newest = view.segments.keys().next_back().copied();
-            let mut settled = Vec::new();
-            while let Some(entry) = view.segments.first_entry()
-                && Some(*entry.key()) != newest
-                && entry.get().extent().next <= lowest
-            {
-                settled.push(entry.remove());
-            }
-            settled
+            let gone = |segment: &&Arc<Segment>| {
+                Some(segment.sequence) != newest && segment.extent().next <= lowest
+            };
+            view.segments.values().take_while(gone).cloned().collect()
         };
-        if settled.is_empty() {
+        if settled.is_empty() || !self.carry_puts(writer, &settled) {
             return;
         }
         for segment in settled {
+            self.view().segments.remove(&segment.sequence);
             if let Err(error) = self.forget(writer, &segment) {
                 tracing::warn!(path = %segment.path.display(), %error, "cannot remove a settled segment");
             }
         }
         self.look_at_shortage(&mut self.queue());
+    }
+
+    /// Writes the puts that may still come again, and that would be forgotten with `settled`, at the end of the log.
+    /// Returns whether the segments may go: also when there is no room for that, as they are what makes room.
+    fn carry_puts(&self, writer: &mut Writer, settled: &[Arc<Segment>]) -> bool {
+        let leaving: Vec<u64> = settled.iter().map(|segment| segment.sequence).collect();
+        let (frames, digests) = self.queue().puts.carry(&leaving, self.steady_ms());
+        if digests.is_empty() {
+            return true;
+        }
+        let (reply, _) = oneshot::channel();
+        let op = Op::control(frames, self.shelf.clock.now(), reply);
+        if !writer.has_room(op.len(), false) {
+            match self.rotate(writer, op.len(), false) {
+                Ok(()) => {}
+                Err(RotateError::NoRoom(shortage)) => {
+                    tracing::warn!(dir = %self.dir.display(), %shortage, puts = digests.len(),
+                        "no room to remember puts of forgotten segments; after a restart they are new again");
+                    return true;
+                }
+                Err(RotateError::Io(error)) => {
+                    self.poison(writer, &error);
+                    return false;
+                }
+            }
+        }
+        if let Err((error, _)) = self.write_run(writer, VecDeque::from([op])) {
+            self.poison(writer, &error);
+            return false;
+        }
+        if let Some(active) = &writer.active {
+            self.queue().puts.carried(&digests, active.segment.sequence);
+        }
+        true
     }
 
     fn forget(&self, writer: &mut Writer, segment: &Segment) -> io::Result<()> {

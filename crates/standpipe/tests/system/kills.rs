@@ -9,15 +9,10 @@
 //! settle    the last frame is DONE or SETTLE
 //! ```
 //!
-//! Before the next kill every producer gets a put through: the journal knows a repeated put again after a restart only
-//! while a segment with it is kept.
-//!
 //! Kills come at random moments after a sign that the wanted class is near, until every class was hit twice. The seed is
 //! printed; `STANDPIPE_KILL_SEED` repeats it, as far as a race can be repeated.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
-use std::io::{Seek, SeekFrom};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -30,7 +25,7 @@ use standpipe_testkit::{Daemon, SeededEntropy};
 
 use crate::flights::FLIGHTS;
 use crate::lake::Lake;
-use crate::support::{SOON, all_settled, eventually, files_below, metric, start};
+use crate::support::{SOON, all_settled, files_below, metric, start};
 
 const KILLS: usize = 12;
 const EACH: usize = 2;
@@ -93,18 +88,6 @@ fn lines_of(file: &Path) -> HashMap<u64, u32> {
     count
 }
 
-/// Waits until each of the four processes has got a batch of 500 rows through since `before`.
-fn all_producers_got_through(acknowledged: &Path, before: u64, producing: impl Fn() -> bool) {
-    eventually("every producer gets through", SOON, || {
-        let mut log = File::open(acknowledged).ok()?;
-        log.seek(SeekFrom::Start(before)).unwrap();
-        let lines = std::io::read_to_string(log).unwrap();
-        let got: BTreeSet<u64> =
-            lines.lines().filter_map(|id| Some(id.parse::<u64>().ok()? / 500 % 4)).collect();
-        (got.len() == 4 || !producing()).then_some(())
-    });
-}
-
 fn missing(hits: &BTreeMap<Hit, usize>) -> Vec<Hit> {
     ALL.into_iter().filter(|hit| hits.get(hit) < Some(&EACH)).collect()
 }
@@ -150,8 +133,6 @@ fn kills_at_random_moments_lose_nothing_that_was_acknowledged_and_store_nothing_
             if let Some(hit) = hit(&daemon.log()) {
                 *hits.entry(hit).or_default() += 1;
             }
-            let length = acknowledged.metadata().map_or(0, |file| file.len());
-            all_producers_got_through(&acknowledged, length, || !producer.is_finished());
         }
         let put = producer.join().unwrap();
         println!("{kills} kills hit {hits:?}; the puts: {put}");

@@ -32,9 +32,17 @@ fn a_put_that_is_repeated_gets_its_record_ids_again_even_from_a_daemon_that_was_
 
     all_settled(&daemon, "puts", SOON);
     assert_eq!(client.send(&first).record_ids(), ids, "after its delivery");
+    // At the stop the segments that held them are settled; at the next start they are forgotten.
+    for _ in 0..3 {
+        daemon.terminate().unwrap();
+        daemon.restart().unwrap();
+        client.send(&client.sign("PutRecordBatch", &batch(0), None)).record_ids();
+        all_settled(&daemon, "puts", SOON);
+    }
+    assert_eq!(client.send(&first).record_ids(), ids, "after its segment is gone");
     let balance = all_settled(&daemon, "puts", SOON);
-    assert_eq!((balance.accepted, balance.delivered), (20, 20));
-    lake.assert_rows("lake", 20, |_| 1..=1);
+    assert_eq!((balance.accepted, balance.delivered), (50, 50));
+    lake.assert_rows("lake", 20, |id| if id < 10 { 4..=4 } else { 1..=1 });
 }
 
 #[test]
