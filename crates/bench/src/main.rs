@@ -57,6 +57,9 @@ struct Args {
     /// A fixed pace for the full load, in MB of record data a second; without it, as fast as answered.
     #[arg(long)]
     pace: Option<f64>,
+    /// The stream's gzip level; without it, standpipe's own choice.
+    #[arg(long)]
+    gzip_level: Option<u32>,
     /// How much is put while the destination is down, in GB.
     #[arg(long, default_value_t = 2.0)]
     backlog_gb: f64,
@@ -114,6 +117,7 @@ fn main() -> Result<()> {
 fn setup(args: &Args, binary: PathBuf) -> Setup {
     Setup {
         binary,
+        gzip_level: args.gzip_level,
         connections: args.connections,
         warm_up: Duration::from_secs(args.warm_up),
         time: Duration::from_secs(args.seconds),

@@ -24,6 +24,8 @@ const SEARCH_STEPS: u32 = 5;
 pub(crate) struct Setup {
     /// The daemon's binary.
     pub(crate) binary: PathBuf,
+    /// The stream's gzip level; without one, standpipe's own choice.
+    pub(crate) gzip_level: Option<u32>,
     /// Connections of the load.
     pub(crate) connections: usize,
     /// Before anything counts.
@@ -101,7 +103,7 @@ impl Setup {
     /// # Errors
     /// When something does not start or a connection breaks.
     pub(crate) fn run(&self, pool: &Pool, sink: Sink, pace: Option<f64>) -> Result<Run> {
-        let target = Target::start(&self.binary, sink)?;
+        let target = Target::start(&self.binary, sink, self.gzip_level)?;
         let puts = pace.map(|pace| pace / pool.shape.put_bytes() as f64);
         let load = Load::start(&target.daemon.endpoint(), pool, self.connections, puts);
         sleep_until(&load, self.warm_up);

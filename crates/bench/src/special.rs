@@ -84,7 +84,7 @@ impl Setup {
     /// # Errors
     /// When something does not start or a connection breaks.
     pub(crate) fn step(&self, pool: &Pool) -> Result<Step> {
-        let target = Target::start(&self.binary, Sink::Discard)?;
+        let target = Target::start(&self.binary, Sink::Discard, self.gzip_level)?;
         thread::sleep(Duration::from_secs(5));
         let idle = target.look(Duration::ZERO)?;
         let load = Load::start(&target.daemon.endpoint(), pool, self.connections, None);
@@ -114,7 +114,7 @@ impl Setup {
     /// # Errors
     /// When something does not start or a connection breaks.
     pub(crate) fn backlog(&self, pool: &Pool, bytes: u64) -> Result<Backlog> {
-        let mut target = Target::start(&self.binary, Sink::Down)?;
+        let mut target = Target::start(&self.binary, Sink::Down, self.gzip_level)?;
         let before = target.look(Duration::ZERO)?;
         let load = Load::start(&target.daemon.endpoint(), pool, self.connections, None);
         while load.accepted_bytes() < bytes {

@@ -30,6 +30,7 @@ pub(crate) enum Sink {
 pub(crate) struct Target {
     pub(crate) daemon: Daemon,
     store: Option<Versitygw>,
+    gzip_level: Option<u32>,
 }
 
 /// The numbers of one moment.
@@ -62,7 +63,7 @@ impl Target {
     ///
     /// # Errors
     /// When either does not start.
-    pub(crate) fn start(binary: &Path, sink: Sink) -> Result<Self> {
+    pub(crate) fn start(binary: &Path, sink: Sink, gzip_level: Option<u32>) -> Result<Self> {
         let store = match sink {
             Sink::Versitygw => Some(Versitygw::start()?),
             _ => None,
@@ -72,8 +73,8 @@ impl Target {
             (None, Sink::Down) => somewhere("http://127.0.0.1:9".to_owned()),
             (None, _) => somewhere(discard::start(Pretend::S3)?),
         };
-        let daemon = Daemon::start(PathBuf::from(binary), configuration(&access))?;
-        Ok(Self { daemon, store })
+        let daemon = Daemon::start(PathBuf::from(binary), configuration(&access, gzip_level))?;
+        Ok(Self { daemon, store, gzip_level })
     }
 
     /// Makes the stream deliver to a discard server from now on.
@@ -82,7 +83,7 @@ impl Target {
     /// When the daemon does not take the configuration.
     pub(crate) fn revive(&mut self) -> Result<()> {
         let access = somewhere(discard::start(Pretend::S3)?);
-        self.daemon.reconfigure(configuration(&access))?;
+        self.daemon.reconfigure(configuration(&access, self.gzip_level))?;
         let reply = self.daemon.post("/reload", "")?;
         anyhow::ensure!(reply.is_ok(), "the reload was refused: {}", reply.body);
         Ok(())
@@ -133,11 +134,12 @@ fn somewhere(endpoint: String) -> S3Access {
     S3Access { endpoint, access_key_id, secret_access_key, ca_file: None }
 }
 
-fn configuration(access: &S3Access) -> String {
+fn configuration(access: &S3Access, gzip_level: Option<u32>) -> String {
+    let level = gzip_level.map_or(String::new(), |level| format!("        compression_level: {level}\n"));
     format!(
         "stores:\n  lake: {}\ndefault_store: lake\nstreams:\n  - name: {STREAM}\n    destination:\n      s3:\n        \
          bucket: {STREAM}\n        compression: gzip\n        delimiter: newline\n        \
-         buffering: {{ size: 5MiB, interval: 60s }}\n",
+         buffering: {{ size: 5MiB, interval: 60s }}\n{level}",
         access.store_yaml()
     )
 }
