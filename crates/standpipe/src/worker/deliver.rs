@@ -7,7 +7,9 @@ use std::time::Duration;
 use standpipe_encode::{EncodeOptions, Entry, media};
 use standpipe_journal::AppendError;
 use standpipe_journal::control::{Close, Control, Done, Failing, OpenBatch, Settle};
-use standpipe_model::{Delivery, ErrorClass, Media, ObjectTarget, Receipt, SinkError, Tally, Timestamp};
+use standpipe_model::{
+    Compression, Delivery, ErrorClass, Media, ObjectTarget, Receipt, SinkError, Tally, Timestamp,
+};
 use standpipe_sinks::key::ObjectKeys;
 
 use super::Line;
@@ -22,6 +24,30 @@ const ONLY_OBJECT: u32 = 0;
 const RETRY_DURATION: Duration = Duration::from_secs(24 * 3600);
 /// What a sink may buffer of one object, beside the chunks on their way to it.
 const SINK_BUFFER_BYTES: u64 = 32 << 20;
+
+/// Which attempt at a batch it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Try {
+    /// Failed attempts before it, in this process.
+    pub(crate) tries: u32,
+    /// An earlier process may have tried.
+    pub(crate) repeated: bool,
+    /// How much work its object is worth.
+    pub(crate) effort: Effort,
+}
+
+/// How much work goes into an object's compression where the stream sets no level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// The format's default level.
+    Full,
+    /// A quicker one, as the destination is falling behind: a load that swings to the machine's limit is then met with
+    /// larger objects and not with later ones, and no setting has to be changed.
+    Quick,
+}
+
+/// The level of deflate for [`Effort::Quick`]: more than twice as fast as the default.
+const QUICK_DEFLATE: i32 = 2;
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -58,10 +84,10 @@ struct Planned {
 }
 
 impl Line {
-    /// Makes the `tries`-th attempt (from 0) at a batch. `repeated` says that an earlier process may have tried.
-    pub(crate) async fn deliver(&self, open: &OpenBatch, tries: u32, repeated: bool) -> Outcome {
+    /// Makes an attempt at a batch.
+    pub(crate) async fn deliver(&self, open: &OpenBatch, which: Try) -> Outcome {
         let started = self.context.timer.steady();
-        let result = self.attempt(&open.close, repeated || tries > 0).await;
+        let result = self.attempt(&open.close, which).await;
         let took = self.context.timer.steady().saturating_sub(started);
         let class = result.as_ref().map_or_else(|error| error.class().as_str(), |()| "ok");
         self.context.metrics.attempted(&self.stream, &self.destination, class, took);
@@ -70,12 +96,16 @@ impl Line {
                 self.clear_alarms(&open.close);
                 Outcome::Settled
             }
-            Err(error) => self.failed(open, tries, &error).await,
+            Err(error) => self.failed(open, which.tries, &error).await,
         }
     }
 
-    async fn attempt(&self, close: &Close, repeated: bool) -> Result<(), AttemptError> {
-        let planned = self.plan(close, repeated)?;
+    async fn attempt(&self, close: &Close, which: Try) -> Result<(), AttemptError> {
+        let mut planned = self.plan(close, which.repeated || which.tries > 0)?;
+        let deflated = matches!(planned.destination.compression, Compression::Gzip | Compression::Zip);
+        if which.effort == Effort::Quick && deflated {
+            planned.destination.compression_level.get_or_insert(QUICK_DEFLATE);
+        }
         let (receipt, lost) = self.send(close, planned).await?;
         self.settle(close, &receipt, lost).await?;
         Ok(())

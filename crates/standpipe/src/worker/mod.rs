@@ -28,8 +28,8 @@ use crate::metrics::Metrics;
 use crate::spec::Buffering;
 use crate::stores::Stores;
 
-use deliver::Outcome;
 pub(crate) use deliver::chain;
+use deliver::{Effort, Outcome, Try};
 pub use memory::Memory;
 use step::{Command, Event, WorkerState};
 
@@ -300,7 +300,9 @@ impl Loop {
             Command::Attempt(batch) => {
                 let tries = self.tries.get(&batch).copied().unwrap_or_default();
                 let repeated = self.inherited.contains(&batch);
-                self.tasks.spawn(async move { line.attempt_batch(batch, tries, repeated).await })
+                let effort = if self.state.is_behind() { Effort::Quick } else { Effort::Full };
+                self.tasks
+                    .spawn(async move { line.attempt_batch(batch, Try { tries, repeated, effort }).await })
             }
         };
         self.doing.insert(task.id(), command);
@@ -421,11 +423,11 @@ impl Line {
         self.journal.with_state(|state| state.destinations.get(&self.destination)?.open.get(&batch).cloned())
     }
 
-    async fn attempt_batch(&self, batch: BatchId, tries: u32, repeated: bool) -> Came {
+    async fn attempt_batch(&self, batch: BatchId, which: Try) -> Came {
         let Some(open) = self.open_batch(batch) else {
             return Came { event: Event::Settled { batch }, failed: None };
         };
-        match self.deliver(&open, tries, repeated).await {
+        match self.deliver(&open, which).await {
             Outcome::Settled => Came { event: Event::Settled { batch }, failed: None },
             Outcome::Again(delay) => {
                 Came { event: Event::Failed { batch, retry_at: self.after(delay) }, failed: Some(batch) }

@@ -25,6 +25,10 @@ const SLOTS: usize = 4;
 /// reserve for control frames is made for about so many.
 const OPEN_MAX: usize = 16;
 
+/// A destination with so many full batches waiting to be closed is falling behind: less than that is just the slots
+/// being taken.
+const BEHIND_BATCHES: u64 = 4;
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -222,6 +226,12 @@ impl WorkerState {
         parked.chain(age).chain(held.filter(|at| *at > i64::MIN)).min()
     }
 
+    /// Whether so much waits to be closed that the destination is falling behind.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.tip.bytes.saturating_sub(self.cursor.bytes)
+            >= self.hints.size_bytes.saturating_mul(BEHIND_BATCHES)
+    }
+
     /// Whether a batch is being attempted.
     pub(crate) fn is_running(&self, batch: BatchId) -> bool {
         self.batches.get(&batch) == Some(&Phase::Running)
@@ -316,6 +326,15 @@ mod tests {
         assert_eq!(state.wake_at(), Some(1_000_000));
         let all = state.step(Event::Nudge { batch: None }, 6);
         assert_eq!(all.len(), SLOTS, "a nudge tries as many as there are slots");
+    }
+
+    #[test]
+    fn a_destination_is_behind_when_several_batches_wait_to_be_closed() {
+        let mut state = state();
+        state.step(tip(39, 3_999), 0);
+        assert!(!state.is_behind());
+        state.step(tip(40, 4_000), 0);
+        assert!(state.is_behind());
     }
 
     #[test]
