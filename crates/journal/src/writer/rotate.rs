@@ -198,9 +198,8 @@ impl Shared {
             let view = self.view();
             let lowest = view.state.lowest_unsettled();
             let newest = view.segments.keys().next_back().copied();
-            let gone = |segment: &&Arc<Segment>| {
-                Some(segment.sequence) != newest && segment.extent().next <= lowest
-            };
+            let gone =
+                |segment: &&Arc<Segment>| Some(segment.sequence) != newest && segment.extent().next <= lowest;
             view.segments.values().take_while(gone).cloned().collect()
         };
         if settled.is_empty() || !self.carry_puts(writer, &settled) {
