@@ -18,7 +18,7 @@ use crate::format::{
     FOOTER_LEN, Footer, FrameHeader, FrameKind, HEAD_LEN, HEADER_LEN, Head, HeadBytes, SegmentId, VERSION,
     frame_len,
 };
-use crate::journal::{AppendReceipt, Journal, JournalOptions, Queue, Shared, Shelf, Tip, View};
+use crate::journal::{Journal, JournalOptions, Queue, Shared, Shelf, Tip, View};
 use crate::puts::REMEMBERED_MS;
 use crate::segment::{Extent, Segment, SegmentPlace, Step, Walker, frames_end};
 use crate::writer::Writer;
@@ -450,13 +450,7 @@ fn read_puts(disk: &dyn Disk, view: &View, shelf: &Shelf, queue: &mut Queue) -> 
                 }
             }
             let Some(digest) = header.digest else { continue };
-            let receipt = AppendReceipt {
-                segment: segment.id,
-                first_ordinal: header.first.0 - segment.first.0,
-                first: header.first,
-                count: header.count,
-                repeated: false,
-            };
+            let receipt = segment.receipt(&header);
             queue.puts.remember(digest, receipt, segment.sequence, steady);
         }
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use standpipe_model::{Position, Timestamp};
 
 use crate::disk::{Disk, DiskFile};
+use crate::journal::AppendReceipt;
 use crate::format::{FOOTER_LEN, Footer, FrameHeader, FrameKind, HEAD_LEN, HEADER_LEN, SegmentId};
 
 /// An index entry is kept for about every so many bytes of frames: a finer index costs memory, a coarser one time.
@@ -111,6 +112,17 @@ impl Segment {
 
     pub(crate) fn extent(&self) -> MutexGuard<'_, Extent> {
         self.extent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer to the put that a DATA frame of this segment holds.
+    pub(crate) fn receipt(&self, header: &FrameHeader) -> AppendReceipt {
+        AppendReceipt {
+            segment: self.id,
+            first_ordinal: header.first.0 - self.first.0,
+            first: header.first,
+            count: header.count,
+            repeated: false,
+        }
     }
 
     /// The footer that seals it as it is.

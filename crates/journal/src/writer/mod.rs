@@ -369,13 +369,7 @@ impl Shared {
             match op.what {
                 What::Data { put, reply, .. } => {
                     let (Some((_, header)), Some(segment)) = (data.next(), segment) else { continue };
-                    let receipt = AppendReceipt {
-                        segment: segment.id,
-                        first_ordinal: header.first.0 - segment.first.0,
-                        first: header.first,
-                        count: header.count,
-                        repeated: false,
-                    };
+                    let receipt = segment.receipt(header);
                     if let Some(digest) = put.digest {
                         queue.puts.finish(digest, &Ok(receipt), segment.sequence, now);
                     }

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{CONFIG_PATH, complain, count, env, print};
 use crate::config::Config;
+use crate::stores::Stores;
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
@@ -19,6 +20,8 @@ pub struct ValidateArgs {
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     match Config::load(&args.config, &env) {
         Ok(config) => {
+            // Some settings are judged only by the client that is made of them: certificates, the letters of a key.
+            Stores::default().replace(&config.stores)?;
             let (streams, stores) = (config.streams.len() as u64, config.stores.len() as u64);
             let path = args.config.display();
             print(&format!("{path}: ok, {}, {}\n", count(streams, "stream"), count(stores, "store")))?;
