@@ -153,7 +153,7 @@ pub struct Usage {
     pub limit: u64,
     /// Puts are being refused for this reason.
     pub shortage: Option<Shortage>,
-    /// A write or sync failed and the journal was not reopened yet.
+    /// A write or sync failed, and it is too early to reopen the journal: a put would be refused.
     pub poisoned: bool,
 }
 
@@ -331,7 +331,7 @@ impl Journal {
             used: self.0.used.load(Ordering::Relaxed),
             limit: self.0.options.limit_bytes.min(self.0.shelf.budget.limit()),
             shortage: queue.shortage,
-            poisoned: queue.poisoned_until.is_some(),
+            poisoned: queue.poisoned_until.is_some_and(|until| self.0.steady_ms() < until),
         }
     }
 

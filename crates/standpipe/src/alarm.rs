@@ -104,6 +104,11 @@ impl Alarms {
         }
     }
 
+    /// Whether an alarm of this kind is raised for a stream.
+    pub fn is_raised(&self, stream: &StreamName, kind: AlarmKind) -> bool {
+        self.raised(Some(stream)).iter().any(|alarm| alarm.kind == kind)
+    }
+
     /// Clears every alarm of a stream that is gone.
     pub fn forget_stream(&self, stream: &StreamName) {
         self.lock().retain(|key, _| key.stream.as_ref() != Some(stream));

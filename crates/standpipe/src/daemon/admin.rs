@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
+use crate::alarm::AlarmKind;
 use crate::metrics::Snapshot;
 use crate::stream::{BatchOrder, Stream};
 use crate::worker::OrderError;
@@ -118,6 +119,9 @@ fn ready(daemon: &Daemon) -> Reply {
     }
     for alarm in daemon.context.alarms.raised(None) {
         let stream = alarm.stream.as_ref().map_or("-", StreamName::as_str);
+        if alarm.kind == AlarmKind::NotOpened {
+            status = StatusCode::SERVICE_UNAVAILABLE;
+        }
         lines.push_str(&format!("alarm: {stream}: {}: {}\n", alarm.kind.as_str(), alarm.message));
     }
     let head = if status == StatusCode::OK { "ready\n" } else { "not ready\n" };

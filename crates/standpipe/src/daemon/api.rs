@@ -12,7 +12,7 @@ use standpipe_ingest::{
 use standpipe_model::{DestinationId, StreamName, Timestamp};
 
 use super::{Daemon, mapping};
-use crate::alarm::Alarm;
+use crate::alarm::{Alarm, AlarmKind};
 use crate::catalog::{Away, Definition, Origin};
 use crate::stream::Stream;
 use crate::worker::chain;
@@ -115,8 +115,14 @@ impl Service for Api {
     }
 
     async fn put(&self, put: Put) -> Result<PutReceipt, PutError> {
-        let stream = self.0.stream(&put.stream).ok_or(PutError::NotFound)?;
-        stream.put(put).await
+        match self.0.stream(&put.stream) {
+            Some(stream) => stream.put(put).await,
+            // It is there, but not at work: producers must keep their records and come again.
+            None if self.0.context.alarms.is_raised(&put.stream, AlarmKind::NotOpened) => {
+                Err(PutError::Unavailable { retry_after: None })
+            }
+            None => Err(PutError::NotFound),
+        }
     }
 
     async fn create_delivery_stream(&self, input: CreateDeliveryStream) -> Result<String, ApiError> {
