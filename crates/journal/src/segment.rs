@@ -8,8 +8,8 @@ use bytes::Bytes;
 use standpipe_model::{Position, Timestamp};
 
 use crate::disk::{Disk, DiskFile};
-use crate::journal::AppendReceipt;
 use crate::format::{FOOTER_LEN, Footer, FrameHeader, FrameKind, HEAD_LEN, HEADER_LEN, SegmentId};
+use crate::journal::AppendReceipt;
 
 /// An index entry is kept for about every so many bytes of frames: a finer index costs memory, a coarser one time.
 const INDEX_STEP: u64 = 64 << 10;

@@ -117,6 +117,7 @@ impl Daemon {
         match Stream::open(&name, &self.catalog, &self.context, &self.shelf).await {
             Ok(stream) => {
                 self.insert(stream);
+                self.context.alarms.clear(Some(&name), AlarmKind::NotOpened, "");
                 Ok(())
             }
             Err(source) => {
@@ -209,7 +210,7 @@ impl Daemon {
     async fn apply(&self, spec: &StreamSpec) -> Result<(), ReloadError> {
         let now = self.context.timer.now();
         let Some(stream) = self.stream(&spec.name) else {
-            if self.catalog.load(&spec.name)?.is_empty() {
+            if self.catalog.load(&spec.name).is_ok_and(|versions| versions.is_empty()) {
                 return self.create(Definition::first(Origin::Yaml, spec.clone(), now)).await;
             }
             // It is on disk but could not be opened before; perhaps it can be now.

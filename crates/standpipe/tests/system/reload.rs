@@ -139,3 +139,31 @@ fn a_file_without_a_store_that_closed_batches_still_need_is_refused_as_a_whole()
     old.assert_rows("lake", 10, |_| 1..=1);
     new.assert_rows("lake", 20, |id| if id < 10 { 0..=0 } else { 1..=1 });
 }
+
+#[test]
+fn a_stream_that_cannot_be_opened_asks_producers_to_come_again_and_is_opened_by_a_reload() {
+    let lake = Lake::with(&["lake"]);
+    let stores = [("lake", lake.yaml())];
+    let mut daemon = start(yaml(&stores, &[("s", "lake", "one/")]));
+    let folder = daemon.data_dir().join("streams/t");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("definition-1.json"), r#"{"format": 99}"#).unwrap();
+    let both = yaml(&stores, &[("s", "lake", "one/"), ("t", "lake", "two/")]);
+    reload(&mut daemon, both.clone());
+    let label = ["stream=\"t\"", "kind=\"not_opened\""];
+    eventually("the alarm is raised", SOON, || {
+        (metric(&daemon, "standpipe_alarm", &label) > 0).then_some(())
+    });
+    let answer = put(&daemon, "t", 0..10);
+    assert_eq!((answer.status, answer.error()), (503, "ServiceUnavailableException"));
+    assert_eq!(daemon.get("/readyz").unwrap().status, 503);
+    assert_eq!(put(&daemon, "s", 10..20).status, 200, "the others work");
+
+    fs::remove_file(folder.join("definition-1.json")).unwrap();
+    reload(&mut daemon, both);
+    eventually("the stream is open", SOON, || (put(&daemon, "t", 0..10).status == 200).then_some(()));
+    assert_eq!(daemon.get("/readyz").unwrap().status, 200);
+    all_settled(&daemon, "t", SOON);
+    all_settled(&daemon, "s", SOON);
+    lake.assert_rows("lake", 20, |_| 1..=1);
+}
