@@ -1,6 +1,7 @@
 //! `serve`: runs the daemon in the foreground, as a service manager wants it.
 
 use std::io::IsTerminal as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ pub enum LogFormat {
 /// It could not start.
 pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     log_to_stderr(args.log_format);
+    bound_arenas();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -43,6 +45,24 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     // Tasks that were dropped half-way hold nothing that the next start does not find in the journals.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Begins anew, in the same process, with few allocation arenas.
+///
+/// glibc gives threads arenas of their own, eight for each core, and each keeps what it once held: memory then grows with
+/// the history of the threads and not with what is in use. Two arenas halve it under full load, at no cost in speed. The
+/// C library reads the variable only when a program starts; whoever has set it has decided.
+fn bound_arenas() {
+    const ARENAS: &str = "MALLOC_ARENA_MAX";
+    if std::env::var_os(ARENAS).is_some() {
+        return;
+    }
+    let again = std::env::current_exe().map(|program| {
+        std::process::Command::new(program).args(std::env::args_os().skip(1)).env(ARENAS, "2").exec()
+    });
+    // Only a failure comes back.
+    let error = again.unwrap_or_else(|error| error);
+    tracing::warn!(%error, "memory allocation is not bounded as usual");
 }
 
 /// `STANDPIPE_LOG` takes the directives of `tracing-subscriber`, such as `debug` or `standpipe=debug`.

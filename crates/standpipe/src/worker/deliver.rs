@@ -44,10 +44,30 @@ pub(crate) enum Effort {
     /// A quicker one, as the destination is falling behind: a load that swings to the machine's limit is then met with
     /// larger objects and not with later ones, and no setting has to be changed.
     Quick,
+    /// The quickest, as that was not enough.
+    Quickest,
 }
 
-/// The level of deflate for [`Effort::Quick`]: more than twice as fast as the default.
-const QUICK_DEFLATE: i32 = 2;
+impl Effort {
+    /// What an object is worth while so many full batches wait to be closed. Fewer than four are just the slots being
+    /// taken.
+    pub(crate) fn when_behind(batches: u64) -> Self {
+        match batches {
+            ..4 => Self::Full,
+            4..16 => Self::Quick,
+            16.. => Self::Quickest,
+        }
+    }
+
+    /// The level of deflate, where it is not the default.
+    fn deflate_level(self) -> Option<i32> {
+        match self {
+            Self::Full => None,
+            Self::Quick => Some(2),
+            Self::Quickest => Some(1),
+        }
+    }
+}
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -103,8 +123,9 @@ impl Line {
     async fn attempt(&self, close: &Close, which: Try) -> Result<(), AttemptError> {
         let mut planned = self.plan(close, which.repeated || which.tries > 0)?;
         let deflated = matches!(planned.destination.compression, Compression::Gzip | Compression::Zip);
-        if which.effort == Effort::Quick && deflated {
-            planned.destination.compression_level.get_or_insert(QUICK_DEFLATE);
+        if deflated {
+            let level = &mut planned.destination.compression_level;
+            *level = level.or(which.effort.deflate_level());
         }
         let (receipt, lost) = self.send(close, planned).await?;
         self.settle(close, &receipt, lost).await?;

@@ -300,7 +300,7 @@ impl Loop {
             Command::Attempt(batch) => {
                 let tries = self.tries.get(&batch).copied().unwrap_or_default();
                 let repeated = self.inherited.contains(&batch);
-                let effort = if self.state.is_behind() { Effort::Quick } else { Effort::Full };
+                let effort = Effort::when_behind(self.state.batches_behind());
                 self.tasks
                     .spawn(async move { line.attempt_batch(batch, Try { tries, repeated, effort }).await })
             }

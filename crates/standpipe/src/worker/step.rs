@@ -25,10 +25,6 @@ const SLOTS: usize = 4;
 /// reserve for control frames is made for about so many.
 const OPEN_MAX: usize = 16;
 
-/// A destination with so many full batches waiting to be closed is falling behind: less than that is just the slots
-/// being taken.
-const BEHIND_BATCHES: u64 = 4;
-
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -226,10 +222,9 @@ impl WorkerState {
         parked.chain(age).chain(held.filter(|at| *at > i64::MIN)).min()
     }
 
-    /// Whether so much waits to be closed that the destination is falling behind.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.tip.bytes.saturating_sub(self.cursor.bytes)
-            >= self.hints.size_bytes.saturating_mul(BEHIND_BATCHES)
+    /// How many full batches wait to be closed: how far the destination has fallen behind.
+    pub(crate) fn batches_behind(&self) -> u64 {
+        self.tip.bytes.saturating_sub(self.cursor.bytes) / self.hints.size_bytes.max(1)
     }
 
     /// Whether a batch is being attempted.
@@ -329,12 +324,12 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_is_behind_when_several_batches_wait_to_be_closed() {
+    fn a_destination_is_behind_by_the_full_batches_that_wait_to_be_closed() {
         let mut state = state();
         state.step(tip(39, 3_999), 0);
-        assert!(!state.is_behind());
+        assert_eq!(state.batches_behind(), 3);
         state.step(tip(40, 4_000), 0);
-        assert!(state.is_behind());
+        assert_eq!(state.batches_behind(), 4);
     }
 
     #[test]
