@@ -296,9 +296,7 @@ fn recover_tail(
         }
     };
     let extent = sealed.extent().clone();
-    let Segment { sequence, id, path, capacity, first, .. } = sealed;
-    let place = SegmentPlace { sequence, id, path, capacity, first, base_bytes: 0, opened_steady: None };
-    Ok(Some((place, extent)))
+    Ok(Some((sealed.place, extent)))
 }
 
 /// Seals a tail where it is, for want of room for a copy. Every byte of it is written again, so that the sync that
@@ -341,15 +339,7 @@ pub(crate) fn copy_sealed(
     let capacity = end + FOOTER_LEN;
     let tmp = segment.path.with_extension("tmp");
     let target = disk.create(&tmp, capacity)?;
-    let place = SegmentPlace {
-        sequence: segment.sequence,
-        id: segment.id,
-        path: segment.path.clone(),
-        capacity,
-        first: segment.first,
-        base_bytes: segment.base_bytes,
-        opened_steady: segment.opened_steady,
-    };
+    let place = SegmentPlace { capacity, ..segment.place.clone() };
     let head = Head {
         version: VERSION,
         key_id: 0,

@@ -17,19 +17,20 @@ const INDEX_STEP: u64 = 64 << 10;
 const HEADERS_AHEAD: u64 = 8 << 10;
 const BODIES_AHEAD: u64 = 1 << 20;
 
-/// A segment of the log. Immutable but for its [`Extent`], which grows while it is the active one.
+/// A segment of the log: its [`SegmentPlace`], which never changes, and its [`Extent`], which grows while it is the
+/// active one.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    pub(crate) sequence: u64,
-    pub(crate) id: SegmentId,
-    pub(crate) path: PathBuf,
-    pub(crate) capacity: u64,
-    pub(crate) first: Position,
-    /// Data bytes of all records in the segments before it (those that were there when the journal was opened).
-    pub(crate) base_bytes: u64,
-    /// Steady time, in milliseconds, at which its frames' `steady` is zero; `None` for a segment of an earlier process.
-    pub(crate) opened_steady: Option<u64>,
+    pub(crate) place: SegmentPlace,
     extent: Mutex<Extent>,
+}
+
+impl std::ops::Deref for Segment {
+    type Target = SegmentPlace;
+
+    fn deref(&self) -> &SegmentPlace {
+        &self.place
+    }
 }
 
 /// How far a segment reaches: only what is durable.
@@ -106,8 +107,7 @@ impl Extent {
 
 impl Segment {
     pub(crate) fn new(place: SegmentPlace, extent: Extent) -> Self {
-        let SegmentPlace { sequence, id, path, capacity, first, base_bytes, opened_steady } = place;
-        Self { sequence, id, path, capacity, first, base_bytes, opened_steady, extent: Mutex::new(extent) }
+        Self { place, extent: Mutex::new(extent) }
     }
 
     pub(crate) fn extent(&self) -> MutexGuard<'_, Extent> {
@@ -236,14 +236,16 @@ impl Segment {
 }
 
 /// The fixed part of a [`Segment`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SegmentPlace {
     pub(crate) sequence: u64,
     pub(crate) id: SegmentId,
     pub(crate) path: PathBuf,
     pub(crate) capacity: u64,
     pub(crate) first: Position,
+    /// Data bytes of all records in the segments before it (those that were there when the journal was opened).
     pub(crate) base_bytes: u64,
+    /// Steady time, in milliseconds, at which its frames' `steady` is zero; `None` for a segment of an earlier process.
     pub(crate) opened_steady: Option<u64>,
 }
 

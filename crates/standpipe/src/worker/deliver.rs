@@ -142,7 +142,7 @@ impl Line {
             let message = format!("version {} has no destination {}", close.version, self.destination);
             return Err(SinkError::new(ErrorClass::Misconfigured, message));
         };
-        let media = self.media(&destination);
+        let media = media(destination.compression);
         let refused = |error: &dyn std::fmt::Display| SinkError::new(ErrorClass::Refused, error.to_string());
         let keys = self.keys(&destination, media).map_err(|error| refused(&error))?;
         let key = keys.object_key(close.version, close.batch, ONLY_OBJECT, close.arrived_at);
@@ -168,10 +168,6 @@ impl Line {
             repeated,
         };
         Ok(Planned { delivery, destination, entry })
-    }
-
-    fn media(&self, destination: &S3Destination) -> Media {
-        media(destination.compression)
     }
 
     fn keys(
