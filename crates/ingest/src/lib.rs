@@ -24,6 +24,7 @@ mod error;
 mod exchange;
 mod observe;
 mod operation;
+mod peer;
 mod put;
 mod record_id;
 mod reply;

@@ -3,11 +3,14 @@
 //! HTTP/1.1 and HTTP/2 (prior knowledge) share the port; the first bytes tell them apart.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -19,6 +22,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{BodyBudget, BodyLimits};
+use crate::peer::Peer;
 use crate::sigv4::SigningKeys;
 use crate::{Observer, Service};
 
@@ -132,12 +136,12 @@ impl Frontend {
 
     async fn accept(self: Arc<Self>, listener: TcpListener, stop: CancellationToken, drain: Duration) {
         let mut open = JoinSet::new();
-        while let Some(stream) = stop.run_until_cancelled(next(&listener)).await {
+        while let Some((stream, address)) = stop.run_until_cancelled(next(&listener)).await {
             let slot = stop.run_until_cancelled(Arc::clone(&self.connections).acquire_owned()).await;
             let Some(Ok(slot)) = slot else { break };
             let (frontend, stop) = (Arc::clone(&self), stop.clone());
             open.spawn(async move {
-                frontend.connection(stream, stop).await;
+                frontend.connection(stream, Peer { address }, stop).await;
                 drop(slot);
             });
             while open.try_join_next().is_some() {}
@@ -150,7 +154,7 @@ impl Frontend {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, stop: CancellationToken) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: Peer, stop: CancellationToken) {
         // A put is one write and one read; waiting for more would cost every answer a round trip.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection without nodelay");
@@ -159,7 +163,8 @@ impl Frontend {
         let builder = self.builder();
         let service = service_fn({
             let (frontend, begun) = (Arc::clone(&self), Arc::clone(&begun));
-            move |request| {
+            move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(peer);
                 begun.store(true, Ordering::Relaxed);
                 let frontend = Arc::clone(&frontend);
                 async move { Ok::<_, Infallible>(frontend.exchange(request).await) }
@@ -172,7 +177,7 @@ impl Frontend {
             tokio::select! {
                 result = connection.as_mut() => {
                     if let Err(error) = result {
-                        tracing::debug!(%error, "connection ended");
+                        tracing::debug!(%error, peer = %peer.address, "connection ended");
                     }
                     return;
                 }
@@ -213,10 +218,10 @@ impl Frontend {
 }
 
 /// The next connection, however often the system refuses to give one.
-async fn next(listener: &TcpListener) -> TcpStream {
+async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
                 sleep(ACCEPT_PAUSE).await;
