@@ -6,7 +6,7 @@
 //!
 //! # Reading order
 //! [`Service`] (what the daemon implements) → `exchange` (one request, check by check) → `put` (the hot path) →
-//! `shape` (the API model as tables) → `sigv4` → `server` (connections and limits).
+//! `shape` (the API model as tables) → `sigv4` → `server` (connections and limits) → `tls`.
 //!
 //! # Invariants
 //! - Nothing of a put is handed on unless all of it is valid.
@@ -32,6 +32,7 @@ mod server;
 mod service;
 pub mod shape;
 mod sigv4;
+mod tls;
 
 pub use control::check_s3_destination;
 pub use error::{ApiError, ErrorCode};
@@ -39,8 +40,9 @@ pub use observe::{Answered, Observer};
 pub use operation::Operation;
 pub use put::{PutRefusal, PutRequest, decode_put};
 pub use record_id::RecordId;
-pub use server::{Frontend, Options};
+pub use server::{Frontend, Listener, Options};
 pub use service::{
     CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream, Destination,
     DestinationKind, ListDeliveryStreams, Put, PutError, PutReceipt, Service, StreamNames, UpdateDestination,
 };
+pub use tls::{ClientAuth, HandshakeResult, Tls, TlsContext, TlsError, TlsOptions, TlsPart, TlsVersion};

@@ -25,6 +25,10 @@ pub enum AlarmKind {
     NotOpened,
     /// A changed configuration was refused; the old one runs on.
     ReloadRefused,
+    /// Changed certificate files cannot be used; the old certificate is in force.
+    CertificateRefused,
+    /// The certificate of the listener expires soon, or has expired.
+    CertificateExpiring,
 }
 
 impl AlarmKind {
@@ -39,6 +43,8 @@ impl AlarmKind {
             Self::RecordsLost => "records_lost",
             Self::NotOpened => "not_opened",
             Self::ReloadRefused => "reload_refused",
+            Self::CertificateRefused => "certificate_refused",
+            Self::CertificateExpiring => "certificate_expiring",
         }
     }
 }

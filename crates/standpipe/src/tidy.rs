@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use standpipe_ingest::{Answered, Observer as _};
+use standpipe_ingest::{Answered, HandshakeResult, Observer as _};
 use standpipe_journal::SyncObserver as _;
 use standpipe_model::{DestinationId, StreamName, Tally, Timestamp};
 
@@ -88,6 +88,7 @@ fn scrape() -> String {
     metrics.closed(&stream, &destination, "age");
     metrics.delivered(&stream, &destination, 1);
     metrics.synced(1, Duration::ZERO);
+    metrics.shaken(HandshakeResult::Ok);
     metrics.answered(&Answered {
         operation: None,
         stream: None,
@@ -114,8 +115,13 @@ fn scrape() -> String {
         since: Timestamp::default(),
     };
     let journal = JournalState { stream, used: 0, limit: 0 };
-    let snapshot =
-        Snapshot { lines: vec![line], journals: vec![journal], alarms: vec![alarm], connections: 0 };
+    let snapshot = Snapshot {
+        lines: vec![line],
+        journals: vec![journal],
+        alarms: vec![alarm],
+        connections: 0,
+        certificate_expiry: Some(0),
+    };
     metrics.render(&snapshot).unwrap()
 }
 

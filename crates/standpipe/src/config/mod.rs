@@ -24,6 +24,7 @@ mod shapes;
 mod stores;
 mod streams;
 mod substitute;
+mod tls;
 mod tree;
 mod units;
 
@@ -39,6 +40,7 @@ use std::path::PathBuf;
 pub use problem::{ConfigProblems, Problem, Spot};
 pub use settings::{Credential, DiskShare, JournalConfig, LimitsConfig, StopConfig};
 pub use stores::{AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, Timeouts};
+pub use tls::TlsConfig;
 
 use crate::spec::StreamSpec;
 
@@ -47,6 +49,8 @@ use crate::spec::StreamSpec;
 pub struct Config {
     /// Where the Firehose API listens.
     pub listen: SocketAddr,
+    /// TLS of the Firehose API; `None` for plain HTTP.
+    pub tls: Option<TlsConfig>,
     /// Where health and metrics are served.
     pub admin: SocketAddr,
     /// The region in ARNs.
@@ -55,7 +59,7 @@ pub struct Config {
     pub account_id: String,
     /// Where journals and the catalog are kept.
     pub data_dir: PathBuf,
-    /// Who may write; empty only when listening on loopback.
+    /// Who may write; empty only when listening on loopback, or when clients must show a certificate.
     pub credentials: Vec<Credential>,
     /// The object stores by name.
     pub stores: BTreeMap<String, StoreConfig>,

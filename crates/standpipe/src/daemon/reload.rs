@@ -13,6 +13,7 @@ use crate::config::{Config, ConfigProblems};
 use crate::spec::StreamSpec;
 use crate::stores::StoreError;
 use crate::stream::{Stream, StreamError};
+use crate::tls::{self, TlsFileError};
 use crate::worker::chain;
 
 /// How many streams are opened at the same time.
@@ -30,6 +31,9 @@ pub enum ReloadError {
     /// The data directory.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The certificate files.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
     /// A stream.
     #[error("stream '{name}'")]
     Stream {
@@ -146,11 +150,15 @@ impl Daemon {
     /// # Errors
     /// [`ReloadError`]; everything runs on as before.
     pub async fn reload(&self) -> Result<(), ReloadError> {
-        let config =
-            Config::load(&self.config_path, &|name| std::env::var(name).ok()).map_err(ReloadError::Config)?;
+        let config = self.source.load().map_err(ReloadError::Config)?;
         let _changing = self.changing.lock().await;
         self.check_reload(&config)?;
+        let certificates = config.tls.as_ref().map(tls::load).transpose()?;
         self.context.stores.replace(&config.stores)?;
+        if let (Some(tls), Some(files), Some(loaded)) = (&self.tls, &config.tls, certificates) {
+            tls.replace(files.clone(), loaded);
+            self.context.alarms.clear(None, AlarmKind::CertificateRefused, "");
+        }
         let config = Arc::new(config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
         for spec in &config.streams {
@@ -168,8 +176,11 @@ impl Daemon {
 
     fn check_reload(&self, config: &Config) -> Result<(), ReloadError> {
         let running = self.config();
-        let fixed: [(&'static str, bool); 5] = [
+        let plain = |config: &Config| config.tls.as_ref().and_then(|tls| tls.plain_listen);
+        let fixed: [(&'static str, bool); 7] = [
             ("listen", running.listen == config.listen),
+            ("tls", running.tls.is_some() == config.tls.is_some()),
+            ("tls.plain_listen", plain(&running) == plain(config)),
             ("admin", running.admin == config.admin),
             ("data_dir", running.data_dir == config.data_dir),
             ("journal", running.journal == config.journal),
