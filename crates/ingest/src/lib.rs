@@ -20,6 +20,7 @@
 
 mod body;
 mod control;
+mod destination;
 mod error;
 mod exchange;
 mod observe;
@@ -34,7 +35,8 @@ pub mod shape;
 mod sigv4;
 mod tls;
 
-pub use control::check_s3_destination;
+pub use control::check_destination;
+pub use destination::{Destination, DestinationKind};
 pub use error::{ApiError, ErrorCode};
 pub use observe::{Answered, Observer};
 pub use operation::Operation;
@@ -42,7 +44,8 @@ pub use put::{PutRefusal, PutRequest, decode_put};
 pub use record_id::RecordId;
 pub use server::{Frontend, Listener, Options};
 pub use service::{
-    CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream, Destination,
-    DestinationKind, ListDeliveryStreams, Put, PutError, PutReceipt, Service, StreamNames, UpdateDestination,
+    CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream, EncryptionInput, KeyType,
+    ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service, StreamNames, TagList, Tags,
+    UpdateDestination,
 };
 pub use tls::{ClientAuth, HandshakeResult, Tls, TlsContext, TlsError, TlsOptions, TlsPart, TlsVersion};
