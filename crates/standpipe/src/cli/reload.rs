@@ -29,8 +29,9 @@ pub struct ReloadArgs {
 pub(super) async fn run(args: ReloadArgs) -> anyhow::Result<ExitCode> {
     let admin = match (args.admin, args.data_dir) {
         (None, Some(data_dir)) => {
-            let endpoints = Endpoints::published(&data_dir)
-                .with_context(|| format!("cannot learn from {} where the daemon listens", data_dir.display()))?;
+            let endpoints = Endpoints::published(&data_dir).with_context(|| {
+                format!("cannot learn from {} where the daemon listens", data_dir.display())
+            })?;
             Some(reachable(false, endpoints.admin).parse().context("the admin address is not a URL")?)
         }
         (admin, _) => admin,

@@ -36,9 +36,9 @@ impl TrustArgs {
             .context("cannot set up TLS")?;
         let config = match self.ca_file.as_deref().or(published) {
             Some(path) => config.with_root_certificates(authorities(path)?),
-            None => {
-                config.with_native_roots().context("cannot load the system's certificate authorities; try --ca-file")?
-            }
+            None => config
+                .with_native_roots()
+                .context("cannot load the system's certificate authorities; try --ca-file")?,
         };
         let config = match (&self.client_certificate, &self.client_key) {
             (Some(certificate), Some(key)) => {

@@ -200,7 +200,9 @@ fn endpoints(daemon: &Daemon, api: &[Listener], admin: &TcpListener) -> Result<E
     let mut api = api.iter().map(|listener| address(&listener.socket));
     let data_dir = &daemon.config().data_dir;
     let ca_file = match daemon.source.dev_tls {
-        true => Some(dev::ca_file(data_dir).canonicalize().map_err(system("cannot find the CA of --dev-tls"))?),
+        true => {
+            Some(dev::ca_file(data_dir).canonicalize().map_err(system("cannot find the CA of --dev-tls"))?)
+        }
         false => None,
     };
     Ok(Endpoints {

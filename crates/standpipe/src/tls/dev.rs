@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::RootCertStore;
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -141,9 +142,9 @@ fn fits(certificate: &Path, ca: &Path, names: &[String], at: SystemTime) -> bool
         let algorithms = provider.signature_verification_algorithms.all;
         let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).ok()?);
         verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], at, algorithms).ok()?;
-        names.iter().try_for_each(|name| {
-            verify_server_name(&parsed, &ServerName::try_from(name.as_str()).ok()?).ok()
-        })
+        names
+            .iter()
+            .try_for_each(|name| verify_server_name(&parsed, &ServerName::try_from(name.as_str()).ok()?).ok())
     };
     check().is_some()
 }
