@@ -362,7 +362,12 @@ fn tls_is_read_with_its_defaults_and_versions_quoted_or_not() {
 
 #[test]
 fn tls_that_lets_anybody_in_or_makes_no_sense_is_refused() {
-    bad("tls: {certificate: a}\n", &["standpipe.yaml:1:6: tls: the key \"key\" is missing"]);
+    bad(
+        "tls: {certificate: a}\n",
+        &[
+            "standpipe.yaml:1:6: tls: the key \"key\" is missing: Its private key in PEM: PKCS #8, PKCS #1 or SEC 1.",
+        ],
+    );
     bad(
         "tls: {certificate: a, key: b, min_version: 1.1}\n",
         &["standpipe.yaml:1:44: tls.min_version: \"1.1\" is not one of 1.2, 1.3"],
