@@ -82,6 +82,9 @@ def update(client):
 
 def delete(client):
     client.delete_delivery_stream(DeliveryStreamName="plain")
+    # It is DELETING for a moment.
+    while "plain" in client.list_delivery_streams()["DeliveryStreamNames"]:
+        pass
     gone = refused("ResourceNotFoundException", client.describe_delivery_stream, DeliveryStreamName="plain")
     refused("ResourceNotFoundException", client.delete_delivery_stream, DeliveryStreamName="plain")
     refused("ResourceNotFoundException", client.put_record, DeliveryStreamName="plain", Record={"Data": b"x"})
