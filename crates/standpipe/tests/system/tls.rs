@@ -244,8 +244,8 @@ fn a_certificate_made_by_the_daemon_works_for_the_sdks_and_is_found_by_the_comma
     );
     let mut daemon = options(yaml).arg("--dev-tls").start().unwrap();
     let ca = daemon.data_dir().join("dev-tls/ca.pem");
-    let log = daemon.log();
-    assert!(log.contains(&format!("export AWS_CA_BUNDLE={}", ca.canonicalize().unwrap().display())), "{log}");
+    let told = format!("export AWS_CA_BUNDLE={}", ca.canonicalize().unwrap().display());
+    eventually("it says how to trust it", SOON, || daemon.log().contains(&told).then_some(()));
     let before = fs::read(&ca).unwrap();
 
     let put = finish(boto3(&daemon, &ca, &[])).unwrap();
