@@ -125,7 +125,11 @@ impl FirehoseClient {
     /// No credentials were found, or the configuration file cannot be used.
     pub fn connect(args: &ConnectArgs) -> anyhow::Result<Self> {
         let config = args.config.as_ref().map(|path| Config::load(path, &env)).transpose()?;
-        let published = config.as_ref().and_then(|config| Endpoints::published(&config.data_dir).ok());
+        let published = match (&args.endpoint, &config) {
+            (None, Some(config)) => Endpoints::published(&config.data_dir).ok(),
+            // Another daemon is not trusted for what this machine's has written down.
+            _ => None,
+        };
         let endpoint = match (&args.endpoint, &published, &config) {
             (Some(endpoint), ..) => endpoint.clone(),
             (None, Some(daemon), _) => reachable(daemon.tls, daemon.listen).parse()?,

@@ -166,7 +166,7 @@ fn what_cannot_be_loaded_is_named_by_its_file() {
         (TlsConfig { key: path("certificate.pem"), ..good.clone() }, "cannot use {}/certificate.pem"),
         (TlsConfig { key: path("empty"), ..good.clone() }, "cannot use {}/empty"),
         (TlsConfig { clients: ca("empty"), ..good.clone() }, "cannot use {}/empty"),
-        (TlsConfig { clients: ca("none"), ..good.clone() }, "cannot read {}/none"),
+        (TlsConfig { clients: ca("none"), ..good }, "cannot read {}/none"),
     ] {
         let error = load(&config).unwrap_err().to_string();
         assert_eq!(error, expect.replace("{}", &folder.path().display().to_string()));
