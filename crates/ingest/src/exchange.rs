@@ -172,6 +172,7 @@ impl Frontend {
         // From here on the permits stand for the decoded block.
         drop(bytes);
         self.permit_put(&caller, head, operation, stream.as_str(), progress).await?;
+        progress.stream = Some(stream.clone());
         let cost = Cost { records: block.count(), bytes: block.record_bytes() };
         let slots = self.admit_put(&caller, &stream, cost, progress)?;
 

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::compound::{List, Map, Named, Sub};
+use standpipe_ingest::access::Policy;
+
+use super::access::{CREDENTIAL, CredentialDraft, POLICIES};
+use super::compound::{List, Map, Named};
+use super::rates::RatesConfig;
 use super::reader::{Cursor, Section, Shape, Spots};
 use super::schema::Schema;
-use super::settings::{
-    Credential, JournalConfig, LimitsConfig, StopConfig, credential, journal, limits, stop,
-};
+use super::settings::{JournalConfig, LimitsConfig, StopConfig, audit, journal, limits, stop};
 use super::shapes::{FilePath, Listen, text};
 use super::stores::{STORE, StoreConfig};
 use super::streams::{STREAM, StreamDraft};
@@ -21,13 +23,17 @@ pub(super) struct Draft {
     pub(super) region: String,
     pub(super) account_id: String,
     pub(super) data_dir: PathBuf,
-    pub(super) credentials: Vec<Credential>,
+    pub(super) credentials: Vec<CredentialDraft>,
+    pub(super) credentials_file: Option<PathBuf>,
+    pub(super) policies: Vec<Named<Policy>>,
     pub(super) stores: Vec<Named<StoreConfig>>,
     pub(super) default_store: Option<String>,
     pub(super) streams: Vec<StreamDraft>,
     pub(super) streams_dir: Option<PathBuf>,
     pub(super) journal: JournalConfig,
     pub(super) limits: LimitsConfig,
+    pub(super) rates: RatesConfig,
+    pub(super) audit: Option<PathBuf>,
     pub(super) stop: StopConfig,
 }
 
@@ -51,9 +57,17 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
     let credentials = section
         .optional(
             "credentials",
-            List(Sub(credential)),
+            List(CREDENTIAL),
             "The access keys that producers sign with. Only a daemon on loopback may go without.",
         )
+        .unwrap_or_default();
+    let credentials_file = section.optional(
+        "credentials_file",
+        FilePath,
+        "A file with a list of further credentials. What changes in it counts within a second or two, without a reload.",
+    );
+    let policies = section
+        .optional("policies", POLICIES, "Policies in IAM's words, by a name of your own, for credentials.")
         .unwrap_or_default();
     let stores = section
         .optional("stores", Map(STORE), "The object stores, by a name of your own.")
@@ -71,7 +85,9 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         "A folder of further streams: each `*.yaml` or `*.yml` is one stream, or holds a list `streams`.",
     );
     let journal = section.section("journal", journal, "How much disk the journals may take.");
-    let limits = section.section("limits", limits, "What the front end takes on at once.");
+    let (limits, rates) =
+        section.section("limits", limits, "What the front end takes on at once, and in a second.");
+    let audit = section.section("audit", audit, "Where it is noted down who called what.");
     let stop = section.section("stop", stop, "How the daemon stops.");
     Some(Draft {
         spots: section.spots(),
@@ -81,12 +97,16 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         account_id,
         data_dir,
         credentials,
+        credentials_file,
+        policies,
         stores,
         default_store,
         streams: streams.unwrap_or_default(),
         streams_dir,
         journal,
         limits,
+        rates,
+        audit,
         stop,
     })
 }
