@@ -96,7 +96,8 @@ impl Reply {
             put("content-type", content_type.to_owned());
         }
         if let Some(after) = self.retry_after {
-            put("x-amz-retry-after", after.as_millis().to_string());
+            // Rounded up: who comes back too early is refused again.
+            put("x-amz-retry-after", after.as_micros().div_ceil(1_000).to_string());
         }
         if !keep_alive {
             put("connection", "close".to_owned());

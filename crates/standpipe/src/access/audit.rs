@@ -31,8 +31,6 @@ pub(crate) struct AuditLog(Arc<Mutex<State>>);
 struct State {
     path: Option<PathBuf>,
     waiting: VecDeque<String>,
-    /// The last attempt to write failed.
-    failed: bool,
     /// A line was written in part only.
     torn: bool,
 }
@@ -48,11 +46,6 @@ impl AuditLog {
         if state.path != path {
             *state = State { path, waiting: std::mem::take(&mut state.waiting), ..State::default() };
         }
-    }
-
-    /// Whether the last attempt to write failed.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.lock().failed
     }
 
     /// Takes a line; `true` when it, or an earlier one, is to be written with [`AuditLog::flush`].
@@ -76,7 +69,7 @@ impl AuditLog {
         true
     }
 
-    /// Writes what waits. It blocks on the disk.
+    /// Writes what waits, and opens the file where nothing does. It blocks on the disk.
     ///
     /// # Errors
     /// The file's; lines that were not written go on waiting.
@@ -84,9 +77,7 @@ impl AuditLog {
         let mut state = self.lock();
         let state = &mut *state;
         let Some(path) = state.path.clone() else { return Ok(()) };
-        let written = write(&path, &mut state.waiting, &mut state.torn);
-        state.failed = written.is_err();
-        written
+        write(&path, &mut state.waiting, &mut state.torn)
     }
 }
 
@@ -145,10 +136,9 @@ mod tests {
         for number in 0..=WAITING_MAX {
             assert!(log.take(event(&number.to_string())));
         }
-        assert!(log.flush().is_err() && log.has_failed());
+        assert!(log.flush().is_err());
         fs::create_dir(folder.path().join("later")).unwrap();
         log.flush().unwrap();
-        assert!(!log.has_failed());
         let text = fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines.len(), lines[0], lines[WAITING_MAX - 1]), (WAITING_MAX, "1", "1000"));
@@ -159,8 +149,16 @@ mod tests {
         let log = AuditLog::default();
         log.write_to(Some("/dev/full".into()));
         assert!(log.take(event("one")));
-        assert!(log.flush().is_err() && log.has_failed());
+        assert!(log.flush().is_err());
         assert_eq!(log.lock().waiting, ["one"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_told_before_there_is_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = AuditLog::default();
+        log.write_to(Some(folder.path().to_owned()));
+        assert!(log.flush().is_err());
     }
 
     #[test]

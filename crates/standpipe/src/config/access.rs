@@ -327,3 +327,6 @@ impl Shape for Moment {
 pub(super) fn credential_list(at: &mut Cursor<'_, '_>) -> Option<Vec<CredentialDraft>> {
     List(CREDENTIAL).read(at)
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,10 +90,10 @@ impl Daemon {
 
     /// Whether a change could be noted down, as far as one can tell before.
     pub(super) async fn auditable(&self) -> bool {
-        !self.access.audit.has_failed() || self.flush_audit().await
+        self.flush_audit().await
     }
 
-    /// Writes the lines that wait; whether that could be done stands in an alarm.
+    /// Opens the file and writes the lines that wait; whether that could be done stands in an alarm.
     async fn flush_audit(&self) -> bool {
         let log = self.access.audit.clone();
         let flushed = tokio::task::spawn_blocking(move || log.flush()).await;
