@@ -22,6 +22,7 @@
 pub mod access;
 mod body;
 mod control;
+mod destination;
 mod error;
 mod exchange;
 mod observe;
@@ -36,7 +37,8 @@ pub mod shape;
 mod sigv4;
 
 pub use access::Credential;
-pub use control::check_s3_destination;
+pub use control::check_destination;
+pub use destination::{Destination, DestinationKind};
 pub use error::{ApiError, ErrorCode};
 pub use observe::{Answered, Limit, Observer, Throttled};
 pub use operation::Operation;
@@ -44,6 +46,7 @@ pub use put::{PutRefusal, PutRequest, decode_put};
 pub use record_id::RecordId;
 pub use server::{Frontend, Options};
 pub use service::{
-    CreateDeliveryStream, DeleteDeliveryStream, DescribeDeliveryStream, Destination, DestinationKind,
-    ListDeliveryStreams, Put, PutError, PutReceipt, Service, StreamNames, UpdateDestination,
+    CreateDeliveryStream, DeleteDeliveryStream, DescribeDeliveryStream, EncryptionInput, KeyType,
+    ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service, StreamNames, TagList, Tags,
+    UpdateDestination,
 };

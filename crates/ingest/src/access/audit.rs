@@ -1,8 +1,8 @@
 //! What a call came to, as one line in the form of CloudTrail's records.
 //!
 //! # Limits
-//! - A request's parameters are told where they passed the checks of the API's model; of a request that did not pass
-//!   only the stream's name is, since a member with a misspelt name could be a secret under any name.
+//! - Of a request's parameters those are told that the API's model knows, as [`redact`] shows them: a member with a
+//!   misspelt name could be a secret under any name.
 //! - Parameters of more than [`PARAMETERS_MAX`] bytes are left out, as CloudTrail does.
 
 use http::HeaderMap;
@@ -11,35 +11,13 @@ use serde_json::{Map, Value, json};
 use standpipe_model::Timestamp;
 
 use super::Caller;
+use crate::shape::{input_of, output_of, redact};
 use crate::{ApiError, Operation, Options};
 
 /// The most bytes of a request's parameters.
 const PARAMETERS_MAX: usize = 100 << 10;
 /// The most characters of a user agent.
 const USER_AGENT_MAX: usize = 1024;
-/// What stands for a secret.
-const REDACTED: &str = "HIDDEN_DUE_TO_SECURITY_REASONS";
-/// Members that are secrets or that AWS's model calls sensitive, wherever they stand.
-const SENSITIVE: [&str; 18] = [
-    "AccessKey",
-    "AccountUrl",
-    "AttributeName",
-    "AttributeValue",
-    "ContentColumnName",
-    "Database",
-    "HECToken",
-    "KeyPassphrase",
-    "MetaDataColumnName",
-    "Password",
-    "PrivateKey",
-    "PrivateLinkVpceId",
-    "Schema",
-    "SnowflakeRole",
-    "Table",
-    "Url",
-    "User",
-    "Username",
-];
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +44,7 @@ pub(crate) struct Noted<'a> {
     pub(crate) operation: Operation,
     pub(crate) caller: &'a Caller,
     pub(crate) headers: &'a HeaderMap,
-    pub(crate) parameters: Value,
+    pub(crate) parameters: &'a Value,
     /// The answer's body, or the refusal.
     pub(crate) outcome: Result<&'a str, &'a ApiError>,
     pub(crate) at: Timestamp,
@@ -95,8 +73,8 @@ pub(crate) fn event(noted: &Noted<'_>, options: &Options) -> AuditEvent {
         "awsRegion": options.region,
         "sourceIPAddress": caller.source.map(|source| source.to_canonical().to_string()),
         "userAgent": agent,
-        "requestParameters": bounded(told(parameters)),
-        "responseElements": outcome.ok().filter(|_| operation.changes()).and_then(elements),
+        "requestParameters": bounded(told(redact(input_of(*operation), parameters))),
+        "responseElements": outcome.ok().filter(|_| operation.changes()).and_then(|body| elements(*operation, body)),
         "requestID": request_id,
         "eventID": event_id,
         "readOnly": !operation.changes(),
@@ -127,23 +105,19 @@ fn identity(caller: &Caller, options: &Options) -> Value {
 }
 
 /// What a change answered, which is `null` where that is nothing.
-fn elements(body: &str) -> Option<Value> {
+fn elements(operation: Operation, body: &str) -> Option<Value> {
     let answer: Map<String, Value> = serde_json::from_str(body).ok()?;
-    (!answer.is_empty()).then(|| told(&Value::Object(answer)))
+    (!answer.is_empty()).then(|| told(redact(output_of(operation), &answer.into())))
 }
 
-/// The same with CloudTrail's spelling of member names, and without secrets.
-fn told(value: &Value) -> Value {
+/// The same with CloudTrail's spelling of member names.
+fn told(value: Value) -> Value {
     match value {
         Value::Object(members) => {
-            let told = |(name, value): (&String, &Value)| {
-                let hidden = SENSITIVE.contains(&name.as_str()) && !value.is_null();
-                (lower_first(name), if hidden { REDACTED.into() } else { told(value) })
-            };
-            members.iter().map(told).collect::<Map<_, _>>().into()
+            members.into_iter().map(|(name, value)| (lower_first(&name), told(value))).collect()
         }
-        Value::Array(items) => items.iter().map(told).collect(),
-        plain => plain.clone(),
+        Value::Array(items) => items.into_iter().map(told).collect(),
+        plain => plain,
     }
 }
 
@@ -183,7 +157,7 @@ mod tests {
             operation,
             caller: &caller,
             headers: &headers,
-            parameters,
+            parameters: &parameters,
             outcome,
             at: Timestamp(1_767_226_200_999),
             request_id: "r",
@@ -240,22 +214,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_secret_is_hidden_wherever_it_stands() {
+    fn what_is_secret_or_unknown_is_not_told() {
         let parameters = json!({
             "HttpEndpointDestinationConfiguration": {
                 "EndpointConfiguration": {"Url": "https://h/?key=hunter2", "Name": "n", "AccessKey": "hunter2"},
-                "RequestConfiguration": {"CommonAttributes": [{"AttributeName": "X", "AttributeValue": "hunter2"}]},
             },
-            "SplunkDestinationConfiguration": {"HECToken": "hunter2", "HECEndpoint": "https://splunk"},
-            "SnowflakeDestinationConfiguration": {"PrivateKey": "hunter2", "KeyPassphrase": ["hunter2"]},
-            "RedshiftDestinationConfiguration": {"Password": {"hunter2": "hunter2"}, "Username": null},
+            "SplunkDestinationConfiguration": {"HECToken": 5, "HECEndpoint": "https://splunk"},
+            "RedshiftDestinationConfiguration": {"Passwrod": "hunter2"},
         });
         let (_, event) = made(Operation::CreateDeliveryStream, parameters, Ok("{}"));
         let told = event["requestParameters"].to_string();
-        assert!(
-            !told.contains("hunter2") && told.contains("https://splunk") && told.contains("\"name\":\"n\"")
-        );
-        assert_eq!(told.matches(REDACTED).count(), 8, "{told}");
+        assert!(!told.contains("hunter2") && told.contains("\"name\":\"n\""), "{told}");
+        assert!(told.contains("\"accessKey\":\"***\"") && told.contains("\"url\":\"***\""), "{told}");
         assert_eq!(event["responseElements"], Value::Null);
     }
 

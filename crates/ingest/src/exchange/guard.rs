@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::request::Parts;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use standpipe_model::StreamName;
 
@@ -59,23 +59,17 @@ impl Frontend {
     }
 
     async fn noted(&self, call: &Call) -> Result<String, RefusedCall> {
-        let checked = match shape::input_of(call.operation) {
-            Some(structure) => shape::check(structure, &call.input).map(Value::Object),
-            // Not available; which `control` says to those who may know.
-            None => Ok(only_name(&call.input)),
-        };
-        let parameters = checked.as_ref().map_or_else(|_| only_name(&call.input), Value::clone);
-        let outcome = match checked {
+        let outcome = match shape::check(shape::input_of(call.operation), &call.input) {
             Ok(checked) => self.permitted(call, &checked).await,
             Err(error) => Err((error, None)),
         };
         let told = outcome.as_deref().map_err(|(error, _)| error);
-        self.note(&call.caller, &call.headers, call.operation, parameters, told, &call.request_id).await;
+        self.note(&call.caller, &call.headers, call.operation, &call.input, told, &call.request_id).await;
         outcome
     }
 
     /// Runs an operation, if its caller may.
-    async fn permitted(&self, call: &Call, checked: &Value) -> Result<String, RefusedCall> {
+    async fn permitted(&self, call: &Call, checked: &Map<String, Value>) -> Result<String, RefusedCall> {
         let Call { caller, operation, input, .. } = call;
         let operation = *operation;
         let name = checked.get("DeliveryStreamName").and_then(Value::as_str).unwrap_or(ALL_STREAMS);
@@ -126,7 +120,7 @@ impl Frontend {
         if caller.credential.as_ref().is_some_and(|credential| credential.notes_denied_put(now)) {
             let parameters = json!({"DeliveryStreamName": stream});
             let request_id = &progress.ids.request;
-            self.note(caller, &head.headers, operation, parameters, Err(&error), request_id).await;
+            self.note(caller, &head.headers, operation, &parameters, Err(&error), request_id).await;
         }
         Err(error)
     }
@@ -178,7 +172,7 @@ impl Frontend {
         caller: &Caller,
         headers: &HeaderMap,
         operation: Operation,
-        parameters: Value,
+        parameters: &Value,
         outcome: Result<&str, &ApiError>,
         request_id: &str,
     ) {
@@ -187,13 +181,5 @@ impl Frontend {
         let (at, event_id) = (self.clock.now(), uuid_v4(&random));
         let noted = Noted { operation, caller, headers, parameters, outcome, at, request_id, event_id };
         self.service.audit(event(&noted, &self.options)).await;
-    }
-}
-
-/// Of a request's parameters only the stream's name.
-fn only_name(input: &Value) -> Value {
-    match input.get("DeliveryStreamName").and_then(Value::as_str) {
-        Some(name) => json!({"DeliveryStreamName": name}),
-        None => json!({}),
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     }
     let rates_of = |stream: &StreamDraft| Some((stream.name.clone()?, stream.rates));
     let stream_rates = draft.streams.iter().filter_map(rates_of).collect();
+    let roles = draft.roles.into_iter().filter_map(|(arn, _, store)| Some((arn, store?))).collect();
     let stores: Option<BTreeMap<_, _>> =
         draft.stores.into_iter().map(|(name, _, store)| Some((name, store?))).collect();
     let streams: Option<Vec<_>> = draft.streams.into_iter().map(StreamDraft::into_spec).collect();
@@ -64,6 +65,8 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
         policies,
         stores: stores.expect("a store that is missing has reported a problem"),
         default_store,
+        roles,
+        delivery_log_dir: draft.delivery_log_dir,
         streams: streams.expect("a part of a stream that is missing has reported a problem"),
         journal: draft.journal,
         limits: draft.limits,
@@ -97,6 +100,11 @@ fn check_stores(draft: &Draft, problems: &mut Vec<Problem>) {
         && let Err(message) = known_store(name, &draft.stores)
     {
         refuse(draft.spots.of("default_store"), message);
+    }
+    for (_, spot, store) in &draft.roles {
+        if let Some(Err(message)) = store.as_ref().map(|store| known_store(store, &draft.stores)) {
+            refuse(spot.clone(), message);
+        }
     }
     let mut listed: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, spot, store) in &draft.stores {

@@ -78,7 +78,10 @@ fn credentials_name_policies_or_hold_one() {
 #[test]
 fn what_is_not_understood_of_a_policy_is_refused_with_its_place() {
     for (statement, problem) in [
-        ("Effect: Allow, Action: \"*\"", "1:26: policies.p.Statement: the key \"Resource\" or \"NotResource\" is missing"),
+        (
+            "Effect: Allow, Action: \"*\"",
+            "1:26: policies.p.Statement: the key \"Resource\" or \"NotResource\" is missing",
+        ),
         (
             "Effect: Permit, Action: \"*\", Resource: \"*\"",
             "1:35: policies.p.Statement.Effect: \"Permit\" is not one of Allow, Deny",
@@ -125,16 +128,16 @@ fn credentials_that_cannot_be_meant_are_refused() {
         &["standpipe.yaml:3:19: credentials[1].access_key_id: the access key id \"a\" is given twice"],
     );
     bad(
-        &format!("policies: {{reader: {{Statement: {{Effect: Deny, Action: \"*\", Resource: \"*\"}}}}}}\ncredentials: [{{{KEY}, policy: raeder}}]\n"),
+        &format!(
+            "policies: {{reader: {{Statement: {{Effect: Deny, Action: \"*\", Resource: \"*\"}}}}}}\ncredentials: [{{{KEY}, policy: raeder}}]\n"
+        ),
         &[
             "standpipe.yaml:2:64: credentials[0].policy: there is no policy \"raeder\" under \"policies\", did you mean \"reader\"?",
         ],
     );
     bad(
         &format!("credentials: [{{{KEY}, expires: 2026-12-31T00:00:00Z}}]\n"),
-        &[
-            "standpipe.yaml:1:65: credentials[0].expires: only a credential with a session token can expire",
-        ],
+        &["standpipe.yaml:1:65: credentials[0].expires: only a credential with a session token can expire"],
     );
     bad(
         &format!("credentials: [{{{KEY}, session_token: t, expires: tomorrow}}]\n"),
@@ -152,8 +155,9 @@ fn credentials_that_cannot_be_meant_are_refused() {
 
 #[test]
 fn a_credential_may_end() {
-    let config =
-        good(&format!("credentials: [{{{KEY}, session_token: t, expires: \"2026-01-01T01:00:00+01:00\"}}]\n"));
+    let config = good(&format!(
+        "credentials: [{{{KEY}, session_token: t, expires: \"2026-01-01T01:00:00+01:00\"}}]\n"
+    ));
     assert_eq!(config.credentials[0].expires_at, Some(Timestamp(1_767_225_600_000)));
     assert_eq!(config.credentials[0].session_token, Some(Secret::new("t")));
 }
@@ -171,9 +175,7 @@ fn of_file(main: &str, file: Option<&str>) -> Result<Vec<String>, Vec<String>> {
     let strip = format!("{}/", folder.path().display());
     match config.load_credentials(&env) {
         Ok(found) => Ok(found.into_iter().map(|credential| credential.access_key_id).collect()),
-        Err(problems) => {
-            Err(problems.to_string().replace(&strip, "").lines().map(str::to_owned).collect())
-        }
+        Err(problems) => Err(problems.to_string().replace(&strip, "").lines().map(str::to_owned).collect()),
     }
 }
 
