@@ -10,7 +10,7 @@ use standpipe_ingest::access::{
     AuditKind, CallLimiter, Effect, Operations, Policy, PutLimiter, PutLimits, ResourcePattern, Resources,
     SourceNetwork, SourceRule, Statement,
 };
-use standpipe_ingest::{Credential, Options};
+use standpipe_ingest::{Credential, Operation, Options};
 use standpipe_model::{Secret, Timestamp};
 
 use crate::harness::{Answer, Call, Memory, NOW, SECRET, Server, TOKEN, batch, single};
@@ -95,6 +95,48 @@ async fn who_may_put_to_some_streams_may_do_nothing_else_and_is_told_in_iams_wor
     // Of a stream that may be put to, it may be known whether it is there.
     let server = with_policy(vec![statement(Effect::Allow, "firehose:Put*", "gone")]).await;
     call(&server, "PutRecord", single("gone", b"x")).await.is_error(400, "ResourceNotFoundException", "");
+}
+
+#[tokio::test]
+async fn every_operation_needs_permission_and_is_done_by_who_has_it() {
+    let destination = json!({"RoleARN": "arn:aws:iam::123456789012:role/r", "BucketARN": "arn:aws:s3:::b"});
+    let with = |more: Value| {
+        let mut body = named("s");
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let update = json!({
+        "CurrentDeliveryStreamVersionId": "1", "DestinationId": "destinationId-000000000001",
+        "ExtendedS3DestinationUpdate": {"Prefix": "p/"},
+    });
+    let mut tried = 0;
+    for (operation, body) in [
+        ("CreateDeliveryStream", with(json!({"ExtendedS3DestinationConfiguration": destination}))),
+        ("DeleteDeliveryStream", named("s")),
+        ("DescribeDeliveryStream", named("s")),
+        ("ListDeliveryStreams", json!({})),
+        ("ListTagsForDeliveryStream", named("s")),
+        ("PutRecord", single("s", b"x")),
+        ("PutRecordBatch", batch("s", &[b"x".to_vec()])),
+        ("StartDeliveryStreamEncryption", named("s")),
+        ("StopDeliveryStreamEncryption", named("s")),
+        ("TagDeliveryStream", with(json!({"Tags": [{"Key": "k"}]}))),
+        ("UntagDeliveryStream", with(json!({"TagKeys": ["k"]}))),
+        ("UpdateDestination", with(update)),
+    ] {
+        let all_others = Statement {
+            operations: Operations::of_action(&format!("firehose:{operation}")).unwrap().others(),
+            ..statement(Effect::Allow, "*", "*")
+        };
+        let server = with_policy(vec![all_others]).await;
+        let stream = if operation == "ListDeliveryStreams" { "*" } else { "s" };
+        let answer = call(&server, operation, body.clone()).await;
+        answer.is_error(400, "AccessDeniedException", &denied(operation, stream));
+        let server = with_policy(vec![statement(Effect::Allow, &format!("firehose:{operation}"), "*")]).await;
+        assert_eq!(call(&server, operation, body).await.status, 200, "{operation}");
+        tried += 1;
+    }
+    assert_eq!(tried, Operation::ALL.len());
 }
 
 #[tokio::test]
@@ -238,7 +280,7 @@ async fn every_call_but_a_put_is_noted_down_under_the_id_that_the_client_got() {
     );
     assert_eq!(events[0]["userIdentity"]["arn"], "arn:aws:iam::123456789012:user/alice");
     assert_eq!(events[0]["sourceIPAddress"], "127.0.0.1");
-    assert_eq!(events[2]["requestParameters"], json!({"deliveryStreamName": "s"}));
+    assert_eq!(events[2]["requestParameters"], json!({"deliveryStreamName": "s", "allowForceDelete": "***"}));
 }
 
 #[tokio::test]

@@ -80,37 +80,37 @@ fn what_is_not_understood_of_a_policy_is_refused_with_its_place() {
     for (statement, problem) in [
         (
             "Effect: Allow, Action: \"*\"",
-            "1:26: policies.p.Statement: the key \"Resource\" or \"NotResource\" is missing",
+            "1:27: policies.p.Statement: the key \"Resource\" or \"NotResource\" is missing",
         ),
         (
             "Effect: Permit, Action: \"*\", Resource: \"*\"",
-            "1:35: policies.p.Statement.Effect: \"Permit\" is not one of Allow, Deny",
+            "1:36: policies.p.Statement.Effect: \"Permit\" is not one of Allow, Deny",
         ),
         (
             "Effect: Allow, Action: \"firehose:PutRecrod\", Resource: \"*\"",
-            "1:50: policies.p.Statement.Action: \"firehose:PutRecrod\" matches no operation of the Firehose API, did you mean \
+            "1:51: policies.p.Statement.Action: \"firehose:PutRecrod\" matches no operation of the Firehose API, did you mean \
              \"firehose:PutRecord\"?",
         ),
         (
             "Effect: Allow, Action: [], Resource: \"*\"",
-            "1:50: policies.p.Statement.Action: the list is empty",
+            "1:51: policies.p.Statement.Action: the list is empty",
         ),
         (
             "Effect: Allow, Action: \"*\", Resource: app-*",
-            "1:65: policies.p.Statement.Resource: \"app-*\" is not a resource: write \"*\", or an ARN as \
+            "1:66: policies.p.Statement.Resource: \"app-*\" is not a resource: write \"*\", or an ARN as \
              \"arn:aws:firehose:*:*:deliverystream/app-*\"",
         ),
         (
             "Effect: Allow, Principal: \"*\", Action: \"*\", Resource: \"*\"",
-            "1:42: policies.p.Statement.Principal: unknown key",
+            "1:43: policies.p.Statement.Principal: unknown key",
         ),
         (
             "Effect: Allow, Action: \"*\", Resource: \"*\", Condition: {StringEquals: {\"aws:username\": x}}",
-            "1:82: policies.p.Statement.Condition.StringEquals: unknown key",
+            "1:83: policies.p.Statement.Condition.StringEquals: unknown key",
         ),
         (
             "Effect: Allow, Action: \"*\", Resource: \"*\", Condition: {IpAddress: {\"aws:SourceIp\": 10.0.0.0/40}}",
-            "1:110: policies.p.Statement.Condition.IpAddress.aws:SourceIp: \"10.0.0.0/40\" is neither an address nor a range \
+            "1:111: policies.p.Statement.Condition.IpAddress.aws:SourceIp: \"10.0.0.0/40\" is neither an address nor a range \
              as 10.0.0.0/8",
         ),
     ] {
@@ -192,7 +192,7 @@ fn a_credentials_file_holds_a_list_and_may_name_the_policies_of_the_configuratio
 fn a_credentials_file_that_is_wrong_says_where() {
     let main = format!("credentials: [{{{KEY}}}]\ncredentials_file: c.yaml\n");
     for (file, problem) in [
-        (None, "c.yaml: cannot be read: No such file or directory (os error 2)"),
+        (None, "c.yaml: cannot read the file: No such file or directory (os error 2)"),
         (Some(""), "c.yaml:1:1: the file holds no credentials"),
         (Some("- {access_key_id: x"), "c.yaml:"),
         (
