@@ -109,28 +109,7 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         let r = &mut registry;
-        r.register("ingest_requests", "API requests by operation and error code (OK for a success). Codes other than OK are the refusals, by reason", metrics.requests.clone());
-        r.register(
-            "ingest_records",
-            "Records accepted by puts (AWS: IncomingRecords)",
-            metrics.put_records.clone(),
-        );
-        r.register(
-            "ingest_bytes",
-            "Data bytes of the records accepted by puts (AWS: IncomingBytes)",
-            metrics.put_bytes.clone(),
-        );
-        r.register("ingest_put_seconds", "Time from a put's head to its answer", metrics.put_seconds.clone());
-        r.register(
-            "ingest_throttled_requests",
-            "Requests refused by a configured limit, by whose it is: credential, stream, operation",
-            metrics.throttled_requests.clone(),
-        );
-        r.register(
-            "ingest_throttled_records",
-            "Records of puts refused by a configured limit, by whose it is (AWS: ThrottledRecords)",
-            metrics.throttled_records.clone(),
-        );
+        metrics.register_puts(r);
         r.register(
             "journal_sync_seconds",
             "Time of a group commit: one write and one fdatasync. If it rises, the disk is the limit",
@@ -159,6 +138,33 @@ impl Default for Metrics {
             metrics.discarded.clone(),
         );
         Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    fn register_puts(&self, r: &mut Registry) {
+        r.register("ingest_requests", "API requests by operation and error code (OK for a success). Codes other than OK are the refusals, by reason", self.requests.clone());
+        r.register(
+            "ingest_records",
+            "Records accepted by puts (AWS: IncomingRecords)",
+            self.put_records.clone(),
+        );
+        r.register(
+            "ingest_bytes",
+            "Data bytes of the records accepted by puts (AWS: IncomingBytes)",
+            self.put_bytes.clone(),
+        );
+        r.register("ingest_put_seconds", "Time from a put's head to its answer", self.put_seconds.clone());
+        r.register(
+            "ingest_throttled_requests",
+            "Requests refused by a configured limit, by whose it is: credential, stream, operation",
+            self.throttled_requests.clone(),
+        );
+        r.register(
+            "ingest_throttled_records",
+            "Records of puts refused by a configured limit, by whose it is (AWS: ThrottledRecords)",
+            self.throttled_records.clone(),
+        );
     }
 }
 

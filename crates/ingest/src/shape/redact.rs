@@ -49,7 +49,8 @@ mod tests {
                 "EndpointConfiguration": {"Url": "https://k:v@h", "AccessKey": "k3y"},
                 "RequestConfiguration": {"CommonAttributes": [{"AttributeName": "n", "AttributeValue": "v4lue"}]},
             },
-            "SplunkDestinationConfiguration": "t0ken",
+            "SplunkDestinationConfiguration": {"HECToken": "t0ken"},
+            "SnowflakeDestinationConfiguration": "k3y in a wrong place",
             "KinesisStreamSourceConfiguration": {"RoleARN": {"inner": "1nner"}, "KinesisStreamARN": null},
             "Unknown": "s3cret",
         });
