@@ -3,7 +3,7 @@
 //! Policies have IAM's own keys, so that a document can be moved here as it is; what standpipe does not understand of
 //! one is refused, never passed over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::DateTime;
 use standpipe_ingest::Operation;
@@ -116,10 +116,11 @@ pub(super) fn resolve(
     others: &[Credential],
     problems: &mut Vec<Problem>,
 ) -> Vec<Credential> {
-    let mut resolved: Vec<Credential> = Vec::new();
+    let mut taken: HashSet<String> = others.iter().map(|other| other.access_key_id.clone()).collect();
+    let mut resolved = Vec::new();
     for CredentialDraft { mut credential, named, spots } in drafts {
         let id = &credential.access_key_id;
-        if others.iter().chain(&resolved).any(|earlier| earlier.access_key_id == *id) {
+        if !taken.insert(id.clone()) {
             let message = format!("the access key id \"{id}\" is given twice");
             problems.push(Problem { spot: spots.of("access_key_id"), message });
         }
