@@ -90,7 +90,7 @@ fn what_the_file_held_stays_until_it_can_be_read_again() {
     let (file, access) =
         (config("credentials: [{access_key_id: f, secret_access_key: s}]\n"), Access::default());
     let main = config("credentials: [{access_key_id: m, secret_access_key: s}]\ncredentials_file: c.yaml\n");
-    access.put_in_force(&main, Some(file.credentials.clone()));
+    access.put_in_force(&main, Some(file.credentials));
     access.put_in_force(&main, None);
     assert!(access.credential("f").is_some() && access.credential("m").is_some());
     access.put_in_force(&main, Some(Vec::new()));

@@ -149,27 +149,30 @@ struct Written {
     ranges: Vec<&'static str>,
 }
 
-const ACTIONS: [(&str, fn(&str) -> bool); 5] = [
+/// A text of a policy, and what it means.
+type Meaning = (&'static str, fn(&str) -> bool);
+
+const ACTIONS: [Meaning; 5] = [
     ("*", |_| true),
     ("firehose:PutRecord", |name| name == "PutRecord"),
     ("firehose:put*", |name| name.starts_with("Put")),
     ("firehose:*DeliveryStream", |name| name.ends_with("DeliveryStream")),
     ("s3:*", |_| false),
 ];
-const RESOURCES: [(&str, fn(&str) -> bool); 5] = [
+const RESOURCES: [Meaning; 5] = [
     ("*", |_| true),
     ("arn:aws:firehose:*:*:deliverystream/a*", |stream| stream.starts_with('a')),
     ("arn:aws:firehose:us-east-1:000000000000:deliverystream/ab", |stream| stream == "ab"),
     ("arn:*/?b", |stream| stream.len() == 2 && stream.ends_with('b')),
     ("arn:aws:firehose:eu-west-1:*", |_| false),
 ];
-const RANGES: [(&str, fn(&str) -> bool); 3] = [
+const RANGES: [Meaning; 3] = [
     ("10.0.0.0/8", |source| source.starts_with("10.")),
     ("10.1.0.1", |source| source == "10.1.0.1"),
     ("0.0.0.0/0", |_| true),
 ];
 
-fn means(table: &[(&'static str, fn(&str) -> bool)], written: &[&str], what: &str) -> bool {
+fn means(table: &[Meaning], written: &[&str], what: &str) -> bool {
     written.iter().any(|text| table.iter().any(|(known, rule)| known == text && rule(what)))
 }
 
