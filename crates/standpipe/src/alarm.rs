@@ -25,6 +25,10 @@ pub enum AlarmKind {
     NotOpened,
     /// A changed configuration was refused; the old one runs on.
     ReloadRefused,
+    /// A changed credentials file was refused; what it held before stays in force.
+    CredentialsRefused,
+    /// The audit log cannot be written; changes through the API are refused.
+    AuditFailed,
     /// Changed certificate files cannot be used; the old certificate is in force.
     CertificateRefused,
     /// The certificate of the listener expires soon, or has expired.
@@ -43,6 +47,8 @@ impl AlarmKind {
             Self::RecordsLost => "records_lost",
             Self::NotOpened => "not_opened",
             Self::ReloadRefused => "reload_refused",
+            Self::CredentialsRefused => "credentials_refused",
+            Self::AuditFailed => "audit_failed",
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateExpiring => "certificate_expiring",
         }

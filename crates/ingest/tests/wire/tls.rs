@@ -178,6 +178,22 @@ async fn clients_must_or_may_show_a_certificate_of_the_right_authority() {
 }
 
 #[tokio::test]
+async fn the_audit_log_says_whose_certificate_a_client_has_shown() {
+    let (authority, clients) = (Authority::new("ca").unwrap(), Authority::new("clients").unwrap());
+    let server = server(&authority, Some((&clients, ClientAuth::Optional))).await;
+    for shows in [Some(clients.client("producer").unwrap()), None] {
+        let client = Client { shows: shows.clone(), ..Client::of(&authority) };
+        let call = Call::new("DescribeDeliveryStream", "{\"DeliveryStreamName\":\"s\"}").into_request();
+        let mut sender = Sender::over(client.connect(&server).await.unwrap(), false).await;
+        assert_eq!(sender.send(call).await.unwrap().status, 200);
+        let event = server.memory.audited.lock().unwrap().pop().unwrap();
+        let event: serde_json::Value = serde_json::from_str(&event.json).unwrap();
+        let told = event["additionalEventData"]["clientCertificate"].as_str();
+        assert_eq!(told, shows.map(|_| "CN=producer"), "{event}");
+    }
+}
+
+#[tokio::test]
 async fn another_certificate_counts_for_new_connections_and_leaves_the_open_ones_alone() {
     let (old, new) = (Authority::new("old").unwrap(), Authority::new("new").unwrap());
     let with =

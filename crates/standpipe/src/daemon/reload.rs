@@ -174,6 +174,7 @@ impl Daemon {
         self.context.delivery_log.replace(log_settings(&config));
         let config = Arc::new(config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
+        self.put_access_in_force().await;
         for spec in &config.streams {
             self.apply(spec).await?;
         }
@@ -190,11 +191,13 @@ impl Daemon {
     fn check_reload(&self, config: &Config) -> Result<(), ReloadError> {
         let running = self.config();
         let plain = |config: &Config| config.tls.as_ref().and_then(|tls| tls.plain_listen);
-        let fixed: [(&'static str, bool); 7] = [
+        let fixed: [(&'static str, bool); 9] = [
             ("listen", running.listen == config.listen),
             ("tls", running.tls.is_some() == config.tls.is_some()),
             ("tls.plain_listen", plain(&running) == plain(config)),
             ("admin", running.admin == config.admin),
+            ("region", running.region == config.region),
+            ("account_id", running.account_id == config.account_id),
             ("data_dir", running.data_dir == config.data_dir),
             ("journal", running.journal == config.journal),
             ("limits", running.limits == config.limits),
@@ -304,6 +307,7 @@ impl Daemon {
         self.catalog.put_away(name, into, self.context.timer.now())?;
         self.remove(name);
         self.context.alarms.forget_stream(name);
+        self.access.forget_stream(name);
         tracing::info!(stream = %name, ?into, "stream put away");
         Ok(())
     }
