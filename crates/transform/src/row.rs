@@ -47,13 +47,16 @@ pub struct Row {
     pub query_keys: BTreeMap<String, String>,
     /// Partition keys that a function gave (`partitionKeyFromLambda`).
     pub function_keys: BTreeMap<String, String>,
+    /// Headers that a function gave, for destinations that have such.
+    pub headers: BTreeMap<String, String>,
 }
 
 impl Row {
     /// A record as its only row.
     pub fn of(record: u32, data: Bytes) -> Self {
         let origin = Origin { record, sub: 0 };
-        Self { origin, data, query_keys: BTreeMap::new(), function_keys: BTreeMap::new() }
+        let none = BTreeMap::new;
+        Self { origin, data, query_keys: none(), function_keys: none(), headers: none() }
     }
 
     /// The same row with other data.
