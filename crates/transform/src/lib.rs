@@ -16,6 +16,12 @@
 
 mod chain;
 mod row;
+mod table;
+mod wasm;
 
 pub use chain::{Chain, Processor, Transformed};
 pub use row::{Failure, FailureKind, Origin, Output, Record, Row, Source};
+pub use table::{Table, TableError, TableFormat, TableRow};
+pub use wasm::{
+    FunctionOptions, Grants, Limits, LoadError, Sandbox, SandboxError, SandboxOptions, WasmFunction,
+};

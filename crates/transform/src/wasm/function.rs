@@ -1,0 +1,137 @@
+//! A function as a processor: its rows in batches, each call in a new instance, and again when a call failed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::call::{Batch, CallError, Outcome};
+use super::lambda;
+use super::options::FunctionOptions;
+use super::sandbox::{Guest, LoadError, Sandbox};
+use super::state::State;
+use crate::chain::Processor;
+use crate::row::{Failure, FailureKind, Output, Record, Row, Source};
+
+/// A function that has been loaded.
+pub struct WasmFunction {
+    pub(super) sandbox: Sandbox,
+    pub(super) guest: Guest,
+    pub(super) options: Arc<FunctionOptions>,
+    pub(super) digest: String,
+    /// A call took more than half of its time. At a repetition, on a busier machine, it could take more than all of it,
+    /// and then give another result; so could one that met its deadline give a result.
+    pub(super) near_deadline: AtomicBool,
+}
+
+impl WasmFunction {
+    /// The SHA-256 of the file, in hexadecimal: what a batch pins.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// How it is configured.
+    pub fn options(&self) -> &FunctionOptions {
+        &self.options
+    }
+
+    pub(super) fn start(&self) -> Result<(), LoadError> {
+        let state = State::new(Arc::clone(&self.options), "", 0, Vec::new());
+        self.sandbox.run(state, |store| self.guest.start(store))
+    }
+
+    fn batch(&self, source: &Source, records: &[Record], rows: Vec<Row>, out: &mut Output) {
+        let batch = Batch { source, records, rows: &rows };
+        let mut attempts = 1;
+        let called = loop {
+            match self.call(&batch) {
+                Err(error) if error.again && attempts <= self.options.retries => attempts += 1,
+                called => break called,
+            }
+        };
+        let failure = |code: &str, message: String, attempts| Failure {
+            function: Some(self.options.arn.clone()),
+            attempts,
+            ..Failure::once(FailureKind::Processing, code, message)
+        };
+        match called {
+            Ok(outcomes) => {
+                for (row, outcome) in rows.into_iter().zip(outcomes) {
+                    match outcome {
+                        Outcome::Ok { data, partition_keys, headers } => {
+                            let mut row = row.with_data(data);
+                            row.function_keys.extend(partition_keys);
+                            row.headers.extend(headers);
+                            out.keep(row);
+                        }
+                        Outcome::Dropped => {}
+                        Outcome::Failed { code, message } => out.fail(row.origin, failure(code, message, 1)),
+                    }
+                }
+            }
+            Err(error) => {
+                for row in rows {
+                    out.fail(row.origin, failure(error.code, error.message.clone(), attempts));
+                }
+            }
+        }
+    }
+
+    fn call(&self, batch: &Batch<'_>) -> Result<Vec<Outcome>, CallError> {
+        let input = match &self.guest {
+            Guest::Component(_) => Vec::new(),
+            Guest::Command(_) => lambda::event(batch),
+        };
+        let options = Arc::clone(&self.options);
+        let state = State::new(options, batch.stream().as_str(), batch.arrived_at().0, input);
+        self.sandbox.run(state, |store| {
+            let began = Instant::now();
+            let called = match &self.guest {
+                Guest::Component(guest) => guest.call(store, batch),
+                Guest::Command(guest) => guest.call(store, batch),
+            };
+            if began.elapsed() > self.options.limits.deadline / 2
+                || called.as_ref().is_err_and(CallError::is_deadline)
+            {
+                self.near_deadline.store(true, Ordering::Relaxed);
+            }
+            called
+        })
+    }
+}
+
+impl Processor for WasmFunction {
+    fn process(&self, source: &Source, records: &[Record], rows: Vec<Row>, out: &mut Output) {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for row in rows {
+            if !batch.is_empty() && bytes + row.data.len() > self.options.batch_bytes {
+                self.batch(source, records, std::mem::take(&mut batch), out);
+                bytes = 0;
+            }
+            bytes += row.data.len();
+            batch.push(row);
+        }
+        if !batch.is_empty() {
+            self.batch(source, records, batch, out);
+        }
+    }
+
+    fn is_pure(&self) -> bool {
+        let grants = &self.options.grants;
+        grants.clock.is_none() && grants.random.is_none() && !self.near_deadline.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for WasmFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let interface = match self.guest {
+            Guest::Component(_) => "component",
+            Guest::Command(_) => "command",
+        };
+        f.debug_struct("WasmFunction")
+            .field("name", &self.options.name)
+            .field("interface", &interface)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}
