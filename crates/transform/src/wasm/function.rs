@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::call::{Batch, CallError, Outcome};
@@ -22,6 +22,7 @@ pub struct WasmFunction {
     /// A call took more than half of its time. At a repetition, on a busier machine, it could take more than all of it,
     /// and then give another result; so could one that met its deadline give a result.
     pub(super) near_deadline: AtomicBool,
+    pub(super) memory_bytes: AtomicUsize,
 }
 
 impl WasmFunction {
@@ -33,6 +34,11 @@ impl WasmFunction {
     /// How it is configured.
     pub fn options(&self) -> &FunctionOptions {
         &self.options
+    }
+
+    /// The most memory that a call has taken so far.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn start(&self) -> Result<(), LoadError> {
@@ -95,6 +101,7 @@ impl WasmFunction {
             {
                 self.near_deadline.store(true, Ordering::Relaxed);
             }
+            self.memory_bytes.fetch_max(store.data().meter.memory_bytes, Ordering::Relaxed);
             called
         })
     }

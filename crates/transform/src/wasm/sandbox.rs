@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -153,6 +153,7 @@ impl Sandbox {
             options: Arc::new(options),
             digest: hex::encode(Sha256::digest(wasm)),
             near_deadline: AtomicBool::new(false),
+            memory_bytes: AtomicUsize::new(0),
         };
         function.start()?;
         Ok(function)

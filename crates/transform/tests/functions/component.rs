@@ -1,0 +1,90 @@
+//! Components: the world of `wit/standpipe.wit`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use standpipe_model::OsClock;
+use standpipe_transform::{LoadError, Table, TableFormat};
+
+use crate::guests::{example, probe_component};
+use crate::running::{ARRIVED_MS, load, options, rows, run, sandbox};
+
+#[test]
+fn a_component_gets_records_and_gives_outcomes() {
+    let (done, pure) = run(load(&probe_component()), &["plain", "drop", "fail", "record", "config"]);
+    let id = |position: u32| format!("{position:020}000000");
+    let told = format!("{} {ARRIVED_MS} readings", id(10));
+    assert_eq!(rows(&done), ["plain", &told, "hello"]);
+    assert_eq!((done.dropped, pure), (1, true));
+    let failure = &done.failures[&2];
+    assert_eq!((&*failure.code, failure.attempts), ("Lambda.ProcessingFailedStatus", 1));
+    assert_eq!(failure.message, "ProcessingFailed status set for record: as it was told");
+    assert_eq!(failure.function.as_deref(), Some("arn:aws:lambda:us-east-1:1:function:f"));
+    assert_eq!(done.rows[0].function_keys, BTreeMap::from([("size".to_owned(), "5".to_owned())]));
+    assert_eq!(done.rows[1].headers, BTreeMap::from([("id".to_owned(), id(10))]));
+}
+
+#[test]
+fn the_identity_passes_on_any_bytes() {
+    let data: Vec<String> = (0..300).map(|number| "é\0x".repeat(number)).collect();
+    let data: Vec<&str> = data.iter().map(String::as_str).collect();
+    let mut options = options();
+    options.batch_bytes = 10_000;
+    let (done, _) = run(sandbox().load(&example("identity"), options).unwrap(), &data);
+    assert_eq!(rows(&done), data);
+}
+
+#[test]
+fn readings_are_enriched_from_a_table() {
+    let devices = b"device,site,retired\nd1,roof,false\nd2,cellar,true\n";
+    let mut options = options();
+    options.tables = vec![Arc::new(Table::read("devices", TableFormat::Csv, "device", devices).unwrap())];
+    options.config.insert("unknown_site".to_owned(), "nowhere".to_owned());
+    let readings = [r#"{"device":"d1","t":1}"#, r#"{"device":"d2","t":2}"#, r#"{"device":"d3","t":3}"#, "{}"];
+    let (done, pure) = run(sandbox().load(&example("enrich"), options).unwrap(), &readings);
+    assert_eq!(
+        rows(&done),
+        [r#"{"device":"d1","retired":"false","site":"roof","t":1}"#, r#"{"device":"d3","site":"nowhere","t":3}"#]
+    );
+    assert_eq!((done.dropped, pure), (1, true));
+    assert!(done.failures[&3].message.ends_with("no device"));
+    assert_eq!(done.rows[0].function_keys["device"], "d1");
+}
+
+#[test]
+fn tables_are_there_for_those_only_that_are_given_some() {
+    let refused = sandbox().load(&example("enrich"), options()).unwrap_err();
+    let LoadError::Import { name } = refused else { panic!("{refused}") };
+    assert_eq!(name, "standpipe:transform/tables@1.0.0");
+
+    let mut options = options();
+    options.tables = vec![Arc::new(Table::read("others", TableFormat::Csv, "k", b"k\n1\n").unwrap())];
+    let (done, _) = run(sandbox().load(&example("enrich"), options).unwrap(), &[r#"{"device":"d1"}"#]);
+    assert!(done.failures[&0].message.contains("'devices', which it was not given"), "{done:?}");
+}
+
+#[test]
+fn nothing_that_a_component_can_learn_differs_from_call_to_call() {
+    let look = || rows(&run(load(&probe_component()), &["look around"]).0).remove(0);
+    let seen = look();
+    assert_eq!(look(), seen);
+    for part in [
+        &*format!(r#""wall_ms":{ARRIVED_MS}"#),
+        r#""slept_hours":1"#,
+        r#""greeting":"hello""#,
+        r#""root":false"#,
+        r#""file":false"#,
+        r#""written":false"#,
+    ] {
+        assert!(seen.contains(part), "{part} is not in {seen}");
+    }
+}
+
+#[test]
+fn a_function_that_is_given_the_time_is_not_pure() {
+    let mut options = options();
+    options.grants.clock = Some(Arc::new(OsClock::start()));
+    let (done, pure) = run(sandbox().load(&probe_component(), options).unwrap(), &["look around"]);
+    assert!(!pure);
+    assert!(!rows(&done)[0].contains(&format!(r#""wall_ms":{ARRIVED_MS}"#)));
+}

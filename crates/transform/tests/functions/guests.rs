@@ -1,0 +1,128 @@
+//! Guests: compiled from Rust once per test run, or written as text.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+/// Builds of one crate may not overlap.
+static BUILDING: Mutex<()> = Mutex::new(());
+
+/// Builds a guest and gives the file's bytes.
+fn build(folder: &str, target: &str, what: &[&str], file: &str) -> Vec<u8> {
+    let _one = BUILDING.lock().unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let into = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("guests");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--release", "--locked", "--quiet", "--target", target]).args(what);
+    cargo.current_dir(folder).env("CARGO_TARGET_DIR", &into);
+    // What is set for the daemon's own build.
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    assert!(cargo.status().unwrap().success(), "{what:?} does not build");
+    fs::read(into.join(target).join("release").join(file)).unwrap()
+}
+
+pub(crate) fn example(name: &str) -> Vec<u8> {
+    build("../../examples/transforms/rust", "wasm32-wasip2", &["--package", name], &format!("{name}.wasm"))
+}
+
+pub(crate) fn redact_lambda() -> Vec<u8> {
+    build("../../examples/transforms/rust", "wasm32-wasip1", &["--package", "redact-lambda"], "redact-lambda.wasm")
+}
+
+pub(crate) fn probe_component() -> Vec<u8> {
+    build("tests/guests", "wasm32-wasip2", &["--lib"], "probe.wasm")
+}
+
+pub(crate) fn probe_command() -> Vec<u8> {
+    build("tests/guests", "wasm32-wasip1", &["--bins"], "probe-command.wasm")
+}
+
+/// Runs a program in a folder of the build's own with the example's sources in it, and gives what it made.
+fn make(example: &str, file: &str, commands: &[&[&str]], env: &[(&str, &str)]) -> Vec<u8> {
+    let _one = BUILDING.lock().unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/transforms").join(example);
+    let into = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(example);
+    fs::create_dir_all(&into).unwrap();
+    for source in fs::read_dir(&from).unwrap().map(|source| source.unwrap()) {
+        if source.file_type().unwrap().is_file() {
+            fs::copy(source.path(), into.join(source.file_name())).unwrap();
+        }
+    }
+    for command in commands {
+        let mut program = Command::new(command[0]);
+        program.args(&command[1..]).current_dir(&into).envs(env.iter().copied()).stdout(Stdio::null());
+        assert!(program.status().unwrap().success(), "{example}: {command:?}");
+    }
+    fs::read(into.join(file)).unwrap()
+}
+
+pub(crate) fn go(name: &str) -> Vec<u8> {
+    let file = format!("{name}.wasm");
+    let build: &[&str] = &["go", "build", "-o", &file];
+    make(&format!("go/{name}"), &file, &[build], &[("GOOS", "wasip1"), ("GOARCH", "wasm")])
+}
+
+pub(crate) fn assembly_script(name: &str) -> Vec<u8> {
+    let install: &[&str] = &["npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", "--silent"];
+    let build: &[&str] = &["npm", "run", "build", "--silent"];
+    make(&format!("assemblyscript/{name}"), &format!("build/{name}.wasm"), &[install, build], &[])
+}
+
+pub(crate) fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+/// A command that writes this and nothing else.
+pub(crate) fn answering(answer: &str) -> Vec<u8> {
+    let (text, len) = (answer.replace('\\', "\\\\").replace('"', "\\\""), answer.len());
+    command(&format!(
+        r#"(data (i32.const 64) "{text}")
+           (func (export "_start")
+             (i32.store (i32.const 0) (i32.const 64))
+             (i32.store (i32.const 4) (i32.const {len}))
+             (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))"#
+    ))
+}
+
+/// A command with a memory and the function `$write`.
+pub(crate) fn command(body: &str) -> Vec<u8> {
+    wat(&format!(
+        r#"(module
+             (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+             (memory (export "memory") 16)
+             {body})"#
+    ))
+}
+
+/// A component whose `process` has this body: it gets the batch's address and length, and gives the address of the
+/// answer's.
+pub(crate) fn component(pages: u32, body: &str) -> Vec<u8> {
+    wat(&format!(
+        r#"(component
+             (import "standpipe:transform/types@1.0.0" (instance $types
+               (type $record (record
+                 (field "id" string) (field "data" (list u8)) (field "arrived-at" u64) (field "stream" string)
+                 (field "source-metadata" (list (tuple string string)))))
+               (export "record" (type (eq $record)))
+               (type $transformed (record
+                 (field "data" (list u8)) (field "partition-keys" (list (tuple string string)))
+                 (field "headers" (list (tuple string string)))))
+               (export "transformed" (type $t (eq $transformed)))
+               (type $outcome (variant (case "ok" $t) (case "dropped") (case "failed" string)))
+               (export "outcome" (type (eq $outcome)))))
+             (alias export $types "record" (type $record))
+             (alias export $types "outcome" (type $outcome))
+             (core module $m
+               (memory (export "memory") {pages})
+               (global $free (mut i32) (i32.const 1024))
+               (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                 (global.set $free (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+                 (global.get $free)
+                 (global.set $free (i32.add (global.get $free) (local.get 3))))
+               (func (export "process") (param $batch i32) (param $len i32) (result i32) (local $i i32) {body}))
+             (core instance $i (instantiate $m))
+             (func (export "process") (param "batch" (list $record)) (result (list $outcome))
+               (canon lift (core func $i "process") (memory $i "memory") (realloc (func $i "cabi_realloc")))))"#
+    ))
+}

@@ -1,0 +1,3 @@
+module standpipe.example/csv-to-json
+
+go 1.24
