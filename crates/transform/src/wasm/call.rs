@@ -82,9 +82,9 @@ impl CallError {
             return Self { code: "Lambda.FunctionTimedOut", message: TIMED_OUT.to_owned(), again: true };
         }
         let cause = error.downcast_ref::<Exit>().map_or_else(|| error.root_cause().to_string(), Exit::to_string);
-        match &*state.last_line {
+        match state.last_lines.trim_end() {
             "" => Self::failed(&cause),
-            line => Self::failed(&format!("{cause} ({line})")),
+            lines => Self::failed(&format!("{cause}\n{lines}")),
         }
     }
 

@@ -43,6 +43,8 @@ type Guest<'a> = Caller<'a, State>;
 /// # Errors
 /// The name of an import that no function is given.
 pub(super) fn link(linker: &mut Linker<State>, module: &Module) -> Result<Result<(), String>> {
+    // A module may import the same twice.
+    linker.allow_shadowing(true);
     for import in module.imports() {
         match (import.module(), import.name(), import.ty()) {
             ("env", "abort", _) | (NAME, "proc_exit", _) => {}
@@ -56,7 +58,6 @@ pub(super) fn link(linker: &mut Linker<State>, module: &Module) -> Result<Result
             (module, name, _) => return Ok(Err(format!("{module}.{name}"))),
         }
     }
-    linker.allow_shadowing(true);
     define(linker)?;
     Ok(Ok(()))
 }

@@ -17,6 +17,8 @@ use super::options::{FunctionOptions, Limits};
 const LOG_LINES_MAX: u32 = 100;
 /// Of a longer line the beginning is logged.
 const LOG_LINE_BYTES: usize = 1024;
+/// What is kept of the standard error for the reason of a failure.
+const LAST_LINES_BYTES: usize = 768;
 /// Instances, memories and tables of WebAssembly that one function may have: enough for what compilers of scripting
 /// languages make. The pool is laid out for so many per call.
 pub(super) const INSTANCES_MAX: usize = 32;
@@ -29,8 +31,8 @@ pub(super) struct State {
     pub(super) input: Vec<u8>,
     pub(super) read: usize,
     pub(super) output: Vec<u8>,
-    /// The last line of the standard error, which is where panics are told.
-    pub(super) last_line: String,
+    /// The end of the standard error, which is where panics are told.
+    pub(super) last_lines: String,
     line: Vec<u8>,
     lines: u32,
     stream: String,
@@ -48,7 +50,7 @@ impl State {
             input,
             read: 0,
             output: Vec::new(),
-            last_line: String::new(),
+            last_lines: String::new(),
             line: Vec::new(),
             lines: 0,
             stream: stream.to_owned(),
@@ -115,7 +117,10 @@ impl State {
         let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).trim_end().to_owned();
         if !line.is_empty() {
             self.log(tracing::Level::INFO, &line);
-            self.last_line = line;
+            self.last_lines.push_str(&line);
+            self.last_lines.push('\n');
+            let surplus = self.last_lines.len().saturating_sub(LAST_LINES_BYTES);
+            self.last_lines.drain(..self.last_lines.ceil_char_boundary(surplus));
         }
     }
 

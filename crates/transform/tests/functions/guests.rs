@@ -75,7 +75,7 @@ pub(crate) fn wat(text: &str) -> Vec<u8> {
 
 /// A command that writes this and nothing else.
 pub(crate) fn answering(answer: &str) -> Vec<u8> {
-    let (text, len) = (answer.replace('\\', "\\\\").replace('"', "\\\""), answer.len());
+    let (text, len) = (answer.escape_debug(), answer.len());
     command(&format!(
         r#"(data (i32.const 64) "{text}")
            (func (export "_start")
@@ -123,6 +123,7 @@ pub(crate) fn component(pages: u32, body: &str) -> Vec<u8> {
                (func (export "process") (param $batch i32) (param $len i32) (result i32) (local $i i32) {body}))
              (core instance $i (instantiate $m))
              (func (export "process") (param "batch" (list $record)) (result (list $outcome))
-               (canon lift (core func $i "process") (memory $i "memory") (realloc (func $i "cabi_realloc")))))"#
+               (canon lift (core func $i "process") (memory (core memory $i "memory"))
+                 (realloc (core func $i "cabi_realloc")))))"#
     ))
 }
