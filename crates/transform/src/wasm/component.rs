@@ -80,7 +80,7 @@ impl Guest {
             .collect();
         // What an answer may take in the host's memory; without it a guest could name the same bytes many times.
         let outcomes = records.len().saturating_mul(size_of::<types::Outcome>());
-        store.set_hostcall_fuel(limit.saturating_mul(2).saturating_add(outcomes));
+        store.set_hostcall_fuel(store.hostcall_fuel().saturating_add(outcomes));
         let called = self.0.instantiate(&mut *store).and_then(|guest| guest.call_process(&mut *store, &records));
         let answer = called.map_err(|error| CallError::of(&error, store.data_mut()))?;
         if answer.len() != records.len() {

@@ -22,6 +22,8 @@ pub struct WasmFunction {
     /// A call took more than half of its time. At a repetition, on a busier machine, it could take more than all of it,
     /// and then give another result; so could one that met its deadline give a result.
     pub(super) near_deadline: AtomicBool,
+    /// Its last call did.
+    pub(super) met_deadline: AtomicBool,
     pub(super) memory_bytes: AtomicUsize,
 }
 
@@ -43,7 +45,7 @@ impl WasmFunction {
 
     pub(super) fn start(&self) -> Result<(), LoadError> {
         let state = State::new(Arc::clone(&self.options), "", 0, Vec::new());
-        self.sandbox.run(state, |store| self.guest.start(store))
+        self.sandbox.run(false, state, |store| self.guest.start(store))
     }
 
     fn batch(&self, source: &Source, records: &[Record], rows: Vec<Row>, out: &mut Output) {
@@ -90,15 +92,15 @@ impl WasmFunction {
         };
         let options = Arc::clone(&self.options);
         let state = State::new(options, batch.stream().as_str(), batch.arrived_at().0, input);
-        self.sandbox.run(state, |store| {
+        self.sandbox.run(self.met_deadline.load(Ordering::Relaxed), state, |store| {
             let began = Instant::now();
             let called = match &self.guest {
                 Guest::Component(guest) => guest.call(store, batch),
                 Guest::Command(guest) => guest.call(store, batch),
             };
-            if began.elapsed() > self.options.limits.deadline / 2
-                || called.as_ref().is_err_and(CallError::is_deadline)
-            {
+            let met_deadline = called.as_ref().is_err_and(CallError::is_deadline);
+            self.met_deadline.store(met_deadline, Ordering::Relaxed);
+            if met_deadline || began.elapsed() > self.options.limits.deadline / 2 {
                 self.near_deadline.store(true, Ordering::Relaxed);
             }
             self.memory_bytes.fetch_max(store.data().meter.memory_bytes, Ordering::Relaxed);

@@ -51,6 +51,9 @@ pub struct Sandbox(Arc<Shared>);
 pub(super) struct Shared {
     engine: Engine,
     gate: Gate,
+    /// Functions that met their deadline run one at a time, all of them together, so that those which hang take one
+    /// place and not every one.
+    slow: Mutex<()>,
     cache: Option<Mutex<CodeCache>>,
 }
 
@@ -129,7 +132,7 @@ impl Sandbox {
         }
         let engine = Engine::new(&config).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let gate = Gate::start(engine.clone(), options.calls_max)?;
-        Ok(Self(Arc::new(Shared { engine, gate, cache })))
+        Ok(Self(Arc::new(Shared { engine, gate, slow: Mutex::new(()), cache })))
     }
 
     /// Compiles a function, or takes it compiled from disk, and tries whether an instance starts.
@@ -153,6 +156,7 @@ impl Sandbox {
             options: Arc::new(options),
             digest: hex::encode(Sha256::digest(wasm)),
             near_deadline: AtomicBool::new(false),
+            met_deadline: AtomicBool::new(false),
             memory_bytes: AtomicUsize::new(0),
         };
         function.start()?;
@@ -171,12 +175,17 @@ impl Sandbox {
         }
     }
 
-    /// Runs `call` with a store whose deadline begins now, when there is a place.
-    pub(super) fn run<T>(&self, state: State, call: impl FnOnce(&mut Store<State>) -> T) -> T {
+    /// Runs `call` with a store whose deadline begins now, when there is a place; `slow` when the function's last call
+    /// met its deadline.
+    pub(super) fn run<T>(&self, slow: bool, state: State, call: impl FnOnce(&mut Store<State>) -> T) -> T {
+        let _one = slow.then(|| self.0.slow.lock().unwrap_or_else(PoisonError::into_inner));
         let permit = self.0.gate.enter();
         let ticks = state.function.limits.deadline.as_nanos().div_ceil(TICK.as_nanos());
+        let fuel = state.function.limits.output_bytes.saturating_mul(2);
         let mut store = Store::new(&self.0.engine, state);
         store.limiter(|state| &mut state.meter);
+        // What a component can make the host copy at once.
+        store.set_hostcall_fuel(fuel);
         // The tick that is under way does not count.
         store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 2).saturating_add(1));
         let called = call(&mut store);

@@ -233,6 +233,23 @@ fn functions_that_hang_do_not_keep_others_from_working() {
 }
 
 #[test]
+fn functions_that_hang_take_one_place_together() {
+    let sandbox = Sandbox::open(&SandboxOptions { cache_dir: None, calls_max: 4 }).unwrap();
+    let hanging = command("(func (export \"_start\") (loop (br 0)))");
+    let mut options = quick();
+    options.retries = 3;
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            let function = sandbox.load(&hanging, options.clone()).unwrap();
+            scope.spawn(move || failure_of_all(&run(function, &["x"]).0, 1));
+        }
+    });
+    // The first calls at once, then three of each one after the other; side by side it would be 200 ms.
+    assert!(began.elapsed() >= Duration::from_millis(500), "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_failed_call_fails_only_its_own_batch() {
     let mut options = options();
     options.batch_bytes = 5;
