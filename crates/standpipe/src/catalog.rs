@@ -285,7 +285,7 @@ mod tests {
             object: ObjectOptions::default(),
         };
         let name = StreamName::parse("s").unwrap();
-        StreamSpec { name, destination, backup: None, journal_limit_bytes: None }
+        StreamSpec { name, destination, backup: None, journal_limit_bytes: None, encryption_key: None }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use standpipe_journal::{
     Append, AppendError, AppendReceipt, CommitPool, DiskBudget, Journal, JournalOptions, RecoveryReport,
     Shelf,
 };
+use crate::keys::TestKeys;
 use standpipe_model::{
     BatchId, BatchRange, Clock, CloseReason, DestinationId, Entropy, Position, PutDigest, RecordBlock,
     RecordBlockBuilder, Tally, Timestamp,
@@ -65,6 +66,14 @@ pub(crate) fn shelf(disk: Arc<dyn Disk>, clock: Arc<TestClock>, seed: u64) -> Sh
 
 pub(crate) fn open(shelf: &Shelf) -> (Journal, RecoveryReport) {
     try_open(shelf).expect("the disk works")
+}
+
+/// Opens it with keys.
+pub(crate) fn open_with(
+    shelf: &Shelf,
+    keys: &Arc<TestKeys>,
+) -> Result<(Journal, RecoveryReport), standpipe_journal::OpenError> {
+    Journal::open_with_keys(Path::new("/j"), OPTIONS, shelf.clone(), keys.clone())
 }
 
 pub(crate) fn try_open(shelf: &Shelf) -> Result<(Journal, RecoveryReport), standpipe_journal::OpenError> {

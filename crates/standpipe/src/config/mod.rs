@@ -14,6 +14,7 @@
 
 mod check;
 mod compound;
+mod keys;
 mod load;
 mod problem;
 mod reader;
@@ -35,7 +36,9 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+pub use keys::{FileKeyConfig, KeyConfig, KeyKeeper, KmsKeyConfig};
 pub use problem::{ConfigProblems, Problem, Spot};
 pub use settings::{Credential, DiskShare, JournalConfig, LimitsConfig, StopConfig};
 pub use stores::{AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, Timeouts};
@@ -61,6 +64,12 @@ pub struct Config {
     pub stores: BTreeMap<String, StoreConfig>,
     /// The store for buckets that no store lists: the one named, or the only one there is.
     pub default_store: Option<String>,
+    /// The master keys by name.
+    pub keys: BTreeMap<String, KeyConfig>,
+    /// The key of streams that are encrypted without naming one (`AWS_OWNED_CMK`).
+    pub default_key: Option<String>,
+    /// How often keys that are in use are tried.
+    pub key_check_interval: Duration,
     /// The streams of the file and of `streams_dir`, in the order of reading.
     pub streams: Vec<StreamSpec>,
     /// The journals' share of the disk.

@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::compound::{List, Map, Named, Sub};
+use super::keys::{KEY, KeyConfig};
 use super::reader::{Cursor, Section, Shape, Spots};
 use super::schema::Schema;
 use super::settings::{
     Credential, JournalConfig, LimitsConfig, StopConfig, credential, journal, limits, stop,
 };
-use super::shapes::{FilePath, Listen, text};
+use super::shapes::{FilePath, Listen, Span, text};
 use super::stores::{STORE, StoreConfig};
 use super::streams::{STREAM, StreamDraft};
 
@@ -24,6 +26,9 @@ pub(super) struct Draft {
     pub(super) credentials: Vec<Credential>,
     pub(super) stores: Vec<Named<StoreConfig>>,
     pub(super) default_store: Option<String>,
+    pub(super) keys: Vec<Named<KeyConfig>>,
+    pub(super) default_key: Option<String>,
+    pub(super) key_check_interval: Duration,
     pub(super) streams: Vec<StreamDraft>,
     pub(super) streams_dir: Option<PathBuf>,
     pub(super) journal: JournalConfig,
@@ -64,6 +69,20 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         "Where a `BucketARN` of an API call leads unless a store lists that bucket. Where absent, the only store there \
          is.",
     );
+    let keys = section
+        .optional("keys", Map(KEY), "The master keys that journals are encrypted under, by a name of your own.")
+        .unwrap_or_default();
+    let default_key = section.optional(
+        "default_key",
+        text(1..=64),
+        "The key that an API call means with `AWS_OWNED_CMK`. Such a call is refused where absent.",
+    );
+    let key_check_interval = section.or(
+        "key_check_interval",
+        Span::secs(1..=3600),
+        "60s",
+        "How often each key in use is tried. One that was stopped stops its streams within this time.",
+    );
     let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
     let streams_dir = section.optional(
         "streams_dir",
@@ -83,6 +102,9 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         credentials,
         stores,
         default_store,
+        keys,
+        default_key,
+        key_check_interval,
         streams: streams.unwrap_or_default(),
         streams_dir,
         journal,

@@ -26,6 +26,8 @@ pub(super) struct StreamDraft {
     pub(super) destination: Option<DestinationDraft>,
     pub(super) backup: Option<DestinationDraft>,
     pub(super) journal_limit: Option<u64>,
+    /// The name of the key that it is encrypted under, and where it stands.
+    pub(super) encryption: Option<(String, Spot)>,
 }
 
 /// A destination that was read, with the places that later checks point at.
@@ -47,6 +49,7 @@ impl StreamDraft {
             destination: self.destination?.spec,
             backup: self.backup.map(|backup| backup.spec),
             journal_limit_bytes: self.journal_limit,
+            encryption_key: self.encryption.map(|(key, _)| key),
         })
     }
 }
@@ -68,8 +71,15 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         "The most that the stream's journal may take on disk; puts are refused beyond it. Only the daemon's limit where \
          absent.",
     );
+    let encryption =
+        section.optional("encryption", Sub(encryption), "How the stream's journal is encrypted; not at all where absent.");
     let spots = section.spots();
-    Some(StreamDraft { name, spots, destination, backup, journal_limit })
+    Some(StreamDraft { name, spots, destination, backup, journal_limit, encryption })
+}
+
+fn encryption(section: &mut Section<'_, '_>) -> Option<(String, Spot)> {
+    let key = section.required("key", text(1..=64), "The key's name under `keys`.");
+    Some((key?, section.spot("key")))
 }
 
 /// A stream's name.
