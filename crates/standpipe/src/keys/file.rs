@@ -142,9 +142,10 @@ fn read(path: &Path) -> Result<Master, Refused> {
     };
     let file = File::open(path).map_err(refused)?;
     let metadata = file.metadata().map_err(refused)?;
-    let others = metadata.permissions().mode() & 0o077;
-    if others != 0 {
-        let mode = metadata.permissions().mode() & 0o777;
+    let mode = metadata.permissions().mode() & 0o777;
+    // A group may read it: a service manager that gives it to a service's own user does so by an access list, whose
+    // mask is shown in the group's place.
+    if mode & 0o037 != 0 {
         let reason = format!("{shown} has mode {mode:o}: others than its owner may use it; chmod 0400 it");
         return Err((TroubleKind::InvalidState, reason));
     }
@@ -267,11 +268,12 @@ mod tests {
         assert_eq!(refused(keeper.generate("s").await).0, TroubleKind::NotFound);
         key(dir.path(), "key", b"too short");
         assert!(refused(keeper.generate("s").await).1.contains("does not hold 32 bytes"));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let (kind, reason) = refused(keeper.generate("s").await);
-        assert!(kind == TroubleKind::InvalidState && reason.contains("has mode 640"), "{reason}");
+        assert!(kind == TroubleKind::InvalidState && reason.contains("has mode 644"), "{reason}");
         fs::remove_file(&path).unwrap();
         key(dir.path(), "key", &[5; 32]);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
         keeper.generate("s").await.unwrap();
         keeper.look().unwrap();
         fs::remove_file(&path).unwrap();

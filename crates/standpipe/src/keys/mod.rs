@@ -25,8 +25,8 @@ use async_trait::async_trait;
 use standpipe_journal::keys::{DataKey, TroubleKind, WrappedKey};
 
 pub use file::{FileKey, generate_file, generate_text};
-pub use ring::KeyRing;
-pub use state::{Encryption, Failure, KeyType, Status, Target};
+pub use ring::{KeyError, KeyRing, Keys};
+pub use state::{Encryption, Failure, StateError, Status, Target};
 pub use stream::StreamKeys;
 
 /// What a keeper says when it cannot do what it is asked: the kind of trouble, and the reason in its own words.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use standpipe_journal::keys::{DataKey, KeyTrouble, TroubleKind, WrappedKey};
+use standpipe_journal::keys::{DataKey, Fresh, KeyTrouble, SegmentKeys, TroubleKind, WrappedKey};
 use standpipe_model::{Entropy, Secret};
 use standpipe_sinks::s3::{S3Credentials, S3OptionsError};
 use tokio::runtime::Handle;
@@ -54,6 +54,10 @@ pub struct KeyRing {
     calls: Semaphore,
 }
 
+/// Keys that were made and are not in force yet.
+#[derive(Debug)]
+pub struct Keys(BTreeMap<String, Arc<Key>>);
+
 /// A master key.
 #[derive(Debug)]
 struct Key {
@@ -65,18 +69,18 @@ struct Key {
 }
 
 impl KeyRing {
-    /// A ring without keys; keepers are asked on the runtime that this is called on.
-    pub fn new(entropy: Arc<dyn Entropy>) -> Arc<Self> {
-        let (keys, runtime, calls) = (RwLock::default(), Handle::current(), Semaphore::new(CALLS_MAX));
+    /// A ring without keys, whose keepers are asked on `runtime`.
+    pub fn new(entropy: Arc<dyn Entropy>, runtime: Handle) -> Arc<Self> {
+        let (keys, calls) = (RwLock::default(), Semaphore::new(CALLS_MAX));
         Arc::new(Self { keys, entropy, runtime, calls })
     }
 
-    /// Takes the keys of a configuration. Those whose settings did not change stay as they are; files are read again
-    /// when they are next needed where they did.
+    /// Makes the keys of a configuration, for [`put_in_force`](KeyRing::put_in_force). Those whose settings did not
+    /// change stay as they are; where they did, files are read again when they are next needed.
     ///
     /// # Errors
-    /// [`KeyError`]; the old keys stay.
-    pub fn replace(&self, keys: &BTreeMap<String, KeyConfig>) -> Result<(), KeyError> {
+    /// [`KeyError`].
+    pub fn make(&self, keys: &BTreeMap<String, KeyConfig>) -> Result<Keys, KeyError> {
         let mut configured = BTreeMap::new();
         for (name, config) in keys {
             let old = self.find(name).filter(|key| key.config == *config);
@@ -85,17 +89,21 @@ impl KeyRing {
                 None => Arc::new(Key {
                     name: name.clone(),
                     config: config.clone(),
-                    keeper: self.make(name, config)?,
+                    keeper: self.keeper(name, config)?,
                     trouble: Mutex::default(),
                 }),
             };
             configured.insert(name.clone(), key);
         }
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = configured;
-        Ok(())
+        Ok(Keys(configured))
     }
 
-    fn make(&self, name: &str, config: &KeyConfig) -> Result<Box<dyn Keeper>, KeyError> {
+    /// Replaces the keys.
+    pub fn put_in_force(&self, keys: Keys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.0;
+    }
+
+    fn keeper(&self, name: &str, config: &KeyConfig) -> Result<Box<dyn Keeper>, KeyError> {
         match &config.keeper {
             KeyKeeper::File(file) => {
                 let (path, previous) = (file.path.clone(), file.previous.clone());
@@ -181,33 +189,34 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`KeyTrouble`]. Where it is about this one data key it does not stop the master key.
-    pub async fn unwrap_key(&self, wrapped: &WrappedKey) -> Result<DataKey, KeyTrouble> {
+    pub async fn open(&self, wrapped: &WrappedKey) -> Result<DataKey, KeyTrouble> {
         let key = self.get(&wrapped.key)?;
         self.usable(&wrapped.key)?;
         let _call = self.calls.acquire().await;
         key.keeper.unwrap_key(wrapped).await.map_err(|refused| key.trouble_of(refused))
     }
 
-    /// [`unwrap_key`](KeyRing::unwrap_key) for a thread that may wait.
+    /// [`open`](KeyRing::open) for a thread that may wait, also one that runs tasks.
     ///
     /// # Errors
     /// [`KeyTrouble`].
     pub fn unwrap_blocking(&self, wrapped: &WrappedKey) -> Result<DataKey, KeyTrouble> {
-        self.runtime.block_on(self.unwrap_key(wrapped))
+        tokio::task::block_in_place(|| self.runtime.block_on(self.open(wrapped)))
     }
 
-    /// Whether a data key is wrapped by another master key than its name stands for today.
-    pub fn is_outdated(&self, wrapped: &WrappedKey) -> bool {
-        self.master(&wrapped.key).is_some_and(|master| master != wrapped.master)
+    /// Whether a data key is not wrapped by the master key that the name `to` stands for today, as far as that is known.
+    pub fn is_outdated(&self, wrapped: &WrappedKey, to: &str) -> bool {
+        self.master(to).is_some_and(|master| wrapped.key != to || master != wrapped.master)
     }
 
-    /// Wraps the same data key with the master key of today.
+    /// Wraps the same data key with the master key that the name `to` stands for today.
     ///
     /// # Errors
     /// [`KeyTrouble`].
-    pub async fn rewrap(&self, wrapped: &WrappedKey) -> Result<WrappedKey, KeyTrouble> {
-        let data = self.unwrap_key(wrapped).await?;
-        let key = self.get(&wrapped.key)?;
+    pub async fn rewrap(&self, wrapped: &WrappedKey, to: &str) -> Result<WrappedKey, KeyTrouble> {
+        let data = self.open(wrapped).await?;
+        self.usable(to)?;
+        let key = self.get(to)?;
         let _call = self.calls.acquire().await;
         let wrapping = key.keeper.wrap(&data, &wrapped.context).await;
         let again = key.wrapped(&wrapped.context, wrapping.map_err(|refused| key.trouble_of(refused))?)?;
@@ -224,6 +233,25 @@ impl KeyRing {
     /// Does something on the runtime that keepers are asked on.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         drop(self.runtime.spawn(work));
+    }
+}
+
+/// For tools that only read: any journal's keys, from the names in its segments.
+impl SegmentKeys for KeyRing {
+    fn epoch(&self) -> u64 {
+        0
+    }
+
+    fn usable(&self) -> Result<(), KeyTrouble> {
+        Ok(())
+    }
+
+    fn fresh(&self) -> Result<Fresh, KeyTrouble> {
+        Ok(Fresh { epoch: 0, key: None })
+    }
+
+    fn unwrap_key(&self, wrapped: &WrappedKey) -> Result<DataKey, KeyTrouble> {
+        self.unwrap_blocking(wrapped)
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use standpipe_ingest::KeyType;
 use standpipe_journal::keys::{KeyTrouble, TroubleKind};
 use standpipe_model::Timestamp;
 
@@ -24,17 +25,6 @@ const CALLS_PER_DAY: usize = 25;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// The longest `Details` of a failure that the API knows.
 const DETAILS_MAX: usize = 1024;
-
-/// The API's `KeyType`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum KeyType {
-    /// The key that the operator has chosen: `default_key`.
-    #[serde(rename = "AWS_OWNED_CMK")]
-    AwsOwned,
-    /// The key that the call names.
-    #[serde(rename = "CUSTOMER_MANAGED_CMK")]
-    CustomerManaged,
-}
 
 /// The API's `DeliveryStreamEncryptionStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -63,6 +53,14 @@ pub struct Target {
     /// The ARN that the call gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_arn: Option<String>,
+}
+
+impl Target {
+    /// The key of that name, which is the customer's where the call gave an ARN.
+    pub fn new(key: String, key_arn: Option<String>) -> Self {
+        let key_type = if key_arn.is_some() { KeyType::CustomerManagedCmk } else { KeyType::AwsOwnedCmk };
+        Self { key, key_type, key_arn }
+    }
 }
 
 /// The API's `FailureDescription`.
@@ -140,6 +138,18 @@ impl Encryption {
         match found.format {
             ..=FORMAT => Ok(found),
             found => Err(StateError::Newer { path, found }),
+        }
+    }
+
+    /// Removes what a folder says, such as one of a stream whose making was interrupted.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn forget(folder: &Path) -> Result<(), StateError> {
+        let path = path(folder);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::Io { path, source }),
+            _ => Ok(()),
         }
     }
 
@@ -230,8 +240,7 @@ mod tests {
     use super::*;
 
     fn target(key: &str, arn: Option<&str>) -> Target {
-        let key_type = if arn.is_some() { KeyType::CustomerManaged } else { KeyType::AwsOwned };
-        Target { key: key.into(), key_type, key_arn: arn.map(str::to_owned) }
+        Target::new(key.to_owned(), arn.map(str::to_owned))
     }
 
     #[test]
