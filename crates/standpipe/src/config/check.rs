@@ -46,6 +46,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     if !problems.is_empty() {
         return None;
     }
+    let roles = draft.roles.into_iter().filter_map(|(arn, _, store)| Some((arn, store?))).collect();
     let stores: Option<BTreeMap<_, _>> =
         draft.stores.into_iter().map(|(name, _, store)| Some((name, store?))).collect();
     let keys: Option<BTreeMap<_, _>> =
@@ -63,6 +64,8 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
         keys: keys.expect("a key that is missing has reported a problem"),
         default_key: draft.default_key,
         key_check_interval: draft.key_check_interval,
+        roles,
+        delivery_log_dir: draft.delivery_log_dir,
         streams: streams.expect("a part of a stream that is missing has reported a problem"),
         journal: draft.journal,
         limits: draft.limits,
@@ -96,6 +99,11 @@ fn check_stores(draft: &Draft, problems: &mut Vec<Problem>) {
         && let Err(message) = known("store", name, &draft.stores)
     {
         refuse(draft.spots.of("default_store"), message);
+    }
+    for (_, spot, store) in &draft.roles {
+        if let Some(Err(message)) = store.as_ref().map(|store| known("store", store, &draft.stores)) {
+            refuse(spot.clone(), message);
+        }
     }
     let mut listed: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, spot, store) in &draft.stores {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::compound::{ByType, List};
+use super::compound::{ByType, List, Map, Named};
 use super::reader::{Cursor, ReadSection, Section, Shape};
 use super::schema::Schema;
 use super::shapes::{FilePath, Span, Url, text};
@@ -53,8 +53,33 @@ pub struct KmsKeyConfig {
     pub timeout: Duration,
 }
 
+/// Everything about keys that stands at the top of the configuration.
+pub(super) struct KeyNames {
+    pub(super) keys: Vec<Named<KeyConfig>>,
+    pub(super) default_key: Option<String>,
+    pub(super) key_check_interval: Duration,
+}
+
+pub(super) fn key_names(section: &mut Section<'_, '_>) -> KeyNames {
+    let keys = section
+        .optional("keys", Map(KEY), "The master keys that journals are encrypted under, by a name of your own.")
+        .unwrap_or_default();
+    let default_key = section.optional(
+        "default_key",
+        text(1..=64),
+        "The key that an API call means with `AWS_OWNED_CMK`. Such a call is refused where absent.",
+    );
+    let key_check_interval = section.or(
+        "key_check_interval",
+        Span::secs(1..=3600),
+        "60s",
+        "How often each key in use is tried. One that was stopped stops its streams within this time.",
+    );
+    KeyNames { keys, default_key, key_check_interval }
+}
+
 /// The shape of one key.
-pub(super) const KEY: ByType<KeyConfig> =
+const KEY: ByType<KeyConfig> =
     ByType(&[("file", file as ReadSection<KeyConfig>), ("aws_kms", aws_kms as ReadSection<KeyConfig>)]);
 
 fn file(section: &mut Section<'_, '_>) -> Option<KeyConfig> {

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::compound::{List, Map, Named, Sub};
-use super::keys::{KEY, KeyConfig};
+use super::keys::{KeyConfig, KeyNames, key_names};
 use super::reader::{Cursor, Section, Shape, Spots};
 use super::schema::Schema;
 use super::settings::{
     Credential, JournalConfig, LimitsConfig, StopConfig, credential, journal, limits, stop,
 };
-use super::shapes::{FilePath, Listen, Span, text};
+use super::shapes::{FilePath, Listen, text};
 use super::stores::{STORE, StoreConfig};
 use super::streams::{STREAM, StreamDraft};
 
@@ -29,6 +29,8 @@ pub(super) struct Draft {
     pub(super) keys: Vec<Named<KeyConfig>>,
     pub(super) default_key: Option<String>,
     pub(super) key_check_interval: Duration,
+    pub(super) roles: Vec<Named<String>>,
+    pub(super) delivery_log_dir: Option<PathBuf>,
     pub(super) streams: Vec<StreamDraft>,
     pub(super) streams_dir: Option<PathBuf>,
     pub(super) journal: JournalConfig,
@@ -63,26 +65,8 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
     let stores = section
         .optional("stores", Map(STORE), "The object stores, by a name of your own.")
         .unwrap_or_default();
-    let default_store = section.optional(
-        "default_store",
-        text(1..=64),
-        "Where a `BucketARN` of an API call leads unless a store lists that bucket. Where absent, the only store there \
-         is.",
-    );
-    let keys = section
-        .optional("keys", Map(KEY), "The master keys that journals are encrypted under, by a name of your own.")
-        .unwrap_or_default();
-    let default_key = section.optional(
-        "default_key",
-        text(1..=64),
-        "The key that an API call means with `AWS_OWNED_CMK`. Such a call is refused where absent.",
-    );
-    let key_check_interval = section.or(
-        "key_check_interval",
-        Span::secs(1..=3600),
-        "60s",
-        "How often each key in use is tried. One that was stopped stops its streams within this time.",
-    );
+    let Targets { default_store, roles, delivery_log_dir } = targets(section);
+    let KeyNames { keys, default_key, key_check_interval } = key_names(section);
     let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
     let streams_dir = section.optional(
         "streams_dir",
@@ -105,12 +89,45 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         keys,
         default_key,
         key_check_interval,
+        roles,
+        delivery_log_dir,
         streams: streams.unwrap_or_default(),
         streams_dir,
         journal,
         limits,
         stop,
     })
+}
+
+/// Where names in API calls lead.
+struct Targets {
+    default_store: Option<String>,
+    roles: Vec<Named<String>>,
+    delivery_log_dir: Option<PathBuf>,
+}
+
+fn targets(section: &mut Section<'_, '_>) -> Targets {
+    let default_store = section.optional(
+        "default_store",
+        text(1..=64),
+        "Where a `BucketARN` of an API call leads unless a store lists that bucket. Where absent, the only store there \
+         is.",
+    );
+    let roles = section
+        .optional(
+            "roles",
+            Map(text(1..=64)),
+            "The store that a `RoleARN` of an API call leads to, by the role's ARN; it comes before the store that lists the \
+             bucket. A role decides on access, which here belongs to a store.",
+        )
+        .unwrap_or_default();
+    let delivery_log_dir = section.optional(
+        "delivery_log_dir",
+        FilePath,
+        "A folder for the log groups of streams (`CloudWatchLoggingOptions`): `<log group>/<log stream>.log` in it gets a \
+         JSON line for each failed delivery. Where absent, they go to the daemon's own log.",
+    );
+    Targets { default_store, roles, delivery_log_dir }
 }
 
 /// Reads a file of `streams_dir` that holds a list.

@@ -11,7 +11,7 @@ use super::problem::Spot;
 use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
 use super::schema::Schema;
 use super::shapes::{Choice, Int, Size, Span, text};
-use crate::spec::{Buffering, S3Destination, StreamSpec};
+use crate::spec::{Buffering, LogTarget, S3Destination, StreamSpec};
 
 /// The smallest journal that a stream may be limited to: room for the smallest useful batch twice over.
 pub(super) const JOURNAL_LIMIT_MIN: u64 = 1 << 20;
@@ -140,14 +140,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         "",
         "What keys of the error output begin with; may hold `!{…}` expressions.",
     );
-    let compression =
-        section.or("compression|compression_format", COMPRESSION, "none", "How objects are compressed.");
-    let compression_level = section.optional(
-        "compression_level",
-        Int(1..=22),
-        "The compression level, where the format has one: gzip and zip 1 to 9, zstd 1 to 22. The format's default where \
-         absent.",
-    );
+    let (compression, compression_level) = compression(section);
     let delimiter = section.or(
         "delimiter",
         Delimiter,
@@ -172,6 +165,11 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         "When a batch closes; whichever comes first.",
     );
     let object = object_options(section);
+    let logging = section.optional(
+        "logging",
+        Sub(log_target),
+        "Where failed deliveries are told of beside the daemon's own log (`CloudWatchLoggingOptions`).",
+    );
     let spots = section.spots();
     let spec = S3Destination {
         store: String::new(),
@@ -179,14 +177,34 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         prefix,
         error_output_prefix,
         compression,
-        compression_level: compression_level.and_then(|level| i32::try_from(level).ok()),
+        compression_level,
         delimiter,
         file_extension,
         custom_time_zone,
         buffering,
         object,
+        logging,
     };
     Some(DestinationDraft { store, spec, spots, size_spot })
+}
+
+/// How objects are compressed, and the level where one is given.
+fn compression(section: &mut Section<'_, '_>) -> (Compression, Option<i32>) {
+    let compression =
+        section.or("compression|compression_format", COMPRESSION, "none", "How objects are compressed.");
+    let compression_level = section.optional(
+        "compression_level",
+        Int(1..=22),
+        "The compression level, where the format has one: gzip and zip 1 to 9, zstd 1 to 22. The format's default where \
+         absent.",
+    );
+    (compression, compression_level.and_then(|level| i32::try_from(level).ok()))
+}
+
+fn log_target(section: &mut Section<'_, '_>) -> Option<LogTarget> {
+    let group = section.required("group", text(1..=512), "The log group's name.");
+    let stream = section.required("stream", text(1..=512), "The log stream's name.");
+    Some(LogTarget { group: group?, stream: stream? })
 }
 
 fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, Spot)> {
