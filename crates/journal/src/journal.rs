@@ -364,12 +364,12 @@ impl Journal {
         }
     }
 
-    /// The wrapped keys of its encrypted segments, as they are to be looked through when a master key changes.
+    /// The wrapped keys of its encrypted segments, as they are to be looked through when a master key changes; blocking.
     pub fn wrapped_keys(&self) -> Vec<SegmentKey> {
-        let view = self.0.view();
-        let keyed = view.segments.values().filter_map(|segment| Some((segment.id, segment.keyed.as_ref()?)));
+        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let keyed = self.0.all_segments(&writer);
+        let keyed = keyed.iter().filter_map(|segment| Some((segment.id, segment.keyed.as_ref()?.slots()?)));
         keyed
-            .filter_map(|(segment, keyed)| keyed.slots().map(|slots| (segment, slots)))
             .map(|(segment, slots)| SegmentKey { segment, wrapped: slots.wrapped, whole: slots.even })
             .collect()
     }
@@ -441,8 +441,8 @@ impl Shared {
 
     fn rewrap(&self, id: SegmentId, wrapped: WrappedKey) -> io::Result<bool> {
         // While nobody commits: the file is neither healed nor used again meanwhile.
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let segment = self.view().segments.values().find(|segment| segment.id == id).cloned();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let segment = self.all_segments(&writer).into_iter().find(|segment| segment.id == id);
         let Some(segment) = segment else { return Ok(false) };
         let Some((keyed, slots)) = segment.keyed.as_ref().and_then(|keyed| Some((keyed, keyed.slots()?))) else {
             return Ok(false);
@@ -450,6 +450,15 @@ impl Shared {
         let file = self.disk().open(&segment.path)?;
         keyed.replaced(slots.replace(file.as_ref(), id, wrapped)?);
         Ok(true)
+    }
+
+    /// The segments that hold something, and the one that was begun and holds nothing durable yet: a power cut may leave
+    /// something in it all the same.
+    fn all_segments(&self, writer: &Writer) -> Vec<Arc<Segment>> {
+        let mut segments: Vec<Arc<Segment>> = self.view().segments.values().cloned().collect();
+        let begun = writer.begun().filter(|begun| segments.iter().all(|segment| segment.id != begun.id));
+        segments.extend(begun.cloned());
+        segments
     }
 
     fn wait_until_idle(&self) {

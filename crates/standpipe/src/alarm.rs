@@ -25,6 +25,8 @@ pub enum AlarmKind {
     NotOpened,
     /// A changed configuration was refused; the old one runs on.
     ReloadRefused,
+    /// A key that a stream is encrypted with cannot be used; puts are refused, and data is held until it can.
+    KeyUnavailable,
 }
 
 impl AlarmKind {
@@ -39,6 +41,7 @@ impl AlarmKind {
             Self::RecordsLost => "records_lost",
             Self::NotOpened => "not_opened",
             Self::ReloadRefused => "reload_refused",
+            Self::KeyUnavailable => "key_unavailable",
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod daemon;
 mod delivery_log;
 mod durable;
+pub mod keys;
 pub mod metrics;
 pub mod spec;
 pub mod stores;

@@ -456,6 +456,11 @@ impl Writer {
         Self { next_sequence, ..Self::default() }
     }
 
+    /// The segment that is written to.
+    pub(crate) fn begun(&self) -> Option<&Arc<Segment>> {
+        self.active.as_ref().map(|active| &active.segment)
+    }
+
     /// How much each body grows in the active segment.
     fn extra(&self) -> usize {
         self.active.as_ref().map_or(0, Active::extra)

@@ -169,6 +169,11 @@ impl SegmentKeys for StreamKeys {
     }
 
     fn unwrap_key(&self, wrapped: &WrappedKey) -> Result<DataKey, KeyTrouble> {
+        if wrapped.context != self.stream.as_str() {
+            // A segment that was put into another stream's folder must not come out at that stream's destination.
+            let reason = format!("the data key was made for stream {}, this is {}", wrapped.context, self.stream);
+            return Err(KeyTrouble { key: wrapped.key.clone(), kind: TroubleKind::InvalidState, reason });
+        }
         self.ring.unwrap_blocking(wrapped)
     }
 }
@@ -234,6 +239,8 @@ mod tests {
             assert!(seen[..at].iter().all(|(other, _)| other != data));
             assert_eq!(rig.keys.unwrap_key(wrapped).as_ref(), Ok(data), "also where a task asks");
         }
+        let other = StreamKeys::new(rig.ring.clone(), StreamName::parse("orders").unwrap());
+        assert!(other.unwrap_key(&seen[0].1).unwrap_err().reason.contains("was made for stream clicks"));
         rig.keys.turn_to(None, None);
         assert_eq!((rig.keys.epoch(), rig.keys.fresh().unwrap().key.is_none()), (2, true));
     }

@@ -25,6 +25,7 @@ use crate::alarm::Alarms;
 use crate::catalog::Definition;
 use crate::clock::Timer;
 use crate::delivery_log::DeliveryLog;
+use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::spec::Buffering;
 use crate::stores::Stores;
@@ -49,6 +50,8 @@ pub struct Context {
     pub entropy: Arc<dyn Entropy>,
     /// The stores, live.
     pub stores: Stores,
+    /// The master keys of journals, live.
+    pub keys: Arc<KeyRing>,
     /// What a human must see to.
     pub alarms: Alarms,
     /// What is counted.
