@@ -141,12 +141,16 @@ struct Prepared {
     path: PathBuf,
     capacity: u64,
     file: Arc<dyn DiskFile>,
+    /// Its file has held plain records.
+    held_plain: bool,
 }
 
 #[derive(Debug)]
 struct Spare {
     path: PathBuf,
     capacity: u64,
+    /// It has held plain records.
+    held_plain: bool,
 }
 
 enum RotateError {

@@ -56,6 +56,7 @@ impl Shared {
                 return Err(RotateError::NoKey(trouble));
             }
         };
+        let next = if fresh.key.is_some() { self.never_plain(writer, next, required, data)? } else { next };
         if let Err(error) = self.seal(writer) {
             writer.prepared = Some(next);
             return Err(RotateError::Io(error));
@@ -89,13 +90,34 @@ impl Shared {
         self.allocate(writer, required, data)
     }
 
+    /// A file for an encrypted segment. One that has held plain records is not used: behind what it holds now they would
+    /// still be there.
+    fn never_plain(
+        &self,
+        writer: &mut Writer,
+        next: Prepared,
+        required: u64,
+        data: bool,
+    ) -> Result<Prepared, RotateError> {
+        if let Some(spare) = writer.spare.take_if(|spare| spare.held_plain) {
+            self.disk().remove(&spare.path)?;
+            self.give_back(spare.capacity);
+        }
+        if !next.held_plain {
+            return Ok(next);
+        }
+        self.disk().remove(&next.path)?;
+        self.give_back(next.capacity);
+        self.allocate(writer, required, data)
+    }
+
     fn allocate(&self, writer: &mut Writer, required: u64, data: bool) -> Result<Prepared, RotateError> {
         let sequence = writer.next_sequence;
         let path = segment_path(&self.dir, sequence);
         let prepared = match writer.spare.take() {
             Some(spare) if spare.capacity >= required => {
                 let file = self.recycle(&spare, &path)?;
-                Prepared { sequence, path, capacity: spare.capacity, file }
+                Prepared { sequence, path, capacity: spare.capacity, file, held_plain: spare.held_plain }
             }
             spare => {
                 writer.spare = spare;
@@ -103,7 +125,7 @@ impl Shared {
                 let file = self.disk().create(&path, capacity)?;
                 self.used.fetch_add(capacity, Ordering::Relaxed);
                 self.shelf.budget.take(capacity);
-                Prepared { sequence, path, capacity, file }
+                Prepared { sequence, path, capacity, file, held_plain: false }
             }
         };
         writer.next_sequence += 1;
@@ -161,7 +183,7 @@ impl Shared {
         let mut id = [0; 16];
         self.shelf.entropy.fill(&mut id);
         let id = SegmentId(id);
-        let Prepared { sequence, path, capacity, file } = next;
+        let Prepared { sequence, path, capacity, file, .. } = next;
         let first = self.view().state.next;
         let Fresh { epoch, key } = fresh;
         let (version, key_id) = if key.is_some() { (VERSION, KEYED) } else { (PLAIN_VERSION, 0) };
@@ -282,11 +304,17 @@ impl Shared {
     }
 
     fn forget(&self, writer: &mut Writer, segment: &Segment) -> io::Result<()> {
-        if writer.spare.is_none() && segment.capacity == writer.size_class && self.queue().shortage.is_none()
+        // The file of an encrypted segment has never held anything else.
+        let held_plain = segment.keyed.is_none();
+        let encrypting = writer.begun().is_some_and(|begun| begun.keyed.is_some());
+        if writer.spare.is_none()
+            && segment.capacity == writer.size_class
+            && !(held_plain && encrypting)
+            && self.queue().shortage.is_none()
         {
             let path = self.dir.join(SPARE_NAME);
             self.disk().rename(&segment.path, &path)?;
-            writer.spare = Some(Spare { path, capacity: segment.capacity });
+            writer.spare = Some(Spare { path, capacity: segment.capacity, held_plain });
             return Ok(());
         }
         self.disk().remove(&segment.path)?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use standpipe_journal::control::Control;
+use standpipe_journal::disk::Disk as _;
 use standpipe_journal::format::{FrameHeader, SegmentId};
 use standpipe_journal::inspect::{FrameSummary, SegmentStatus, SegmentSummary, frames, inspect};
 use standpipe_journal::keys::{KeyTrouble, SegmentKeys, TroubleKind};
@@ -71,8 +72,12 @@ impl Rig {
     fn in_the_clear(&self, number: u64) -> bool {
         let wanted = record(number);
         assert_ne!(number, 0, "its bytes are those of a file that was never written");
-        let files = inspect(&self.disk, Path::new("/j")).expect("the disk works");
-        files.iter().any(|file| self.disk.bytes(&file.path).windows(wanted.len()).any(|at| at == wanted))
+        self.files().iter().any(|file| self.disk.bytes(file).windows(wanted.len()).any(|at| at == wanted))
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let files = self.disk.list(Path::new("/j")).expect("the disk works");
+        files.into_iter().map(|file| Path::new("/j").join(file.name)).collect()
     }
 
     fn frames(&self, segment: &SegmentSummary, keys: &dyn SegmentKeys) -> Vec<FrameSummary> {
@@ -118,6 +123,24 @@ fn records_of_an_encrypted_segment_are_not_on_the_disk_in_the_clear() {
     rig.keys.encrypt(false);
     fill(&rig.journal, 1);
     assert!(rig.in_the_clear(200), "else this test could not fail");
+}
+
+#[test]
+fn a_file_that_has_held_plain_records_is_not_used_for_encrypted_ones() {
+    let mut rig = Rig::with(0);
+    rig.keys.encrypt(false);
+    fill(&rig.journal, 200);
+    deliver(&rig.journal, 1, range(0, 899));
+    assert!(rig.files().iter().any(|file| file.ends_with("spare")), "else this test could not fail");
+    rig.keys.encrypt(true);
+    fill(&rig.journal, 20);
+    deliver(&rig.journal, 2, range(900, 1004));
+    assert!((1..1100).step_by(7).all(|number| !rig.in_the_clear(number)));
+    fill(&rig.journal, 400);
+    deliver(&rig.journal, 3, range(1005, 2000));
+    assert!(rig.files().iter().any(|file| file.ends_with("spare")), "encrypted ones are used again");
+    rig.reopen();
+    expect_all_but(&rig.journal, 2001, 0..0);
 }
 
 #[test]
