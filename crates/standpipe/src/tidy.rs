@@ -88,6 +88,7 @@ fn scrape() -> String {
     metrics.closed(&stream, &destination, "age");
     metrics.delivered(&stream, &destination, 1);
     metrics.synced(1, Duration::ZERO);
+    metrics.key_checked("k", None);
     metrics.answered(&Answered {
         operation: None,
         stream: None,

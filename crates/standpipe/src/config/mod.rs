@@ -92,6 +92,14 @@ impl Config {
         let listing = || self.stores.iter().find(|(_, store)| lists(store)).map(|(name, _)| name);
         self.roles.get(role_arn).or_else(listing).or(self.default_store.as_ref()).map(String::as_str)
     }
+
+    /// The name of the key that a `KeyARN` leads to: the one that lists it, else the one that it is in its KMS.
+    pub fn key_of_arn(&self, arn: &str) -> Option<&str> {
+        let lists = |key: &KeyConfig| key.arns.iter().any(|listed| listed == arn);
+        let is = |key: &KeyConfig| matches!(&key.keeper, KeyKeeper::AwsKms(kms) if kms.key_id == arn);
+        let named = self.keys.iter().find(|(_, key)| lists(key)).or_else(|| self.keys.iter().find(|(_, key)| is(key)));
+        named.map(|(name, _)| name.as_str())
+    }
 }
 
 /// The JSON Schema (2020-12) of `standpipe.yaml`, for editors; ends with a newline.

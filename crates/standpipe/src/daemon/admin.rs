@@ -117,6 +117,10 @@ fn ready(daemon: &Daemon) -> Reply {
             lines.push_str(&format!("refusing puts: {}: {why}\n", stream.name()));
         }
     }
+    for (name, trouble) in daemon.locked().iter() {
+        status = StatusCode::SERVICE_UNAVAILABLE;
+        lines.push_str(&format!("refusing puts: {name}: {trouble}\n"));
+    }
     for alarm in daemon.context.alarms.raised(None) {
         let stream = alarm.stream.as_ref().map_or("-", StreamName::as_str);
         if alarm.kind == AlarmKind::NotOpened {

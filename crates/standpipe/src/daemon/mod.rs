@@ -2,6 +2,7 @@
 
 mod admin;
 mod api;
+mod encryption;
 mod mapping;
 mod reload;
 mod serve;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use standpipe_journal::Shelf;
 use standpipe_model::StreamName;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use crate::catalog::Catalog;
 use crate::config::Config;
@@ -37,6 +38,10 @@ pub struct Daemon {
     context: Arc<Context>,
     shelf: Shelf,
     streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
+    /// The streams that wait for a key.
+    locked: std::sync::Mutex<encryption::Locked>,
+    /// Keys are to be tried now.
+    keys_changed: Notify,
     /// One change of the set of streams at a time.
     changing: Mutex<()>,
 }

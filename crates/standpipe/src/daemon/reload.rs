@@ -11,6 +11,7 @@ use crate::alarm::AlarmKind;
 use crate::catalog::{Away, CatalogError, Definition, Origin};
 use crate::config::{Config, ConfigProblems};
 use crate::delivery_log::LogSettings;
+use crate::keys::KeyError;
 use crate::spec::StreamSpec;
 use crate::stores::StoreError;
 use crate::stream::{Stream, StreamError};
@@ -28,6 +29,9 @@ pub enum ReloadError {
     /// A store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The data directory.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -52,6 +56,14 @@ pub enum ReloadError {
         /// A stream that needs it.
         stream: StreamName,
     },
+    /// A key is gone that is still needed.
+    #[error("key '{key}' is not configured any more, but stream '{stream}' is still encrypted with it")]
+    KeyInUse {
+        /// The key.
+        key: String,
+        /// A stream that needs it.
+        stream: StreamName,
+    },
     /// A key that is read only at the start.
     #[error("'{0}' changes only at a restart")]
     Restart(&'static str),
@@ -70,7 +82,9 @@ impl Daemon {
     /// the others from working.
     pub(super) async fn open_streams(&self) -> Result<(), ReloadError> {
         let config = self.config();
+        let keys = self.context.keys.make(&config.keys)?;
         self.context.stores.replace(&config.stores)?;
+        self.context.keys.put_in_force(keys);
         self.context.delivery_log.replace(log_settings(&config));
         let _changing = self.changing.lock().await;
         self.refuse_taken(&config)?;
@@ -92,8 +106,11 @@ impl Daemon {
         Ok(())
     }
 
-    async fn open_one(&self, name: &StreamName, spec: Option<&StreamSpec>) {
+    pub(super) async fn open_one(&self, name: &StreamName, spec: Option<&StreamSpec>) {
         if let Err(error) = self.try_open_one(name, spec).await {
+            if let Some(trouble) = error.key_trouble() {
+                return self.lock_out(name, trouble.clone());
+            }
             let now = self.context.timer.now();
             self.context.alarms.raise(Some(name), AlarmKind::NotOpened, "", chain(&error), now);
         }
@@ -118,6 +135,7 @@ impl Daemon {
         let stream = Stream::open(name, &self.catalog, &self.context, &self.shelf).await?;
         stream.retire(retired).await;
         self.insert(stream);
+        self.let_in(name);
         self.context.alarms.clear(Some(name), AlarmKind::NotOpened, "");
         Ok(())
     }
@@ -130,6 +148,11 @@ impl Daemon {
             Ok(stream) => {
                 self.insert(stream);
                 self.context.alarms.clear(Some(&name), AlarmKind::NotOpened, "");
+                Ok(())
+            }
+            Err(source) if definition.origin == Origin::Yaml && source.key_trouble().is_some() => {
+                let trouble = source.key_trouble().expect("the guard has seen it");
+                self.lock_out(&name, trouble.clone());
                 Ok(())
             }
             Err(source) => {
@@ -161,8 +184,10 @@ impl Daemon {
         let config =
             Config::load(&self.config_path, &|name| std::env::var(name).ok()).map_err(ReloadError::Config)?;
         let _changing = self.changing.lock().await;
-        self.check_reload(&config)?;
+        self.check_reload(&config).await?;
+        let keys = self.context.keys.make(&config.keys)?;
         self.context.stores.replace(&config.stores)?;
+        self.context.keys.put_in_force(keys);
         self.context.delivery_log.replace(log_settings(&config));
         let config = Arc::new(config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
@@ -175,11 +200,12 @@ impl Daemon {
             stream.retire(yaml && !named.contains(stream.name())).await;
             stream.nudge().await;
         }
+        self.keys_changed.notify_one();
         tracing::info!(streams = self.streams().len(), "configuration reloaded");
         Ok(())
     }
 
-    fn check_reload(&self, config: &Config) -> Result<(), ReloadError> {
+    async fn check_reload(&self, config: &Config) -> Result<(), ReloadError> {
         let running = self.config();
         let fixed: [(&'static str, bool); 5] = [
             ("listen", running.listen == config.listen),
@@ -196,6 +222,11 @@ impl Daemon {
             for store in self.stores_needed(&stream, config) {
                 if !config.stores.contains_key(&store) {
                     return Err(ReloadError::StoreInUse { store, stream: stream.name().clone() });
+                }
+            }
+            for key in self.keys_needed(&stream, config).await {
+                if !config.keys.contains_key(&key) {
+                    return Err(ReloadError::KeyInUse { key, stream: stream.name().clone() });
                 }
             }
         }
@@ -218,6 +249,18 @@ impl Daemon {
             [spec.destination.store.clone()].into_iter().chain(backup).collect::<Vec<_>>()
         };
         specs.flat_map(stores).collect()
+    }
+
+    /// The keys that a stream needs under a new configuration: those of its segments, and that of the definition that
+    /// stays in force.
+    async fn keys_needed(&self, stream: &Stream, config: &Config) -> BTreeSet<String> {
+        let mut keys = stream.keys_in_segments().await;
+        if config.streams.iter().all(|spec| spec.name != *stream.name()) {
+            let encryption = stream.encryption();
+            let targets = [encryption.in_force, encryption.wanted].into_iter().flatten();
+            keys.extend(targets.map(|target| target.key));
+        }
+        keys
     }
 
     async fn apply(&self, spec: &StreamSpec) -> Result<(), ReloadError> {

@@ -161,7 +161,8 @@ impl Encryption {
         let path = path(folder);
         let text = serde_json::to_vec_pretty(&Self { format: FORMAT, ..self.clone() })
             .map_err(|source| StateError::Malformed { path: path.clone(), source })?;
-        durable::write(&path, &text).map_err(|source| StateError::Io { path, source })
+        let written = durable::create_dir(folder).and_then(|()| durable::write(&path, &text));
+        written.map_err(|source| StateError::Io { path, source })
     }
 
     /// Encrypted under `target`, without a call.

@@ -156,8 +156,14 @@ impl Stream {
 
     /// The keys, by name, without which something of it cannot be written or read.
     pub async fn keys_in_use(&self) -> BTreeSet<String> {
-        let wrapped = self.wrapped_keys().await.into_iter().map(|key| key.wrapped.key);
-        wrapped.chain(self.encryption().in_force.map(|target| target.key)).collect()
+        let mut keys = self.keys_in_segments().await;
+        keys.extend(self.encryption().in_force.map(|target| target.key));
+        keys
+    }
+
+    /// The keys, by name, that its segments are encrypted with.
+    pub async fn keys_in_segments(&self) -> BTreeSet<String> {
+        self.wrapped_keys().await.into_iter().map(|key| key.wrapped.key).collect()
     }
 
     async fn wrapped_keys(&self) -> Vec<SegmentKey> {
