@@ -269,7 +269,8 @@ impl SegmentFile {
         let read = file.read_at(&mut buffer, 0)?;
         let head = Head::decode(&buffer[..read]);
         let (path, footer, tail, keyed) = (path.to_owned(), None, None, None);
-        let mut found = Self { path, sequence, bytes, head, footer, footer_damaged: false, keyed, tail, file };
+        let mut found =
+            Self { path, sequence, bytes, head, footer, footer_damaged: false, keyed, tail, file };
         if let Some(Head { id, key_id, .. }) = found.known().copied() {
             if key_id == KEYED {
                 found.keyed = Some(Keyed::found(Slots::read(found.file.as_ref(), id)?));

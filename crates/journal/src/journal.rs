@@ -444,7 +444,8 @@ impl Shared {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let segment = self.all_segments(&writer).into_iter().find(|segment| segment.id == id);
         let Some(segment) = segment else { return Ok(false) };
-        let Some((keyed, slots)) = segment.keyed.as_ref().and_then(|keyed| Some((keyed, keyed.slots()?))) else {
+        let Some((keyed, slots)) = segment.keyed.as_ref().and_then(|keyed| Some((keyed, keyed.slots()?)))
+        else {
             return Ok(false);
         };
         let file = self.disk().open(&segment.path)?;

@@ -105,7 +105,11 @@ impl PutTable {
                     (hex(&digest.0), receipt.first, receipt.first_ordinal, receipt.count)
                 };
                 let encrypted = puts.iter().any(|(_, receipt)| receipt.encrypted);
-                Control::Puts(Puts { segment: hex(&segment.0), encrypted, puts: puts.iter().map(put).collect() })
+                Control::Puts(Puts {
+                    segment: hex(&segment.0),
+                    encrypted,
+                    puts: puts.iter().map(put).collect(),
+                })
             }));
         }
         (frames, digests)

@@ -326,7 +326,8 @@ impl Walker {
             Bodies::Skip => Some(Bytes::new()),
             _ => {
                 let body = self.span(offset + HEADER_LEN as u64, header.body_len as usize)?;
-                let sound = body.len() == header.body_len as usize && crc32c::crc32c(&body) == header.body_crc;
+                let sound =
+                    body.len() == header.body_len as usize && crc32c::crc32c(&body) == header.body_crc;
                 sound.then(|| self.bodies.open(&header, body)).flatten()
             }
         };

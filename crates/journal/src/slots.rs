@@ -83,7 +83,12 @@ impl Slots {
     ///
     /// # Errors
     /// The disk refused, or the wrapped key is too long for a slot. One of the two slots is whole, whatever happened.
-    pub(crate) fn replace(&self, file: &dyn DiskFile, id: SegmentId, wrapped: WrappedKey) -> io::Result<Self> {
+    pub(crate) fn replace(
+        &self,
+        file: &dyn DiskFile,
+        id: SegmentId,
+        wrapped: WrappedKey,
+    ) -> io::Result<Self> {
         let sequence = self.sequence + 1;
         let slot = encode(&wrapped, sequence, id)?;
         // The slot that does not hold what counts now comes first.
@@ -191,9 +196,6 @@ mod tests {
         let most = SLOT_LEN - FIXED_LEN - 14;
         assert!(encode(&WrappedKey { bytes: vec![1; most], ..wrapped() }, 1, ID).is_ok());
         let error = encode(&WrappedKey { bytes: vec![1; most + 1], ..wrapped() }, 1, ID).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "a wrapped key of 1749 bytes with its names, a slot has 1748"
-        );
+        assert_eq!(error.to_string(), "a wrapped key of 1749 bytes with its names, a slot has 1748");
     }
 }

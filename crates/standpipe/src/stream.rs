@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use standpipe_ingest::{Put, PutError, PutReceipt};
+use standpipe_journal::keys::KeyTrouble;
 use standpipe_journal::{
     Append, AppendError, Journal, JournalOptions, OpenError, RecoveryReport, Shelf, Shortage,
 };
-use standpipe_journal::keys::KeyTrouble;
 use standpipe_model::{BatchId, DestinationId, StreamName};
 use tokio::sync::{Mutex, oneshot};
 

@@ -26,9 +26,9 @@ use standpipe_model::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::budget::Shortage;
+use crate::cipher::Cipher;
 use crate::control::{Control, State};
 use crate::disk::DiskFile;
-use crate::cipher::Cipher;
 use crate::format::{ENCRYPTED_EXTRA, FrameHeader, FrameKind, HEADER_LEN, frame_len};
 use crate::journal::{Append, AppendError, AppendReceipt, Shared, Tip};
 use crate::keys::KeyTrouble;
@@ -97,7 +97,9 @@ impl Op {
     fn len(&self, extra: usize) -> u64 {
         match &self.what {
             What::Data { put, .. } => frame_len(put.body_len() + extra),
-            What::Control { frames, .. } => frames.iter().map(|(_, body)| frame_len(body.len() + extra)).sum(),
+            What::Control { frames, .. } => {
+                frames.iter().map(|(_, body)| frame_len(body.len() + extra)).sum()
+            }
             What::Change { .. } => 0,
         }
     }
@@ -363,7 +365,10 @@ impl Shared {
                 What::Control { frames, .. } => {
                     for (frame, body) in frames {
                         let (body_len, body_crc) = (body.len() as u32, crc32c::crc32c(body));
-                        add(FrameHeader { kind: frame.kind(), body_len, body_crc, first: next, ..blank }, &[body]);
+                        add(
+                            FrameHeader { kind: frame.kind(), body_len, body_crc, first: next, ..blank },
+                            &[body],
+                        );
                     }
                 }
                 What::Change { .. } => {}

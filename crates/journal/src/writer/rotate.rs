@@ -208,7 +208,8 @@ impl Shared {
         let opened_steady = Some(opened_ms);
         let place = SegmentPlace { sequence, id, path, capacity, first, base_bytes, opened_steady, keyed };
         let segment = Arc::new(Segment::new(place, Extent::empty(first)));
-        writer.active = Some(Active { segment, file, epoch, end: HEAD_LEN, opened_ms, preface: Some(preface) });
+        writer.active =
+            Some(Active { segment, file, epoch, end: HEAD_LEN, opened_ms, preface: Some(preface) });
         Ok(())
     }
 

@@ -413,7 +413,8 @@ fn real_files_are_inspected_without_being_changed() {
     assert!(before == after);
     // The same on real files as on the simulated ones: a flipped byte costs the records of its frame.
     drop(journal);
-    let frame = frames(&OsDisk, &segments[0], &()).unwrap().map(Result::unwrap).find(|f| f.first == Position(10));
+    let frame =
+        frames(&OsDisk, &segments[0], &()).unwrap().map(Result::unwrap).find(|f| f.first == Position(10));
     let at = frame.filter(|frame| frame.kind == Some("DATA")).unwrap().offset + HEADER_LEN + 9;
     let mut bytes = content(&segments[0].path);
     bytes[at as usize] ^= 1;

@@ -219,7 +219,11 @@ fn what_was_changed_with_its_checksums_is_found_by_the_cipher() {
         let mut rig = Rig::with(40);
         rig.reopen();
         rig.forge(20, change);
-        assert_eq!(rig.verify(&()).problems.len(), usize::from(number == 5), "hardly anybody without the key can tell");
+        assert_eq!(
+            rig.verify(&()).problems.len(),
+            usize::from(number == 5),
+            "hardly anybody without the key can tell"
+        );
         expect_all_but(&rig.journal, 0, 20..25);
         assert!(rig.problems().contains(&Wrong::Body { kind: "DATA", first: Position(20), count: 5 }));
     }

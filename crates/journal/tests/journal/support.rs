@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::keys::TestKeys;
 use standpipe_journal::control::{Close, Control, Settle};
 use standpipe_journal::disk::Disk;
 use standpipe_journal::{
     Append, AppendError, AppendReceipt, CommitPool, DiskBudget, Journal, JournalOptions, RecoveryReport,
     Shelf,
 };
-use crate::keys::TestKeys;
 use standpipe_model::{
     BatchId, BatchRange, Clock, CloseReason, DestinationId, Entropy, Position, PutDigest, RecordBlock,
     RecordBlockBuilder, Tally, Timestamp,

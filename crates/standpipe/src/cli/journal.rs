@@ -10,8 +10,8 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use standpipe_journal::disk::{Disk as _, OsDisk};
-use standpipe_journal::keys::SegmentKeys;
 use standpipe_journal::inspect::{FrameSummary, SegmentSummary, frames, inspect};
+use standpipe_journal::keys::SegmentKeys;
 use standpipe_journal::verify::verify;
 use standpipe_model::Timestamp;
 

@@ -62,7 +62,11 @@ pub(super) struct KeyNames {
 
 pub(super) fn key_names(section: &mut Section<'_, '_>) -> KeyNames {
     let keys = section
-        .optional("keys", Map(KEY), "The master keys that journals are encrypted under, by a name of your own.")
+        .optional(
+            "keys",
+            Map(KEY),
+            "The master keys that journals are encrypted under, by a name of your own.",
+        )
         .unwrap_or_default();
     let default_key = section.optional(
         "default_key",

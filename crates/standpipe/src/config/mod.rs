@@ -97,7 +97,11 @@ impl Config {
     pub fn key_of_arn(&self, arn: &str) -> Option<&str> {
         let lists = |key: &KeyConfig| key.arns.iter().any(|listed| listed == arn);
         let is = |key: &KeyConfig| matches!(&key.keeper, KeyKeeper::AwsKms(kms) if kms.key_id == arn);
-        let named = self.keys.iter().find(|(_, key)| lists(key)).or_else(|| self.keys.iter().find(|(_, key)| is(key)));
+        let named = self
+            .keys
+            .iter()
+            .find(|(_, key)| lists(key))
+            .or_else(|| self.keys.iter().find(|(_, key)| is(key)));
         named.map(|(name, _)| name.as_str())
     }
 }

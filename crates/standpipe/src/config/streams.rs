@@ -71,8 +71,11 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         "The most that the stream's journal may take on disk; puts are refused beyond it. Only the daemon's limit where \
          absent.",
     );
-    let encryption =
-        section.optional("encryption", Sub(encryption), "How the stream's journal is encrypted; not at all where absent.");
+    let encryption = section.optional(
+        "encryption",
+        Sub(encryption),
+        "How the stream's journal is encrypted; not at all where absent.",
+    );
     let spots = section.spots();
     Some(StreamDraft { name, spots, destination, backup, journal_limit, encryption })
 }

@@ -116,7 +116,9 @@ impl Service for Api {
     async fn put(&self, put: Put) -> Result<PutReceipt, PutError> {
         match self.0.stream(&put.stream) {
             Some(stream) => stream.put(put).await,
-            None if let Some(trouble) = self.0.locked().get(&put.stream) => Err(key_refusal(&put.stream, trouble)),
+            None if let Some(trouble) = self.0.locked().get(&put.stream) => {
+                Err(key_refusal(&put.stream, trouble))
+            }
             // It is there, but not at work: producers must keep their records and come again.
             None if self.0.context.alarms.is_raised(&put.stream, AlarmKind::NotOpened) => {
                 Err(PutError::Unavailable { retry_after: None })

@@ -144,7 +144,7 @@ impl Daemon {
         let uses = join_all(streams.iter().map(|stream| stream.keys_in_use())).await;
         let mut wanted: BTreeMap<String, StreamName> = BTreeMap::new();
         for (stream, keys) in streams.iter().zip(&uses) {
-            keys.iter().for_each(|key| drop(wanted.entry(key.clone()).or_insert(stream.name().clone())));
+            wanted.extend(keys.iter().map(|key| (key.clone(), stream.name().clone())));
         }
         for (name, trouble) in self.locked().iter() {
             wanted.entry(trouble.key.clone()).or_insert(name.clone());

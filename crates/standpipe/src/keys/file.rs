@@ -103,7 +103,8 @@ impl Keeper for FileKey {
             (TroubleKind::NotFound, reason)
         })?;
         let foreign = || {
-            let reason = format!("the master key {} does not unwrap what it is said to have wrapped", master.name);
+            let reason =
+                format!("the master key {} does not unwrap what it is said to have wrapped", master.name);
             (TroubleKind::InvalidState, reason)
         };
         let (nonce, sealed) = wrapped.bytes.split_first_chunk::<NONCE_LEN>().ok_or_else(foreign)?;
@@ -137,7 +138,9 @@ fn read(path: &Path) -> Result<Master, Refused> {
     let shown = path.display();
     let refused = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => (TroubleKind::NotFound, format!("there is no file {shown}")),
-        std::io::ErrorKind::PermissionDenied => (TroubleKind::AccessDenied, format!("{shown} may not be read")),
+        std::io::ErrorKind::PermissionDenied => {
+            (TroubleKind::AccessDenied, format!("{shown} may not be read"))
+        }
         _ => (TroubleKind::InvalidState, format!("cannot read {shown}: {error}")),
     };
     let file = File::open(path).map_err(refused)?;
@@ -152,7 +155,10 @@ fn read(path: &Path) -> Result<Master, Refused> {
     let mut bytes = Zeroizing::new(Vec::new());
     file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(refused)?;
     let key = parse(&bytes).ok_or_else(|| {
-        (TroubleKind::InvalidState, format!("{shown} does not hold 32 bytes, raw, in hexadecimal or in base64"))
+        (
+            TroubleKind::InvalidState,
+            format!("{shown} does not hold 32 bytes, raw, in hexadecimal or in base64"),
+        )
     })?;
     let name = hex::encode(&digest(&SHA256, &*key).as_ref()[..8]);
     let key = UnboundKey::new(&AES_256_GCM, &*key);

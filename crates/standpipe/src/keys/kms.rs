@@ -26,24 +26,24 @@ const CONTEXT: &str = "stream";
 
 /// How a KMS is reached.
 #[derive(Debug, Clone)]
-pub struct KmsOptions {
+pub(super) struct KmsOptions {
     /// The key's id, ARN or alias.
-    pub key_id: String,
+    pub(super) key_id: String,
     /// The address; AWS's own where absent.
-    pub endpoint: Option<String>,
+    pub(super) endpoint: Option<String>,
     /// The region.
-    pub region: String,
+    pub(super) region: String,
     /// How requests are signed.
-    pub credentials: S3Credentials,
+    pub(super) credentials: S3Credentials,
     /// Certificate authorities (PEM) that are trusted beside the system's.
-    pub ca_pem: Option<Vec<u8>>,
+    pub(super) ca_pem: Option<Vec<u8>>,
     /// How long one call may take.
-    pub timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 /// A keeper of a master key in a KMS.
 #[derive(Debug)]
-pub struct KmsKey {
+pub(super) struct KmsKey {
     client: Client,
     key_id: String,
     /// The ARN that the KMS has last named for the key.
@@ -55,11 +55,13 @@ impl KmsKey {
     ///
     /// # Errors
     /// The settings cannot be used.
-    pub fn new(options: KmsOptions) -> Result<Self, S3OptionsError> {
+    pub(super) fn new(options: KmsOptions) -> Result<Self, S3OptionsError> {
         let access = AwsAccess::new(&options.region, &options.credentials, options.ca_pem.as_deref())?;
         let http: SharedHttpClient = access.http_client;
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(options.timeout).operation_timeout(options.timeout).build();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(options.timeout)
+            .operation_timeout(options.timeout)
+            .build();
         let config = aws_sdk_kms::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .http_client(http)

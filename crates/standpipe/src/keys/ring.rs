@@ -160,7 +160,9 @@ impl KeyRing {
             };
             match key.keeper.unwrap_key(&wrapped).await? == data {
                 true => Ok(()),
-                false => Err((TroubleKind::InvalidState, "it does not unwrap what it has wrapped".to_owned())),
+                false => {
+                    Err((TroubleKind::InvalidState, "it does not unwrap what it has wrapped".to_owned()))
+                }
             }
         };
         let tried = tried.await.map_err(|refused| key.trouble_of(refused));
@@ -277,7 +279,8 @@ impl Key {
         let Wrapping { master, bytes } = wrapping;
         let len = self.name.len() + master.len() + context.len() + bytes.len();
         if len > WRAPPED_MAX {
-            let reason = format!("a wrapped data key has {len} bytes with its names, {WRAPPED_MAX} is the most");
+            let reason =
+                format!("a wrapped data key has {len} bytes with its names, {WRAPPED_MAX} is the most");
             return Err(self.trouble_of((TroubleKind::InvalidState, reason)));
         }
         Ok(WrappedKey { key: self.name.clone(), master, context: context.to_owned(), bytes })

@@ -171,7 +171,8 @@ impl SegmentKeys for StreamKeys {
     fn unwrap_key(&self, wrapped: &WrappedKey) -> Result<DataKey, KeyTrouble> {
         if wrapped.context != self.stream.as_str() {
             // A segment that was put into another stream's folder must not come out at that stream's destination.
-            let reason = format!("the data key was made for stream {}, this is {}", wrapped.context, self.stream);
+            let reason =
+                format!("the data key was made for stream {}, this is {}", wrapped.context, self.stream);
             return Err(KeyTrouble { key: wrapped.key.clone(), kind: TroubleKind::InvalidState, reason });
         }
         self.ring.unwrap_blocking(wrapped)

@@ -7,6 +7,7 @@
 
 mod client;
 mod control;
+mod encryption;
 mod file_store;
 mod flights;
 mod kills;

@@ -55,7 +55,9 @@ impl LocalKms {
     /// When it does not answer.
     pub fn create_key(&self) -> Result<String> {
         let made = self.call("CreateKey", &json!({}))?;
-        let Some(arn) = made.pointer("/KeyMetadata/Arn").and_then(Value::as_str) else { bail!("no key in {made}") };
+        let Some(arn) = made.pointer("/KeyMetadata/Arn").and_then(Value::as_str) else {
+            bail!("no key in {made}")
+        };
         Ok(arn.to_owned())
     }
 
@@ -98,7 +100,11 @@ fn endpoint(port: u16) -> String {
 fn command(binary: &Path, dir: &Path, port: u16) -> Command {
     let mut command = Command::new(binary);
     command.current_dir(dir).env("PORT", port.to_string()).env("KMS_DATA_PATH", dir.join("data"));
-    command.envs([("KMS_REGION", "us-east-1"), ("KMS_ACCOUNT_ID", "000000000000"), ("KMS_SEED_PATH", "none")]);
+    command.envs([
+        ("KMS_REGION", "us-east-1"),
+        ("KMS_ACCOUNT_ID", "000000000000"),
+        ("KMS_SEED_PATH", "none"),
+    ]);
     command
 }
 
