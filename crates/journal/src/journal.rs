@@ -356,12 +356,14 @@ impl Journal {
         BatchReader::new(Arc::clone(&self.0), range)
     }
 
-    /// Forgets all data keys in the clear: what is read from then on has them unwrapped again, and what is written goes
-    /// into a new segment under a fresh key.
-    pub fn forget_keys(&self) {
-        for segment in self.0.view().segments.values() {
-            segment.keyed.iter().for_each(|keyed| keyed.forget());
-        }
+    /// Forgets the data keys in the clear that the master key of that name has wrapped: what is read from then on has
+    /// them unwrapped again, and what is written goes into a new segment under a fresh key.
+    pub fn forget_keys(&self, key: &str) {
+        let view = self.0.view();
+        let keyed = view.segments.values().filter_map(|segment| segment.keyed.as_ref());
+        keyed
+            .filter(|keyed| keyed.slots().is_some_and(|slots| slots.wrapped.key == key))
+            .for_each(|keyed| keyed.forget());
     }
 
     /// The wrapped keys of its encrypted segments, as they are to be looked through when a master key changes; blocking.

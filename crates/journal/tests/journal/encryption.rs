@@ -269,7 +269,7 @@ fn a_stopped_key_refuses_puts_and_decisions_and_loses_nothing() {
     let batch = close(1, range(0, 9));
     wait(rig.journal.control(vec![Control::Close(batch.clone())])).unwrap();
     rig.keys.stop(true);
-    rig.journal.forget_keys();
+    rig.journal.forget_keys("main");
     let error = append(&rig.journal, 40).unwrap_err();
     let AppendError::Key(trouble) = &error else { panic!("{error:?}") };
     assert_eq!(trouble.to_string(), "key 'main' is disabled: by the test");
@@ -289,7 +289,7 @@ fn a_stopped_key_refuses_puts_and_decisions_and_loses_nothing() {
 fn a_key_that_comes_back_is_used_by_itself() {
     let rig = Rig::with(8);
     rig.keys.stop(true);
-    rig.journal.forget_keys();
+    rig.journal.forget_keys("main");
     append(&rig.journal, 40).unwrap_err();
     rig.keys.stop(false);
     assert!(append(&rig.journal, 40).unwrap().encrypted);
@@ -304,7 +304,7 @@ fn a_plain_journal_does_not_mind_a_stopped_key_and_its_old_segments_wait() {
     rig.keys.encrypt(false);
     append(&rig.journal, 40).unwrap();
     rig.keys.stop(true);
-    rig.journal.forget_keys();
+    rig.journal.forget_keys("main");
     append(&rig.journal, 45).unwrap();
     assert!(rig.journal.read(range(0, 9)).next_chunk(1000).is_err(), "that is held, not lost");
     rig.keys.stop(false);

@@ -125,7 +125,7 @@ impl World {
             Step::Encrypt(encrypting) => self.keys.encrypt(*encrypting),
             Step::StopKey(stopped) => {
                 self.keys.stop(*stopped);
-                self.journal.forget_keys();
+                self.journal.forget_keys("main");
             }
             Step::Rewrap if self.keys.stopped() => {}
             Step::Rewrap => self.rewrap(),

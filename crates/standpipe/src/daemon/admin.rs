@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
 use crate::alarm::AlarmKind;
+use crate::catalog::Away;
 use crate::metrics::Snapshot;
 use crate::stream::{BatchOrder, Stream};
 use crate::worker::OrderError;
@@ -192,11 +193,14 @@ fn with_stream(daemon: &Daemon, name: &str, answer: impl FnOnce(&Stream) -> Repl
 /// back, empty, at the next start or reload.
 async fn discard(daemon: &Daemon, name: &str) -> Reply {
     let _changing = daemon.changing.lock().await;
-    let stream = match find(daemon, name) {
-        Ok(stream) => stream,
-        Err(reply) => return *reply,
+    let put_away = match find(daemon, name) {
+        Ok(stream) => daemon.put_away(&stream, Away::Trash).await,
+        Err(reply) => match StreamName::parse(name).ok().filter(|name| daemon.is_shut(name)) {
+            Some(name) => daemon.put_away_shut(&name),
+            None => return *reply,
+        },
     };
-    match daemon.put_away(&stream, crate::catalog::Away::Trash).await {
+    match put_away {
         Ok(()) => json_reply(StatusCode::OK, &json!({})),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &crate::worker::chain(&error)),
     }

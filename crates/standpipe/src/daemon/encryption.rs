@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::future::join_all;
 use standpipe_ingest::{ApiError, EncryptionInput, ErrorCode};
@@ -19,24 +20,38 @@ use crate::keys::{Encryption, StateError, Target};
 use crate::stream::Stream;
 use crate::worker::chain;
 
+/// How often keys are tried, at the least, while one of them is in trouble.
+const TROUBLED_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long after trouble that a stream has met the keys are tried.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// The streams that could not be opened for want of a key.
 pub(super) type Locked = BTreeMap<StreamName, KeyTrouble>;
 
 /// Looks after the keys until `stop`.
 pub(super) async fn look_after_keys(daemon: Arc<Daemon>, stop: CancellationToken) {
     loop {
-        daemon.check_keys().await;
+        let well = daemon.check_keys().await;
         let every = daemon.config().key_check_interval;
+        let every = if well { every } else { every.min(TROUBLED_INTERVAL) };
         let wait = async {
             tokio::select! {
                 () = tokio::time::sleep(every) => {}
                 () = daemon.keys_changed.notified() => {}
+                () = trouble_settled(&daemon) => {}
             }
         };
         if stop.run_until_cancelled(wait).await.is_none() {
             return;
         }
     }
+}
+
+/// Waits until somebody has met trouble with a key, and then for it to settle, so that many who do make one check.
+async fn trouble_settled(daemon: &Daemon) {
+    daemon.context.keys.trouble_noticed().await;
+    tokio::time::sleep(SETTLING).await;
 }
 
 fn invalid_key(message: String) -> ApiError {
@@ -138,8 +153,8 @@ impl Daemon {
         }
     }
 
-    /// Tries every key that is in use, and draws the conclusions.
-    pub(super) async fn check_keys(&self) {
+    /// Tries every key that is in use, and draws the conclusions. Returns whether all is well.
+    pub(super) async fn check_keys(&self) -> bool {
         let streams = self.streams();
         let uses = join_all(streams.iter().map(|stream| stream.keys_in_use())).await;
         let mut wanted: BTreeMap<String, StreamName> = BTreeMap::new();
@@ -157,6 +172,7 @@ impl Daemon {
         let checked: BTreeMap<String, Result<(), KeyTrouble>> = join_all(checks).await.into_iter().collect();
         join_all(streams.iter().zip(&uses).map(|(stream, keys)| conclude(stream, keys, &checked))).await;
         self.open_locked(&checked).await;
+        checked.values().all(Result::is_ok) && self.locked().is_empty()
     }
 
     /// Opens the streams whose key has come back.

@@ -319,6 +319,21 @@ impl Daemon {
         }
     }
 
+    /// Whether a stream is there and could not be opened.
+    pub(super) fn is_shut(&self, name: &StreamName) -> bool {
+        let waits = self.locked().contains_key(name);
+        waits || self.context.alarms.is_raised(name, AlarmKind::NotOpened)
+    }
+
+    /// Moves the folder of a stream that could not be opened into the trash.
+    pub(super) fn put_away_shut(&self, name: &StreamName) -> Result<(), CatalogError> {
+        self.catalog.put_away(name, Away::Trash, self.context.timer.now())?;
+        self.let_in(name);
+        self.context.alarms.forget_stream(name);
+        tracing::info!(stream = %name, "a stream that could not be opened was put into the trash");
+        Ok(())
+    }
+
     /// Stops a stream and moves its folder out of the way.
     pub(super) async fn put_away(&self, stream: &Stream, into: Away) -> Result<(), CatalogError> {
         let name = stream.name();

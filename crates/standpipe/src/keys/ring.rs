@@ -11,7 +11,7 @@ use standpipe_journal::keys::{DataKey, Fresh, KeyTrouble, SegmentKeys, TroubleKi
 use standpipe_model::{Entropy, Secret};
 use standpipe_sinks::s3::{S3Credentials, S3OptionsError};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::kms::{KmsKey, KmsOptions};
 use super::{FileKey, Keeper, Refused, Wrapping};
@@ -52,6 +52,8 @@ pub struct KeyRing {
     entropy: Arc<dyn Entropy>,
     runtime: Handle,
     calls: Semaphore,
+    /// Somebody met trouble beside the checks.
+    noticed: Notify,
 }
 
 /// Keys that were made and are not in force yet.
@@ -71,8 +73,8 @@ struct Key {
 impl KeyRing {
     /// A ring without keys, whose keepers are asked on `runtime`.
     pub fn new(entropy: Arc<dyn Entropy>, runtime: Handle) -> Arc<Self> {
-        let (keys, calls) = (RwLock::default(), Semaphore::new(CALLS_MAX));
-        Arc::new(Self { keys, entropy, runtime, calls })
+        let (keys, calls, noticed) = (RwLock::default(), Semaphore::new(CALLS_MAX), Notify::new());
+        Arc::new(Self { keys, entropy, runtime, calls, noticed })
     }
 
     /// Makes the keys of a configuration, for [`put_in_force`](KeyRing::put_in_force). Those whose settings did not
@@ -137,6 +139,11 @@ impl KeyRing {
         trouble.filter(|trouble| trouble.kind != TroubleKind::Unreachable).map_or(Ok(()), Err)
     }
 
+    /// What was last found against a key, its keeper's silence included.
+    pub fn trouble(&self, name: &str) -> Option<KeyTrouble> {
+        self.get(name).map_or_else(Some, |key| key.trouble())
+    }
+
     /// The master key of today behind a name, as far as it is known.
     pub fn master(&self, name: &str) -> Option<String> {
         self.find(name)?.keeper.master()
@@ -182,18 +189,30 @@ impl KeyRing {
             Err(refused) => {
                 let trouble = key.trouble_of(refused);
                 key.note(Some(&trouble));
+                self.noticed.notify_one();
                 Err(trouble)
             }
         }
     }
 
-    /// Unwraps a data key.
+    /// Resolves when somebody has met trouble with a key since it was last asked.
+    ///
+    /// # Cancel safety
+    /// What was noticed is told to whoever asks next.
+    pub async fn trouble_noticed(&self) {
+        self.noticed.notified().await;
+    }
+
+    /// Unwraps a data key. A key that is in trouble, its keeper's silence included, is not asked again before the next
+    /// check: else each of a thousand journals would wait for a server that does not answer.
     ///
     /// # Errors
     /// [`KeyTrouble`]. Where it is about this one data key it does not stop the master key.
     pub async fn open(&self, wrapped: &WrappedKey) -> Result<DataKey, KeyTrouble> {
         let key = self.get(&wrapped.key)?;
-        self.usable(&wrapped.key)?;
+        if let Some(trouble) = key.trouble() {
+            return Err(trouble);
+        }
         let _call = self.calls.acquire().await;
         key.keeper.unwrap_key(wrapped).await.map_err(|refused| key.trouble_of(refused))
     }

@@ -80,14 +80,14 @@ impl StreamKeys {
             let inner = self.lock();
             (inner.key.clone(), inner.ahead.is_empty())
         };
-        if let Some(key) = key.filter(|_| empty) {
+        if let Some(key) = key.filter(|key| empty && self.ring.trouble(key).is_none()) {
             self.make_one(&key).await;
         }
     }
 
-    /// Forgets the data keys that were made ahead.
-    pub fn forget(&self) {
-        self.lock().ahead.clear();
+    /// Forgets the data keys that the master key of that name has wrapped ahead.
+    pub fn forget(&self, key: &str) {
+        self.lock().ahead.retain(|(_, wrapped)| wrapped.key != key);
     }
 
     /// Whether data keys come from another key than they should, or are wrapped by a master key of earlier.
@@ -273,7 +273,7 @@ mod tests {
         rig.configure("second", &["first"]);
         rig.ring.check("main", "clicks").await.unwrap();
         assert!(rig.keys.is_outdated(&old));
-        rig.keys.forget();
+        rig.keys.forget("main");
         rig.keys.prepare().await;
         assert!(!rig.keys.is_outdated(&rig.keys.fresh().unwrap().key.unwrap().1));
         let new = rig.keys.rewrap(&old).await.unwrap();

@@ -198,8 +198,8 @@ impl Stream {
             Err(trouble) => {
                 self.raise_key(trouble);
                 if trouble.kind != TroubleKind::Unreachable {
-                    self.at_rest.keys.forget();
-                    self.journal.forget_keys();
+                    self.at_rest.keys.forget(key);
+                    self.journal.forget_keys(key);
                 }
             }
             Ok(()) => {
