@@ -184,7 +184,7 @@ fn parse(bytes: &[u8]) -> Option<Zeroizing<[u8; DATA_KEY_LEN]>> {
 pub fn generate_text(entropy: &dyn Entropy) -> Zeroizing<String> {
     let mut bytes = Zeroizing::new([0; DATA_KEY_LEN]);
     entropy.fill(bytes.as_mut());
-    Zeroizing::new(base64_simd::STANDARD.encode_to_string(&*bytes) + "\n")
+    Zeroizing::new(base64_simd::STANDARD.encode_to_string(bytes.as_slice()) + "\n")
 }
 
 /// Writes a fresh master key to a file that is not there yet, readable by its owner alone.
