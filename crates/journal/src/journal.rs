@@ -367,13 +367,18 @@ impl Journal {
     }
 
     /// The wrapped keys of its encrypted segments, as they are to be looked through when a master key changes; blocking.
-    pub fn wrapped_keys(&self) -> Vec<SegmentKey> {
-        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Other keys are not needed any more, whenever the power goes.
+    ///
+    /// # Errors
+    /// The disk refused, so that a segment that was removed might come back.
+    pub fn wrapped_keys(&self) -> io::Result<Vec<SegmentKey>> {
+        let mut writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.fade(&mut writer)?;
         let keyed = self.0.all_segments(&writer);
         let keyed = keyed.iter().filter_map(|segment| Some((segment.id, segment.keyed.as_ref()?.slots()?)));
-        keyed
+        Ok(keyed
             .map(|(segment, slots)| SegmentKey { segment, wrapped: slots.wrapped, whole: slots.even })
-            .collect()
+            .collect())
     }
 
     /// Replaces the wrapped key of a segment, durably, by another wrapping of the same data key; blocking. Whenever the

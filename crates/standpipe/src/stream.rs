@@ -48,9 +48,9 @@ pub enum StreamError {
     /// A key.
     #[error(transparent)]
     Key(KeyTrouble),
-    /// The key slots of its segments could not be written.
-    #[error("the key slots of a segment could not be written")]
-    Rewrap(#[source] std::io::Error),
+    /// The key slots of its segments could not be read or written.
+    #[error("the key slots of the journal's segments could not be read or written")]
+    Slots(#[source] std::io::Error),
     /// It has a folder but no definition.
     #[error("stream '{0}' has no definition on disk")]
     Undefined(StreamName),

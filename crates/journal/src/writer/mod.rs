@@ -122,6 +122,11 @@ pub(crate) struct Writer {
     size_class: u64,
     heal_backoff_ms: u64,
     poisoned: bool,
+    /// Settled segments whose files could not be removed yet.
+    lingering: Vec<Arc<Segment>>,
+    /// Encrypted segments were removed, and a power cut may still bring them back, with keys that are not needed any
+    /// more by then.
+    fading: bool,
 }
 
 #[derive(Debug)]

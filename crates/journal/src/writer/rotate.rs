@@ -163,6 +163,7 @@ impl Shared {
         let Some(active) = &writer.active else { return Ok(()) };
         let segment = &active.segment;
         if segment.extent().frames == 0 {
+            writer.fading |= segment.keyed.is_some();
             self.disk().remove(&segment.path)?;
             self.give_back(segment.capacity);
         } else {
@@ -198,6 +199,7 @@ impl Shared {
         };
         let slots = key.map(|(key, wrapped)| (key, Slots::first(wrapped)));
         if let Err(error) = write_head(file.as_ref(), &head, slots.as_ref().map(|(_, slots)| slots)) {
+            writer.fading |= slots.is_some();
             self.disk().remove(&path)?;
             self.give_back(capacity);
             return Err(error.into());
@@ -255,9 +257,10 @@ impl Shared {
         }
         for segment in settled {
             self.view().segments.remove(&segment.sequence);
-            if let Err(error) = self.forget(writer, &segment) {
-                tracing::warn!(path = %segment.path.display(), %error, "cannot remove a settled segment");
-            }
+            writer.lingering.push(segment);
+        }
+        if let Err(error) = self.fade(writer) {
+            tracing::warn!(dir = %self.dir.display(), %error, "settled segments cannot be removed for good yet");
         }
         self.look_at_shortage(&mut self.queue());
     }
@@ -304,7 +307,31 @@ impl Shared {
         true
     }
 
+    /// Removes the files of settled segments, and makes sure that encrypted ones do not come back.
+    ///
+    /// # Errors
+    /// Some are still there, or may come back; it is for another time.
+    pub(crate) fn fade(&self, writer: &mut Writer) -> io::Result<()> {
+        let mut failed = None;
+        for segment in std::mem::take(&mut writer.lingering) {
+            match self.forget(writer, &segment) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.give_back(segment.capacity),
+                Err(error) => {
+                    writer.lingering.push(segment);
+                    failed = Some(error);
+                }
+            }
+        }
+        if writer.fading {
+            self.disk().sync_dir(&self.dir)?;
+            writer.fading = !writer.lingering.is_empty();
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
     fn forget(&self, writer: &mut Writer, segment: &Segment) -> io::Result<()> {
+        writer.fading |= segment.keyed.is_some();
         // The file of an encrypted segment has never held anything else.
         let held_plain = segment.keyed.is_none();
         let encrypting = writer.begun().is_some_and(|begun| begun.keyed.is_some());

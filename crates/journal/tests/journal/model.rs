@@ -166,7 +166,8 @@ impl World {
 
     fn rewrap(&mut self) {
         self.keys.rotate();
-        for key in self.journal.wrapped_keys() {
+        let Ok(keys) = self.journal.wrapped_keys() else { return };
+        for key in keys {
             let wrapped = self.keys.rewrap(&key.wrapped);
             if self.journal.rewrap(key.segment, wrapped).is_err() {
                 return;

@@ -224,7 +224,9 @@ impl Daemon {
                     return Err(ReloadError::StoreInUse { store, stream: stream.name().clone() });
                 }
             }
-            for key in self.keys_needed(&stream, config).await {
+            let needed = self.keys_needed(&stream, config).await;
+            let name = stream.name().clone();
+            for key in needed.map_err(|source| ReloadError::Stream { name, source })? {
                 if !config.keys.contains_key(&key) {
                     return Err(ReloadError::KeyInUse { key, stream: stream.name().clone() });
                 }
@@ -253,14 +255,14 @@ impl Daemon {
 
     /// The keys that a stream needs under a new configuration: those of its segments, and that of the definition that
     /// stays in force.
-    async fn keys_needed(&self, stream: &Stream, config: &Config) -> BTreeSet<String> {
-        let mut keys = stream.keys_in_segments().await;
+    async fn keys_needed(&self, stream: &Stream, config: &Config) -> Result<BTreeSet<String>, StreamError> {
+        let mut keys = stream.keys_in_segments().await?;
         if config.streams.iter().all(|spec| spec.name != *stream.name()) {
             let encryption = stream.encryption();
             let targets = [encryption.in_force, encryption.wanted].into_iter().flatten();
             keys.extend(targets.map(|target| target.key));
         }
-        keys
+        Ok(keys)
     }
 
     async fn apply(&self, spec: &StreamSpec) -> Result<(), ReloadError> {

@@ -6,12 +6,13 @@
 //! work leaves in force what was before.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use standpipe_ingest::{ApiError, ErrorCode, PutError};
-use standpipe_journal::SegmentKey;
 use standpipe_journal::keys::{KeyTrouble, SegmentKeys as _, TroubleKind};
+use standpipe_journal::{Journal, SegmentKey};
 use standpipe_model::StreamName;
 use tokio::task::spawn_blocking;
 
@@ -19,6 +20,7 @@ use super::{COME_BACK, Stream, StreamError};
 use crate::alarm::AlarmKind;
 use crate::catalog::{Definition, Origin};
 use crate::keys::{Encryption, KeyRing, StateError, StreamKeys, Target};
+use crate::worker::chain;
 
 /// A stream's keys, and what its encryption is and is to become.
 #[derive(Debug)]
@@ -156,20 +158,34 @@ impl Stream {
 
     /// The keys, by name, without which something of it cannot be written or read.
     pub async fn keys_in_use(&self) -> BTreeSet<String> {
-        let mut keys = self.keys_in_segments().await;
+        let mut keys = self.keys_in_segments().await.unwrap_or_else(|error| {
+            tracing::warn!(stream = %self.name, error = %chain(&error), "the keys of its segments cannot be told");
+            BTreeSet::new()
+        });
         keys.extend(self.encryption().in_force.map(|target| target.key));
         keys
     }
 
     /// The keys, by name, that its segments are encrypted with.
-    pub async fn keys_in_segments(&self) -> BTreeSet<String> {
-        self.wrapped_keys().await.into_iter().map(|key| key.wrapped.key).collect()
+    ///
+    /// # Errors
+    /// [`StreamError::Slots`].
+    pub async fn keys_in_segments(&self) -> Result<BTreeSet<String>, StreamError> {
+        Ok(self.wrapped_keys().await?.into_iter().map(|key| key.wrapped.key).collect())
     }
 
-    async fn wrapped_keys(&self) -> Vec<SegmentKey> {
+    async fn wrapped_keys(&self) -> Result<Vec<SegmentKey>, StreamError> {
+        self.slots(|journal| journal.wrapped_keys()).await
+    }
+
+    /// Does something with the key slots of the journal, which waits for the disk.
+    async fn slots<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Journal) -> io::Result<R> + Send + 'static,
+    ) -> Result<R, StreamError> {
         let journal = self.journal.clone();
-        // Only a panic there ends it; the next check asks again.
-        spawn_blocking(move || journal.wrapped_keys()).await.unwrap_or_default()
+        let done = spawn_blocking(move || work(&journal)).await;
+        done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(StreamError::Slots)
     }
 
     /// Why puts are refused for want of the key.
@@ -234,12 +250,10 @@ impl Stream {
         let keys = &self.at_rest.keys;
         let outdated = |key: &SegmentKey| !key.whole || keys.is_outdated(&key.wrapped);
         let mut done = 0_u64;
-        for key in self.wrapped_keys().await.into_iter().filter(outdated) {
+        for key in self.wrapped_keys().await?.into_iter().filter(outdated) {
             let wrapped = keys.rewrap(&key.wrapped).await.map_err(StreamError::Key)?;
-            let journal = self.journal.clone();
-            let replaced = spawn_blocking(move || journal.rewrap(key.segment, wrapped)).await;
-            let replaced = replaced.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-            done += u64::from(replaced.map_err(StreamError::Rewrap)?);
+            let replaced = self.slots(move |journal| journal.rewrap(key.segment, wrapped)).await?;
+            done += u64::from(replaced);
         }
         if done > 0 {
             tracing::info!(stream = %self.name, segments = done, "data keys wrapped anew");
