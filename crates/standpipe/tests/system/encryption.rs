@@ -3,6 +3,8 @@
 use std::fs;
 use std::ops::Range;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use aws_sdk_firehose::Client as Sdk;
 use aws_sdk_firehose::config::retry::RetryConfig;
@@ -66,18 +68,9 @@ impl Rig {
         self.kms.call(operation, &json!({ "KeyId": arn })).unwrap();
     }
 
+    /// An SDK that shows every answer.
     fn sdk(&self, daemon: &Daemon) -> Sdk {
-        let credentials =
-            Credentials::new(Daemon::ACCESS_KEY_ID, Daemon::SECRET_ACCESS_KEY, None, None, "test");
-        let config = aws_sdk_firehose::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(daemon.endpoint())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(credentials)
-            .retry_config(RetryConfig::disabled())
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .build();
-        Sdk::from_conf(config)
+        sdk(daemon, RetryConfig::disabled())
     }
 
     /// Makes a stream through the API.
@@ -127,6 +120,19 @@ impl Rig {
         assert_eq!(answer.failed_put_count(), 0);
         answer.encrypted().unwrap()
     }
+}
+
+fn sdk(daemon: &Daemon, retries: RetryConfig) -> Sdk {
+    let credentials = Credentials::new(Daemon::ACCESS_KEY_ID, Daemon::SECRET_ACCESS_KEY, None, None, "test");
+    let config = aws_sdk_firehose::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(daemon.endpoint())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(credentials)
+        .retry_config(retries)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    Sdk::from_conf(config)
 }
 
 fn row(id: u64) -> Vec<u8> {
@@ -298,6 +304,7 @@ fn a_key_that_is_stopped_in_the_kms_stops_its_stream_and_loses_nothing() {
     let ready = daemon.get("/readyz").unwrap();
     assert_eq!(ready.status, 503);
     assert!(ready.body.contains("key 'main' is disabled"), "{ready:?}");
+    assert!(metric(&daemon, "standpipe_key_checks_total", &["key=\"main\"", "kind=\"disabled\""]) > 0);
     assert!(!rig.put(&sdk, "plain", 200..210), "the others work");
 
     daemon.restart_until("/healthz").unwrap();
@@ -348,6 +355,39 @@ fn an_encrypted_stream_survives_kills_and_a_kms_that_is_away_for_a_while() {
     daemon.terminate().unwrap();
     let (locked, open) = (verify(&daemon, false), verify(&daemon, true));
     assert!(locked.contains("locked by key 'main'") && !open.contains("locked"), "{locked}{open}");
+}
+
+#[test]
+fn kills_in_the_middle_of_encrypted_puts_lose_nothing_and_store_nothing_twice() {
+    const ROWS: u64 = 6_000;
+    let rig = Rig::new();
+    let mut daemon = start(rig.yaml(&stream("s", "main")));
+    let patient = RetryConfig::standard().with_max_attempts(100).with_max_backoff(Duration::from_millis(200));
+    let sdk = sdk(&daemon, patient);
+    let producer = thread::spawn(move || {
+        let runtime = Runtime::new().unwrap();
+        for first in (0..ROWS).step_by(10) {
+            let records = (first..first + 10).map(|id| record(row(id))).collect();
+            let put = sdk.put_record_batch().delivery_stream_name("s").set_records(Some(records));
+            assert_eq!(runtime.block_on(put.send()).unwrap().encrypted(), Some(true));
+        }
+    });
+    let mut kills = 0;
+    while !producer.is_finished() {
+        let accepted = metric(&daemon, "standpipe_records_accepted_total", &[]);
+        eventually("puts come in", SOON, || {
+            let more = metric(&daemon, "standpipe_records_accepted_total", &[]) > accepted + 300;
+            (more || producer.is_finished()).then_some(())
+        });
+        assert_eq!(in_the_clear(&daemon), Vec::<String>::new());
+        daemon.kill9().unwrap();
+        daemon.restart().unwrap();
+        kills += 1;
+    }
+    producer.join().unwrap();
+    assert!(kills > 3, "{kills} kills");
+    assert_eq!(all_settled(&daemon, "s", SOON).lost, 0);
+    rig.lake.assert_rows("lake", ROWS, |_| 1..=1);
 }
 
 #[test]
