@@ -140,10 +140,12 @@ impl Daemon {
 
     /// A stream could not be opened for want of a key.
     pub(super) fn lock_out(&self, name: &StreamName, trouble: KeyTrouble) {
-        self.let_in(name);
+        let before = self.locked().insert(name.clone(), trouble.clone());
+        if let Some(before) = before.filter(|before| before.key != trouble.key) {
+            self.context.alarms.clear(Some(name), AlarmKind::KeyUnavailable, &before.key);
+        }
         let (now, message) = (self.context.timer.now(), trouble.to_string());
         self.context.alarms.raise(Some(name), AlarmKind::KeyUnavailable, &trouble.key, message, now);
-        self.locked().insert(name.clone(), trouble);
     }
 
     /// No key keeps a stream from being opened any more.
@@ -175,13 +177,17 @@ impl Daemon {
         checked.values().all(Result::is_ok) && self.locked().is_empty()
     }
 
-    /// Opens the streams whose key has come back.
+    /// Opens the streams whose key has come back; those of the others say what is the matter with it now.
     async fn open_locked(&self, checked: &BTreeMap<String, Result<(), KeyTrouble>>) {
-        let well = |key: &String| checked.get(key).is_some_and(Result::is_ok);
-        let names: Vec<StreamName> = {
-            let locked = self.locked();
-            locked.iter().filter(|(_, trouble)| well(&trouble.key)).map(|(name, _)| name.clone()).collect()
-        };
+        let locked = self.locked().clone();
+        let mut names = Vec::new();
+        for (name, trouble) in locked {
+            match checked.get(&trouble.key) {
+                Some(Ok(())) => names.push(name),
+                Some(Err(now)) if *now != trouble => self.lock_out(&name, now.clone()),
+                _ => {}
+            }
+        }
         if names.is_empty() {
             return;
         }

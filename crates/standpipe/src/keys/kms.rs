@@ -13,13 +13,14 @@ use aws_sdk_kms::Client;
 use aws_sdk_kms::config::retry::RetryConfig;
 use aws_sdk_kms::config::timeout::TimeoutConfig;
 use aws_sdk_kms::config::{BehaviorVersion, Region, SharedHttpClient};
-use aws_sdk_kms::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
 use standpipe_journal::keys::{DataKey, TroubleKind, WrappedKey};
 use standpipe_sinks::s3::{AwsAccess, S3Credentials, S3OptionsError};
 
 use super::{Keeper, Refused, Wrapping};
+use crate::worker::chain;
 
 /// The name of the stream in the encryption context.
 const CONTEXT: &str = "stream";
@@ -148,7 +149,7 @@ fn kind_of(code: Option<&str>) -> TroubleKind {
 fn refused<E, R>(error: &SdkError<E, R>) -> Refused
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
+    R: std::fmt::Debug + 'static,
 {
     match error {
         SdkError::ServiceError(answer) => {
@@ -156,7 +157,7 @@ where
             let reason = [code, message].into_iter().flatten().collect::<Vec<_>>().join(": ");
             (kind_of(code), reason)
         }
-        other => (TroubleKind::Unreachable, DisplayErrorContext(other).to_string()),
+        other => (TroubleKind::Unreachable, chain(other)),
     }
 }
 
