@@ -265,7 +265,23 @@ impl Catalog {
     pub fn put_away(&self, stream: &StreamName, into: Away, now: Timestamp) -> Result<(), CatalogError> {
         let folder = self.folder(stream);
         let target = self.data_dir.join(into.folder()).join(format!("{stream}-{}", now.as_millis()));
-        durable::rename(&folder, &target).map_err(at(&folder))
+        match durable::rename(&folder, &target) {
+            // An earlier try moved it and could not be sure.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.exists() => Ok(()),
+            moved => moved.map_err(at(&folder)),
+        }
+    }
+
+    /// Moves a folder without a definition out of the way: the making of a stream was interrupted, and one that is made
+    /// under the same name must not find its tags.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn make_room(&self, stream: &StreamName, now: Timestamp) -> Result<(), CatalogError> {
+        if self.folder(stream).exists() && self.load(stream)?.is_empty() {
+            return self.put_away(stream, Away::Trash, now);
+        }
+        Ok(())
     }
 
     /// Removes what has been in the trash for longer than seven days.

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{CONFIG_PATH, complain, count, env, print, runtime};
 use crate::clock::OsEntropy;
-use crate::config::Config;
+use crate::config::{Config, ConfigProblems};
 use crate::keys::KeyRing;
 use crate::stores::Stores;
 
@@ -23,6 +23,9 @@ pub struct ValidateArgs {
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     match Config::load(&args.config, &env) {
         Ok(config) => {
+            if let Err(problems) = config.load_credentials(&env) {
+                return Ok(refuse(&problems));
+            }
             // Some settings are judged only by the client that is made of them: certificates, the letters of a key.
             Stores::default().replace(&config.stores)?;
             KeyRing::new(Arc::new(OsEntropy), runtime()?.handle().clone()).make(&config.keys)?;
@@ -31,10 +34,12 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
             print(&format!("{path}: ok, {}, {}\n", count(streams, "stream"), count(stores, "store")))?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(problems) => {
-            complain(&problems.to_string());
-            complain(&count(problems.count() as u64, "problem"));
-            Ok(ExitCode::FAILURE)
-        }
+        Err(problems) => Ok(refuse(&problems)),
     }
+}
+
+fn refuse(problems: &ConfigProblems) -> ExitCode {
+    complain(&problems.to_string());
+    complain(&count(problems.count() as u64, "problem"));
+    ExitCode::FAILURE
 }

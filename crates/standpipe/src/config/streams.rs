@@ -8,6 +8,7 @@ use standpipe_sinks::key::ObjectKeys;
 
 use super::compound::{Either, Map, Sub};
 use super::problem::Spot;
+use super::rates::{PutRates, put_rates};
 use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
 use super::schema::Schema;
 use super::shapes::{Choice, Int, Size, Span, text};
@@ -26,6 +27,7 @@ pub(super) struct StreamDraft {
     pub(super) destination: Option<DestinationDraft>,
     pub(super) backup: Option<DestinationDraft>,
     pub(super) journal_limit: Option<u64>,
+    pub(super) rates: PutRates,
     /// The name of the key that it is encrypted under, and where it stands.
     pub(super) encryption: Option<(String, Spot)>,
 }
@@ -71,13 +73,15 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         "The most that the stream's journal may take on disk; puts are refused beyond it. Only the daemon's limit where \
          absent.",
     );
+    let rates =
+        section.section("limits", put_rates, "How much may be put to the stream, by all callers together.");
     let encryption = section.optional(
         "encryption",
         Sub(encryption),
         "How the stream's journal is encrypted; not at all where absent.",
     );
     let spots = section.spots();
-    Some(StreamDraft { name, spots, destination, backup, journal_limit, encryption })
+    Some(StreamDraft { name, spots, destination, backup, journal_limit, rates, encryption })
 }
 
 fn encryption(section: &mut Section<'_, '_>) -> Option<(String, Spot)> {

@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
 use crate::alarm::AlarmKind;
-use crate::catalog::Away;
 use crate::metrics::Snapshot;
 use crate::stream::{BatchOrder, Stream};
 use crate::worker::OrderError;
@@ -193,14 +192,17 @@ fn with_stream(daemon: &Daemon, name: &str, answer: impl FnOnce(&Stream) -> Repl
 /// back, empty, at the next start or reload.
 async fn discard(daemon: &Daemon, name: &str) -> Reply {
     let _changing = daemon.changing.lock().await;
-    let put_away = match find(daemon, name) {
-        Ok(stream) => daemon.put_away(&stream, Away::Trash).await,
+    let discarded = match find(daemon, name) {
+        Ok(stream) => match daemon.begin_deletion(&stream) {
+            Ok(()) => daemon.discard(&stream).await,
+            Err(error) => Err(error),
+        },
         Err(reply) => match StreamName::parse(name).ok().filter(|name| daemon.is_shut(name)) {
-            Some(name) => daemon.put_away_shut(&name),
+            Some(name) => daemon.discard_shut(&name),
             None => return *reply,
         },
     };
-    match put_away {
+    match discarded {
         Ok(()) => json_reply(StatusCode::OK, &json!({})),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &crate::worker::chain(&error)),
     }

@@ -2,6 +2,8 @@
 
 mod admin;
 mod api;
+mod credentials;
+mod deletion;
 mod encryption;
 mod mapping;
 mod reload;
@@ -17,6 +19,7 @@ use standpipe_journal::Shelf;
 use standpipe_model::StreamName;
 use tokio::sync::{Mutex, Notify};
 
+use crate::access::Access;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::stream::Stream;
@@ -38,6 +41,9 @@ pub struct Daemon {
     context: Arc<Context>,
     shelf: Shelf,
     streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
+    access: Access,
+    /// One change of who may do what at a time.
+    changing_access: Mutex<()>,
     /// The streams that wait for a key.
     locked: std::sync::Mutex<encryption::Locked>,
     /// Keys are to be tried now.

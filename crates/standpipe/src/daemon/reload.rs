@@ -87,6 +87,7 @@ impl Daemon {
         self.context.keys.put_in_force(keys);
         self.context.delivery_log.replace(log_settings(&config));
         let _changing = self.changing.lock().await;
+        self.complete_deletions()?;
         self.refuse_taken(&config)?;
         let specs: BTreeMap<&StreamName, &StreamSpec> =
             config.streams.iter().map(|spec| (&spec.name, spec)).collect();
@@ -100,7 +101,7 @@ impl Daemon {
         for spec in &config.streams {
             let half_made = || self.catalog.load(&spec.name).is_ok_and(|versions| versions.is_empty());
             if self.stream(&spec.name).is_none() && (!names.contains(&spec.name) || half_made()) {
-                self.create(Definition::first(Origin::Yaml, spec.clone(), self.context.timer.now())).await?;
+                self.create_from_yaml(spec).await?;
             }
         }
         Ok(())
@@ -119,8 +120,7 @@ impl Daemon {
     /// Opens a stream of the catalog, as `spec` has it where it is in the configuration.
     async fn try_open_one(&self, name: &StreamName, spec: Option<&StreamSpec>) -> Result<(), StreamError> {
         if self.catalog.is_deleting(name) {
-            self.catalog.put_away(name, Away::Trash, self.context.timer.now())?;
-            tracing::info!(stream = %name, "the deletion of a stream was completed");
+            // It is tried again now and then; meanwhile the stream is gone, but its name is taken.
             return Ok(());
         }
         let versions = self.catalog.load(name)?;
@@ -138,6 +138,12 @@ impl Daemon {
         self.let_in(name);
         self.context.alarms.clear(Some(name), AlarmKind::NotOpened, "");
         Ok(())
+    }
+
+    async fn create_from_yaml(&self, spec: &StreamSpec) -> Result<(), ReloadError> {
+        let now = self.context.timer.now();
+        self.catalog.make_room(&spec.name, now)?;
+        self.create(Definition::first(Origin::Yaml, spec.clone(), now)).await
     }
 
     /// Makes a stream; its definition is durable when this returns.
@@ -191,6 +197,7 @@ impl Daemon {
         self.context.delivery_log.replace(log_settings(&config));
         let config = Arc::new(config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
+        self.put_access_in_force().await;
         for spec in &config.streams {
             self.apply(spec).await?;
         }
@@ -207,9 +214,11 @@ impl Daemon {
 
     async fn check_reload(&self, config: &Config) -> Result<(), ReloadError> {
         let running = self.config();
-        let fixed: [(&'static str, bool); 5] = [
+        let fixed: [(&'static str, bool); 7] = [
             ("listen", running.listen == config.listen),
             ("admin", running.admin == config.admin),
+            ("region", running.region == config.region),
+            ("account_id", running.account_id == config.account_id),
             ("data_dir", running.data_dir == config.data_dir),
             ("journal", running.journal == config.journal),
             ("limits", running.limits == config.limits),
@@ -269,7 +278,7 @@ impl Daemon {
         let now = self.context.timer.now();
         let Some(stream) = self.stream(&spec.name) else {
             if self.catalog.load(&spec.name).is_ok_and(|versions| versions.is_empty()) {
-                return self.create(Definition::first(Origin::Yaml, spec.clone(), now)).await;
+                return self.create_from_yaml(spec).await;
             }
             // It is on disk but could not be opened before; perhaps it can be now.
             self.open_one(&spec.name, Some(spec)).await;
@@ -293,67 +302,14 @@ impl Daemon {
         Ok(())
     }
 
-    /// Puts the streams that were deleted into the trash. One that cannot be moved is tried again later.
-    pub(super) async fn finish_deletions(&self) {
-        let _changing = self.changing.lock().await;
-        for stream in self.streams().into_iter().filter(|stream| stream.is_deleted()) {
-            let discarded = stream.in_journal();
-            match self.put_away(&stream, Away::Trash).await {
-                Ok(()) => {
-                    self.context.metrics.discarded(stream.name(), discarded);
-                    tracing::info!(stream = %stream.name(), discarded, "stream deleted through the API");
-                }
-                Err(error) => {
-                    tracing::warn!(stream = %stream.name(), %error, "a deleted stream could not be moved yet");
-                }
-            }
-        }
-    }
-
     /// Puts away the streams that left the configuration and have delivered everything.
     pub(super) async fn archive_retired(&self) {
         let _changing = self.changing.lock().await;
         for stream in self.streams() {
             let done = stream.is_retired() && stream.is_settled();
-            if done && let Err(error) = self.put_away(&stream, Away::Archive).await {
+            if done && let Err(error) = self.archive(&stream).await {
                 tracing::warn!(stream = %stream.name(), %error, "a retired stream could not be archived");
             }
         }
-    }
-
-    /// Whether a stream is there and could not be opened.
-    pub(super) fn is_shut(&self, name: &StreamName) -> bool {
-        let waits = self.locked().contains_key(name);
-        waits || self.context.alarms.is_raised(name, AlarmKind::NotOpened)
-    }
-
-    /// Moves the folder of a stream that could not be opened into the trash.
-    pub(super) fn put_away_shut(&self, name: &StreamName) -> Result<(), CatalogError> {
-        self.catalog.put_away(name, Away::Trash, self.context.timer.now())?;
-        self.let_in(name);
-        self.context.alarms.forget_stream(name);
-        tracing::info!(stream = %name, "a stream that could not be opened was put into the trash");
-        Ok(())
-    }
-
-    /// Stops a stream and moves its folder out of the way.
-    pub(super) async fn put_away(&self, stream: &Stream, into: Away) -> Result<(), CatalogError> {
-        let name = stream.name();
-        if into == Away::Archive {
-            // From now on nothing can be put to it, so that what is settled stays settled.
-            self.remove(name);
-        }
-        stream.stop().await;
-        stream.journal().release();
-        if into == Away::Archive && !stream.is_settled() {
-            // A put was still on its way when the stream was found settled: it is acknowledged, so it is delivered.
-            self.open_one(name, None).await;
-            return Ok(());
-        }
-        self.catalog.put_away(name, into, self.context.timer.now())?;
-        self.remove(name);
-        self.context.alarms.forget_stream(name);
-        tracing::info!(stream = %name, ?into, "stream put away");
-        Ok(())
     }
 }

@@ -18,9 +18,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
+use super::credentials::{Mark, follow};
 use super::encryption::look_after_keys;
 use super::reload::ReloadError;
 use super::{Daemon, STOP_GRACE, admin};
+use crate::access::Access;
 use crate::alarm::Alarms;
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Timer;
@@ -108,10 +110,13 @@ pub async fn start(
     let listener = listen("listen", config.listen).await?;
     let admin_listener = listen("admin", config.admin).await?;
     let metrics = Arc::new(Metrics::default());
+    let (access, mark) = (Access::default(), Mark::of(&config));
+    let of_file = config.load_credentials(&|name| std::env::var(name).ok()).map_err(ServeError::Config)?;
+    access.put_in_force(&config, Some(of_file));
     let pool =
         CommitPool::start(config.journal.sync_threads).map_err(system("cannot start the commit threads"))?;
     let shelf = shelf(&config, &pool, &timer, &entropy, &metrics)?;
-    let context = context(&timer, &entropy, &metrics);
+    let context = context(&timer, &entropy, &metrics)?;
     let catalog = Catalog::open(&config.data_dir)?;
     let daemon = Arc::new(Daemon {
         config_path: config_path.to_owned(),
@@ -120,6 +125,8 @@ pub async fn start(
         context,
         shelf,
         streams: RwLock::default(),
+        access,
+        changing_access: Mutex::default(),
         locked: std::sync::Mutex::default(),
         keys_changed: Notify::new(),
         changing: Mutex::default(),
@@ -136,6 +143,7 @@ pub async fn start(
         tokio::spawn(api),
         tokio::spawn(admin),
         tokio::spawn(house_keeping(Arc::clone(&daemon), stop.clone())),
+        tokio::spawn(follow(Arc::clone(&daemon), mark, stop.clone())),
         tokio::spawn(look_after_keys(Arc::clone(&daemon), stop.clone())),
     ];
     tracing::info!(listen = %endpoints.listen, admin = %endpoints.admin, streams = daemon.streams().len(), "standpipe is ready");
@@ -166,19 +174,25 @@ fn shelf(
     })
 }
 
-fn context(timer: &Arc<dyn Timer>, entropy: &Arc<dyn Entropy>, metrics: &Arc<Metrics>) -> Arc<Context> {
+fn context(
+    timer: &Arc<dyn Timer>,
+    entropy: &Arc<dyn Entropy>,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<Context>, ServeError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    Arc::new(Context {
+    let (delivery_log, _) =
+        DeliveryLog::start().map_err(system("cannot start the thread of delivery logs"))?;
+    Ok(Arc::new(Context {
         timer: Arc::clone(timer),
         entropy: Arc::clone(entropy),
         stores: Stores::default(),
         keys: KeyRing::new(Arc::clone(entropy), Handle::current()),
         alarms: Alarms::default(),
         metrics: Arc::clone(metrics),
-        delivery_log: DeliveryLog::default(),
+        delivery_log,
         encoders: EncoderPool::new(processors),
         processors: Arc::new(Semaphore::new(processors)),
-    })
+    }))
 }
 
 fn frontend(
@@ -194,6 +208,7 @@ fn frontend(
         body_timeout: config.limits.body_timeout,
         body_budget: usize::try_from(config.limits.body_budget).unwrap_or(usize::MAX),
         account_id: config.account_id.clone(),
+        region: config.region.clone(),
         ..Options::default()
     };
     let clock: Arc<dyn Clock> = Arc::<dyn Timer>::clone(timer);
