@@ -17,8 +17,8 @@ use aws_sdk_firehose::types::{
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use standpipe_testkit::Daemon;
 use standpipe_testkit::servers::LocalKms;
+use standpipe_testkit::{Daemon, http_send};
 use tokio::runtime::Runtime;
 
 use crate::client::{Client, batch_of};
@@ -320,6 +320,43 @@ fn a_key_that_is_stopped_in_the_kms_stops_its_stream_and_loses_nothing() {
     assert_eq!(daemon.get("/readyz").unwrap().status, 200);
     assert_eq!(metric(&daemon, "standpipe_records_lost_total", &[]), 0);
     rig.lake.assert_rows("lake", 210, |_| 1..=1);
+}
+
+#[test]
+fn a_change_that_a_crash_has_cut_off_is_carried_out_by_the_next_start() {
+    let rig = Rig::new();
+    let mut daemon = start(rig.yaml(""));
+    let sdk = rig.sdk(&daemon);
+    rig.create(&sdk, "s", None);
+    assert!(!rig.put(&sdk, "s", 0..10));
+    daemon.kill9().unwrap();
+    // What is on the disk between the answer to Start and the change.
+    let wanted = json!({"key": "main", "key_type": "CUSTOMER_MANAGED_CMK", "key_arn": rig.arns[0]});
+    let begun = json!({"format": 1, "status": "ENABLING", "wanted": wanted, "calls": []});
+    fs::write(daemon.data_dir().join("streams/s/encryption.json"), begun.to_string()).unwrap();
+    daemon.restart().unwrap();
+    rig.await_status(&sdk, "s", Status::Enabled);
+    assert!(rig.put(&sdk, "s", 10..20));
+    assert_eq!(all_settled(&daemon, "s", SOON).delivered, 20);
+}
+
+#[test]
+fn a_stream_whose_key_is_gone_for_good_can_be_deleted_and_made_again() {
+    let rig = Rig::new();
+    let mut daemon = start(rig.yaml(""));
+    let sdk = rig.sdk(&daemon);
+    rig.create(&sdk, "s", Some(customers(&rig.arns[0])));
+    assert!(rig.put(&sdk, "s", 0..10));
+    rig.kms.call("ScheduleKeyDeletion", &json!({"KeyId": rig.arns[0], "PendingWindowInDays": 7})).unwrap();
+    daemon.restart_until("/healthz").unwrap();
+    eventually("it waits for its key", SOON, || missed(&daemon, "s").then_some(()));
+    let address = format!("{}/streams/s", daemon.admin());
+    assert!(http_send("DELETE", &address, "").unwrap().is_ok());
+    assert_eq!(http_send("DELETE", &address, "").unwrap().status, 404);
+    assert!(!missed(&daemon, "s"));
+    assert_eq!(daemon.get("/readyz").unwrap().status, 200);
+    rig.create(&sdk, "s", None);
+    assert!(!rig.put(&sdk, "s", 0..10));
 }
 
 #[test]
