@@ -29,6 +29,10 @@ pub enum AlarmKind {
     CredentialsRefused,
     /// The audit log cannot be written; changes through the API are refused.
     AuditFailed,
+    /// Changed certificate files cannot be used; the old certificate is in force.
+    CertificateRefused,
+    /// The certificate of the listener expires soon, or has expired.
+    CertificateExpiring,
     /// A key that a stream is encrypted with cannot be used; puts are refused, and data is held until it can.
     KeyUnavailable,
 }
@@ -47,6 +51,8 @@ impl AlarmKind {
             Self::ReloadRefused => "reload_refused",
             Self::CredentialsRefused => "credentials_refused",
             Self::AuditFailed => "audit_failed",
+            Self::CertificateRefused => "certificate_refused",
+            Self::CertificateExpiring => "certificate_expiring",
             Self::KeyUnavailable => "key_unavailable",
         }
     }

@@ -23,4 +23,5 @@ pub mod stores;
 pub mod stream;
 #[cfg(test)]
 mod tidy;
+pub mod tls;
 pub mod worker;

@@ -11,6 +11,7 @@ use crate::clock::OsEntropy;
 use crate::config::{Config, ConfigProblems};
 use crate::keys::KeyRing;
 use crate::stores::Stores;
+use crate::tls;
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
@@ -28,6 +29,7 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
             }
             // Some settings are judged only by the client that is made of them: certificates, the letters of a key.
             Stores::default().replace(&config.stores)?;
+            config.tls.as_ref().map(tls::load).transpose()?;
             KeyRing::new(Arc::new(OsEntropy), runtime()?.handle().clone()).make(&config.keys)?;
             let (streams, stores) = (config.streams.len() as u64, config.stores.len() as u64);
             let path = args.config.display();
