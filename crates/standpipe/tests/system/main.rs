@@ -6,6 +6,7 @@
 )]
 
 mod client;
+mod conformance;
 mod control;
 mod file_store;
 mod flights;

@@ -1,0 +1,1 @@
+//! What no SDK sends, as it goes over the wire.
