@@ -60,6 +60,21 @@ class Boto3:
 class AwsCli:
     """The command line, in this process, since starting Python anew for each step takes a second."""
 
+    def __init__(self):
+        self.drivers = {}
+        self.attempts = 0
+
+    def driver(self, wanted):
+        key = json.dumps(wanted, sort_keys=True)
+        if key not in self.drivers:
+            driver = awscli.clidriver.create_clidriver()
+            driver.session.register("before-send.firehose", self.count)
+            self.drivers[key] = driver
+        return self.drivers[key]
+
+    def count(self, **_):
+        self.attempts += 1
+
     def run(self, wanted, operation, given):
         variables = {"AWS_ACCESS_KEY_ID": wanted["access_key_id"], "AWS_SECRET_ACCESS_KEY": wanted["secret_access_key"],
                      "AWS_SESSION_TOKEN": wanted["session_token"], "AWS_MAX_ATTEMPTS": wanted["attempts"]}
@@ -67,14 +82,8 @@ class AwsCli:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = str(value)
-        attempts = 0
-
-        def count(**_):
-            nonlocal attempts
-            attempts += 1
-
-        driver = awscli.clidriver.create_clidriver()
-        driver.session.register("before-send.firehose", count)
+        self.attempts = 0
+        driver = self.driver(wanted)
         shape = driver.session.get_service_model("firehose").operation_model(operation).input_shape
         try:
             # Version 1 sends the text of a blob in such a JSON document as the blob's bytes.
@@ -87,11 +96,11 @@ class AwsCli:
                                   "us-east-1", "--output", "json", "--cli-input-json", json.dumps(given)])
         if status == 0:
             output = json.loads(printed.getvalue() or "{}")
-            return {"output": output, "attempts": attempts}
+            return {"output": output, "attempts": self.attempts}
         error = re.search(r"An error occurred \((\w+)\) when calling the \w+ operation[^:]*: (.*)", told.getvalue(), re.S)
         if error:
-            return {"error": {"code": error[1], "message": error[2].rstrip("\n")}, "attempts": attempts}
-        return without_answer(told.getvalue().strip(), attempts)
+            return {"error": {"code": error[1], "message": error[2].rstrip("\n")}, "attempts": self.attempts}
+        return without_answer(told.getvalue().strip(), self.attempts)
 
 
 def without_answer(error, attempts):

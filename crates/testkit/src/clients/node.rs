@@ -50,7 +50,8 @@ impl Node {
     /// When it cannot be started.
     pub fn conformance(&self) -> Result<Runner> {
         let mut command = Command::new("node");
-        command.current_dir(&self.dir).arg(programs().join("conformance.mjs"));
+        // The SDK would tell that next year's will want a newer Node.
+        command.env("NODE_NO_WARNINGS", "1").current_dir(&self.dir).arg(programs().join("conformance.mjs"));
         Runner::start("the SDK for JavaScript", command)
     }
 }

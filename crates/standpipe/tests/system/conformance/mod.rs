@@ -178,8 +178,10 @@ fn to_run(step: &Step, endpoint: &str) -> Value {
 
 /// Runs every table through `client`.
 fn conforms(client: &'static str) {
-    let daemon = start(YAML);
+    let mut daemon = start(retries::yaml());
     let mut bench = Bench::new(client, daemon.endpoint());
+    retries::a_refusal_that_passes(&mut bench, &mut daemon);
+    retries::an_answer_that_is_lost(&mut bench, &daemon);
     for case in TABLES.into_iter().flat_map(table::load) {
         bench.run(&case);
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use base64_simd::STANDARD;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +69,13 @@ pub(crate) struct Credentials {
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: String,
     pub(crate) session_token: Option<String>,
+}
+
+impl Step {
+    /// A step that is to succeed.
+    pub(crate) fn of(operation: &str, input: Value) -> Self {
+        serde_json::from_value(json!({ "do": operation, "with": input })).unwrap()
+    }
 }
 
 /// The cases of a file, with everything in them written out.
