@@ -90,7 +90,7 @@ fn compare_output(expected: Option<&Map<String, Value>>, output: &Map<String, Va
 }
 
 /// Notes where `got` at `path` is not as `expected`, which may hold matchers in place of values.
-fn compare(path: &str, expected: &Value, got: Option<&Value>, found: &mut Vec<String>) {
+pub(crate) fn compare(path: &str, expected: &Value, got: Option<&Value>, found: &mut Vec<String>) {
     match (expected, got) {
         (Value::Object(expected), _) if expected.keys().any(|name| name.starts_with('$')) => {
             if let Err(why) = matches(expected, got) {
