@@ -97,7 +97,7 @@ class AwsCli:
         if status == 0:
             output = json.loads(printed.getvalue() or "{}")
             return {"output": output, "attempts": self.attempts}
-        error = re.search(r"An error occurred \((\w+)\) when calling the \w+ operation[^:]*: (.*)", told.getvalue(), re.S)
+        error = re.search(r"An error occurred \((\w+)\) when calling the \w+ operation(?: \([^)]*\))?: (.*)", told.getvalue(), re.S)
         if error:
             return {"error": {"code": error[1], "message": error[2].rstrip("\n")}, "attempts": self.attempts}
         return without_answer(told.getvalue().strip(), self.attempts)

@@ -28,8 +28,7 @@ use crate::support::{SOON, all_settled, files_below, start};
 /// The names of the clients in the tables.
 const CLIENTS: [&str; 6] = ["awscli", "boto3", "go", "java", "javascript", "rust"];
 
-const TABLES: [&str; 6] =
-    ["streams.yaml", "updates.yaml", "puts.yaml", "tags.yaml", "encryption.yaml", "credentials.yaml"];
+const TABLES: [&str; 5] = ["streams.yaml", "updates.yaml", "puts.yaml", "tags.yaml", "credentials.yaml"];
 
 /// How much of an input is shown with a difference.
 const SHOWN: usize = 400;
