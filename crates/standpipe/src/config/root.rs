@@ -60,26 +60,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
     let stores = section
         .optional("stores", Map(STORE), "The object stores, by a name of your own.")
         .unwrap_or_default();
-    let default_store = section.optional(
-        "default_store",
-        text(1..=64),
-        "Where a `BucketARN` of an API call leads unless a store lists that bucket. Where absent, the only store there \
-         is.",
-    );
-    let roles = section
-        .optional(
-            "roles",
-            Map(text(1..=64)),
-            "The store that a `RoleARN` of an API call leads to, by the role's ARN; it comes before the store that lists the \
-             bucket. A role decides on access, which here belongs to a store.",
-        )
-        .unwrap_or_default();
-    let delivery_log_dir = section.optional(
-        "delivery_log_dir",
-        FilePath,
-        "A folder for the log groups of streams (`CloudWatchLoggingOptions`): `<log group>/<log stream>.log` in it gets a \
-         JSON line for each failed delivery. Where absent, they go to the daemon's own log.",
-    );
+    let Targets { default_store, roles, delivery_log_dir } = targets(section);
     let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
     let streams_dir = section.optional(
         "streams_dir",
@@ -107,6 +88,37 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         limits,
         stop,
     })
+}
+
+/// Where names in API calls lead.
+struct Targets {
+    default_store: Option<String>,
+    roles: Vec<Named<String>>,
+    delivery_log_dir: Option<PathBuf>,
+}
+
+fn targets(section: &mut Section<'_, '_>) -> Targets {
+    let default_store = section.optional(
+        "default_store",
+        text(1..=64),
+        "Where a `BucketARN` of an API call leads unless a store lists that bucket. Where absent, the only store there \
+         is.",
+    );
+    let roles = section
+        .optional(
+            "roles",
+            Map(text(1..=64)),
+            "The store that a `RoleARN` of an API call leads to, by the role's ARN; it comes before the store that lists the \
+             bucket. A role decides on access, which here belongs to a store.",
+        )
+        .unwrap_or_default();
+    let delivery_log_dir = section.optional(
+        "delivery_log_dir",
+        FilePath,
+        "A folder for the log groups of streams (`CloudWatchLoggingOptions`): `<log group>/<log stream>.log` in it gets a \
+         JSON line for each failed delivery. Where absent, they go to the daemon's own log.",
+    );
+    Targets { default_store, roles, delivery_log_dir }
 }
 
 /// Reads a file of `streams_dir` that holds a list.

@@ -130,14 +130,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         "",
         "What keys of the error output begin with; may hold `!{…}` expressions.",
     );
-    let compression =
-        section.or("compression|compression_format", COMPRESSION, "none", "How objects are compressed.");
-    let compression_level = section.optional(
-        "compression_level",
-        Int(1..=22),
-        "The compression level, where the format has one: gzip and zip 1 to 9, zstd 1 to 22. The format's default where \
-         absent.",
-    );
+    let (compression, compression_level) = compression(section);
     let delimiter = section.or(
         "delimiter",
         Delimiter,
@@ -174,7 +167,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         prefix,
         error_output_prefix,
         compression,
-        compression_level: compression_level.and_then(|level| i32::try_from(level).ok()),
+        compression_level,
         delimiter,
         file_extension,
         custom_time_zone,
@@ -183,6 +176,19 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         logging,
     };
     Some(DestinationDraft { store, spec, spots, size_spot })
+}
+
+/// How objects are compressed, and the level where one is given.
+fn compression(section: &mut Section<'_, '_>) -> (Compression, Option<i32>) {
+    let compression =
+        section.or("compression|compression_format", COMPRESSION, "none", "How objects are compressed.");
+    let compression_level = section.optional(
+        "compression_level",
+        Int(1..=22),
+        "The compression level, where the format has one: gzip and zip 1 to 9, zstd 1 to 22. The format's default where \
+         absent.",
+    );
+    (compression, compression_level.and_then(|level| i32::try_from(level).ok()))
 }
 
 fn log_target(section: &mut Section<'_, '_>) -> Option<LogTarget> {
