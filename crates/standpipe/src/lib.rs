@@ -7,10 +7,14 @@ pub mod alarm;
 pub mod catalog;
 pub mod cli;
 pub mod clock;
+#[cfg(test)]
+mod compatibility;
 pub mod config;
 pub mod daemon;
 mod delivery_log;
 mod durable;
+#[cfg(test)]
+mod generated;
 pub mod metrics;
 pub mod spec;
 pub mod stores;

@@ -46,7 +46,8 @@ mod tests {
                 "EndpointConfiguration": {"Url": "https://k:v@h", "AccessKey": "k3y"},
                 "RequestConfiguration": {"CommonAttributes": [{"AttributeName": "n", "AttributeValue": "v4lue"}]},
             },
-            "SplunkDestinationConfiguration": "t0ken",
+            "SplunkDestinationConfiguration": {"HECToken": "t0ken"},
+            "SnowflakeDestinationConfiguration": "k3y in a wrong place",
             "Unknown": "s3cret",
         });
         let shown = redact(shape::input_of(Operation::CreateDeliveryStream), &input).to_string();
