@@ -42,7 +42,9 @@ impl Runner {
     /// When it has ended.
     pub fn send(&mut self, step: &Value) -> Result<()> {
         let input = self.input.as_mut().context("its input is a pipe")?;
-        writeln!(input, "{step}").and_then(|()| input.flush()).with_context(|| format!("{} has ended", self.name))
+        writeln!(input, "{step}")
+            .and_then(|()| input.flush())
+            .with_context(|| format!("{} has ended", self.name))
     }
 
     /// Waits for the answer to a step.
@@ -62,5 +64,35 @@ impl Drop for Runner {
         drop(self.input.take());
         self.child.kill().ok();
         self.child.wait().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shell(program: &str) -> Runner {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", program]);
+        Runner::start("a client", shell).unwrap()
+    }
+
+    #[test]
+    fn a_client_answers_each_step_with_a_line() {
+        let mut client = shell("while read -r step; do echo \"[$step]\"; done");
+        for number in 0..3 {
+            client.send(&json!({ "number": number })).unwrap();
+            assert_eq!(client.receive().unwrap(), json!([{ "number": number }]));
+        }
+    }
+
+    #[test]
+    fn a_client_that_ends_or_prints_something_else_is_an_error_and_no_wait() {
+        let mut client = shell("read -r step; echo Warning: old");
+        client.send(&json!({})).unwrap();
+        assert_eq!(client.receive().unwrap_err().to_string(), "a client printed Warning: old\n");
+        assert_eq!(client.receive().unwrap_err().to_string(), "a client ended in the middle of a step");
     }
 }

@@ -65,7 +65,11 @@ impl Told {
             found.push(format!("{}, not {code}: {:?}", self.code, self.message));
             return;
         }
-        let status = if code == "ServiceUnavailableException" { 503 } else { 400 };
+        let status = match code {
+            "InternalFailure" => 500,
+            "ServiceUnavailableException" => 503,
+            _ => 400,
+        };
         if self.status.is_some_and(|told| told != status) {
             found.push(format!("status {:?}, not {status}", self.status));
         }
@@ -77,7 +81,11 @@ impl Told {
 }
 
 /// By their pointers where all names are pointers, else as a whole.
-fn compare_output(expected: Option<&Map<String, Value>>, output: &Map<String, Value>, found: &mut Vec<String>) {
+fn compare_output(
+    expected: Option<&Map<String, Value>>,
+    output: &Map<String, Value>,
+    found: &mut Vec<String>,
+) {
     let Some(expected) = expected else { return };
     let output = Value::Object(output.clone());
     if !expected.is_empty() && expected.keys().all(|name| name.starts_with('/')) {

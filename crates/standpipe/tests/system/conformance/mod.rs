@@ -124,6 +124,12 @@ impl Bench {
         }
     }
 
+    /// Makes a step of a test's own; its outcome has to be as the step says.
+    fn meets(&mut self, step: &Step) {
+        let outcome = self.call(step);
+        assert_eq!(differences(step, self.client, &outcome), Vec::<String>::new(), "{}", self.client);
+    }
+
     fn call(&mut self, step: &Step) -> Outcome {
         let answer = self.sdk.call(&to_run(step, &self.endpoint));
         serde_json::from_value(answer.clone())
@@ -179,6 +185,7 @@ fn to_run(step: &Step, endpoint: &str) -> Value {
 fn conforms(client: &'static str) {
     let mut daemon = start(retries::yaml());
     let mut bench = Bench::new(client, daemon.endpoint());
+    retries::a_failure_of_the_daemon(&mut bench, &daemon);
     retries::a_refusal_that_passes(&mut bench, &mut daemon);
     retries::an_answer_that_is_lost(&mut bench, &daemon);
     for case in TABLES.into_iter().flat_map(table::load) {

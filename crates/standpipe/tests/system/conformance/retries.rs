@@ -1,6 +1,7 @@
-//! What clients do by themselves when a put is refused for now, or its answer is lost: they come again, and the records are
-//! stored once.
+//! What clients do by themselves when the daemon fails, when a put is refused for now, and when its answer is lost: they
+//! come again, and the records are stored once.
 
+use std::fs;
 use std::thread;
 
 use rustix::process::Signal;
@@ -40,7 +41,8 @@ pub(super) fn yaml() -> String {
 }
 
 fn put(stream: &str, attempts: u32) -> Step {
-    let records = ["one", "two", "three"].map(|data| json!({ "Data": base64_simd::STANDARD.encode_to_string(data) }));
+    let records =
+        ["one", "two", "three"].map(|data| json!({ "Data": base64_simd::STANDARD.encode_to_string(data) }));
     let input = json!({ "DeliveryStreamName": stream, "Records": records });
     Step { attempts: Some(attempts), ..Step::of("PutRecordBatch", input) }
 }
@@ -66,20 +68,37 @@ fn put_while(bench: &mut Bench, endpoint: &str, stream: &str, meanwhile: impl Fn
     outcome
 }
 
+/// A failure of the daemon's own is told without its cause, and clients come again.
+pub(super) fn a_failure_of_the_daemon(bench: &mut Bench, daemon: &Daemon) {
+    let in_the_way = daemon.dir().join("data/streams/in-the-way");
+    fs::write(&in_the_way, "no folder of a stream").unwrap();
+    let s3 =
+        json!({ "RoleARN": "arn:aws:iam::000000000000:role/firehose", "BucketARN": "arn:aws:s3:::lake" });
+    let input = json!({ "DeliveryStreamName": "in-the-way", "S3DestinationConfiguration": s3 });
+    let create = Step::of("CreateDeliveryStream", input);
+    bench.meets(&Step {
+        attempts: Some(2),
+        error: Some("InternalFailure".to_owned()),
+        message: Some("The request processing has failed because of an unknown error.".into()),
+        sent: Some(2.into()),
+        ..create.clone()
+    });
+    fs::remove_file(in_the_way).unwrap();
+    bench.meets(&create);
+}
+
 /// A journal that is full has the client come again until there is room.
 pub(super) fn a_refusal_that_passes(bench: &mut Bench, daemon: &mut Daemon) {
     let filler = Client::of(daemon);
     let row = || vec![b'x'; 1000];
     while filler.call("PutRecordBatch", batch_of("blocked", (0..200).map(|_| row()))).status == 200 {}
 
-    let once = Step {
+    bench.meets(&Step {
         error: Some("ServiceUnavailableException".to_owned()),
         message: Some("Slow down.".into()),
         sent: Some(2.into()),
         ..put("blocked", 2)
-    };
-    let outcome = bench.call(&once);
-    assert_eq!(differences(&once, bench.client, &outcome), Vec::<String>::new(), "{}", bench.client);
+    });
 
     let refused = answers(daemon, "ServiceUnavailableException");
     let endpoint = daemon.endpoint();

@@ -89,8 +89,10 @@ struct Answer {
 impl Request {
     /// Sends it over a connection of its own.
     fn send(&self, address: &str) -> Answer {
-        let mut headers =
-            vec![("Host".to_owned(), address.to_owned()), ("Content-Length".to_owned(), self.body.len().to_string())];
+        let mut headers = vec![
+            ("Host".to_owned(), address.to_owned()),
+            ("Content-Length".to_owned(), self.body.len().to_string()),
+        ];
         headers.extend(self.content_type.iter().map(|kind| ("Content-Type".to_owned(), kind.clone())));
         let target = self.operation.iter().map(|operation| format!("Firehose_20150804.{operation}"));
         headers.extend(target.map(|target| ("X-Amz-Target".to_owned(), target)));
@@ -109,7 +111,12 @@ impl Request {
         Answer::of(&bytes)
     }
 
-    fn signature(&self, signing: &Signing, address: &str, headers: &[(String, String)]) -> Vec<(String, String)> {
+    fn signature(
+        &self,
+        signing: &Signing,
+        address: &str,
+        headers: &[(String, String)],
+    ) -> Vec<(String, String)> {
         let secret = signing.secret.as_deref().unwrap_or(Daemon::SECRET_ACCESS_KEY);
         let identity = Credentials::new(Daemon::ACCESS_KEY_ID, secret, None, None, "test").into();
         let mut settings = SigningSettings::default();

@@ -8,7 +8,8 @@ use aws_sdk_firehose::types::{
     BufferingHints, CloudWatchLoggingOptions, DataFormatConversionConfiguration,
     DeliveryStreamEncryptionConfigurationInput, DirectPutSourceConfiguration, EncryptionConfiguration,
     ExtendedS3DestinationConfiguration, ExtendedS3DestinationUpdate, KmsEncryptionConfig,
-    ProcessingConfiguration, Record, S3DestinationConfiguration, S3DestinationUpdate, Tag,
+    ProcessingConfiguration, Processor, ProcessorParameter, Record, S3DestinationConfiguration,
+    S3DestinationUpdate, Tag,
 };
 use base64_simd::STANDARD;
 use serde_json::{Map, Value};
@@ -39,7 +40,7 @@ macro_rules! extended {
     ($builder:expr, $given:expr) => {
         common!($builder, $given)
             .set_s3_backup_mode($given.named("S3BackupMode"))
-            .set_processing_configuration($given.processing())
+            .set_processing_configuration($given.processing()?)
             .set_data_format_conversion_configuration($given.conversion())
             .set_file_extension($given.text("FileExtension"))
             .set_custom_time_zone($given.text("CustomTimeZone"))
@@ -62,7 +63,7 @@ impl<'a> Members<'a> {
         self.given.get(name)
     }
 
-    fn structure(&mut self, name: &str) -> Option<Members<'a>> {
+    pub(super) fn structure(&mut self, name: &str) -> Option<Members<'a>> {
         self.take(name).map(Members::of)
     }
 
@@ -115,8 +116,8 @@ impl<'a> Members<'a> {
 
     pub(super) fn direct_put(&mut self) -> Result<Option<DirectPutSourceConfiguration>, BuildError> {
         let Some(mut given) = self.structure("DirectPutSourceConfiguration") else { return Ok(None) };
-        let source =
-            DirectPutSourceConfiguration::builder().set_throughput_hint_in_mbs(given.number("ThroughputHintInMBs"));
+        let source = DirectPutSourceConfiguration::builder()
+            .set_throughput_hint_in_mbs(given.number("ThroughputHintInMBs"));
         given.finish();
         source.build().map(Some)
     }
@@ -203,16 +204,13 @@ impl<'a> Members<'a> {
         Some(options.build())
     }
 
-    fn processing(&mut self) -> Option<ProcessingConfiguration> {
-        let mut given = self.structure("ProcessingConfiguration")?;
-        let processors = given.take("Processors").map(|processors| {
-            assert_eq!(processors.as_array().map(Vec::len), Some(0), "no processors");
-            Vec::new()
-        });
-        let processing =
-            ProcessingConfiguration::builder().set_enabled(given.truth("Enabled")).set_processors(processors);
+    fn processing(&mut self) -> Result<Option<ProcessingConfiguration>, BuildError> {
+        let Some(mut given) = self.structure("ProcessingConfiguration") else { return Ok(None) };
+        let processing = ProcessingConfiguration::builder()
+            .set_enabled(given.truth("Enabled"))
+            .set_processors(given.list("Processors", processor)?);
         given.finish();
-        Some(processing.build())
+        Ok(Some(processing.build()))
     }
 
     fn conversion(&mut self) -> Option<DataFormatConversionConfiguration> {
@@ -221,6 +219,21 @@ impl<'a> Members<'a> {
         given.finish();
         Some(conversion.build())
     }
+}
+
+fn processor(processor: &Value) -> Result<Processor, BuildError> {
+    let mut given = Members::of(processor);
+    let parameters = given.list("Parameters", |parameter| {
+        let mut given = Members::of(parameter);
+        let parameter = ProcessorParameter::builder()
+            .set_parameter_name(given.named("ParameterName"))
+            .set_parameter_value(given.text("ParameterValue"));
+        given.finish();
+        parameter.build()
+    });
+    let processor = Processor::builder().set_type(given.named("Type")).set_parameters(parameters?);
+    given.finish();
+    processor.build()
 }
 
 fn record(record: &Value) -> Result<Record, BuildError> {

@@ -1,6 +1,7 @@
 //! The AWS SDK for Rust as a client of the tables. It has no reflection: what the tables use is spelled out here, and a
 //! member that is not is an error, so that no case passes by being left out.
 
+mod destinations;
 mod input;
 mod output;
 
@@ -135,7 +136,13 @@ async fn run(client: &Client, operation: &str, input: &Value) -> Result<Value, F
                 .set_direct_put_source_configuration(given.direct_put()?)
                 .set_delivery_stream_encryption_configuration_input(given.encryption_input()?)
                 .set_s3_destination_configuration(given.s3("S3DestinationConfiguration")?)
-                .set_extended_s3_destination_configuration(given.extended("ExtendedS3DestinationConfiguration")?)
+                .set_extended_s3_destination_configuration(
+                    given.extended("ExtendedS3DestinationConfiguration")?,
+                )
+                .set_http_endpoint_destination_configuration(given.http_endpoint()?)
+                .set_splunk_destination_configuration(given.splunk()?)
+                .set_redshift_destination_configuration(given.redshift()?)
+                .set_amazonopensearchservice_destination_configuration(given.opensearch()?)
                 .set_tags(given.tags()?);
             given.finish();
             json!({ "DeliveryStreamARN": call.send().await?.delivery_stream_arn() })
@@ -176,7 +183,9 @@ async fn run(client: &Client, operation: &str, input: &Value) -> Result<Value, F
                 .set_current_delivery_stream_version_id(given.text("CurrentDeliveryStreamVersionId"))
                 .set_destination_id(given.text("DestinationId"))
                 .set_s3_destination_update(given.s3_update("S3DestinationUpdate")?)
-                .set_extended_s3_destination_update(given.extended_update("ExtendedS3DestinationUpdate")?);
+                .set_extended_s3_destination_update(given.extended_update("ExtendedS3DestinationUpdate")?)
+                .set_elasticsearch_destination_update(given.elasticsearch_update())
+                .set_http_endpoint_destination_update(given.http_endpoint_update()?);
             given.finish();
             call.send().await?;
             json!({})
@@ -207,8 +216,7 @@ async fn run_marks(
 ) -> Result<Value, Failure> {
     match operation {
         "TagDeliveryStream" => {
-            let call =
-                client.tag_delivery_stream().set_delivery_stream_name(stream).set_tags(given.tags()?);
+            let call = client.tag_delivery_stream().set_delivery_stream_name(stream).set_tags(given.tags()?);
             given.finish();
             call.send().await?;
         }

@@ -3,9 +3,9 @@
 use aws_sdk_firehose::operation::list_tags_for_delivery_stream::ListTagsForDeliveryStreamOutput;
 use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 use aws_sdk_firehose::types::{
-    BufferingHints, CloudWatchLoggingOptions, DeliveryStreamDescription, DeliveryStreamEncryptionConfiguration,
-    DestinationDescription, EncryptionConfiguration, ExtendedS3DestinationDescription,
-    S3DestinationDescription,
+    BufferingHints, CloudWatchLoggingOptions, DeliveryStreamDescription,
+    DeliveryStreamEncryptionConfiguration, DestinationDescription, EncryptionConfiguration,
+    ExtendedS3DestinationDescription, S3DestinationDescription,
 };
 use serde_json::{Value, json};
 
