@@ -3,6 +3,7 @@
 //! Reading order: [`spec`] (what a stream is), [`stream`] (a stream at work), `worker::step` (the rule of delivery),
 //! [`daemon`] (start, reload, stop), [`config`] (the YAML), [`cli`].
 
+mod access;
 pub mod alarm;
 pub mod catalog;
 pub mod cli;

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use standpipe_ingest::{Answered, Observer as _};
+use standpipe_ingest::{Answered, Limit, Observer as _, Throttled};
 use standpipe_journal::SyncObserver as _;
 use standpipe_model::{DestinationId, StreamName, Tally, Timestamp};
 
@@ -97,6 +97,7 @@ fn scrape() -> String {
         request_bytes: 1,
         records: 1,
         record_bytes: 1,
+        throttled: Some(Throttled { limit: Limit::Stream(&stream), records: 1 }),
         elapsed: Duration::ZERO,
     });
     let line = LineState {

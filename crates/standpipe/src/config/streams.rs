@@ -8,6 +8,7 @@ use standpipe_sinks::key::ObjectKeys;
 
 use super::compound::{Either, Map, Sub};
 use super::problem::Spot;
+use super::rates::{PutRates, put_rates};
 use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
 use super::schema::Schema;
 use super::shapes::{Choice, Int, Size, Span, text};
@@ -26,6 +27,7 @@ pub(super) struct StreamDraft {
     pub(super) destination: Option<DestinationDraft>,
     pub(super) backup: Option<DestinationDraft>,
     pub(super) journal_limit: Option<u64>,
+    pub(super) rates: PutRates,
 }
 
 /// A destination that was read, with the places that later checks point at.
@@ -68,8 +70,10 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         "The most that the stream's journal may take on disk; puts are refused beyond it. Only the daemon's limit where \
          absent.",
     );
+    let rates =
+        section.section("limits", put_rates, "How much may be put to the stream, by all callers together.");
     let spots = section.spots();
-    Some(StreamDraft { name, spots, destination, backup, journal_limit })
+    Some(StreamDraft { name, spots, destination, backup, journal_limit, rates })
 }
 
 /// A stream's name.

@@ -117,7 +117,7 @@ fn those_of_processors() {
         Some("Invalid parameter value for DataMessageExtraction. Allowed values are True and False."),
     );
     let split = |parameters: &[(&str, &str)], expect: &str| {
-        check(&[("RecordDeAggregation", parameters)], Some(expect))
+        check(&[("RecordDeAggregation", parameters)], Some(expect));
     };
     split(&[("SubRecordType", "CSV")], "SubRecordType has to be one of JSON, DELIMITED");
     split(&[("SubRecordType", "DELIMITED")], "Delimiter should be present for DELIMITED");
@@ -125,7 +125,7 @@ fn those_of_processors() {
     let only = "can only be present when Dynamic Partitioning is enabled.";
     split(&[("SubRecordType", "JSON")], &format!("{class}.RecordDeAggregationProcessor {only}"));
     let query = |parameters: &[(&str, &str)], expect: &str| {
-        check(&[("MetadataExtraction", parameters)], Some(expect))
+        check(&[("MetadataExtraction", parameters)], Some(expect));
     };
     query(
         &[("JsonParsingEngine", "JQ-1.5")],
