@@ -28,7 +28,8 @@ use crate::support::{SOON, all_settled, files_below, start};
 /// The names of the clients in the tables.
 const CLIENTS: [&str; 6] = ["awscli", "boto3", "go", "java", "javascript", "rust"];
 
-const TABLES: [&str; 5] = ["streams.yaml", "updates.yaml", "puts.yaml", "tags.yaml", "credentials.yaml"];
+const TABLES: [&str; 6] =
+    ["streams.yaml", "updates.yaml", "puts.yaml", "tags.yaml", "credentials.yaml", "access.yaml"];
 
 /// How much of an input is shown with a difference.
 const SHOWN: usize = 400;
@@ -39,6 +40,25 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(20);
 const YAML: &str = "credentials:
   - { access_key_id: standpipe, secret_access_key: standpipe-secret }
   - { access_key_id: temporary, secret_access_key: temporary-secret, session_token: a/token+= }
+  - { access_key_id: late, secret_access_key: late-secret, session_token: late-token, expires: 2026-01-01T00:00:00Z }
+  - { access_key_id: producer, secret_access_key: producer-secret, policy: puts }
+  - { access_key_id: onlooker, secret_access_key: onlooker-secret, policy: [looks, looks-not] }
+  - access_key_id: slow
+    secret_access_key: slow-secret
+    limits: { bytes_per_second: 1, calls_per_second: 1 }
+policies:
+  puts:
+    Statement:
+      Effect: Allow
+      Action: firehose:PutRecord*
+      Resource: arn:aws:firehose:*:*:deliverystream/fixed
+  looks:
+    Statement: { Effect: Allow, Action: ['firehose:Describe*', 'firehose:List*'], Resource: '*' }
+  looks-not:
+    Statement:
+      Effect: Deny
+      Action: firehose:Describe*
+      Resource: arn:aws:firehose:*:*:deliverystream/fixed
 stores:
   disk: { type: file, path: ./delivered }
 default_store: disk
