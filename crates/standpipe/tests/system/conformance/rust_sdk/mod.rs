@@ -1,6 +1,8 @@
 //! The AWS SDK for Rust as a client of the tables. It has no reflection: what the tables use is spelled out here, and a
 //! member that is not is an error, so that no case passes by being left out.
 
+#![allow(deprecated, reason = "the oldest destination is still part of the API")]
+
 mod destinations;
 mod input;
 mod output;
@@ -123,7 +125,6 @@ where
 }
 
 /// Runs an operation with `input`'s members; gives its output under the API's names.
-#[allow(deprecated, reason = "the oldest destination is still part of the API")]
 async fn run(client: &Client, operation: &str, input: &Value) -> Result<Value, Failure> {
     let mut given = Members::of(input);
     let stream = given.text("DeliveryStreamName");
@@ -176,6 +177,19 @@ async fn run(client: &Client, operation: &str, input: &Value) -> Result<Value, F
                 "HasMoreDeliveryStreams": list.has_more_delivery_streams(),
             })
         }
+        _ => run_change(client, operation, stream, given).await?,
+    };
+    Ok(output::without_nulls(output))
+}
+
+/// As [`run`], for what changes or feeds a stream.
+async fn run_change(
+    client: &Client,
+    operation: &str,
+    stream: Option<String>,
+    mut given: Members<'_>,
+) -> Result<Value, Failure> {
+    Ok(match operation {
         "UpdateDestination" => {
             let call = client
                 .update_destination()
@@ -202,9 +216,8 @@ async fn run(client: &Client, operation: &str, input: &Value) -> Result<Value, F
             given.finish();
             output::batch(&call.send().await?)
         }
-        _ => run_marks(client, operation, stream, given).await?,
-    };
-    Ok(output::without_nulls(output))
+        _ => return run_marks(client, operation, stream, given).await,
+    })
 }
 
 /// As [`run`], for the operations on tags and encryption.
