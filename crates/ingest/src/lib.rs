@@ -47,6 +47,6 @@ pub use record_id::RecordId;
 pub use server::{Frontend, Options};
 pub use service::{
     CreateDeliveryStream, DeleteDeliveryStream, DescribeDeliveryStream, EncryptionInput, KeyType,
-    ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service, StreamNames, TagList, Tags,
+    ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service, StreamNames, TAGS_MAX, TagList, Tags,
     UpdateDestination,
 };

@@ -101,7 +101,12 @@ fn check_stores(draft: &Draft, problems: &mut Vec<Problem>) {
     {
         refuse(draft.spots.of("default_store"), message);
     }
-    for (_, spot, store) in &draft.roles {
+    for (arn, spot, store) in &draft.roles {
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        if !matches!(parts.as_slice(), ["arn", _, "iam", _, _, resource] if resource.starts_with("role/")) {
+            let form = "arn:aws:iam::<account>:role/<name>";
+            refuse(spot.clone(), format!("\"{arn}\" is not a role's ARN: {form}"));
+        }
         if let Some(Err(message)) = store.as_ref().map(|store| known_store(store, &draft.stores)) {
             refuse(spot.clone(), message);
         }

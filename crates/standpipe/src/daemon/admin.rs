@@ -192,7 +192,12 @@ async fn discard(daemon: &Daemon, name: &str) -> Reply {
         Ok(stream) => stream,
         Err(reply) => return *reply,
     };
-    match daemon.put_away(&stream, crate::catalog::Away::Trash).await {
+    let noted = daemon.begin_deletion(&stream);
+    let discarded = match noted {
+        Ok(()) => daemon.discard(&stream).await,
+        Err(error) => Err(error),
+    };
+    match discarded {
         Ok(()) => json_reply(StatusCode::OK, &json!({})),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &crate::worker::chain(&error)),
     }

@@ -3,6 +3,7 @@
 mod admin;
 mod api;
 mod credentials;
+mod deletion;
 mod mapping;
 mod reload;
 mod serve;

@@ -113,7 +113,7 @@ pub async fn start(
     let pool =
         CommitPool::start(config.journal.sync_threads).map_err(system("cannot start the commit threads"))?;
     let shelf = shelf(&config, &pool, &timer, &entropy, &metrics)?;
-    let context = context(&timer, &entropy, &metrics);
+    let context = context(&timer, &entropy, &metrics)?;
     let catalog = Catalog::open(&config.data_dir)?;
     let daemon = Arc::new(Daemon {
         config_path: config_path.to_owned(),
@@ -168,18 +168,24 @@ fn shelf(
     })
 }
 
-fn context(timer: &Arc<dyn Timer>, entropy: &Arc<dyn Entropy>, metrics: &Arc<Metrics>) -> Arc<Context> {
+fn context(
+    timer: &Arc<dyn Timer>,
+    entropy: &Arc<dyn Entropy>,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<Context>, ServeError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    Arc::new(Context {
+    let (delivery_log, _) =
+        DeliveryLog::start().map_err(system("cannot start the thread of delivery logs"))?;
+    Ok(Arc::new(Context {
         timer: Arc::clone(timer),
         entropy: Arc::clone(entropy),
         stores: Stores::default(),
         alarms: Alarms::default(),
         metrics: Arc::clone(metrics),
-        delivery_log: DeliveryLog::default(),
+        delivery_log,
         encoders: EncoderPool::new(processors),
         processors: Arc::new(Semaphore::new(processors)),
-    })
+    }))
 }
 
 fn frontend(
