@@ -132,6 +132,7 @@ fn metrics(daemon: &Daemon, frontend: &Frontend) -> Reply {
     let mut snapshot = Snapshot {
         alarms: daemon.context.alarms.raised(None),
         connections: frontend.connections_open() as u64,
+        certificate_expiry: daemon.tls.as_ref().map(|tls| tls.expires_in_seconds(daemon.context.timer.now())),
         ..Snapshot::default()
     };
     for stream in daemon.streams() {

@@ -14,6 +14,7 @@ use crate::delivery_log::LogSettings;
 use crate::spec::StreamSpec;
 use crate::stores::StoreError;
 use crate::stream::{Stream, StreamError};
+use crate::tls::{self, TlsFileError};
 use crate::worker::chain;
 
 /// How many streams are opened at the same time.
@@ -31,6 +32,9 @@ pub enum ReloadError {
     /// The data directory.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The certificate files.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
     /// A stream.
     #[error("stream '{name}'")]
     Stream {
@@ -164,11 +168,15 @@ impl Daemon {
     /// # Errors
     /// [`ReloadError`]; everything runs on as before.
     pub async fn reload(&self) -> Result<(), ReloadError> {
-        let config =
-            Config::load(&self.config_path, &|name| std::env::var(name).ok()).map_err(ReloadError::Config)?;
+        let config = self.source.load().map_err(ReloadError::Config)?;
         let _changing = self.changing.lock().await;
         self.check_reload(&config)?;
+        let certificates = config.tls.as_ref().map(tls::load).transpose()?;
         self.context.stores.replace(&config.stores)?;
+        if let (Some(tls), Some(files), Some(loaded)) = (&self.tls, &config.tls, certificates) {
+            tls.replace(files.clone(), loaded);
+            self.context.alarms.clear(None, AlarmKind::CertificateRefused, "");
+        }
         self.context.delivery_log.replace(log_settings(&config));
         let config = Arc::new(config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
@@ -188,8 +196,11 @@ impl Daemon {
 
     fn check_reload(&self, config: &Config) -> Result<(), ReloadError> {
         let running = self.config();
-        let fixed: [(&'static str, bool); 7] = [
+        let plain = |config: &Config| config.tls.as_ref().and_then(|tls| tls.plain_listen);
+        let fixed: [(&'static str, bool); 9] = [
             ("listen", running.listen == config.listen),
+            ("tls", running.tls.is_some() == config.tls.is_some()),
+            ("tls.plain_listen", plain(&running) == plain(config)),
             ("admin", running.admin == config.admin),
             ("region", running.region == config.region),
             ("account_id", running.account_id == config.account_id),
