@@ -71,7 +71,8 @@ fn put_while(bench: &mut Bench, endpoint: &str, stream: &str, meanwhile: impl Fn
 /// A failure of the daemon's own is told without its cause, and clients come again.
 pub(super) fn a_failure_of_the_daemon(bench: &mut Bench, daemon: &Daemon) {
     let in_the_way = daemon.dir().join("data/streams/in-the-way");
-    fs::write(&in_the_way, "no folder of a stream").unwrap();
+    fs::create_dir(&in_the_way).unwrap();
+    fs::write(in_the_way.join("definition-1.json"), "no definition").unwrap();
     let s3 =
         json!({ "RoleARN": "arn:aws:iam::000000000000:role/firehose", "BucketARN": "arn:aws:s3:::lake" });
     let input = json!({ "DeliveryStreamName": "in-the-way", "S3DestinationConfiguration": s3 });
@@ -83,7 +84,7 @@ pub(super) fn a_failure_of_the_daemon(bench: &mut Bench, daemon: &Daemon) {
         sent: Some(2.into()),
         ..create.clone()
     });
-    fs::remove_file(in_the_way).unwrap();
+    fs::remove_dir_all(in_the_way).unwrap();
     bench.meets(&create);
 }
 
