@@ -8,6 +8,7 @@
 mod access;
 mod api_model;
 mod client;
+mod conformance;
 mod control;
 mod encryption;
 mod file_store;
