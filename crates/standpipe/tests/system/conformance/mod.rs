@@ -19,17 +19,25 @@ use base64_simd::STANDARD;
 use serde_json::{Value, json};
 use standpipe_testkit::Daemon;
 use standpipe_testkit::clients::{Go, Java, Node, Python, Runner};
+use tempfile::NamedTempFile;
 
 use self::check::{Outcome, differences};
 use self::rust_sdk::RustSdk;
 use self::table::{Case, Credentials, Step};
-use crate::support::{SOON, all_settled, files_below, start};
+use crate::support::{SOON, all_settled, files_below, options};
 
 /// The names of the clients in the tables.
 const CLIENTS: [&str; 6] = ["awscli", "boto3", "go", "java", "javascript", "rust"];
 
-const TABLES: [&str; 6] =
-    ["streams.yaml", "updates.yaml", "puts.yaml", "tags.yaml", "credentials.yaml", "access.yaml"];
+const TABLES: [&str; 7] = [
+    "streams.yaml",
+    "updates.yaml",
+    "puts.yaml",
+    "tags.yaml",
+    "credentials.yaml",
+    "access.yaml",
+    "encryption.yaml",
+];
 
 /// How much of an input is shown with a difference.
 const SHOWN: usize = 400;
@@ -59,6 +67,9 @@ policies:
       Effect: Deny
       Action: firehose:Describe*
       Resource: arn:aws:firehose:*:*:deliverystream/fixed
+keys:
+  local: { type: file, path: '${KEY_FILE}', arns: ['arn:aws:kms:us-east-1:000000000000:key/0123-abcd'] }
+default_key: local
 stores:
   disk: { type: file, path: ./delivered }
 default_store: disk
@@ -201,6 +212,14 @@ fn to_run(step: &Step, endpoint: &str) -> Value {
     })
 }
 
+/// Starts a daemon whose master key is in the file beside it.
+fn started(yaml: impl Into<String>) -> (Daemon, NamedTempFile) {
+    let key = NamedTempFile::new().unwrap();
+    fs::write(&key, "0123456789abcdef".repeat(4)).unwrap();
+    let daemon = options(yaml).env("KEY_FILE", key.path().to_str().unwrap()).start().unwrap();
+    (daemon, key)
+}
+
 /// A stream is being deleted for as long as it cannot go into the trash.
 fn a_deletion_that_takes_a_while(bench: &mut Bench, daemon: &Daemon) {
     let trash = daemon.dir().join("data/trash");
@@ -214,7 +233,7 @@ fn a_deletion_that_takes_a_while(bench: &mut Bench, daemon: &Daemon) {
 
 /// Runs every table through `client`.
 fn conforms(client: &'static str) {
-    let mut daemon = start(retries::yaml());
+    let (mut daemon, _key) = started(retries::yaml());
     let mut bench = Bench::new(client, daemon.endpoint());
     retries::a_failure_of_the_daemon(&mut bench, &daemon);
     retries::a_refusal_that_passes(&mut bench, &mut daemon);

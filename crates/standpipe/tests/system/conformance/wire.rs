@@ -13,8 +13,7 @@ use serde_json::Value;
 use standpipe_testkit::Daemon;
 
 use super::check::compare;
-use super::{YAML, table};
-use crate::support::start;
+use super::{YAML, started, table};
 
 /// One request and what comes back.
 #[derive(Debug, Deserialize)]
@@ -176,7 +175,7 @@ impl Answer {
 
 #[test]
 fn what_no_sdk_sends_is_answered_as_the_table_says() {
-    let daemon = start(YAML);
+    let (daemon, _key) = started(YAML);
     let address = daemon.endpoint().trim_start_matches("http://").to_owned();
     let mut report = String::new();
     for case in table::read::<Case>("wire.yaml") {
