@@ -6,6 +6,7 @@
 pub mod batches;
 pub mod client;
 pub mod journal;
+pub mod key;
 pub mod put;
 pub mod reload;
 pub mod serve;
@@ -53,6 +54,8 @@ pub enum Command {
     /// Look into a journal's files and check them; the daemon need not run.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
+    /// Write a fresh master key for encryption at rest to a file.
+    GenerateKey(key::GenerateKeyArgs),
     /// Print the completion script for a shell.
     Completions {
         /// The shell.
@@ -89,6 +92,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Streams(command) => runtime()?.block_on(streams::run(command)),
         Command::Batches(command) => runtime()?.block_on(batches::run(command)),
         Command::Journal(command) => journal::run(&command),
+        Command::GenerateKey(args) => key::run(&args),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where it cannot write, as when piped into `head`.
             let mut script = Vec::new();

@@ -8,7 +8,9 @@
 mod access;
 mod api_model;
 mod client;
+mod conformance;
 mod control;
+mod encryption;
 mod file_store;
 mod flights;
 mod fluent_bit;
