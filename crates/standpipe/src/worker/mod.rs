@@ -5,7 +5,10 @@
 
 mod body;
 mod deliver;
+mod fates;
+mod make;
 mod memory;
+mod shape;
 mod step;
 
 use std::collections::{BTreeMap, HashMap};
