@@ -146,7 +146,7 @@ mod tests {
             ("empty", "{}", "the query gives no result"),
             (".a", "{\"a\":1}", "the query does not give an object"),
             ("{a}", "{\"a\":{\"b\":1}}", "partitionKeys values must be strings, numbers or booleans"),
-            ("{a: (.a | tonumber)}", "{\"a\":\"x\"}", "cannot parse x as JSON: byte offset 0: value expected"),
+            ("{a: (.a | tonumber)}", "{\"a\":\"x\"}", "x cannot be parsed as a number"),
         ] {
             assert_eq!(keys_found(query, row), Err(why.to_owned()), "{query} of {row}");
         }

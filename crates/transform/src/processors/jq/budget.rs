@@ -1,20 +1,12 @@
 //! What one run of a jq program may use: steps, stack and outputs, so that a program without an end has one.
 //!
-//! jaq looks each term up before it evaluates it, and asks its caller for the table to look it up in. That is where
-//! steps are counted. There is no way to refuse there, so a run that is used up unwinds to [`Budget::run`]; nothing is
-//! printed, and nothing but the run is lost.
+//! A run that is used up unwinds to [`Budget::run`]: nothing is printed, and nothing but the run is lost.
 //!
 //! # Limits
-//! [`STEPS`], [`STEPS_PER_BYTE`], [`STEPS_MAX`], [`STACK_BYTES`]. What a single step does is bounded only where data
-//! could make it large (`range`, `*`): a program that doubles a value in each of its steps finds its end in the memory
-//! of the machine.
+//! [`STEPS`], [`STEPS_PER_BYTE`], [`STEPS_MAX`], [`STACK_BYTES`].
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
-use jaq_core::native::{Fun, bome, run, v};
-use jaq_core::{DataT, Error, Exn, Lut, ValR, ValX, ValXs, data::HasLut};
-use jaq_json::{Num, Val};
 
 /// Steps that every run has.
 const STEPS: usize = 50_000;
@@ -27,8 +19,6 @@ const STEPS_MAX: usize = 1_000_000;
 const STACK_BYTES: usize = 256 << 20;
 /// What evaluation may use of it; the rest is for what recurses within a step.
 const EVALUATION_STACK_BYTES: usize = STACK_BYTES / 4;
-/// The longest text that a multiplication makes.
-const TEXT_BYTES_MAX: usize = 16 << 20;
 
 /// Why a run was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +54,7 @@ impl Budget {
     }
 
     /// Takes a step.
-    fn step(&self) {
+    pub(crate) fn step(&self) {
         let here = 0_u8;
         if std::ptr::from_ref(&here).addr() < self.stack_floor {
             self.stop(Stop::Stack);
@@ -91,84 +81,4 @@ pub(crate) fn on_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
             .expect("the system gives a process that works a thread more");
         thread.join().unwrap_or_else(|panic| resume_unwind(panic))
     })
-}
-
-/// Programs that run within a budget.
-pub(crate) struct Bounded;
-
-/// The table of a program, and the budget of the run.
-#[derive(Clone, Copy)]
-pub(crate) struct Run<'a> {
-    pub(crate) table: &'a Lut<Bounded>,
-    pub(crate) budget: &'a Budget,
-}
-
-impl DataT for Bounded {
-    type V<'a> = Val;
-    type Data<'a> = Run<'a>;
-}
-
-impl<'a> HasLut<'a, Bounded> for Run<'a> {
-    fn lut(&self) -> &'a Lut<Bounded> {
-        self.budget.step();
-        self.table
-    }
-}
-
-/// The name under which programs multiply.
-pub(crate) const TIMES: &str = "standpipe_times";
-
-/// Functions that take the place of jaq's: what a single step of those does is not bounded.
-pub(crate) fn functions() -> [Fun<Bounded>; 2] {
-    [
-        run::<Bounded>(("range", v(3), |mut cv| {
-            let (by, to, from) = (cv.0.pop_var(), cv.0.pop_var(), cv.0.pop_var());
-            let budget = cv.0.data().budget;
-            Box::new(range(from, to, by).inspect(|_| budget.step()))
-        })),
-        run::<Bounded>((TIMES, v(2), |mut cv| -> ValXs<'_, Val> {
-            let (right, left) = (cv.0.pop_var(), cv.0.pop_var());
-            bome(times(left, right))
-        })),
-    ]
-}
-
-/// `range(from; to; by)`.
-fn range<'a>(from: Val, to: Val, by: Val) -> impl Iterator<Item = ValX<'a, Val>> + 'a {
-    let zero = Val::from(0_isize);
-    let mut next = Some(Ok(from));
-    std::iter::from_fn(move || {
-        let here = match next.take()? {
-            Ok(here) => here,
-            Err(error) => return Some(Err(Exn::from(error))),
-        };
-        let goes_on = match by.cmp(&zero) {
-            std::cmp::Ordering::Greater => here < to,
-            std::cmp::Ordering::Less => here > to,
-            std::cmp::Ordering::Equal => here != to,
-        };
-        next = goes_on.then(|| here.clone() + by.clone());
-        goes_on.then_some(Ok(here))
-    })
-}
-
-/// `left * right`, of which a number that came with the data may make a text of any length.
-fn times(left: Val, right: Val) -> ValR<Val> {
-    let bytes = match (&left, &right) {
-        (Val::TStr(text) | Val::BStr(text), Val::Num(number))
-        | (Val::Num(number), Val::TStr(text) | Val::BStr(text)) => repeated(text.len(), number),
-        _ => 0,
-    };
-    if bytes > TEXT_BYTES_MAX {
-        return Err(Error::str(format!("a repeated string is longer than {TEXT_BYTES_MAX} bytes")));
-    }
-    left * right
-}
-
-fn repeated(bytes: usize, times: &Num) -> usize {
-    match times {
-        Num::Int(times) => bytes.saturating_mul(usize::try_from(*times).unwrap_or(0)),
-        Num::BigInt(_) if bytes > 0 => usize::MAX,
-        _ => 0,
-    }
 }

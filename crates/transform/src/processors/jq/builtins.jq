@@ -1,4 +1,8 @@
 # What jq 1.6 has and jaq has not, or has otherwise.
+def tostring: if isstring then . else tojson end;
+def tonumber: if isnumber then . elif isstring then (try fromjson catch null) as $n
+  | if $n | isnumber then $n else error("\(.) cannot be parsed as a number") end
+  else error("\(type) (\(tojson)) cannot be parsed as a number") end;
 def ltrimstr($x): if isstring and ($x | isstring) and startswith($x) then .[($x | length):] else . end;
 def rtrimstr($x): if isstring and ($x | isstring) and ($x != "") and endswith($x) then .[:-($x | length)] else . end;
 def from_entries:

@@ -4,6 +4,7 @@
 //! a record without outputs is dropped.
 
 mod budget;
+mod functions;
 mod program;
 
 use bytes::Bytes;

@@ -10,7 +10,8 @@ use jaq_core::path::Part;
 use jaq_core::{Compiler, Ctx, Filter, Vars, ops, unwrap_valr};
 use jaq_json::Val;
 
-use super::budget::{Bounded, Budget, Run, Stop, TIMES, functions, on_stack};
+use super::budget::{Budget, Stop, on_stack};
+use super::functions::{Bounded, OWN, Run, TIMES, functions};
 
 /// The longest program. It nests less deeply than it is long, and so fits the stack of its thread.
 const PROGRAM_BYTES_MAX: usize = 16 << 10;
@@ -20,7 +21,7 @@ const OUTPUTS_MAX: usize = 10_000;
 const ERROR_BYTES_MAX: usize = 200;
 
 /// What has no place in a program.
-const REFUSED: [&str; 20] = [
+const REFUSED: [&str; 19] = [
     "now",
     "localtime",
     "strflocaltime",
@@ -38,9 +39,8 @@ const REFUSED: [&str; 20] = [
     "halt_error",
     "get_search_list",
     "modulemeta",
-    "ltrimenv",
-    "rand",
-    "random",
+    "debug_empty",
+    "stderr_empty",
 ];
 
 /// Why a text is no program.
@@ -103,7 +103,7 @@ impl Program {
                 if number == OUTPUTS_MAX {
                     return Err(Fault::Outputs);
                 }
-                output(value.map_err(|error| Fault::Error(shortened(&error)))?)?;
+                output(value.map_err(|error| Fault::Error(text_of(&error)))?)?;
             }
             Ok(())
         })?
@@ -141,7 +141,7 @@ fn compile(code: &str) -> Result<Filter<Bounded>, NoProgram> {
     let natives = jaq_core::funs()
         .chain(jaq_std::funs())
         .chain(jaq_json::funs())
-        .filter(|(name, ..)| *name != "range" && !REFUSED.contains(name))
+        .filter(|(name, ..)| !OWN.contains(name) && !REFUSED.contains(name))
         .chain(functions());
     Compiler::default().with_funs(natives).compile(modules).map_err(undefined)
 }
@@ -257,6 +257,12 @@ fn walk_pattern<'s>(pattern: &mut Pattern<&'s str>, visit: &mut dyn FnMut(&mut T
             }
         }
     }
+}
+
+/// What an error says: its value, without quotes where that is a string.
+fn text_of(error: &jaq_json::Error) -> String {
+    let text = shortened(error);
+    serde_json::from_str(&text).unwrap_or(text)
 }
 
 /// The beginning of a text that may be of any length.

@@ -144,16 +144,14 @@ fn a_program_without_an_end_has_one() {
         "def f: try f catch f; f", "first(repeat(empty))", "first(range(1e12) | select(false))", "def f: f?; f", "[limit(1e12; repeat(0))]",
         "until(false; [.])", "until(false; {a: .})", "reduce repeat(1) as $x (.; [., .])", "label $f | repeat(1) | select(. == 2), break $f | repeat(1)",
         "def f: . as $x | [$x] | f; f", "isempty(repeat(empty))", "any(repeat(false); .)", "skip(1e18; repeat(1))", "nth(1e15; repeat(1))",
-        "limit(1; repeat(empty))", "[.[] |= repeat(empty)]", "path(last(repeat(.)))", ". as [$a] ?// $a | repeat(1) | empty", "(repeat(1) | empty) // 2",
+        "limit(1; repeat(empty))", ". |= repeat(empty)", "path(last(repeat(.)))", ". as [$a] ?// $a | repeat(1) | empty", "(repeat(1) | empty) // 2",
     ] {
         let Ok(jq) = Jq::new(&JqOptions { program: program.to_owned(), raw_input: false, raw_output: false }) else {
             assert!(program.contains("?//"), "{program}: jaq has no alternative destructuring");
             continue;
         };
-        let done = run(jq, &["[1]", "[2]"]);
-        if !matches!(program, "[.[] |= repeat(empty)]") || !done.failures.is_empty() {
-            assert_eq!(codes(&done), ["Jq.LimitExceeded"; 2], "{program}: {:?}", done.failures);
-        }
+        let done = run(jq, &["1", "2"]);
+        assert_eq!(codes(&done), ["Jq.LimitExceeded"; 2], "{program}: {:?}", done.failures);
     }
     assert_eq!(
         failure("def f: f; f", "1").1,
@@ -163,7 +161,7 @@ fn a_program_without_an_end_has_one() {
 
 #[test]
 fn recursion_ends_before_the_stack_does() {
-    for program in ["def f: 1 + f; f", "def f: [f]; f", "def f: {a: f}; f", "def f: f | f; f", "def f: (f | .) as $x | $x; f", "def f: .[f]; f", "def f: f + f; f", "def f: path(f); f", "def f: (.a | f) |= 1; f"] {
+    for program in ["def f: 1 + f; f", "def f: [f]; f", "def f: {a: f}; f", "def f: f | f; f", "def f: (f | .) as $x | $x; f", "def f: .[f]; f", "def f: f + f; f", "def f: (.a | f) |= 1; f"] {
         assert_eq!(failure(program, "1").0, "Jq.LimitExceeded", "{program}");
     }
 }
@@ -175,15 +173,17 @@ fn what_nests_as_deep_as_steps_allow_is_dropped_compared_and_written_without_har
     for (program, message) in [
         ("reduce range(200000) as $i (0; [.])", "nests more than 128 levels"),
         ("reduce range(200000) as $i (0; {a: .})", "nests more than 128 levels"),
-        ("reduce range(200000) as $i (0; [.]) | tojson | length", ""),
-        ("reduce range(200000) as $i (0; [.]) | tostring | length", ""),
+        ("reduce range(200000) as $i (0; [.]) | tojson | length", "nests more than 128 levels"),
+        ("reduce range(200000) as $i (0; [.]) | tostring | length", "nests more than 128 levels"),
+        ("reduce range(100000) as $i (0; [.]) | \"\\(.)\" | length", ""),
         ("reduce range(100000) as $i (0; [.]) | [., .] | sort | length", ""),
         ("reduce range(100000) as $i (0; [.]) | . == [.]", ""),
-        ("reduce range(100000) as $i (0; [.]) | {(tojson): 1} | length", ""),
+        ("reduce range(100000) as $i (0; [.]) | {(.): 1} | length", ""),
         ("reduce range(100000) as $i (0; [.]) | [..] | length", ""),
         ("def f: [.] | f; f", "steps"),
         ("\"[\" * 200000 | fromjson", "longer"),
     ] {
+        println!("{program}");
         let done = run(jq(program), &[&row]);
         match done.failures.get(&0) {
             Some(failure) => assert!(failure.message.contains(message), "{program}: {failure:?}"),
