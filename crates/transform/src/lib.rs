@@ -15,6 +15,7 @@
 //!   impure.
 
 mod chain;
+pub mod processors;
 mod row;
 
 pub use chain::{Chain, Processor, Transformed};
