@@ -18,6 +18,7 @@ mod durable;
 mod generated;
 pub mod keys;
 pub mod metrics;
+pub mod processors;
 pub mod spec;
 pub mod stores;
 pub mod stream;

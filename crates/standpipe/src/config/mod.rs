@@ -18,6 +18,7 @@ mod compound;
 mod keys;
 mod load;
 mod problem;
+mod processors;
 mod rates;
 mod reader;
 mod root;

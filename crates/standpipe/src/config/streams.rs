@@ -6,12 +6,14 @@ use std::time::Duration;
 use standpipe_model::{Compression, Encryption, LockMode, ObjectLock, ObjectOptions, StreamName};
 use standpipe_sinks::key::ObjectKeys;
 
-use super::compound::{Either, Map, Sub};
+use super::compound::{Either, List, Map, Sub};
 use super::problem::Spot;
+use super::processors::PROCESSOR;
 use super::rates::{PutRates, put_rates};
 use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
 use super::schema::Schema;
 use super::shapes::{Choice, Int, Size, Span, text};
+use crate::processors::ProcessorSpec;
 use crate::spec::{Buffering, LogTarget, S3Destination, StreamSpec};
 
 /// The smallest journal that a stream may be limited to: room for the smallest useful batch twice over.
@@ -28,6 +30,7 @@ pub(super) struct StreamDraft {
     pub(super) backup: Option<DestinationDraft>,
     pub(super) journal_limit: Option<u64>,
     pub(super) rates: PutRates,
+    pub(super) processors: Vec<ProcessorSpec>,
     /// The name of the key that it is encrypted under, and where it stands.
     pub(super) encryption: Option<(String, Spot)>,
 }
@@ -50,6 +53,7 @@ impl StreamDraft {
             name: self.name?,
             destination: self.destination?.spec,
             backup: self.backup.map(|backup| backup.spec),
+            processors: self.processors,
             journal_limit_bytes: self.journal_limit,
             encryption_key: self.encryption.map(|(key, _)| key),
         })
@@ -67,6 +71,13 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
     let backup = section
         .optional("backup", Sub(where_to), "Where a raw copy of every record goes (`S3BackupMode: Enabled`).")
         .flatten();
+    let processors = section
+        .optional(
+            "processors",
+            List(PROCESSOR),
+            "What is done to the records on their way to the destination, in this order; the backup gets them as they came.",
+        )
+        .unwrap_or_default();
     let journal_limit = section.optional(
         "journal_limit",
         Size(JOURNAL_LIMIT_MIN..=JOURNAL_LIMIT_MAX),
@@ -81,7 +92,7 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         "How the stream's journal is encrypted; not at all where absent.",
     );
     let spots = section.spots();
-    Some(StreamDraft { name, spots, destination, backup, journal_limit, rates, encryption })
+    Some(StreamDraft { name, spots, destination, backup, processors, journal_limit, rates, encryption })
 }
 
 fn encryption(section: &mut Section<'_, '_>) -> Option<(String, Spot)> {

@@ -7,9 +7,11 @@ use serde_json::{Map, Value, json};
 use standpipe_ingest::{ApiError, Destination};
 use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
 use standpipe_sinks::key;
+use standpipe_transform::processors::{DECOMPRESSED_BYTES_MAX, Stage};
 
 use crate::catalog::Definition;
 use crate::config::Config;
+use crate::processors::{ProcessorSpec, chain};
 use crate::spec::{Buffering, LogTarget, S3Destination, StreamSpec};
 
 const MIB: u64 = 1 << 20;
@@ -35,6 +37,7 @@ pub(super) fn to_spec(
         name: name.clone(),
         destination,
         backup,
+        processors: processors(configuration)?,
         journal_limit_bytes: None,
         encryption_key: None,
     })
@@ -77,6 +80,47 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
         object: ObjectOptions { encryption: encryption(configuration), ..ObjectOptions::default() },
         logging: logging(configuration),
     })
+}
+
+/// AWS's processors run in an order of their own, whatever their order in the call.
+fn processors(configuration: &Map<String, Value>) -> Result<Vec<ProcessorSpec>, ApiError> {
+    let processing = configuration.get("ProcessingConfiguration").and_then(Value::as_object);
+    let Some(processing) =
+        processing.filter(|processing| processing.get("Enabled") == Some(&Value::Bool(true)))
+    else {
+        return Ok(Vec::new());
+    };
+    let listed = processing.get("Processors").and_then(Value::as_array).into_iter().flatten();
+    let mut specs: Vec<(Option<Stage>, ProcessorSpec)> =
+        listed.filter_map(Value::as_object).map(processor).collect::<Result<_, _>>()?;
+    specs.sort_by_key(|(stage, _)| *stage);
+    let specs: Vec<ProcessorSpec> = specs.into_iter().map(|(_, spec)| spec).collect();
+    chain(&specs).map_err(|error| ApiError::invalid_argument(error.to_string()))?;
+    Ok(specs)
+}
+
+fn processor(given: &Map<String, Value>) -> Result<(Option<Stage>, ProcessorSpec), ApiError> {
+    let kind = text(given, "Type");
+    let parameters = given.get("Parameters").and_then(Value::as_array).into_iter().flatten();
+    let parameters: Map<String, Value> = parameters
+        .filter_map(|parameter| {
+            let name = parameter.get("ParameterName")?.as_str()?;
+            Some((name.to_owned(), parameter.get("ParameterValue")?.clone()))
+        })
+        .collect();
+    let spec = match kind {
+        "Decompression" => ProcessorSpec::Decompress { limit_bytes: DECOMPRESSED_BYTES_MAX },
+        "CloudWatchLogProcessing" => ProcessorSpec::CloudwatchLogs {
+            messages_only: text(&parameters, "DataMessageExtraction").eq_ignore_ascii_case("true"),
+        },
+        "AppendDelimiterToRecord" => match text(&parameters, "Delimiter") {
+            "" => ProcessorSpec::AppendDelimiter("\\n".to_owned()),
+            delimiter => ProcessorSpec::AppendDelimiter(delimiter.to_owned()),
+        },
+        // The API's tables have refused the others.
+        other => return Err(ApiError::invalid_argument(format!("Processor {other} is not available."))),
+    };
+    Ok((Stage::of(kind), spec))
 }
 
 fn text<'a>(members: &'a Map<String, Value>, name: &str) -> &'a str {

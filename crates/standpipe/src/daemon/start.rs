@@ -153,7 +153,7 @@ pub async fn start(
     let pool =
         CommitPool::start(config.journal.sync_threads).map_err(system("cannot start the commit threads"))?;
     let shelf = shelf(&config, &pool, &timer, &entropy, &metrics)?;
-    let context = context(&timer, &entropy, &metrics)?;
+    let context = context(&config, &timer, &entropy, &metrics)?;
     let catalog = Catalog::open(&config.data_dir)?;
     let daemon = Arc::new(Daemon {
         source,
@@ -249,6 +249,7 @@ fn shelf(
 }
 
 fn context(
+    config: &Config,
     timer: &Arc<dyn Timer>,
     entropy: &Arc<dyn Entropy>,
     metrics: &Arc<Metrics>,
@@ -264,6 +265,8 @@ fn context(
         alarms: Alarms::default(),
         metrics: Arc::clone(metrics),
         delivery_log,
+        region: config.region.clone(),
+        account_id: config.account_id.clone(),
         encoders: EncoderPool::new(processors),
         processors: Arc::new(Semaphore::new(processors)),
     }))

@@ -20,6 +20,7 @@ use standpipe_encode::EncoderPool;
 use standpipe_journal::control::{Close, Control, Decide, OpenBatch, Settle};
 use standpipe_journal::{AppendError, Cursor, Journal, Tip};
 use standpipe_model::{BatchId, CloseReason, DestinationId, Entropy, Position, StreamName, Tally};
+use standpipe_transform::Source;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{self, JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -61,10 +62,26 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Where failed deliveries are told of for the streams that ask for it.
     pub(crate) delivery_log: DeliveryLog,
+    /// The region that the daemon says it is in.
+    pub region: String,
+    /// The account that it says it is of.
+    pub account_id: String,
     /// Compressors.
     pub encoders: EncoderPool,
     /// How many chunks are encoded at once.
     pub processors: Arc<Semaphore>,
+}
+
+impl Context {
+    /// What processors are told of a stream.
+    fn source(&self, stream: &StreamName) -> Source {
+        let Self { region, account_id, .. } = self;
+        Source {
+            stream: stream.clone(),
+            stream_arn: format!("arn:aws:firehose:{region}:{account_id}:deliverystream/{stream}"),
+            region: region.clone(),
+        }
+    }
 }
 
 /// All versions of a stream's definition that are still needed; the highest is the current one.

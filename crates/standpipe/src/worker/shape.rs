@@ -7,10 +7,11 @@ use standpipe_encode::{EncodeOptions, Entry, media};
 use standpipe_journal::control::Close;
 use standpipe_model::{Compression, Delivery, ErrorClass, ObjectTarget, SinkError, Timestamp};
 use standpipe_sinks::key::ObjectKeys;
-use standpipe_transform::{Chain, FailureKind, Source};
+use standpipe_transform::FailureKind;
 
 use super::Line;
 use super::make::Transformation;
+use crate::processors::chain;
 use crate::spec::S3Destination;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -71,8 +72,11 @@ impl Line {
             extension,
         );
         let keys = keys.map_err(|error| refused(&error))?;
-        let chain = Arc::new(Chain::default());
-        let source = Source { stream: self.stream.clone(), stream_arn: String::new(), region: String::new() };
+        let processors = definition.spec.processors_of(&self.destination);
+        let chain = chain(processors).map_err(|error| {
+            SinkError::new(ErrorClass::Misconfigured, "a processor cannot be made").with_source(error)
+        })?;
+        let source = self.context.source(&self.stream);
         Ok(Shape { destination, transformation: Transformation { chain, source }, keys })
     }
 

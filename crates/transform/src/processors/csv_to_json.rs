@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use csv::{ReaderBuilder, StringRecord};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::OptionError;
 use crate::chain::Processor;
@@ -23,7 +23,7 @@ const OUTPUT_BYTES_MAX: usize = 16 << 20;
 const BUFFER_BYTES: usize = 8 << 10;
 
 /// Where the names of the columns come from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Header {
     /// `true`: the first line of each record; `false`: the columns are `_1`, `_2` and so on.
@@ -33,7 +33,7 @@ pub enum Header {
 }
 
 /// What a column holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Column {
     /// Text, as it is.
@@ -47,7 +47,7 @@ pub enum Column {
 }
 
 /// The options of `csv_to_json`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvToJsonOptions {
     /// Where the names of the columns come from.
@@ -327,14 +327,18 @@ mod tests {
 
     #[test]
     fn with_a_header_each_record_is_a_file_of_its_own() {
-        let done = run(processor(r#"{"header":true}"#), &["a,b\n1,x\n2,\"y, \"\"z\"\"\"\n", "b\r\n3\r\n", "a,b\n", ""]);
+        let done = run(
+            processor(r#"{"header":true}"#),
+            &["a,b\n1,x\n2,\"y, \"\"z\"\"\"\n", "b\r\n3\r\n", "a,b\n", ""],
+        );
         assert_eq!(kept(&done), [r#"{"a":"1","b":"x"}"#, r#"{"a":"2","b":"y, \"z\""}"#, r#"{"b":"3"}"#]);
         assert_eq!(done.dropped, 2);
     }
 
     #[test]
     fn names_make_each_line_a_row() {
-        let names = processor(r#"{"header":["id","name"],"types":{"id":"int"},"delimiter":"\\t","quote":""}"#);
+        let names =
+            processor(r#"{"header":["id","name"],"types":{"id":"int"},"delimiter":"\\t","quote":""}"#);
         let done = run(names, &["1\t\"x\"", "2\ty\n\n3\tz"]);
         assert_eq!(
             kept(&done),
@@ -347,7 +351,16 @@ mod tests {
     #[test]
     fn types_are_checked_and_digits_stay() {
         let options = r#"{"header":["i","f","b"],"types":{"i":"int","f":"float","b":"bool"}}"#;
-        let rows = ["-7,1.10,TRUE", " 8 ,12345678901234567890.50,no", ",,", "+9,.5,1", "1.5,1,1", "1,x,1", "1,1,maybe", "1,NaN,1"];
+        let rows = [
+            "-7,1.10,TRUE",
+            " 8 ,12345678901234567890.50,no",
+            ",,",
+            "+9,.5,1",
+            "1.5,1,1",
+            "1,x,1",
+            "1,1,maybe",
+            "1,NaN,1",
+        ];
         let done = run(processor(options), &rows);
         assert_eq!(
             kept(&done),
@@ -382,10 +395,16 @@ mod tests {
     fn options_are_checked() {
         for (options, error) in [
             (r#"{"delimiter":";;"}"#, "csv_to_json: delimiter `;;` must be one ASCII character"),
-            (r#"{"quote":","}"#, "csv_to_json: quote `,` must be one ASCII character other than the delimiter, or empty"),
+            (
+                r#"{"quote":","}"#,
+                "csv_to_json: quote `,` must be one ASCII character other than the delimiter, or empty",
+            ),
             (r#"{"header":[]}"#, "csv_to_json: header `[]` must name at least one column"),
             (r#"{"header":["a","a"]}"#, "csv_to_json: header `a` is there twice"),
-            (r#"{"header":["a"],"types":{"b":"int"}}"#, "csv_to_json: types `b` is not among the columns of `header`"),
+            (
+                r#"{"header":["a"],"types":{"b":"int"}}"#,
+                "csv_to_json: types `b` is not among the columns of `header`",
+            ),
         ] {
             let wrong = CsvToJson::new(&serde_json::from_str(options).unwrap()).unwrap_err();
             assert_eq!(wrong.to_string(), error);

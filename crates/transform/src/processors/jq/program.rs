@@ -172,8 +172,11 @@ fn parse(code: &str) -> Result<Term<&str>, NoProgram> {
 /// Puts bounded multiplication in the place of jaq's.
 fn bound(term: &mut Term<&str>) {
     const FACTOR: &str = "$standpipe_factor";
-    if let Term::BinOp(left, op @ (BinaryOp::Math(ops::Math::Mul) | BinaryOp::UpdateMath(ops::Math::Mul)), right) =
-        term
+    if let Term::BinOp(
+        left,
+        op @ (BinaryOp::Math(ops::Math::Mul) | BinaryOp::UpdateMath(ops::Math::Mul)),
+        right,
+    ) = term
     {
         let (left, right) = (std::mem::take(&mut **left), std::mem::take(&mut **right));
         *term = if matches!(op, BinaryOp::Math(_)) {

@@ -15,7 +15,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use regex::bytes::Regex;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use standpipe_model::Secret;
 
@@ -28,7 +28,7 @@ use crate::row::{Failure, FailureKind, Output, Record, Row, Source};
 const REPLACEMENT_BYTES_MAX: usize = 100;
 
 /// What takes the place of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// The replacement.
@@ -101,7 +101,8 @@ impl Redact {
         if options.key.is_some() && options.method != Method::Hash {
             return Err(wrong("key", "***", "is for `method: hash` only".to_owned()));
         }
-        let paths = Paths::new(&options.paths).map_err(|(path, reason)| wrong("paths", path, reason.to_owned()))?;
+        let paths =
+            Paths::new(&options.paths).map_err(|(path, reason)| wrong("paths", path, reason.to_owned()))?;
         let pattern = |text: &String| {
             let pattern = Regex::new(text).map_err(|error| wrong("patterns", text, last_line(&error)))?;
             if pattern.is_match(b"") {
@@ -189,8 +190,12 @@ impl Processor for Redact {
                 Ok(None) => out.keep(row),
                 Ok(Some(data)) => out.keep(row.with_data(data)),
                 Err(message) => {
-                    let message = format!("The record is not JSON, in which paths could be looked for: {message}.");
-                    out.fail(row.origin, Failure::once(FailureKind::Processing, "Redact.MalformedRecord", message));
+                    let message =
+                        format!("The record is not JSON, in which paths could be looked for: {message}.");
+                    out.fail(
+                        row.origin,
+                        Failure::once(FailureKind::Processing, "Redact.MalformedRecord", message),
+                    );
                 }
             }
         }
