@@ -44,3 +44,5 @@ pub use service::{
     CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream, Destination,
     DestinationKind, ListDeliveryStreams, Put, PutError, PutReceipt, Service, StreamNames, UpdateDestination,
 };
+#[doc(hidden)]
+pub use sigv4::verify_signature;

@@ -9,6 +9,7 @@
 mod auth;
 mod connections;
 mod control;
+mod fuzz;
 mod harness;
 mod protocol;
 mod put;

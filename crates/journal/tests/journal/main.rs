@@ -5,6 +5,7 @@
 mod damage;
 mod faults;
 mod fixtures;
+mod fuzz;
 mod model;
 mod sim;
 mod support;

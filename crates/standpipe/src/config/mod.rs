@@ -39,6 +39,7 @@ use std::path::PathBuf;
 pub use problem::{ConfigProblems, Problem, Spot};
 pub use settings::{Credential, DiskShare, JournalConfig, LimitsConfig, StopConfig};
 pub use stores::{AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, Timeouts};
+pub(crate) use streams::{compression_word, key_setting};
 
 use crate::spec::StreamSpec;
 

@@ -163,7 +163,7 @@ fn describe_s3(given: &Map<String, Value>) -> Map<String, Value> {
 }
 
 /// What a stream of the configuration file looks like in the API's members.
-fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value> {
+pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value> {
     let mut members = from_destination(&spec.destination, config);
     if let Some(backup) = &spec.backup {
         members.insert("S3BackupMode".to_owned(), "Enabled".into());

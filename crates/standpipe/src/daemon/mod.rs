@@ -2,7 +2,7 @@
 
 mod admin;
 mod api;
-mod mapping;
+pub(crate) mod mapping;
 mod reload;
 mod serve;
 mod start;

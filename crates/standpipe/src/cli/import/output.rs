@@ -1,0 +1,86 @@
+//! Writing what was imported: one document, or a file for each stream.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::super::print;
+use super::stream::Stream;
+
+/// Writes the streams that were mapped to standard output, or into a folder where standard output gets the stores.
+///
+/// # Errors
+/// A file is there already, or cannot be written.
+pub(super) fn write(source: &str, store: &str, streams: &[Stream], output: &Path) -> anyhow::Result<()> {
+    let stores = stores(store, streams)?;
+    if output == Path::new("-") {
+        let mut text = format!("# Streams of {}, for standpipe.yaml.\n{stores}streams:\n", one_line(source));
+        for stream in streams {
+            text += &item(stream, "  ")?;
+        }
+        return print(&text);
+    }
+    std::fs::create_dir_all(output)
+        .with_context(|| format!("cannot make the folder {}", output.display()))?;
+    for stream in streams.iter().filter(|stream| stream.failure.is_none()) {
+        let path = output.join(format!("{}.yaml", stream.name));
+        let text = remarks(stream, "") + &yaml(stream)?;
+        let file = std::fs::File::create_new(&path);
+        let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+        written.with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    print(&format!("# For standpipe.yaml, beside streams_dir: {}\n{stores}", output.display()))
+}
+
+/// The section of stores that the streams name.
+fn stores(name: &str, streams: &[Stream]) -> anyhow::Result<String> {
+    let buckets: BTreeSet<&str> =
+        streams.iter().flat_map(|stream| &stream.buckets).map(String::as_str).collect();
+    let mut regions = streams.iter().filter_map(|stream| stream.region.as_deref());
+    let region = regions.next().unwrap_or("us-east-1");
+    let mut text = format!(
+        "# The buckets may be in S3 (as here), or in a store of your own: then with `endpoint`, or another `type`.\n\
+         # Without `access_key_id` the usual AWS chain gives the credentials.\nstores:\n  {}:\n    type: s3\n    region: {}\n    buckets:\n",
+        scalar(name)?,
+        scalar(region)?,
+    );
+    for bucket in buckets {
+        text += &format!("      - {}\n", scalar(bucket)?);
+    }
+    Ok(text)
+}
+
+/// A stream as an item of `streams`.
+fn item(stream: &Stream, indent: &str) -> anyhow::Result<String> {
+    let mut text = remarks(stream, indent);
+    if stream.failure.is_none() {
+        for (number, line) in yaml(stream)?.lines().enumerate() {
+            text += &format!("{indent}{}{line}\n", if number == 0 { "- " } else { "  " });
+        }
+    }
+    Ok(text)
+}
+
+fn yaml(stream: &Stream) -> anyhow::Result<String> {
+    Ok(serde_yaml::to_string(&stream.yaml)?)
+}
+
+fn scalar(text: &str) -> anyhow::Result<String> {
+    Ok(serde_yaml::to_string(&text)?.trim_end().to_owned())
+}
+
+/// What is known of a stream beside its YAML, as comments.
+fn remarks(stream: &Stream, indent: &str) -> String {
+    let mut lines = vec![format!("{}, from {}", stream.name, stream.origin)];
+    lines.extend(stream.failure.iter().map(|why| format!("NOT IMPORTED: {why}")));
+    lines.extend(stream.remarks.iter().cloned());
+    lines.extend(stream.notes.iter().map(ToString::to_string));
+    lines.iter().map(|line| format!("{indent}# {}\n", one_line(line))).collect()
+}
+
+/// The text without what would end a comment.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
