@@ -7,6 +7,7 @@
 
 mod client;
 mod control;
+mod definitions;
 mod file_store;
 mod flights;
 mod kills;

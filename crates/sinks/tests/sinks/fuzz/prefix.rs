@@ -1,7 +1,8 @@
 //! Prefix expressions: what is accepted evaluates, always to the same key, and to one that a store takes.
 
 use standpipe_model::{BatchId, StreamName, Timestamp};
-use standpipe_sinks::key::{KeyError, ObjectKeys, PrefixError, PrefixExpr, validate};
+
+use super::key::{KeyError, ObjectKeys, PrefixError, PrefixExpr, validate};
 
 /// 9999-12-31T23:59:59.999Z; arrivals are our own clock's.
 const LAST: u64 = 253_402_300_799_999;

@@ -14,13 +14,8 @@ use super::stream::Stream;
 /// # Errors
 /// A file is there already, or cannot be written.
 pub(super) fn write(source: &str, store: &str, streams: &[Stream], output: &Path) -> anyhow::Result<()> {
-    let stores = stores(store, streams)?;
     if output == Path::new("-") {
-        let mut text = format!("# Streams of {}, for standpipe.yaml.\n{stores}streams:\n", one_line(source));
-        for stream in streams {
-            text += &item(stream, "  ")?;
-        }
-        return print(&text);
+        return print(&document(source, store, streams)?);
     }
     std::fs::create_dir_all(output)
         .with_context(|| format!("cannot make the folder {}", output.display()))?;
@@ -31,7 +26,21 @@ pub(super) fn write(source: &str, store: &str, streams: &[Stream], output: &Path
         let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
         written.with_context(|| format!("cannot write {}", path.display()))?;
     }
-    print(&format!("# For standpipe.yaml, beside streams_dir: {}\n{stores}", output.display()))
+    print(&format!(
+        "# For standpipe.yaml, beside streams_dir: {}\n{}",
+        output.display(),
+        stores(store, streams)?
+    ))
+}
+
+/// Stores and streams as one document.
+pub(super) fn document(source: &str, store: &str, streams: &[Stream]) -> anyhow::Result<String> {
+    let stores = stores(store, streams)?;
+    let mut text = format!("# Streams of {}, for standpipe.yaml.\n{stores}streams:\n", one_line(source));
+    for stream in streams {
+        text += &item(stream, "  ")?;
+    }
+    Ok(text)
 }
 
 /// The section of stores that the streams name.
