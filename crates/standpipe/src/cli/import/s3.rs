@@ -5,7 +5,7 @@ use standpipe_model::Compression;
 use standpipe_sinks::key;
 
 use super::members;
-use super::stream::{Fields, Scope, text};
+use super::stream::{Fields, Scope, enabled, open, structure, text};
 use crate::config;
 
 /// The key of the backup, which the mapping of a stream moves to where the file has it.
@@ -14,26 +14,23 @@ pub(super) const BACKUP: &str = "backup";
 /// Takes a member's value; the text says why it cannot.
 type Take = fn(&Value, &mut Fields, &mut Scope<'_>) -> Result<(), String>;
 
-/// What becomes of each member, in the order of the YAML's keys. Prefixes, which are checked as a pair, and the bucket,
-/// without which there is no destination, come before.
-const MEMBERS: [(&str, Take); 9] = [
-    ("RoleARN", role),
+/// What becomes of each member, in the order of the YAML's keys. What needs more than its own value comes before:
+/// the bucket, without which there is no destination, the prefixes, which are checked as a pair, and the backup.
+const MEMBERS: [(&str, Take); 7] = [
     ("CompressionFormat", compression),
     ("ProcessingConfiguration", processing),
     ("FileExtension", file_extension),
     ("CustomTimeZone", custom_time_zone),
     ("BufferingHints", buffering),
     ("EncryptionConfiguration", encryption),
-    ("S3BackupMode", |_, _, _| Ok(())),
-    ("S3BackupConfiguration", |_, _, _| Ok(())),
+    ("CloudWatchLoggingOptions", logging),
 ];
 
 /// What becomes of a processor, by its type.
 const PROCESSORS: [(&str, Take); 1] = [("AppendDelimiterToRecord", delimiter)];
 
 /// What to do about members that have no counterpart.
-const ADVICE: [(&str, &str); 3] = [
-    ("CloudWatchLoggingOptions", "failures are in standpipe's own log, metrics and alarms"),
+const ADVICE: [(&str, &str); 2] = [
     ("DataFormatConversionConfiguration", "records are stored as they come; convert the objects afterwards"),
     (
         "DynamicPartitioningConfiguration",
@@ -62,18 +59,20 @@ pub(super) fn destination(mut given: Map<String, Value>, scope: &mut Scope<'_>) 
     yaml.text("store", scope.store);
     yaml.text("bucket", bucket);
     scope.buckets.insert(bucket.to_owned());
+    if let Some(role) = given.remove("RoleARN") {
+        let role = text(&role).unwrap_or_else(|_| role.to_string());
+        scope.remark("RoleARN", &format!("{role}; the store's credentials take its place"));
+    }
     prefixes(&mut given, &mut yaml, scope);
     given.entry("BufferingHints").or_insert_with(|| Value::Object(Map::new()));
-    let enabled = given.get("S3BackupMode").is_some_and(|mode| mode == "Enabled");
-    let backup = given.get("S3BackupConfiguration").filter(|_| enabled).cloned();
+    let backup = backup(&mut given, scope)?;
     for (member, take) in MEMBERS {
         let Some(value) = given.remove(member) else { continue };
-        if let Err(why) = take(&value, &mut yaml, scope) {
+        if let Err(why) = open(&value).map_or(Ok(()), Err).and_then(|()| take(&value, &mut yaml, scope)) {
             scope.note(member, &value, why);
         }
     }
-    if let Some(Value::Object(backup)) = backup {
-        let backup = destination(backup, &mut scope.within("S3BackupConfiguration"))?;
+    if let Some(backup) = backup {
         yaml.fields(BACKUP, backup);
     }
     scope.leave(given, &ADVICE);
@@ -100,10 +99,26 @@ fn prefixes(given: &mut Map<String, Value>, yaml: &mut Fields, scope: &mut Scope
     }
 }
 
-fn role(value: &Value, _: &mut Fields, scope: &mut Scope<'_>) -> Result<(), String> {
-    let told = text(value).unwrap_or_else(|_| value.to_string());
-    scope.remark("RoleARN", &format!("{told}; the store's credentials take its place"));
-    Ok(())
+/// The backup, where there is one.
+///
+/// # Errors
+/// It has no bucket.
+fn backup(given: &mut Map<String, Value>, scope: &mut Scope<'_>) -> Result<Option<Fields>, String> {
+    let [mode, backup] =
+        ["S3BackupMode", "S3BackupConfiguration"].map(|name| given.remove(name).unwrap_or_default());
+    if let Some(why) = open(&mode) {
+        scope.note("S3BackupMode", &mode, why);
+    }
+    if mode != "Enabled" {
+        return Ok(None);
+    }
+    match structure(backup.clone()) {
+        Ok(members) => destination(members, &mut scope.within("S3BackupConfiguration")).map(Some),
+        Err(why) => {
+            scope.note("S3BackupConfiguration", &backup, why);
+            Ok(None)
+        }
+    }
 }
 
 fn compression(value: &Value, yaml: &mut Fields, _: &mut Scope<'_>) -> Result<(), String> {
@@ -175,12 +190,27 @@ fn encryption(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result
     Ok(())
 }
 
-fn processing(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<(), String> {
-    let mut given = members(Some(value));
-    let enabled = given.remove("Enabled").unwrap_or_default();
-    if !text(&enabled).is_ok_and(|enabled| enabled.eq_ignore_ascii_case("true")) {
+fn logging(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<(), String> {
+    if !enabled(value)? {
         return Ok(());
     }
+    let mut fields = Fields::default();
+    for (member, key) in [("LogGroupName", "group"), ("LogStreamName", "stream")] {
+        let name = text(value.get(member).unwrap_or(&Value::Null)).map_err(|why| format!("{member} {why}"))?;
+        fields.text(key, name);
+    }
+    let where_to = "failed deliveries are told in standpipe's own log, or in files of its name below delivery_log_dir";
+    scope.remark("CloudWatchLoggingOptions", where_to);
+    yaml.fields("logging", fields);
+    Ok(())
+}
+
+fn processing(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<(), String> {
+    if !enabled(value)? {
+        return Ok(());
+    }
+    let mut given = members(Some(value));
+    given.remove("Enabled");
     let mut scope = scope.within("ProcessingConfiguration");
     let processors = given.remove("Processors").unwrap_or_default();
     for (index, processor) in processors.as_array().into_iter().flatten().enumerate() {

@@ -1,23 +1,22 @@
 //! One stream: the members of `CreateDeliveryStream` to keys of `standpipe.yaml`, and what has no counterpart there.
 //!
 //! Tables say what becomes of each member, here of the stream, in [`s3`](super::s3) of its destination. To map another
-//! member or destination, add its line and its function.
+//! member or destination, add its line and its function. What no line takes is looked up in the API's own tables, which
+//! know why standpipe does not honour it, and what in it is a secret.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
+use standpipe_ingest::shape::{self, Structure, Support};
+use standpipe_ingest::{DestinationKind, Operation};
 use standpipe_model::StreamName;
 
 use super::{Definition, cloudformation, s3};
 
 /// The most characters of a value that are told.
 const SHOWN_MAX: usize = 120;
-/// Members whose values are never told.
-const SECRETS: [&str; 6] =
-    ["Password", "AccessKey", "HECToken", "PrivateKey", "KeyPassphrase", "ParameterValue"];
-
 /// A destination's key under `destination`, and its members as YAML.
 type MapDestination = fn(Map<String, Value>, &mut Scope<'_>) -> Result<Fields, String>;
 
@@ -27,8 +26,8 @@ const DESTINATIONS: [(&str, &str, MapDestination); 2] = [
     ("S3DestinationConfiguration", "s3", s3::destination),
 ];
 
-/// What to do about members of a stream that have no counterpart.
-const ADVICE: [(&str, &str); 7] = [
+/// What to do about members of a stream that have no counterpart in the file.
+const ADVICE: [(&str, &str); 6] = [
     ("DeliveryStreamType", "standpipe takes puts only; have the producers put to it"),
     (
         "KinesisStreamSourceConfiguration",
@@ -40,8 +39,7 @@ const ADVICE: [(&str, &str); 7] = [
         "DeliveryStreamEncryptionConfigurationInput",
         "the file has no key for it; encrypt the disk below data_dir",
     ),
-    ("Tags", "the file has no key for the tags of a stream"),
-    ("DirectPutSourceConfiguration", "it has no effect here: throughput is not provisioned"),
+    ("Tags", "tags are kept beside the file: give them to the running daemon (TagDeliveryStream)"),
 ];
 
 /// A key of the YAML with its value.
@@ -119,6 +117,8 @@ impl std::fmt::Display for Note {
 pub(super) struct Scope<'a> {
     /// The structure's path.
     pub(super) path: String,
+    /// The structure in the API's tables; `None` where they know none of that name.
+    pub(super) structure: Option<&'static Structure>,
     pub(super) store: &'a str,
     pub(super) buckets: &'a mut BTreeSet<String>,
     pub(super) remarks: &'a mut Vec<String>,
@@ -130,6 +130,7 @@ impl Scope<'_> {
     pub(super) fn within(&mut self, member: &str) -> Scope<'_> {
         Scope {
             path: join(&self.path, member),
+            structure: self.structure.and_then(|structure| structure.structure(member)),
             store: self.store,
             buckets: self.buckets,
             remarks: self.remarks,
@@ -139,7 +140,7 @@ impl Scope<'_> {
 
     pub(super) fn note(&mut self, member: &str, value: &Value, why: impl Into<String>) {
         let why = why.into();
-        self.notes.push(Note { path: join(&self.path, member), value: shown(member, value), why });
+        self.notes.push(Note { path: join(&self.path, member), value: self.shown(member, value), why });
     }
 
     pub(super) fn remark(&mut self, member: &str, text: &str) {
@@ -149,8 +150,35 @@ impl Scope<'_> {
     /// Notes what no line of a table took.
     pub(super) fn leave(&mut self, rest: Map<String, Value>, advice: &[(&str, &str)]) {
         for (member, value) in rest.iter().filter(|(_, value)| !inert(value)) {
-            let known = advice.iter().find(|(name, _)| name == member);
-            self.note(member, value, known.map_or("standpipe knows no such member", |(_, advice)| *advice));
+            let advice = advice.iter().find(|(name, _)| name == member).map(|(_, advice)| *advice);
+            self.note(member, value, advice.unwrap_or_else(|| self.why_not(member)));
+        }
+    }
+
+    /// Why a member has no counterpart, as the API's tables have it.
+    fn why_not(&self, member: &str) -> &'static str {
+        let members = self.structure.map_or(&[][..], |structure| structure.members);
+        match members.iter().find(|known| known.name == member).map(|known| known.support) {
+            Some(Support::Ignored(why)) => why,
+            Some(Support::Full) => "the file has no key for it",
+            Some(Support::None | Support::When(..)) => "it is not available in this version of standpipe",
+            None => "the Firehose API has no such member",
+        }
+    }
+
+    /// The value on one line, without secrets; what the API's tables do not know may be one.
+    fn shown(&self, member: &str, value: &Value) -> String {
+        // An element of a list stands for the list that has only it.
+        let (name, value) = match member.split_once('[') {
+            Some((name, _)) => (name, Value::Array(vec![value.clone()])),
+            None => (member, value.clone()),
+        };
+        let value = Value::Object(Map::from_iter([(name.to_owned(), value)]));
+        let known = self.structure.map(|structure| shape::redact(structure, &value));
+        let shown = known.as_ref().and_then(|known| known.get(name)).map_or("***".to_owned(), Value::to_string);
+        match shown.char_indices().nth(SHOWN_MAX) {
+            Some((end, _)) => format!("{}…", &shown[..end]),
+            None => shown,
         }
     }
 }
@@ -176,6 +204,7 @@ pub(super) fn map(definition: Definition, store: &str) -> Stream {
     stream.name = text(&name).unwrap_or_else(|_| stream.origin.clone());
     let mut scope = Scope {
         path: String::new(),
+        structure: Some(shape::input_of(Operation::CreateDeliveryStream)),
         store,
         buckets: &mut stream.buckets,
         remarks: &mut stream.remarks,
@@ -203,16 +232,16 @@ fn destination(
     yaml.text("name", name.as_str());
     let found = DESTINATIONS.iter().find_map(|line| Some((line, input.remove(line.0)?)));
     let Some(((member, key, map), value)) = found else {
-        let other = input.keys().find(|member| member.ends_with("DestinationConfiguration")).cloned();
+        let member = |kind: &DestinationKind| format!("{}DestinationConfiguration", kind.name());
+        let other = DestinationKind::ALL.iter().map(member).find(|member| input.remove(member).is_some());
         return Err(match other {
             Some(other) => {
-                input.remove(&other);
                 format!("{other} is no destination that standpipe delivers to; it delivers to object stores")
             }
             None => "there is no destination in it".to_owned(),
         });
     };
-    let Value::Object(members) = value else { return Err(format!("{member} is no structure")) };
+    let members = structure(value).map_err(|why| format!("{member} {why}"))?;
     let mut scope = scope.within(member);
     let mut wanted = map(members, &mut scope)?;
     // The copy of the source records is a destination of its own here.
@@ -234,13 +263,34 @@ pub(super) fn text(value: &Value) -> Result<String, String> {
         Value::Number(number) => Ok(number.to_string()),
         Value::Bool(value) => Ok(value.to_string()),
         Value::Null => Err("is missing".to_owned()),
-        _ => Err(match cloudformation::function(value) {
-            Some((name, argument)) => format!(
-                "is {name} {argument}, which only the deployed stack can tell; say it with --parameter"
-            ),
-            None => "is no text".to_owned(),
-        }),
+        _ => Err(open(value).unwrap_or_else(|| "is no text".to_owned())),
     }
+}
+
+/// The members of a structure.
+///
+/// # Errors
+/// Why it has none, to stand behind the member's name.
+pub(super) fn structure(value: Value) -> Result<Map<String, Value>, String> {
+    match (open(&value), value) {
+        (None, Value::Object(members)) => Ok(members),
+        (why, _) => Err(why.unwrap_or_else(|| "is no structure".to_owned())),
+    }
+}
+
+/// Whether a block is enabled, which it has to say.
+///
+/// # Errors
+/// Why that is not known.
+pub(super) fn enabled(block: &Value) -> Result<bool, String> {
+    let enabled = block.get("Enabled").map_or(Ok(String::new()), text);
+    enabled.map(|enabled| enabled.eq_ignore_ascii_case("true")).map_err(|why| format!("Enabled {why}"))
+}
+
+/// That the value is a function which only the deployed stack can answer, where it is one.
+pub(super) fn open(value: &Value) -> Option<String> {
+    let (name, argument) = cloudformation::function(value)?;
+    Some(format!("is {name} {argument}, which only the deployed stack can tell; say it with --parameter"))
 }
 
 /// Whether the member says nothing or that something is off.
@@ -253,25 +303,5 @@ fn inert(value: &Value) -> bool {
         },
         Value::Array(items) => items.is_empty(),
         _ => false,
-    }
-}
-
-/// The value on one line, without secrets.
-fn shown(member: &str, value: &Value) -> String {
-    let text = hidden(member, value).to_string();
-    match text.char_indices().nth(SHOWN_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
-}
-
-fn hidden(member: &str, value: &Value) -> Value {
-    match value {
-        _ if SECRETS.contains(&member) => "***".into(),
-        Value::Object(members) => {
-            Value::Object(members.iter().map(|(name, value)| (name.clone(), hidden(name, value))).collect())
-        }
-        Value::Array(items) => items.iter().map(|item| hidden(member, item)).collect(),
-        other => other.clone(),
     }
 }
