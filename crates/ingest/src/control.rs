@@ -1,17 +1,27 @@
-//! The control plane: validated JSON to the daemon's typed inputs, and the rules that span members.
+//! The control plane: validated JSON to the daemon's typed inputs.
+//!
+//! AWS's rules that span members ([`rules`], [`processing`]) come before what this version does not honour is refused:
+//! a definition that AWS would not take is told so in AWS's words.
 
-use serde_json::{Map, Value};
+mod processing;
+mod rules;
+
+use serde_json::{Map, Value, json};
 use standpipe_model::StreamName;
 
+pub use rules::check_destination;
+
 use crate::service::{
-    CreateDeliveryStream, DeleteDeliveryStream, DescribeDeliveryStream, Destination, DestinationKind,
-    ListDeliveryStreams, UpdateDestination,
+    CreateDeliveryStream, DeleteDeliveryStream, DescribeDeliveryStream, EncryptionInput, KeyType,
+    ListDeliveryStreams, ListTags, Tags, UpdateDestination,
 };
 use crate::shape::{self, Structure};
-use crate::{ApiError, Operation, Service};
+use crate::{ApiError, Destination, DestinationKind, Operation, Service};
 
 /// How many names `ListDeliveryStreams` returns unless told otherwise.
 const LIST_LIMIT: u64 = 10;
+/// How many tags a stream may have, and `ListTagsForDeliveryStream` returns unless told otherwise.
+const TAGS_MAX: u64 = 50;
 
 /// Runs an operation other than a put on a JSON object; returns the answer's body.
 pub(crate) async fn run(
@@ -20,39 +30,52 @@ pub(crate) async fn run(
     input: &Value,
     account: &str,
 ) -> Result<String, ApiError> {
-    let Some(structure) = shape::input_of(operation) else {
-        return Err(ApiError::invalid_argument(format!(
-            "{} is not available in this version of standpipe.",
-            operation.name()
-        )));
-    };
+    let structure = shape::input_of(operation);
     let input = Input { members: shape::check(structure, input)?, structure, account };
-    let done = || "{}".to_owned();
-    match operation {
+    let answer = match operation {
         Operation::CreateDeliveryStream => {
-            let arn = service.create_delivery_stream(input.create()?).await?;
-            Ok(serde_json::json!({ "DeliveryStreamARN": arn }).to_string())
+            json!({ "DeliveryStreamARN": service.create_delivery_stream(input.create()?).await? })
         }
         Operation::DescribeDeliveryStream => {
-            let description = service.describe_delivery_stream(input.describe()?).await?;
-            Ok(serde_json::json!({ "DeliveryStreamDescription": description }).to_string())
+            json!({ "DeliveryStreamDescription": service.describe_delivery_stream(input.describe()?).await? })
         }
         Operation::ListDeliveryStreams => {
             let list = service.list_delivery_streams(input.list()).await?;
             let names: Vec<&str> = list.names.iter().map(StreamName::as_str).collect();
-            let answer = serde_json::json!({
-                "DeliveryStreamNames": names,
-                "HasMoreDeliveryStreams": list.has_more,
-            });
-            Ok(answer.to_string())
+            json!({ "DeliveryStreamNames": names, "HasMoreDeliveryStreams": list.has_more })
         }
-        Operation::DeleteDeliveryStream => {
-            service.delete_delivery_stream(input.delete()?).await.map(|()| done())
+        Operation::ListTagsForDeliveryStream => {
+            let list = service.list_tags_for_delivery_stream(input.list_tags()?).await?;
+            let tags: Vec<Value> =
+                list.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+            json!({ "Tags": tags, "HasMoreTags": list.has_more })
         }
-        Operation::UpdateDestination => service.update_destination(input.update()?).await.map(|()| done()),
-        // Puts take another way, and the rest has no table.
-        _ => Err(ApiError::internal()),
-    }
+        Operation::DeleteDeliveryStream => empty(service.delete_delivery_stream(input.delete()?).await?),
+        Operation::UpdateDestination => empty(service.update_destination(input.update()?).await?),
+        Operation::TagDeliveryStream => {
+            empty(service.tag_delivery_stream(input.stream()?, input.tags()?).await?)
+        }
+        Operation::UntagDeliveryStream => {
+            empty(service.untag_delivery_stream(input.stream()?, input.tag_keys()).await?)
+        }
+        Operation::StartDeliveryStreamEncryption => {
+            // Without a configuration it is the service's own key.
+            let owned = EncryptionInput { key_type: KeyType::AwsOwnedCmk, key_arn: None };
+            let wanted = input.encryption()?.unwrap_or(owned);
+            empty(service.start_delivery_stream_encryption(input.stream()?, wanted).await?)
+        }
+        Operation::StopDeliveryStreamEncryption => {
+            empty(service.stop_delivery_stream_encryption(input.stream()?).await?)
+        }
+        // Puts take another way.
+        Operation::PutRecord | Operation::PutRecordBatch => return Err(ApiError::internal()),
+    };
+    Ok(answer.to_string())
+}
+
+/// The answer of an operation that says nothing.
+fn empty((): ()) -> Value {
+    json!({})
 }
 
 /// An operation's checked input.
@@ -83,14 +106,17 @@ impl Input<'_> {
     }
 
     fn create(mut self) -> Result<CreateDeliveryStream, ApiError> {
+        rules::check_source(&self.members)?;
         let destination = self.destination("Configuration")?;
-        check_s3_destination(&destination.configuration)?;
+        check_destination(&destination)?;
+        self.refuse_unsupported("Configuration", &destination)?;
         let name = self.text("DeliveryStreamName").unwrap_or_default();
         let stream =
             StreamName::parse(name).map_err(|error| ApiError::invalid_argument(error.to_string()))?;
         let source = self.members.get("DirectPutSourceConfiguration");
         let throughput_hint_in_mbs = source.and_then(|source| source.get("ThroughputHintInMBs")?.as_u64());
-        Ok(CreateDeliveryStream { stream, throughput_hint_in_mbs, destination })
+        let (encryption, tags) = (self.encryption()?, self.tags()?);
+        Ok(CreateDeliveryStream { stream, throughput_hint_in_mbs, destination, encryption, tags })
     }
 
     fn describe(self) -> Result<DescribeDeliveryStream, ApiError> {
@@ -114,8 +140,51 @@ impl Input<'_> {
         Ok(DeleteDeliveryStream { stream: self.stream()?, allow_force })
     }
 
+    fn list_tags(self) -> Result<ListTags, ApiError> {
+        Ok(ListTags {
+            stream: self.stream()?,
+            exclusive_start: self.owned("ExclusiveStartTagKey"),
+            limit: usize::try_from(self.number("Limit").unwrap_or(TAGS_MAX)).unwrap_or(usize::MAX),
+        })
+    }
+
+    /// The tags given; the same key twice is refused rather than one of the two passed over.
+    fn tags(&self) -> Result<Tags, ApiError> {
+        let mut tags = Tags::new();
+        for tag in self.members.get("Tags").and_then(Value::as_array).into_iter().flatten() {
+            let text = |name: &str| tag.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let key = text("Key");
+            if tags.insert(key.clone(), text("Value")).is_some() {
+                return Err(ApiError::invalid_argument(format!(
+                    "The tag key {key} is given more than once."
+                )));
+            }
+        }
+        Ok(tags)
+    }
+
+    fn tag_keys(&self) -> Vec<String> {
+        let keys = self.members.get("TagKeys").and_then(Value::as_array).into_iter().flatten();
+        keys.filter_map(|key| key.as_str().map(str::to_owned)).collect()
+    }
+
+    fn encryption(&self) -> Result<Option<EncryptionInput>, ApiError> {
+        let Some(given) = self.members.get("DeliveryStreamEncryptionConfigurationInput") else {
+            return Ok(None);
+        };
+        let text = |name: &str| given.get(name).and_then(Value::as_str);
+        let key_type = match text("KeyType") {
+            Some("CUSTOMER_MANAGED_CMK") => KeyType::CustomerManagedCmk,
+            _ => KeyType::AwsOwnedCmk,
+        };
+        let input = EncryptionInput { key_type, key_arn: text("KeyARN").map(str::to_owned) };
+        rules::check_encryption(&input)?;
+        Ok(Some(input))
+    }
+
     fn update(mut self) -> Result<UpdateDestination, ApiError> {
         let update = self.destination("Update")?;
+        self.refuse_unsupported("Update", &update)?;
         Ok(UpdateDestination {
             stream: self.stream()?,
             current_version_id: self.owned("CurrentDeliveryStreamVersionId").unwrap_or_default(),
@@ -124,63 +193,27 @@ impl Input<'_> {
         })
     }
 
-    /// The one destination, whose member's name is `…Destination` and `suffix`.
+    /// Takes the one destination, whose member's name is `…Destination` and `suffix`.
     fn destination(&mut self, suffix: &str) -> Result<Destination, ApiError> {
-        let is_destination =
-            |name: &str| name.strip_suffix(suffix).is_some_and(|name| name.ends_with("Destination"));
-        if self.members.keys().filter(|name| is_destination(name)).count() != 1 {
-            return Err(ApiError::invalid_argument(
-                "Exactly one destination configuration is supported for a Firehose",
-            ));
-        }
-        let input = Value::Object(std::mem::take(&mut self.members));
-        if let Some(error) = shape::unsupported(self.structure, &input) {
-            return Err(error);
-        }
-        if let Value::Object(members) = input {
-            self.members = members;
-        }
-        for (kind, name) in
-            [(DestinationKind::S3, "S3Destination"), (DestinationKind::ExtendedS3, "ExtendedS3Destination")]
+        let member = |kind: &DestinationKind| format!("{}Destination{suffix}", kind.name());
+        let given = DestinationKind::ALL.iter().filter(|kind| self.members.contains_key(&member(kind)));
+        let given: Vec<DestinationKind> = given.copied().collect();
+        if let [kind] = given.as_slice()
+            && let Some(Value::Object(configuration)) = self.members.remove(&member(kind))
         {
-            if let Some(Value::Object(configuration)) = self.members.remove(&format!("{name}{suffix}")) {
-                return Ok(Destination { kind, configuration });
-            }
+            return Ok(Destination { kind: *kind, configuration });
         }
-        // The tables refuse every other destination before.
-        Err(ApiError::internal())
+        Err(ApiError::invalid_argument("Exactly one destination configuration is supported for a Firehose"))
     }
-}
 
-/// Checks the rules that span several members of a whole S3 or extended S3 destination: that of a new stream, or what
-/// an update has made of one.
-///
-/// # Errors
-/// `InvalidArgumentException`.
-pub fn check_s3_destination(configuration: &Map<String, Value>) -> Result<(), ApiError> {
-    let block = |name: &str| configuration.get(name).and_then(Value::as_object);
-    if let Some(hints) = block("BufferingHints")
-        && hints.contains_key("SizeInMBs") != hints.contains_key("IntervalInSeconds")
-    {
-        return Err(ApiError::invalid_argument(
-            "BufferingHints must specify both SizeInMBs and IntervalInSeconds, or neither.",
-        ));
-    }
-    if let Some(encryption) = block("EncryptionConfiguration")
-        && encryption.contains_key("NoEncryptionConfig") == encryption.contains_key("KMSEncryptionConfig")
-    {
-        return Err(ApiError::invalid_argument(
-            "Exactly one of NoEncryptionConfig or KMSEncryptionConfig must be specified",
-        ));
-    }
-    match block("S3BackupConfiguration") {
-        Some(backup) => check_s3_destination(backup),
-        None if configuration.get("S3BackupMode").is_some_and(|mode| mode == "Enabled") => {
-            Err(ApiError::invalid_argument(
-                "S3 backup destination configuration is required when enabling S3 backup.",
-            ))
-        }
-        None => Ok(()),
+    /// Refuses what this version does not honour, the destination that was taken out included.
+    fn refuse_unsupported(&self, suffix: &str, destination: &Destination) -> Result<(), ApiError> {
+        let mut whole = self.members.clone();
+        whole.insert(
+            format!("{}Destination{suffix}", destination.kind.name()),
+            Value::Object(destination.configuration.clone()),
+        );
+        shape::unsupported(self.structure, &Value::Object(whole)).map_or(Ok(()), Err)
     }
 }
 

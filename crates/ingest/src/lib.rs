@@ -20,6 +20,7 @@
 
 mod body;
 mod control;
+mod destination;
 mod error;
 mod exchange;
 mod observe;
@@ -33,7 +34,8 @@ mod service;
 pub mod shape;
 mod sigv4;
 
-pub use control::check_s3_destination;
+pub use control::check_destination;
+pub use destination::{Destination, DestinationKind};
 pub use error::{ApiError, ErrorCode};
 pub use observe::{Answered, Observer};
 pub use operation::Operation;
@@ -41,8 +43,9 @@ pub use put::{PutRefusal, PutRequest, decode_put};
 pub use record_id::RecordId;
 pub use server::{Frontend, Options};
 pub use service::{
-    CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream, Destination,
-    DestinationKind, ListDeliveryStreams, Put, PutError, PutReceipt, Service, StreamNames, UpdateDestination,
+    CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream, EncryptionInput, KeyType,
+    ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service, StreamNames, TagList, Tags,
+    UpdateDestination,
 };
 #[doc(hidden)]
 pub use sigv4::verify_signature;

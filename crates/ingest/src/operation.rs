@@ -1,6 +1,6 @@
 //! The operations of the Firehose API and how a request names them.
 
-/// An operation that AWS's Firehose knows, whether or not this version of standpipe offers it.
+/// An operation of AWS's Firehose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each variant is the API's own operation of that name")]
 pub enum Operation {

@@ -1,12 +1,14 @@
 //! What the daemon implements behind the front end, and the typed inputs it gets.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use standpipe_model::{PutDigest, RecordBlock, Secret, StreamName};
 
-use crate::ApiError;
+use crate::{ApiError, Destination};
 
 /// The daemon, as the front end sees it.
 ///
@@ -46,7 +48,7 @@ pub trait Service: Send + Sync + 'static {
     /// As the API's operation.
     async fn list_delivery_streams(&self, input: ListDeliveryStreams) -> Result<StreamNames, ApiError>;
 
-    /// Deletes a stream.
+    /// Begins to delete a stream.
     ///
     /// # Errors
     /// As the API's operation.
@@ -57,6 +59,40 @@ pub trait Service: Send + Sync + 'static {
     /// # Errors
     /// As the API's operation.
     async fn update_destination(&self, input: UpdateDestination) -> Result<(), ApiError>;
+
+    /// Adds tags to a stream, or gives those that it has other values.
+    ///
+    /// # Errors
+    /// As the API's operation.
+    async fn tag_delivery_stream(&self, stream: StreamName, tags: Tags) -> Result<(), ApiError>;
+
+    /// Removes tags from a stream; keys that it does not have are passed over.
+    ///
+    /// # Errors
+    /// As the API's operation.
+    async fn untag_delivery_stream(&self, stream: StreamName, keys: Vec<String>) -> Result<(), ApiError>;
+
+    /// Lists a stream's tags.
+    ///
+    /// # Errors
+    /// As the API's operation.
+    async fn list_tags_for_delivery_stream(&self, input: ListTags) -> Result<TagList, ApiError>;
+
+    /// Begins to encrypt a stream at rest, or to encrypt it with another key.
+    ///
+    /// # Errors
+    /// As the API's operation.
+    async fn start_delivery_stream_encryption(
+        &self,
+        stream: StreamName,
+        input: EncryptionInput,
+    ) -> Result<(), ApiError>;
+
+    /// Begins to encrypt a stream no more.
+    ///
+    /// # Errors
+    /// As the API's operation.
+    async fn stop_delivery_stream_encryption(&self, stream: StreamName) -> Result<(), ApiError>;
 }
 
 /// The secret half of an access key.
@@ -116,25 +152,6 @@ pub enum PutError {
     Other(#[from] ApiError),
 }
 
-/// Which of the API's destination members was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DestinationKind {
-    /// `S3DestinationConfiguration` or `S3DestinationUpdate`, the deprecated form.
-    S3,
-    /// `ExtendedS3DestinationConfiguration` or `ExtendedS3DestinationUpdate`.
-    ExtendedS3,
-}
-
-/// A destination as given: AWS's member names, types and constraints checked, unknown members and nulls dropped, and
-/// nothing in it that this version does not honour.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Destination {
-    /// Which member it was.
-    pub kind: DestinationKind,
-    /// Its content.
-    pub configuration: Map<String, Value>,
-}
-
 /// The input of `CreateDeliveryStream`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateDeliveryStream {
@@ -144,6 +161,53 @@ pub struct CreateDeliveryStream {
     pub throughput_hint_in_mbs: Option<u64>,
     /// Where the records go.
     pub destination: Destination,
+    /// How its journal is encrypted at rest (`DeliveryStreamEncryptionConfigurationInput`); not at all where absent.
+    pub encryption: Option<EncryptionInput>,
+    /// Its tags, by key.
+    pub tags: Tags,
+}
+
+/// A stream's tags, by key; a tag without a value has an empty one.
+pub type Tags = BTreeMap<String, String>;
+
+/// Who has the key that a stream is encrypted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyType {
+    /// The service itself: the daemon's default key.
+    #[serde(rename = "AWS_OWNED_CMK")]
+    AwsOwnedCmk,
+    /// The customer, who names it.
+    #[serde(rename = "CUSTOMER_MANAGED_CMK")]
+    CustomerManagedCmk,
+}
+
+/// The key that a stream shall be encrypted with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncryptionInput {
+    /// Who has it.
+    pub key_type: KeyType,
+    /// Which it is; given exactly where it is the customer's.
+    pub key_arn: Option<String>,
+}
+
+/// The input of `ListTagsForDeliveryStream`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListTags {
+    /// The stream's name.
+    pub stream: StreamName,
+    /// List only keys after this one.
+    pub exclusive_start: Option<String>,
+    /// The most tags to return.
+    pub limit: usize,
+}
+
+/// The output of `ListTagsForDeliveryStream`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagList {
+    /// The tags, in the order of their keys.
+    pub tags: Tags,
+    /// Whether there are more behind them.
+    pub has_more: bool,
 }
 
 /// The input of `DescribeDeliveryStream`.
@@ -195,7 +259,7 @@ pub struct UpdateDestination {
     pub current_version_id: String,
     /// The destination to change.
     pub destination_id: String,
-    /// The members to change; merging and checking the result with [`check_s3_destination`](crate::check_s3_destination)
-    /// is the daemon's part.
+    /// The members to change; merging and checking the result with [`check_destination`](crate::check_destination) is
+    /// the daemon's part.
     pub update: Destination,
 }

@@ -109,6 +109,8 @@ pub struct SinkError {
     pub class: ErrorClass,
     /// What happened, for an operator: names the store, bucket or endpoint and the server's own code; no secret.
     pub message: String,
+    /// The destination's own code for it, where it gave one (`NoSuchBucket`).
+    pub code: Option<String>,
     /// How long the destination asked us to wait.
     pub retry_after: Option<Duration>,
     /// The cause, where there is one.
@@ -117,9 +119,9 @@ pub struct SinkError {
 }
 
 impl SinkError {
-    /// An error with neither cause nor wish for a delay.
+    /// An error with neither code nor cause nor wish for a delay.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), retry_after: None, source: None }
+        Self { class, message: message.into(), code: None, retry_after: None, source: None }
     }
 
     /// The same error with its cause.

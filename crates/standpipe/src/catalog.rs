@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! <data_dir>/streams/<name>/definition-<version>.json    the highest version is the current one
+//!                          /tags.json                    its tags, where it has any
+//!                          /deleting                     it is being deleted, and nothing else may become of it
 //!                          /journal/                     the stream's write-ahead log
 //! <data_dir>/trash/<name>-<ms>/                          deleted through the API, kept for seven days
 //! <data_dir>/archive/<name>-<ms>/                        left the YAML and delivered everything
@@ -14,12 +16,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use standpipe_ingest::{DestinationKind, Tags};
 use standpipe_model::{StreamName, Timestamp};
 
 use crate::durable;
 use crate::spec::StreamSpec;
 
 const FORMAT: u32 = 1;
+const TAGS: &str = "tags.json";
+const DELETING: &str = "deleting";
 
 /// Where a stream's definition comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +51,9 @@ pub struct Definition {
     /// `DirectPutSourceConfiguration.ThroughputHintInMBs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throughput_hint_in_mbs: Option<u64>,
+    /// The kind of destination that the API was given.
+    #[serde(default = "extended_s3")]
+    pub kind: DestinationKind,
     /// The destination as the API was given it, merged; `None` for a stream of the configuration file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<Map<String, Value>>,
@@ -63,6 +71,7 @@ impl Definition {
             created_at,
             updated_at: None,
             throughput_hint_in_mbs: None,
+            kind: extended_s3(),
             configuration: None,
             spec,
         }
@@ -72,6 +81,11 @@ impl Definition {
     pub fn next(&self, spec: StreamSpec, now: Timestamp) -> Self {
         Self { version: self.version + 1, updated_at: Some(now), spec, ..self.clone() }
     }
+}
+
+/// The kind of the configuration file's streams, and of those made before there were others.
+fn extended_s3() -> DestinationKind {
+    DestinationKind::ExtendedS3
 }
 
 /// A stream's definitions could not be read or written.
@@ -202,6 +216,48 @@ impl Catalog {
         fs::remove_file(&path).map_err(at(&path))
     }
 
+    /// A stream's tags.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn tags(&self, stream: &StreamName) -> Result<Tags, CatalogError> {
+        let path = self.folder(stream).join(TAGS);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|source| CatalogError::Malformed { path, source })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Tags::new()),
+            Err(error) => Err(at(&path)(error)),
+        }
+    }
+
+    /// Stores a stream's tags; they are durable when this returns.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn save_tags(&self, stream: &StreamName, tags: &Tags) -> Result<(), CatalogError> {
+        let folder = self.folder(stream);
+        durable::create_dir(&folder).map_err(at(&folder))?;
+        let path = folder.join(TAGS);
+        let text = serde_json::to_vec_pretty(tags)
+            .map_err(|source| CatalogError::Malformed { path: path.clone(), source })?;
+        durable::write(&path, &text).map_err(at(&path))
+    }
+
+    /// Notes that a stream is being deleted; a crash does not bring it back after that.
+    ///
+    /// # Errors
+    /// [`CatalogError::Io`].
+    pub fn mark_deleting(&self, stream: &StreamName) -> Result<(), CatalogError> {
+        let path = self.folder(stream).join(DELETING);
+        durable::write(&path, b"").map_err(at(&path))
+    }
+
+    /// Whether a stream is being deleted.
+    pub fn is_deleting(&self, stream: &StreamName) -> bool {
+        self.folder(stream).join(DELETING).is_file()
+    }
+
     /// Moves a stream's folder out of the way: `trash` when it was deleted, `archive` when it was retired.
     ///
     /// # Errors
@@ -283,6 +339,7 @@ mod tests {
             custom_time_zone: String::new(),
             buffering: Buffering::default(),
             object: ObjectOptions::default(),
+            logging: None,
         };
         let name = StreamName::parse("s").unwrap();
         StreamSpec { name, destination, backup: None, journal_limit_bytes: None }

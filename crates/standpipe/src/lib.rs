@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+mod delivery_log;
 mod durable;
 pub mod metrics;
 pub mod spec;

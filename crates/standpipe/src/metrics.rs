@@ -70,6 +70,7 @@ pub struct Metrics {
     batches: Family<LineKind, Counter>,
     object_bytes: Family<Line, Counter>,
     attempt_seconds: Histogram,
+    discarded: Family<StreamOnly, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -93,6 +94,7 @@ impl Default for Metrics {
             batches: Family::default(),
             object_bytes: Family::default(),
             attempt_seconds: seconds(),
+            discarded: Family::default(),
             registry: Registry::default(),
         };
         let r = &mut registry;
@@ -130,6 +132,11 @@ impl Default for Metrics {
             metrics.object_bytes.clone(),
         );
         r.register("delivery_attempt_seconds", "Time of a delivery attempt", metrics.attempt_seconds.clone());
+        r.register(
+            "records_discarded",
+            "Records that a deleted stream had not delivered; they are in the trash for seven days",
+            metrics.discarded.clone(),
+        );
         Self { registry, ..metrics }
     }
 }
@@ -161,6 +168,11 @@ impl Metrics {
     /// An object was delivered.
     pub(crate) fn delivered(&self, stream: &StreamName, destination: &DestinationId, bytes: u64) {
         self.object_bytes.get_or_create(&line(stream, destination)).inc_by(bytes);
+    }
+
+    /// A stream was deleted with records that it had not delivered.
+    pub(crate) fn discarded(&self, stream: &StreamName, records: u64) {
+        self.discarded.get_or_create(&StreamOnly { stream: stream.to_string() }).inc_by(records);
     }
 
     /// All metrics as text, with those that are read from the journals.

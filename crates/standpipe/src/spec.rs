@@ -74,6 +74,19 @@ pub struct S3Destination {
     /// What the store is told about each object.
     #[serde(default)]
     pub object: ObjectOptions,
+    /// Where its failures are told of beside the daemon's own log (`CloudWatchLoggingOptions`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logging: Option<LogTarget>,
+}
+
+/// A stream of a log group, by CloudWatch's names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogTarget {
+    /// The log group's name.
+    pub group: String,
+    /// The log stream's name.
+    pub stream: String,
 }
 
 /// When a batch closes: whichever comes first.

@@ -40,6 +40,25 @@ pub enum StreamError {
     Undefined(StreamName),
 }
 
+/// What becomes of a stream (`DeliveryStreamStatus`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It takes puts.
+    Active,
+    /// It is deleted or has left the configuration, and takes no puts any more.
+    Deleting,
+}
+
+impl Status {
+    /// The API's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Deleting => "DELETING",
+        }
+    }
+}
+
 /// A delivery stream.
 #[derive(Debug)]
 pub struct Stream {
@@ -51,6 +70,8 @@ pub struct Stream {
     workers: Mutex<Vec<Worker>>,
     /// It refuses puts: it left the configuration and only delivers what it has.
     retired: AtomicBool,
+    /// It refuses puts: it is on its way into the trash.
+    deleting: AtomicBool,
     short: AtomicBool,
     failed: AtomicBool,
 }
@@ -81,6 +102,7 @@ impl Stream {
             catalog: catalog.clone(),
             workers: Mutex::default(),
             retired: AtomicBool::new(false),
+            deleting: AtomicBool::new(false),
             short: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         });
@@ -163,6 +185,24 @@ impl Stream {
         self.retired.load(Ordering::Relaxed)
     }
 
+    /// What becomes of it.
+    pub fn status(&self) -> Status {
+        match self.is_retired() || self.deleting.load(Ordering::Relaxed) {
+            true => Status::Deleting,
+            false => Status::Active,
+        }
+    }
+
+    /// Makes it refuse puts for good.
+    pub fn begin_deletion(&self) {
+        self.deleting.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is to go into the trash.
+    pub fn is_deleted(&self) -> bool {
+        self.deleting.load(Ordering::Relaxed)
+    }
+
     /// Makes it refuse puts, or take them again.
     pub async fn retire(&self, retired: bool) {
         if self.retired.swap(retired, Ordering::Relaxed) != retired {
@@ -178,7 +218,7 @@ impl Stream {
     /// # Errors
     /// [`PutError`]; nothing of it was accepted.
     pub async fn put(&self, put: Put) -> Result<PutReceipt, PutError> {
-        if self.is_retired() {
+        if self.status() != Status::Active {
             return Err(PutError::NotActive);
         }
         let append = Append { block: put.block, digest: put.digest, source: None };
@@ -315,6 +355,14 @@ impl Stream {
             // An error says that the worker is gone, and with it what there was to wait for.
             drop(drained.wait_for(|drained| *drained).await);
         }
+    }
+
+    /// The records that some destination has not given a fate yet.
+    pub fn in_journal(&self) -> u64 {
+        self.journal.with_state(|state| {
+            let waiting = state.destinations.values().map(|progress| progress.in_journal(state.next));
+            waiting.max().unwrap_or_default()
+        })
     }
 
     /// Whether every record has its fate.

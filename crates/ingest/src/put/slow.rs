@@ -15,8 +15,7 @@ pub(super) fn read(batch: bool, body: &[u8]) -> Result<(StreamName, RecordBlock)
         _ => return Err(PutRefusal::NotJson),
     };
     let operation = if batch { Operation::PutRecordBatch } else { Operation::PutRecord };
-    let structure = shape::input_of(operation).ok_or_else(ApiError::internal)?;
-    let input = shape::check(structure, &input)?;
+    let input = shape::check(shape::input_of(operation), &input)?;
     let name = input.get("DeliveryStreamName").and_then(Value::as_str).unwrap_or_default();
     let block = if batch {
         let records = input.get("Records").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

@@ -1,24 +1,29 @@
-//! The Firehose API model as tables, and the walk that checks a request against them.
+//! The Firehose API model as tables, and what is done by them.
 //!
-//! The tables (`tables`) say of each operation's input which members it has, of what type and within what limits, and
-//! whether this version of standpipe honours them. One walk turns a parsed request into its normal form and its
-//! refusals, in AWS's order and words:
+//! The tables (`tables`) say of each structure which members it has, of what type and within what limits, what AWS
+//! fills in, and what this version of standpipe does with them. By the tables
 //!
-//! 1. types: the first member of a wrong type is a `SerializationException`;
-//! 2. constraints: all broken ones together are one `ValidationException`;
-//! 3. support: the first member that is not honoured is an `InvalidArgumentException` that names it. That is a step
-//!    of its own ([`unsupported`]), since AWS's rules on destinations come before it.
+//! 1. a request is checked ([`check`]): the first member of a wrong type is a `SerializationException`, all broken
+//!    constraints together are one `ValidationException`;
+//! 2. what is not honoured is refused ([`unsupported`]): a step of its own, since AWS's rules across members come
+//!    before it;
+//! 3. an update is merged into a configuration ([`merge`]), and a configuration described ([`describe`]);
+//! 4. a request is shown without its secrets ([`redact`]).
 
+mod configuration;
 mod pattern;
+mod redact;
 mod support;
 mod tables;
 mod walk;
 
 use serde_json::Value;
 
+pub use configuration::{describe, merge};
 pub use pattern::Pattern;
+pub use redact::redact;
 pub use support::unsupported;
-pub use tables::input_of;
+pub use tables::{destination_description, input_of, output_of};
 pub use walk::check;
 
 /// A structure of the API: named members.
@@ -30,8 +35,18 @@ pub struct Structure {
     pub members: &'static [Member],
 }
 
+impl Structure {
+    /// The structure that its member `name` holds.
+    pub fn structure(&self, name: &str) -> Option<&'static Structure> {
+        match self.members.iter().find(|member| member.name == name)?.shape {
+            Shape::Structure(inner) => Some(inner),
+            _ => None,
+        }
+    }
+}
+
 /// A member of a structure.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Member {
     /// The JSON key.
     pub name: &'static str,
@@ -39,19 +54,32 @@ pub struct Member {
     pub required: bool,
     /// What it may hold.
     pub shape: Shape,
-    /// Whether standpipe honours it.
+    /// What standpipe does with it.
     pub support: Support,
+    /// What a description shows where nothing was given, as JSON.
+    pub default: Option<&'static str>,
+    /// In an update or a description: the member of the configuration that it is about, where that has another name.
+    pub stands_for: Option<&'static str>,
 }
 
-/// Whether a member is honoured. This is the one place that says so.
+impl Member {
+    /// The member of the configuration that this member of an update or a description is about.
+    pub fn subject(&self) -> &'static str {
+        self.stands_for.unwrap_or(self.name)
+    }
+}
+
+/// What standpipe does with a member. This is the one place that says so.
 #[derive(Debug, Clone, Copy)]
 pub enum Support {
-    /// With every valid value.
+    /// It is honoured with every valid value.
     Full,
-    /// With no value: AWS knows it, this version does not.
+    /// It is checked, stored and described back, but has no effect, for this reason.
+    Ignored(&'static str),
+    /// It is refused with every value: AWS knows it, this version does not.
     None,
-    /// With the values that the function accepts, such as a block that says `Enabled: false`.
-    When(fn(&Value) -> bool),
+    /// It is honoured with the values that the function accepts, in words, and refused with others.
+    When(fn(&Value) -> bool, &'static str),
 }
 
 /// The type of a member or element, with its constraints.
@@ -93,14 +121,13 @@ pub enum Shape {
     },
     /// An object with free keys.
     Map {
+        /// What each key may be.
+        key: &'static Shape,
         /// What each value may hold.
         value: &'static Shape,
     },
     /// A structure.
     Structure(&'static Structure),
-    /// A structure that the tables do not describe, because no value of it is honoured: only its being an object is
-    /// checked, and it is passed on as it is.
-    Opaque,
 }
 
 /// The constraints of a string.
@@ -114,6 +141,8 @@ pub struct Text {
     pub pattern: Option<&'static Pattern>,
     /// The only values allowed, in the order in which AWS prints them; empty when any is.
     pub values: &'static [&'static str],
+    /// Whether it is a secret that is never shown.
+    pub sensitive: bool,
 }
 
 #[cfg(test)]

@@ -19,9 +19,9 @@ fn first_unsupported(structure: &Structure, input: &Value) -> Option<String> {
     for member in structure.members {
         let Some(value) = input.get(member.name) else { continue };
         let honoured = match member.support {
-            Support::Full => true,
+            Support::Full | Support::Ignored(_) => true,
             Support::None => false,
-            Support::When(accepts) => accepts(value),
+            Support::When(accepts, _) => accepts(value),
         };
         if !honoured {
             return Some(describe(member.name, value));

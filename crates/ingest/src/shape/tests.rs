@@ -6,7 +6,7 @@ use super::*;
 use crate::{ErrorCode, Operation};
 
 fn check_input(operation: Operation, input: &Value) -> Result<Value, crate::ApiError> {
-    check(input_of(operation).unwrap(), input).map(Value::Object)
+    check(input_of(operation), input).map(Value::Object)
 }
 
 #[track_caller]
@@ -22,23 +22,34 @@ fn s3(members: Value) -> Value {
     json!({"DeliveryStreamName": "s", "ExtendedS3DestinationConfiguration": all})
 }
 
-/// All patterns that a structure reaches.
-fn compile(structure: &Structure) {
+/// Compiles every pattern and reads every default that a structure reaches.
+fn visit(structure: &Structure) {
     fn shape(inner: &Shape) {
         match inner {
             Shape::Text(Text { pattern: Some(pattern), .. }) => drop(pattern.matches("")),
             Shape::List { element, .. } => shape(element),
-            Shape::Map { value } => shape(value),
-            Shape::Structure(structure) => compile(structure),
+            Shape::Map { key, value } => [key, value].into_iter().for_each(|inner| shape(inner)),
+            Shape::Structure(structure) => visit(structure),
             _ => {}
         }
     }
-    structure.members.iter().for_each(|member| shape(&member.shape));
+    for member in structure.members {
+        shape(&member.shape);
+        if let Some(default) = member.default {
+            let value: Value = serde_json::from_str(default).unwrap();
+            let mut violations = Vec::new();
+            walk::constrain(&member.shape, &value, member.name, &mut violations);
+            assert_eq!(violations, Vec::<String>::new());
+        }
+    }
 }
 
 #[test]
-fn every_pattern_compiles() {
-    Operation::ALL.into_iter().filter_map(input_of).for_each(compile);
+fn every_pattern_compiles_and_every_default_is_json() {
+    Operation::ALL
+        .into_iter()
+        .flat_map(|operation| [input_of(operation), output_of(operation)])
+        .for_each(visit);
 }
 
 #[test]
@@ -134,6 +145,26 @@ fn broken_constraints_are_listed_together() {
 }
 
 #[test]
+fn the_keys_and_values_of_maps_are_constrained_together() {
+    let serde = json!({"OpenXJsonSerDe": {"ColumnToJsonKeyMappings": {"a b": "x", "c": " "}}});
+    let conversion = json!({"InputFormatConfiguration": {"Deserializer": serde}});
+    let path = "extendedS3DestinationConfiguration.dataFormatConversionConfiguration.inputFormatConfiguration.\
+         deserializer.openXJsonSerDe.columnToJsonKeyMappings";
+    let lengths = "Member must have length less than or equal to 1024, Member must have length greater than or equal to 1";
+    let pattern = "Member must satisfy regular expression pattern";
+    refused(
+        Operation::CreateDeliveryStream,
+        s3(json!({"DataFormatConversionConfiguration": conversion})),
+        ErrorCode::Validation,
+        &format!(
+            "2 validation errors detected: Value at '{path}' failed to satisfy constraint: Map keys must satisfy \
+             constraint: [{lengths}, {pattern}: ^\\S+$]; Value at '{path}' failed to satisfy constraint: Map value must \
+             satisfy constraint: [{lengths}, {pattern}: ^(?!\\s*$).+]"
+        ),
+    );
+}
+
+#[test]
 fn no_more_than_ten_violations_are_listed() {
     let records = vec![json!({}); 12];
     let error = check_input(Operation::PutRecordBatch, &json!({"Records": records})).unwrap_err();
@@ -147,14 +178,13 @@ fn no_more_than_ten_violations_are_listed() {
 
 #[test]
 fn the_inert_forms_that_terraform_sends_are_supported_and_the_active_ones_are_not() {
-    let create = input_of(Operation::CreateDeliveryStream).unwrap();
+    let create = input_of(Operation::CreateDeliveryStream);
     for inert in [
         json!({"DataFormatConversionConfiguration": {"Enabled": false}}),
         json!({"ProcessingConfiguration": {"Enabled": false}}),
         json!({"ProcessingConfiguration": {"Enabled": false, "Processors": [{"Type": "Lambda"}]}}),
-        json!({"ProcessingConfiguration": {"Enabled": true, "Processors": []}}),
         json!({"DynamicPartitioningConfiguration": {"Enabled": false}}),
-        json!({"CloudWatchLoggingOptions": {"Enabled": false}}),
+        json!({"CloudWatchLoggingOptions": {"Enabled": true, "LogGroupName": "g", "LogStreamName": "s"}}),
         json!({"FileExtension": "", "CustomTimeZone": "UTC"}),
         json!({"FileExtension": ".json", "CustomTimeZone": "Europe/Berlin"}),
         json!({"EncryptionConfiguration": {"KMSEncryptionConfig": {"AWSKMSKeyARN": "arn:aws:kms:eu-west-1:123456789012:key/k"}}}),
@@ -178,17 +208,15 @@ fn the_inert_forms_that_terraform_sends_are_supported_and_the_active_ones_are_no
             format!("{destination}.DynamicPartitioningConfiguration"),
         ),
         (
-            s3(json!({"CloudWatchLoggingOptions": {"Enabled": true, "LogGroupName": "g"}})),
-            format!("{destination}.CloudWatchLoggingOptions"),
-        ),
-        (
             json!({"DeliveryStreamName": "s", "DeliveryStreamType": "MSKAsSource"}),
             "DeliveryStreamType 'MSKAsSource'".to_owned(),
         ),
-        (json!({"DeliveryStreamName": "s", "Tags": [{"Key": "k"}]}), "Tags".to_owned()),
         (
-            json!({"DeliveryStreamName": "s", "KinesisStreamSourceConfiguration": {}}),
-            "KinesisStreamSourceConfiguration".to_owned(),
+            json!({"DeliveryStreamName": "s", "MSKSourceConfiguration": {
+                "MSKClusterARN": "arn:c", "TopicName": "t",
+                "AuthenticationConfiguration": {"RoleARN": "arn:aws:iam::123456789012:role/r", "Connectivity": "PUBLIC"},
+            }}),
+            "MSKSourceConfiguration".to_owned(),
         ),
     ] {
         let input = check_input(Operation::CreateDeliveryStream, &active).unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::{Member, Shape, Structure, Text};
+use super::{Member, Pattern, Shape, Structure, Text};
 use crate::put::base64;
 use crate::{ApiError, ErrorCode};
 
@@ -76,7 +76,7 @@ fn read(shape: &Shape, value: &Value) -> Result<Value, ApiError> {
             Value::Object(_) => Err(wrong_scalar(value, "")),
             _ => Err(mistyped("Expected list or null".to_owned())),
         },
-        Shape::Map { value: shape } => match value {
+        Shape::Map { value: shape, .. } => match value {
             Value::Object(members) => {
                 let members = members.iter().filter(|(_, value)| !value.is_null());
                 let members = members.map(|(key, value)| Ok((key.clone(), read(shape, value)?)));
@@ -87,11 +87,6 @@ fn read(shape: &Shape, value: &Value) -> Result<Value, ApiError> {
         },
         Shape::Structure(inner) => match value {
             Value::Object(members) => read_structure(inner, members).map(Value::Object),
-            Value::Array(_) => Err(wrong_scalar(value, "")),
-            _ => Err(mistyped("Expected null".to_owned())),
-        },
-        Shape::Opaque => match value {
-            Value::Object(_) => Ok(value.clone()),
             Value::Array(_) => Err(wrong_scalar(value, "")),
             _ => Err(mistyped("Expected null".to_owned())),
         },
@@ -161,7 +156,7 @@ fn member_path(parent: &str, member: &Member) -> String {
     if parent.is_empty() { name } else { format!("{parent}.{name}") }
 }
 
-fn constrain(shape: &Shape, value: &Value, path: &str, violations: &mut Vec<String>) {
+pub(super) fn constrain(shape: &Shape, value: &Value, path: &str, violations: &mut Vec<String>) {
     match (shape, value) {
         (Shape::Text(text), Value::String(value)) => constrain_text(text, value, path, violations),
         (Shape::Integer { min, max }, Value::Number(number)) => {
@@ -181,10 +176,10 @@ fn constrain(shape: &Shape, value: &Value, path: &str, violations: &mut Vec<Stri
                 constrain(element, value, &format!("{path}.{number}.member"), violations);
             }
         }
-        (Shape::Map { value: shape }, Value::Object(members)) => {
-            for (key, value) in members {
-                constrain(shape, value, &format!("{path}.{key}.member"), violations);
-            }
+        (Shape::Map { key, value: shape }, Value::Object(members)) => {
+            let keys = || members.keys().map(|key| Value::from(key.as_str()));
+            constrain_all(key, keys(), "Map keys", path, violations);
+            constrain_all(shape, members.values().cloned(), "Map value", path, violations);
         }
         (Shape::Structure(inner), Value::Object(members)) => {
             constrain_structure(inner, members, path, violations);
@@ -193,10 +188,37 @@ fn constrain(shape: &Shape, value: &Value, path: &str, violations: &mut Vec<Stri
     }
 }
 
+/// The constraints of a map's keys or values, which AWS states all together.
+fn constrain_all(
+    shape: &Shape,
+    mut values: impl Iterator<Item = Value>,
+    what: &str,
+    path: &str,
+    violations: &mut Vec<String>,
+) {
+    let broken = |value: &Value| {
+        let mut found = Vec::new();
+        constrain(shape, value, path, &mut found);
+        !found.is_empty()
+    };
+    if let (Shape::Text(text), true) = (shape, values.any(|value| broken(&value))) {
+        let mut musts = vec![at_most(text.max_len), at_least(text.min_len)];
+        musts.extend(text.pattern.map(matching));
+        let musts: Vec<String> = musts.iter().map(|must| format!("Member must {must}")).collect();
+        let musts = musts.join(", ");
+        note(
+            violations,
+            format!(
+                "Value at '{path}' failed to satisfy constraint: {what} must satisfy constraint: [{musts}]"
+            ),
+        );
+    }
+}
+
 fn constrain_text(text: &Text, value: &str, path: &str, violations: &mut Vec<String>) {
     constrain_length(text.min_len, text.max_len, value.chars().count(), path, violations);
     if let Some(pattern) = text.pattern.filter(|pattern| !pattern.matches(value)) {
-        note_at(violations, path, &format!("satisfy regular expression pattern: {}", pattern.text()));
+        note_at(violations, path, &matching(pattern));
     }
     if !text.values.is_empty() && !text.values.contains(&value) {
         note_at(violations, path, &format!("satisfy enum value set: [{}]", text.values.join(", ")));
@@ -205,10 +227,22 @@ fn constrain_text(text: &Text, value: &str, path: &str, violations: &mut Vec<Str
 
 fn constrain_length(min: usize, max: usize, len: usize, path: &str, violations: &mut Vec<String>) {
     if len > max {
-        note_at(violations, path, &format!("have length less than or equal to {max}"));
+        note_at(violations, path, &at_most(max));
     } else if len < min {
-        note_at(violations, path, &format!("have length greater than or equal to {min}"));
+        note_at(violations, path, &at_least(min));
     }
+}
+
+fn at_most(max_len: usize) -> String {
+    format!("have length less than or equal to {max_len}")
+}
+
+fn at_least(min_len: usize) -> String {
+    format!("have length greater than or equal to {min_len}")
+}
+
+fn matching(pattern: &Pattern) -> String {
+    format!("satisfy regular expression pattern: {}", pattern.text())
 }
 
 fn constrain_value<N: PartialOrd + std::fmt::Display>(

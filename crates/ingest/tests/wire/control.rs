@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::Server;
-use standpipe_ingest::DestinationKind;
+use standpipe_ingest::{DestinationKind, EncryptionInput, KeyType, Tags};
 
 fn terraform() -> Value {
     json!({
@@ -69,6 +69,45 @@ async fn streams_are_made_described_listed_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn tags_and_encryption_reach_the_service_and_are_answered_in_its_words() {
+    let server = Server::start().await;
+    let mut create = terraform();
+    create["Tags"] = json!([{"Key": "team", "Value": "data"}, {"Key": "empty"}]);
+    let key = "arn:aws:kms:eu-west-1:123456789012:key/k";
+    let customer = json!({"KeyType": "CUSTOMER_MANAGED_CMK", "KeyARN": key});
+    create["DeliveryStreamEncryptionConfigurationInput"] = customer.clone();
+    server.call("CreateDeliveryStream", &create).await.json();
+    let created = server.memory.created.lock().unwrap().pop().unwrap();
+    let tags = [("empty", ""), ("team", "data")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(created.tags, Tags::from(tags));
+    let by_key = EncryptionInput { key_type: KeyType::CustomerManagedCmk, key_arn: Some(key.to_owned()) };
+    assert_eq!(created.encryption, Some(by_key.clone()));
+
+    let name = json!({"DeliveryStreamName": "clicks"});
+    let with = |member: &str, value: Value| {
+        let mut input = name.clone();
+        input[member] = value;
+        input
+    };
+    let tag = with("Tags", json!([{"Key": "a", "Value": "1"}, {"Key": "b"}]));
+    assert_eq!(server.call("TagDeliveryStream", &tag).await.text(), "{}");
+    let list = server.call("ListTagsForDeliveryStream", &with("Limit", json!(1))).await;
+    assert_eq!(list.json(), json!({"Tags": [{"Key": "a", "Value": "1"}], "HasMoreTags": true}));
+    assert_eq!(server.call("UntagDeliveryStream", &with("TagKeys", json!(["a"]))).await.text(), "{}");
+    let list = server.call("ListTagsForDeliveryStream", &name).await;
+    assert_eq!(list.json(), json!({"Tags": [{"Key": "b", "Value": ""}], "HasMoreTags": false}));
+
+    let start = with("DeliveryStreamEncryptionConfigurationInput", customer);
+    assert_eq!(server.call("StartDeliveryStreamEncryption", &start).await.text(), "{}");
+    assert_eq!(server.memory.encryption.lock().unwrap().take(), Some(by_key));
+    server.call("StartDeliveryStreamEncryption", &name).await.json();
+    let owned = EncryptionInput { key_type: KeyType::AwsOwnedCmk, key_arn: None };
+    assert_eq!(*server.memory.encryption.lock().unwrap(), Some(owned));
+    assert_eq!(server.call("StopDeliveryStreamEncryption", &name).await.text(), "{}");
+    assert_eq!(*server.memory.encryption.lock().unwrap(), None);
+}
+
+#[tokio::test]
 async fn refusals_name_what_is_wrong() {
     let server = Server::start().await;
     let mut taken = terraform();
@@ -89,18 +128,55 @@ async fn refusals_name_what_is_wrong() {
         "Exactly one destination configuration is supported for a Firehose",
     );
     let mut partitioned = terraform();
-    partitioned["ExtendedS3DestinationConfiguration"]["DynamicPartitioningConfiguration"]["Enabled"] =
-        json!(true);
+    let destination = &mut partitioned["ExtendedS3DestinationConfiguration"];
+    destination["DynamicPartitioningConfiguration"]["Enabled"] = json!(true);
+    destination["Prefix"] = json!("!{partitionKeyFromQuery:k}/");
+    destination["BufferingHints"]["SizeInMBs"] = json!(64);
     server.call("CreateDeliveryStream", &partitioned).await.is_error(
         400,
         "InvalidArgumentException",
         "ExtendedS3DestinationConfiguration.DynamicPartitioningConfiguration is not available",
     );
-    server.call("TagDeliveryStream", &json!({"DeliveryStreamName": "clicks"})).await.is_error(
+    let mut redshift = terraform();
+    redshift["ExtendedS3DestinationConfiguration"] = Value::Null;
+    redshift["RedshiftDestinationConfiguration"] = json!({
+        "RoleARN": "arn:aws:iam::123456789012:role/firehose",
+        "ClusterJDBCURL": "jdbc:postgresql://warehouse:5432/dev",
+        "CopyCommand": {"DataTableName": "t"}, "Username": "u", "Password": "secret",
+        "S3Configuration": {"RoleARN": "arn:aws:iam::123456789012:role/firehose", "BucketARN": "arn:aws:s3:::b"},
+    });
+    server.call("CreateDeliveryStream", &redshift).await.is_error(
         400,
         "InvalidArgumentException",
-        "TagDeliveryStream is not available in this version of standpipe.",
+        "RedshiftDestinationConfiguration is not available in this version of standpipe.",
     );
+    redshift["RedshiftDestinationConfiguration"]["Password"] = Value::Null;
+    server.call("CreateDeliveryStream", &redshift).await.is_error(
+        400,
+        "InvalidArgumentException",
+        "Redshift Database Password is required for Redshift Destination",
+    );
+    server
+        .call("TagDeliveryStream", &json!({"DeliveryStreamName": "s", "Tags": [{"Key": "aws:k", "Value": "v"}]}))
+        .await
+        .is_error(
+            400,
+            "ValidationException",
+            "1 validation error detected: Value at 'tags.1.member.key' failed to satisfy constraint: Member must satisfy \
+             regular expression pattern: ^(?!aws:)[\\p{L}\\p{Z}\\p{N}_.:\\/=+\\-@%]*$",
+        );
+    server
+        .call(
+            "StartDeliveryStreamEncryption",
+            &json!({"DeliveryStreamName": "s",
+                "DeliveryStreamEncryptionConfigurationInput": {"KeyType": "CUSTOMER_MANAGED_CMK"}}),
+        )
+        .await
+        .is_error(
+            400,
+            "InvalidArgumentException",
+            "KeyARN has to be specified when KeyType is CUSTOMER_MANAGED_CMK",
+        );
     server.call("ListDeliveryStreams", &json!({"Limit": 0})).await.is_error(
         400,
         "ValidationException",

@@ -16,8 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use standpipe_ingest::{
     Answered, ApiError, CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream,
-    Frontend, ListDeliveryStreams, Observer, Options, Put, PutError, PutReceipt, Service, StreamNames,
-    UpdateDestination,
+    EncryptionInput, Frontend, ListDeliveryStreams, ListTags, Observer, Options, Put, PutError, PutReceipt,
+    Service, StreamNames, TagList, Tags, UpdateDestination,
 };
 use standpipe_model::{Clock, Entropy, Secret, StreamName, Timestamp};
 use tokio::net::{TcpListener, TcpStream};
@@ -65,6 +65,8 @@ pub(crate) struct Memory {
     pub(crate) puts: Mutex<Vec<Put>>,
     pub(crate) created: Mutex<Vec<CreateDeliveryStream>>,
     pub(crate) updated: Mutex<Vec<UpdateDestination>>,
+    pub(crate) tags: Mutex<Tags>,
+    pub(crate) encryption: Mutex<Option<EncryptionInput>>,
     pub(crate) seen: Mutex<HashMap<Seen, u64>>,
     pub(crate) record_bytes: AtomicU64,
     /// Puts to the stream `held` begin, tell so, and end when let go.
@@ -135,6 +137,36 @@ impl Service for Memory {
             return Err(ApiError::version_mismatch(input.stream.as_str(), "1", &input.current_version_id));
         }
         self.updated.lock().unwrap().push(input);
+        Ok(())
+    }
+
+    async fn tag_delivery_stream(&self, _: StreamName, tags: Tags) -> Result<(), ApiError> {
+        self.tags.lock().unwrap().extend(tags);
+        Ok(())
+    }
+
+    async fn untag_delivery_stream(&self, _: StreamName, keys: Vec<String>) -> Result<(), ApiError> {
+        self.tags.lock().unwrap().retain(|key, _| !keys.contains(key));
+        Ok(())
+    }
+
+    async fn list_tags_for_delivery_stream(&self, input: ListTags) -> Result<TagList, ApiError> {
+        let tags = self.tags.lock().unwrap().clone();
+        let tags: Tags = tags.into_iter().take(input.limit).collect();
+        Ok(TagList { tags, has_more: input.limit == 1 })
+    }
+
+    async fn start_delivery_stream_encryption(
+        &self,
+        _: StreamName,
+        input: EncryptionInput,
+    ) -> Result<(), ApiError> {
+        *self.encryption.lock().unwrap() = Some(input);
+        Ok(())
+    }
+
+    async fn stop_delivery_stream_encryption(&self, _: StreamName) -> Result<(), ApiError> {
+        *self.encryption.lock().unwrap() = None;
         Ok(())
     }
 }

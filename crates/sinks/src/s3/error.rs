@@ -87,6 +87,7 @@ impl Failure {
     /// The error for the worker; `place` names store, bucket and key, `what` the step.
     pub(super) fn into_error(self, place: &str, what: &str) -> SinkError {
         let mut error = SinkError::new(self.class, format!("{place}: {what}: {}", self.text));
+        error.code = self.code;
         error.retry_after = self.retry_after;
         error.source = self.source;
         error

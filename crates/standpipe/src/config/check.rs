@@ -45,6 +45,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     if !problems.is_empty() {
         return None;
     }
+    let roles = draft.roles.into_iter().filter_map(|(arn, _, store)| Some((arn, store?))).collect();
     let stores: Option<BTreeMap<_, _>> =
         draft.stores.into_iter().map(|(name, _, store)| Some((name, store?))).collect();
     let streams: Option<Vec<_>> = draft.streams.into_iter().map(StreamDraft::into_spec).collect();
@@ -57,6 +58,8 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
         credentials: draft.credentials,
         stores: stores.expect("a store that is missing has reported a problem"),
         default_store,
+        roles,
+        delivery_log_dir: draft.delivery_log_dir,
         streams: streams.expect("a part of a stream that is missing has reported a problem"),
         journal: draft.journal,
         limits: draft.limits,
@@ -90,6 +93,11 @@ fn check_stores(draft: &Draft, problems: &mut Vec<Problem>) {
         && let Err(message) = known_store(name, &draft.stores)
     {
         refuse(draft.spots.of("default_store"), message);
+    }
+    for (_, spot, store) in &draft.roles {
+        if let Some(Err(message)) = store.as_ref().map(|store| known_store(store, &draft.stores)) {
+            refuse(spot.clone(), message);
+        }
     }
     let mut listed: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, spot, store) in &draft.stores {

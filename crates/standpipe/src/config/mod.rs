@@ -62,6 +62,10 @@ pub struct Config {
     pub stores: BTreeMap<String, StoreConfig>,
     /// The store for buckets that no store lists: the one named, or the only one there is.
     pub default_store: Option<String>,
+    /// The stores that roles lead to, by the role's ARN.
+    pub roles: BTreeMap<String, String>,
+    /// Where the log groups of streams are kept as files; only the daemon's own log where absent.
+    pub delivery_log_dir: Option<PathBuf>,
     /// The streams of the file and of `streams_dir`, in the order of reading.
     pub streams: Vec<StreamSpec>,
     /// The journals' share of the disk.
@@ -73,11 +77,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// The name of the store that `bucket` leads to: the one that lists it, else the default store.
-    pub fn store_of_bucket(&self, bucket: &str) -> Option<&str> {
+    /// The name of the store that a call's bucket and role lead to: the one that the role is mapped to, else the one
+    /// that lists the bucket, else the default store.
+    pub fn store_for(&self, bucket: &str, role_arn: &str) -> Option<&str> {
         let lists = |store: &StoreConfig| store.buckets().iter().any(|listed| listed == bucket);
-        let listing = self.stores.iter().find(|(_, store)| lists(store)).map(|(name, _)| name);
-        listing.or(self.default_store.as_ref()).map(String::as_str)
+        let listing = || self.stores.iter().find(|(_, store)| lists(store)).map(|(name, _)| name);
+        self.roles.get(role_arn).or_else(listing).or(self.default_store.as_ref()).map(String::as_str)
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Draft {
     pub(super) credentials: Vec<Credential>,
     pub(super) stores: Vec<Named<StoreConfig>>,
     pub(super) default_store: Option<String>,
+    pub(super) roles: Vec<Named<String>>,
+    pub(super) delivery_log_dir: Option<PathBuf>,
     pub(super) streams: Vec<StreamDraft>,
     pub(super) streams_dir: Option<PathBuf>,
     pub(super) journal: JournalConfig,
@@ -64,6 +66,20 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         "Where a `BucketARN` of an API call leads unless a store lists that bucket. Where absent, the only store there \
          is.",
     );
+    let roles = section
+        .optional(
+            "roles",
+            Map(text(1..=64)),
+            "The store that a `RoleARN` of an API call leads to, by the role's ARN; it comes before the store that lists the \
+             bucket. A role decides on access, which here belongs to a store.",
+        )
+        .unwrap_or_default();
+    let delivery_log_dir = section.optional(
+        "delivery_log_dir",
+        FilePath,
+        "A folder for the log groups of streams (`CloudWatchLoggingOptions`): `<log group>/<log stream>.log` in it gets a \
+         JSON line for each failed delivery. Where absent, they go to the daemon's own log.",
+    );
     let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
     let streams_dir = section.optional(
         "streams_dir",
@@ -83,6 +99,8 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         credentials,
         stores,
         default_store,
+        roles,
+        delivery_log_dir,
         streams: streams.unwrap_or_default(),
         streams_dir,
         journal,

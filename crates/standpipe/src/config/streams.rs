@@ -11,7 +11,7 @@ use super::problem::Spot;
 use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
 use super::schema::Schema;
 use super::shapes::{Choice, Int, Size, Span, text};
-use crate::spec::{Buffering, S3Destination, StreamSpec};
+use crate::spec::{Buffering, LogTarget, S3Destination, StreamSpec};
 
 /// The smallest journal that a stream may be limited to: room for the smallest useful batch twice over.
 pub(super) const JOURNAL_LIMIT_MIN: u64 = 1 << 20;
@@ -162,6 +162,11 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         "When a batch closes; whichever comes first.",
     );
     let object = object_options(section);
+    let logging = section.optional(
+        "logging",
+        Sub(log_target),
+        "Where failed deliveries are told of beside the daemon's own log (`CloudWatchLoggingOptions`).",
+    );
     let spots = section.spots();
     let spec = S3Destination {
         store: String::new(),
@@ -175,8 +180,15 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         custom_time_zone,
         buffering,
         object,
+        logging,
     };
     Some(DestinationDraft { store, spec, spots, size_spot })
+}
+
+fn log_target(section: &mut Section<'_, '_>) -> Option<LogTarget> {
+    let group = section.required("group", text(1..=512), "The log group's name.");
+    let stream = section.required("stream", text(1..=512), "The log stream's name.");
+    Some(LogTarget { group: group?, stream: stream? })
 }
 
 fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, Spot)> {

@@ -119,11 +119,11 @@ fn debug_shows_no_secret() {
 #[test]
 fn the_only_store_is_the_default_and_listed_buckets_find_theirs() {
     let config = good("stores: {lake: {type: s3}}\n");
-    assert_eq!(config.store_of_bucket("any"), Some("lake"));
+    assert_eq!(config.store_for("any", ""), Some("lake"));
     let config = good("stores: {a: {type: s3}, b: {type: s3, buckets: [x]}}\ndefault_store: a\n");
-    assert_eq!((config.store_of_bucket("x"), config.store_of_bucket("y")), (Some("b"), Some("a")));
+    assert_eq!((config.store_for("x", ""), config.store_for("y", "")), (Some("b"), Some("a")));
     let config = good("stores: {a: {type: s3}, b: {type: s3, buckets: [x]}}\n");
-    assert_eq!((config.store_of_bucket("x"), config.store_of_bucket("y")), (Some("b"), None));
+    assert_eq!((config.store_for("x", ""), config.store_for("y", "")), (Some("b"), None));
 }
 
 #[test]

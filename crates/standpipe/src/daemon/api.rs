@@ -5,17 +5,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use standpipe_ingest::{
-    ApiError, CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream,
-    DestinationKind, ErrorCode, ListDeliveryStreams, Put, PutError, PutReceipt, Service, StreamNames,
-    UpdateDestination,
+    ApiError, CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream, Destination,
+    EncryptionInput, ErrorCode, ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service,
+    StreamNames, TagList, Tags, UpdateDestination, check_destination,
 };
 use standpipe_model::{DestinationId, StreamName, Timestamp};
 
 use super::{Daemon, mapping};
 use crate::alarm::{Alarm, AlarmKind};
-use crate::catalog::{Away, Definition, Origin};
-use crate::stream::Stream;
+use crate::catalog::{Definition, Origin};
+use crate::stream::{Status, Stream};
 use crate::worker::chain;
+
+/// How many tags a stream may have.
+const TAGS_MAX: usize = 50;
 
 impl Daemon {
     fn known(&self, name: &StreamName) -> Result<Arc<Stream>, ApiError> {
@@ -44,19 +47,15 @@ impl Daemon {
 
     fn description(&self, stream: &Stream, from: Option<&str>) -> Value {
         let (definition, config) = (stream.definition(), self.config());
-        let (extended, plain) = mapping::describe(&definition, &config);
         let id = DestinationId::primary();
-        let mut destination = Map::from_iter([
-            ("DestinationId".to_owned(), Value::from(id.as_str())),
-            ("S3DestinationDescription".to_owned(), plain),
-        ]);
-        destination.insert("ExtendedS3DestinationDescription".to_owned(), extended);
+        let mut destination = mapping::destination(&definition, &config).describe();
+        destination.insert("DestinationId".to_owned(), id.as_str().into());
         let destinations =
             if from.is_some_and(|from| from >= id.as_str()) { vec![] } else { vec![destination] };
         let mut description = json!({
             "DeliveryStreamName": stream.name().as_str(),
             "DeliveryStreamARN": self.arn(stream.name()),
-            "DeliveryStreamStatus": if stream.is_retired() { "DELETING" } else { "ACTIVE" },
+            "DeliveryStreamStatus": stream.status().as_str(),
             "DeliveryStreamEncryptionConfiguration": {"Status": "DISABLED"},
             "DeliveryStreamType": "DirectPut",
             "VersionId": definition.version.to_string(),
@@ -153,13 +152,53 @@ impl Service for Api {
     async fn update_destination(&self, input: UpdateDestination) -> Result<(), ApiError> {
         self.change(|daemon| async move { daemon.update_stream(input).await }).await
     }
+
+    async fn tag_delivery_stream(&self, stream: StreamName, tags: Tags) -> Result<(), ApiError> {
+        self.change(|daemon| async move { daemon.change_tags(&stream, |all| all.extend(tags)).await }).await
+    }
+
+    async fn untag_delivery_stream(&self, stream: StreamName, keys: Vec<String>) -> Result<(), ApiError> {
+        let remove = move |all: &mut Tags| all.retain(|key, _| !keys.contains(key));
+        self.change(|daemon| async move { daemon.change_tags(&stream, remove).await }).await
+    }
+
+    async fn list_tags_for_delivery_stream(&self, input: ListTags) -> Result<TagList, ApiError> {
+        let stream = self.0.known(&input.stream)?;
+        let mut tags = self.0.catalog.tags(stream.name()).map_err(|error| Daemon::internal(&error))?;
+        if let Some(after) = input.exclusive_start {
+            tags.retain(|key, _| *key > after);
+        }
+        let has_more = tags.len() > input.limit;
+        Ok(TagList { tags: tags.into_iter().take(input.limit).collect(), has_more })
+    }
+
+    async fn start_delivery_stream_encryption(
+        &self,
+        stream: StreamName,
+        _: EncryptionInput,
+    ) -> Result<(), ApiError> {
+        self.0.known(&stream)?;
+        Err(encryption_unavailable())
+    }
+
+    async fn stop_delivery_stream_encryption(&self, stream: StreamName) -> Result<(), ApiError> {
+        self.0.known(&stream)?;
+        Err(encryption_unavailable())
+    }
+}
+
+fn encryption_unavailable() -> ApiError {
+    ApiError::invalid_argument("Encryption at rest is not available in this version of standpipe.")
 }
 
 impl Daemon {
     async fn create_stream(&self, input: CreateDeliveryStream) -> Result<String, ApiError> {
         let config = self.config();
-        let configuration = input.destination.configuration;
+        let Destination { kind, configuration } = input.destination;
         let spec = mapping::to_spec(&input.stream, &configuration, &config)?;
+        if input.encryption.is_some() {
+            return Err(encryption_unavailable());
+        }
         let _changing = self.changing.lock().await;
         let taken = self.catalog.load(&input.stream).map_err(|error| Self::internal(&error))?;
         if !taken.is_empty() || self.stream(&input.stream).is_some() {
@@ -167,35 +206,74 @@ impl Daemon {
         }
         let definition = Definition {
             throughput_hint_in_mbs: input.throughput_hint_in_mbs,
+            kind,
             configuration: Some(configuration),
             ..Definition::first(Origin::Api, spec, self.context.timer.now())
         };
+        if !input.tags.is_empty() {
+            // Before the definition, without which there is no stream.
+            let saved = self.catalog.save_tags(&input.stream, &input.tags);
+            saved.map_err(|error| Self::internal(&error))?;
+        }
         self.create(definition).await.map_err(|error| Self::internal(&error))?;
         tracing::info!(stream = %input.stream, "stream created through the API");
         Ok(self.arn(&input.stream))
     }
 
-    async fn delete_stream(&self, input: DeleteDeliveryStream) -> Result<(), ApiError> {
+    /// Makes the stream refuse puts at once and go into the trash soon, crash or not, with what it has not delivered.
+    async fn delete_stream(self: &Arc<Self>, input: DeleteDeliveryStream) -> Result<(), ApiError> {
         let _changing = self.changing.lock().await;
         let stream = self.known(&input.stream)?;
         Self::yaml_is_read_only(&stream, "deleted")?;
-        let discarded = stream.journal().with_state(|state| {
-            state
-                .destinations
-                .values()
-                .map(|progress| progress.in_journal(state.next))
-                .max()
-                .unwrap_or_default()
-        });
-        self.put_away(&stream, Away::Trash).await.map_err(|error| Self::internal(&error))?;
-        tracing::info!(stream = %input.stream, discarded, "stream deleted through the API");
+        if stream.status() == Status::Deleting {
+            return Ok(());
+        }
+        self.catalog.mark_deleting(&input.stream).map_err(|error| Self::internal(&error))?;
+        stream.begin_deletion();
+        let daemon = Arc::clone(self);
+        tokio::spawn(async move { daemon.finish_deletions().await });
         Ok(())
+    }
+
+    /// Changes a stream's tags as a whole.
+    async fn change_tags(
+        &self,
+        name: &StreamName,
+        change: impl FnOnce(&mut Tags) + Send,
+    ) -> Result<(), ApiError> {
+        let _changing = self.changing.lock().await;
+        let stream = self.known(name)?;
+        self.require_active(&stream)?;
+        let mut tags = self.catalog.tags(name).map_err(|error| Self::internal(&error))?;
+        change(&mut tags);
+        if tags.len() > TAGS_MAX {
+            let message = format!("Firehose {name} would have {} tags; {TAGS_MAX} are allowed.", tags.len());
+            return Err(ApiError::new(ErrorCode::LimitExceeded, message));
+        }
+        self.catalog.save_tags(name, &tags).map_err(|error| Self::internal(&error))
+    }
+
+    /// Changes need a stream that is not on its way out.
+    fn require_active(&self, stream: &Stream) -> Result<(), ApiError> {
+        match stream.status() {
+            Status::Active => Ok(()),
+            status => Err(ApiError::new(
+                ErrorCode::ResourceInUse,
+                format!(
+                    "Firehose {} under accountId {} is {} and cannot be changed.",
+                    stream.name(),
+                    self.config().account_id,
+                    status.as_str()
+                ),
+            )),
+        }
     }
 
     async fn update_stream(&self, input: UpdateDestination) -> Result<(), ApiError> {
         let _changing = self.changing.lock().await;
         let stream = self.known(&input.stream)?;
         Self::yaml_is_read_only(&stream, "updated")?;
+        self.require_active(&stream)?;
         let current = stream.definition();
         if input.current_version_id != current.version.to_string() {
             let (name, version) = (input.stream.as_str(), current.version.to_string());
@@ -205,13 +283,15 @@ impl Daemon {
             let message = format!("Destination Id {} not found", input.destination_id);
             return Err(ApiError::invalid_argument(message));
         }
-        let mut configuration = current.configuration.clone().unwrap_or_default();
-        refuse_backup_off(&configuration, &input.update.configuration)?;
-        mapping::merge(&mut configuration, input.update.configuration);
-        debug_assert!(matches!(input.update.kind, DestinationKind::S3 | DestinationKind::ExtendedS3));
+        let mut destination = mapping::destination(&current, &self.config());
+        refuse_backup_off(&destination.configuration, &input.update.configuration)?;
+        destination.kind.check_change(input.update.kind)?;
+        destination.merge(input.update);
+        check_destination(&destination)?;
+        let Destination { kind, configuration } = destination;
         let spec = mapping::to_spec(&input.stream, &configuration, &self.config())?;
-        let next =
-            Definition { configuration: Some(configuration), ..current.next(spec, self.context.timer.now()) };
+        let configuration = Some(configuration);
+        let next = Definition { kind, configuration, ..current.next(spec, self.context.timer.now()) };
         self.redefine(&stream, next).await.map_err(|error| Self::internal(&error))
     }
 }

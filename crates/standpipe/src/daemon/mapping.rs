@@ -1,20 +1,20 @@
 //! Between AWS's destination members and standpipe's own specification.
 //!
-//! A bucket ARN leads to a configured store; a role ARN is stored and echoed, as credentials belong to stores here. What
-//! was given is kept as it was, so that it can be merged and described; the specification is derived from it.
+//! A bucket ARN leads to a configured store, unless the role ARN does; a log group leads to the delivery log. What was
+//! given is kept as it was, so that it can be merged and described; the specification is derived from it.
 
 use serde_json::{Map, Value, json};
-use standpipe_ingest::ApiError;
+use standpipe_ingest::{ApiError, Destination};
 use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
 use standpipe_sinks::key;
 
 use crate::catalog::Definition;
 use crate::config::Config;
-use crate::spec::{Buffering, S3Destination, StreamSpec};
+use crate::spec::{Buffering, LogTarget, S3Destination, StreamSpec};
 
 const MIB: u64 = 1 << 20;
 
-/// The specification that an S3 or extended S3 destination comes to.
+/// The specification that an S3 or extended S3 destination comes to, whose rules have been checked.
 ///
 /// # Errors
 /// `InvalidArgumentException`, in AWS's words where it has them.
@@ -23,7 +23,6 @@ pub(super) fn to_spec(
     configuration: &Map<String, Value>,
     config: &Config,
 ) -> Result<StreamSpec, ApiError> {
-    standpipe_ingest::check_s3_destination(configuration)?;
     let destination = to_destination(configuration, config)?;
     let backup = match text(configuration, "S3BackupMode") {
         "Enabled" => {
@@ -52,9 +51,10 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
     checked.map_err(|error| ApiError::invalid_argument(error.to_string()))?;
     let arn = text(configuration, "BucketARN");
     let bucket = arn.rsplit(":::").next().unwrap_or_default();
-    let store = config.store_of_bucket(bucket).ok_or_else(|| {
+    let store = config.store_for(bucket, text(configuration, "RoleARN")).ok_or_else(|| {
         ApiError::invalid_argument(format!(
-            "No store is configured for bucket {bucket} of {arn}: list it under a store's 'buckets' or set 'default_store'."
+            "No store is configured for bucket {bucket} of {arn}: list it under a store's 'buckets', name a store for the \
+             role under 'roles', or set 'default_store'."
         ))
     })?;
     Ok(S3Destination {
@@ -69,6 +69,7 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
         custom_time_zone: custom_time_zone.to_owned(),
         buffering: buffering(configuration.get("BufferingHints")),
         object: ObjectOptions { encryption: encryption(configuration), ..ObjectOptions::default() },
+        logging: logging(configuration),
     })
 }
 
@@ -94,6 +95,16 @@ fn buffering(hints: Option<&Value>) -> Buffering {
     }
 }
 
+fn logging(configuration: &Map<String, Value>) -> Option<LogTarget> {
+    let options = configuration.get("CloudWatchLoggingOptions")?.as_object()?;
+    let enabled = options.get("Enabled") == Some(&Value::Bool(true));
+    let target = || LogTarget {
+        group: text(options, "LogGroupName").to_owned(),
+        stream: text(options, "LogStreamName").to_owned(),
+    };
+    enabled.then(target)
+}
+
 fn encryption(configuration: &Map<String, Value>) -> Encryption {
     let arn = configuration
         .get("EncryptionConfiguration")
@@ -102,64 +113,13 @@ fn encryption(configuration: &Map<String, Value>) -> Encryption {
         .map_or(Encryption::BucketDefault, |key| Encryption::Kms { key: key.to_owned() })
 }
 
-/// Merges an update into what there is: member by member and recursively, but for the two blocks that AWS replaces
-/// whole.
-pub(super) fn merge(into: &mut Map<String, Value>, update: Map<String, Value>) {
-    for (name, value) in update {
-        let name = if name == "S3BackupUpdate" { "S3BackupConfiguration".to_owned() } else { name };
-        let whole = matches!(name.as_str(), "ProcessingConfiguration" | "BufferingHints");
-        match (into.get_mut(&name), value) {
-            (Some(Value::Object(old)), Value::Object(new)) if !whole => merge(old, new),
-            (_, value) => {
-                into.insert(name, value);
-            }
-        }
+/// The destination as the API was given it, or as it would have been given a stream of the configuration file.
+pub(super) fn destination(definition: &Definition, config: &Config) -> Destination {
+    let given = definition.configuration.clone();
+    Destination {
+        kind: definition.kind,
+        configuration: given.unwrap_or_else(|| from_spec(&definition.spec, config)),
     }
-}
-
-/// A destination as `DescribeDeliveryStream` shows it: what was given, with the defaults filled in.
-pub(super) fn describe(definition: &Definition, config: &Config) -> (Value, Value) {
-    let given = definition.configuration.clone().unwrap_or_else(|| from_spec(&definition.spec, config));
-    let mut extended = describe_s3(&given);
-    for name in [
-        "ProcessingConfiguration",
-        "DataFormatConversionConfiguration",
-        "DynamicPartitioningConfiguration",
-        "FileExtension",
-        "CustomTimeZone",
-    ] {
-        if let Some(value) = given.get(name) {
-            extended.insert(name.to_owned(), value.clone());
-        }
-    }
-    let mode = given.get("S3BackupMode").cloned().unwrap_or_else(|| "Disabled".into());
-    extended.insert("S3BackupMode".to_owned(), mode);
-    if let Some(Value::Object(backup)) = given.get("S3BackupConfiguration") {
-        extended.insert("S3BackupDescription".to_owned(), Value::Object(describe_s3(backup)));
-    }
-    (Value::Object(extended), Value::Object(describe_s3(&given)))
-}
-
-fn describe_s3(given: &Map<String, Value>) -> Map<String, Value> {
-    let mut described = Map::new();
-    for name in ["RoleARN", "BucketARN", "Prefix", "ErrorOutputPrefix"] {
-        if let Some(value) = given.get(name) {
-            described.insert(name.to_owned(), value.clone());
-        }
-    }
-    let default = Buffering::default();
-    let hints =
-        json!({"SizeInMBs": default.size_bytes / MIB, "IntervalInSeconds": default.interval_ms / 1000});
-    let defaults = [
-        ("BufferingHints", hints),
-        ("CompressionFormat", json!("UNCOMPRESSED")),
-        ("EncryptionConfiguration", json!({"NoEncryptionConfig": "NoEncryption"})),
-        ("CloudWatchLoggingOptions", json!({"Enabled": false})),
-    ];
-    for (name, default) in defaults {
-        described.insert(name.to_owned(), given.get(name).cloned().unwrap_or(default));
-    }
-    described
 }
 
 /// What a stream of the configuration file looks like in the API's members.
@@ -193,6 +153,10 @@ fn from_destination(destination: &S3Destination, config: &Config) -> Map<String,
     put("CompressionFormat", serde_json::to_value(destination.compression).unwrap_or_default());
     if let Encryption::Kms { key } = &destination.object.encryption {
         put("EncryptionConfiguration", json!({"KMSEncryptionConfig": {"AWSKMSKeyARN": key}}));
+    }
+    if let Some(LogTarget { group, stream }) = &destination.logging {
+        let options = json!({"Enabled": true, "LogGroupName": group, "LogStreamName": stream});
+        put("CloudWatchLoggingOptions", options);
     }
     members
 }

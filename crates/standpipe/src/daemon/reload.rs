@@ -10,6 +10,7 @@ use super::Daemon;
 use crate::alarm::AlarmKind;
 use crate::catalog::{Away, CatalogError, Definition, Origin};
 use crate::config::{Config, ConfigProblems};
+use crate::delivery_log::LogSettings;
 use crate::spec::StreamSpec;
 use crate::stores::StoreError;
 use crate::stream::{Stream, StreamError};
@@ -56,6 +57,11 @@ pub enum ReloadError {
     Restart(&'static str),
 }
 
+fn log_settings(config: &Config) -> LogSettings {
+    let (region, account_id) = (config.region.clone(), config.account_id.clone());
+    LogSettings { dir: config.delivery_log_dir.clone(), region, account_id }
+}
+
 impl Daemon {
     /// Opens every stream of the catalog and of the configuration.
     ///
@@ -65,6 +71,7 @@ impl Daemon {
     pub(super) async fn open_streams(&self) -> Result<(), ReloadError> {
         let config = self.config();
         self.context.stores.replace(&config.stores)?;
+        self.context.delivery_log.replace(log_settings(&config));
         let _changing = self.changing.lock().await;
         self.refuse_taken(&config)?;
         let specs: BTreeMap<&StreamName, &StreamSpec> =
@@ -94,6 +101,11 @@ impl Daemon {
 
     /// Opens a stream of the catalog, as `spec` has it where it is in the configuration.
     async fn try_open_one(&self, name: &StreamName, spec: Option<&StreamSpec>) -> Result<(), StreamError> {
+        if self.catalog.is_deleting(name) {
+            self.catalog.put_away(name, Away::Trash, self.context.timer.now())?;
+            tracing::info!(stream = %name, "the deletion of a stream was completed");
+            return Ok(());
+        }
         let versions = self.catalog.load(name)?;
         let Some((_, current)) = versions.last_key_value() else {
             // Its making was interrupted before there was anything in it.
@@ -151,6 +163,7 @@ impl Daemon {
         let _changing = self.changing.lock().await;
         self.check_reload(&config)?;
         self.context.stores.replace(&config.stores)?;
+        self.context.delivery_log.replace(log_settings(&config));
         let config = Arc::new(config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
         for spec in &config.streams {
@@ -235,6 +248,23 @@ impl Daemon {
         Ok(())
     }
 
+    /// Puts the streams that were deleted into the trash. One that cannot be moved is tried again later.
+    pub(super) async fn finish_deletions(&self) {
+        let _changing = self.changing.lock().await;
+        for stream in self.streams().into_iter().filter(|stream| stream.is_deleted()) {
+            let discarded = stream.in_journal();
+            match self.put_away(&stream, Away::Trash).await {
+                Ok(()) => {
+                    self.context.metrics.discarded(stream.name(), discarded);
+                    tracing::info!(stream = %stream.name(), discarded, "stream deleted through the API");
+                }
+                Err(error) => {
+                    tracing::warn!(stream = %stream.name(), %error, "a deleted stream could not be moved yet");
+                }
+            }
+        }
+    }
+
     /// Puts away the streams that left the configuration and have delivered everything.
     pub(super) async fn archive_retired(&self) {
         let _changing = self.changing.lock().await;
@@ -249,7 +279,10 @@ impl Daemon {
     /// Stops a stream and moves its folder out of the way.
     pub(super) async fn put_away(&self, stream: &Stream, into: Away) -> Result<(), CatalogError> {
         let name = stream.name();
-        self.remove(name);
+        if into == Away::Archive {
+            // From now on nothing can be put to it, so that what is settled stays settled.
+            self.remove(name);
+        }
         stream.stop().await;
         stream.journal().release();
         if into == Away::Archive && !stream.is_settled() {
@@ -258,6 +291,7 @@ impl Daemon {
             return Ok(());
         }
         self.catalog.put_away(name, into, self.context.timer.now())?;
+        self.remove(name);
         self.context.alarms.forget_stream(name);
         tracing::info!(stream = %name, ?into, "stream put away");
         Ok(())

@@ -23,6 +23,7 @@ use crate::alarm::Alarms;
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Timer;
 use crate::config::{Config, ConfigProblems};
+use crate::delivery_log::DeliveryLog;
 use crate::durable;
 use crate::metrics::Metrics;
 use crate::stores::Stores;
@@ -167,6 +168,7 @@ fn context(timer: &Arc<dyn Timer>, entropy: &Arc<dyn Entropy>, metrics: &Arc<Met
         stores: Stores::default(),
         alarms: Alarms::default(),
         metrics: Arc::clone(metrics),
+        delivery_log: DeliveryLog::default(),
         encoders: EncoderPool::new(processors),
         processors: Arc::new(Semaphore::new(processors)),
     })
@@ -207,6 +209,7 @@ async fn house_keeping(daemon: Arc<Daemon>, stop: CancellationToken) {
         if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
             return;
         }
+        daemon.finish_deletions().await;
         daemon.archive_retired().await;
         if round % ROUNDS_TO_TRASH == 0 {
             let (catalog, now) = (daemon.catalog.clone(), daemon.context.timer.now());

@@ -15,6 +15,7 @@ use standpipe_sinks::key::ObjectKeys;
 use super::Line;
 use super::body::{self, WORKING_BYTES};
 use crate::alarm::AlarmKind;
+use crate::delivery_log::Failure;
 use crate::spec::S3Destination;
 use crate::stores::Store;
 
@@ -246,11 +247,28 @@ impl Line {
         tracing::warn!(%stream, destination = %self.destination, %batch, tries, class = class.as_str(),
             error = %chain(error), "delivery attempt failed");
         self.raise_by_class(open, class, error, now.since(since));
+        self.log_failure(&open.close, error, now);
         let asked = match error {
             AttemptError::Sink(error) => error.retry_after.unwrap_or_default(),
             AttemptError::Journal(_) => Duration::ZERO,
         };
         Outcome::Again(backoff(class, tries, self.context.entropy.next_u64()).max(asked))
+    }
+
+    /// Tells the log that the destination asks for.
+    fn log_failure(&self, close: &Close, error: &AttemptError, at: Timestamp) {
+        let definition = self.definitions.version(close.version);
+        let destination = definition.as_ref().and_then(|known| known.spec.destination_of(&self.destination));
+        let Some((destination, target)) = destination.and_then(|to| Some((to, to.logging.as_ref()?))) else {
+            return;
+        };
+        let code = match error {
+            AttemptError::Sink(error) => error.code.as_deref(),
+            AttemptError::Journal(_) => None,
+        };
+        let (stream, bucket) = (&self.stream, destination.bucket.as_str());
+        let failure = Failure { stream, version: close.version, bucket, code, message: chain(error), at };
+        self.context.delivery_log.tell(target, &failure);
     }
 
     async fn note_failing(&self, close: &Close, now: Timestamp) {

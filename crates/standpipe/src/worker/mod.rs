@@ -24,6 +24,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::alarm::Alarms;
 use crate::catalog::Definition;
 use crate::clock::Timer;
+use crate::delivery_log::DeliveryLog;
 use crate::metrics::Metrics;
 use crate::spec::Buffering;
 use crate::stores::Stores;
@@ -52,6 +53,8 @@ pub struct Context {
     pub alarms: Alarms,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where failed deliveries are told of for the streams that ask for it.
+    pub(crate) delivery_log: DeliveryLog,
     /// Compressors.
     pub encoders: EncoderPool,
     /// How many chunks are encoded at once.

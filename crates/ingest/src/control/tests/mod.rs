@@ -1,12 +1,14 @@
-//! The rules that span members.
+//! The inputs of the control plane, typed.
 
 use serde_json::json;
+
+mod rules;
 
 use super::*;
 use crate::ErrorCode;
 
 fn input(operation: Operation, value: &Value) -> Input<'static> {
-    let structure = shape::input_of(operation).unwrap();
+    let structure = shape::input_of(operation);
     Input { members: shape::check(structure, value).unwrap(), structure, account: "123456789012" }
 }
 
@@ -36,37 +38,17 @@ fn exactly_one_destination_is_taken() {
         exactly_one,
     );
     check(
-        json!({"DeliveryStreamName": "s", "ExtendedS3DestinationConfiguration": plain, "RedshiftDestinationConfiguration": {}}),
+        json!({"DeliveryStreamName": "s", "ExtendedS3DestinationConfiguration": plain, "IcebergDestinationConfiguration": {"S3Configuration": plain, "RoleARN": "arn:aws:iam::123456789012:role/r", "CatalogConfiguration": {}}}),
         exactly_one,
     );
     check(
-        json!({"DeliveryStreamName": "s", "RedshiftDestinationConfiguration": {}}),
-        Err("RedshiftDestinationConfiguration is not available in this version of standpipe."),
+        json!({"DeliveryStreamName": "s", "AmazonOpenSearchServerlessDestinationConfiguration": {
+            "RoleARN": "arn:aws:iam::123456789012:role/r", "IndexName": "i", "S3Configuration": plain,
+            "CollectionEndpoint": "https://h"}}),
+        Err(
+            "AmazonOpenSearchServerlessDestinationConfiguration is not available in this version of standpipe.",
+        ),
     );
-}
-
-#[test]
-fn rules_across_members_hold_for_the_backup_too() {
-    let check = |extra: Value, expect: Result<(), &str>| {
-        let expect = expect.map_err(|text| ApiError::invalid_argument(text.to_owned()));
-        let whole = s3(&extra);
-        assert_eq!(check_s3_destination(whole.as_object().unwrap()), expect, "{extra}");
-        let nested = s3(&json!({"S3BackupMode": "Enabled", "S3BackupConfiguration": whole}));
-        assert_eq!(check_s3_destination(nested.as_object().unwrap()), expect, "{extra}");
-    };
-    let hints = "BufferingHints must specify both SizeInMBs and IntervalInSeconds, or neither.";
-    check(json!({}), Ok(()));
-    check(json!({"BufferingHints": {}}), Ok(()));
-    check(json!({"BufferingHints": {"SizeInMBs": 1}}), Err(hints));
-    check(json!({"BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 0}}), Ok(()));
-    let encryption = "Exactly one of NoEncryptionConfig or KMSEncryptionConfig must be specified";
-    check(json!({"EncryptionConfiguration": {}}), Err(encryption));
-    check(json!({"EncryptionConfiguration": {"NoEncryptionConfig": "NoEncryption"}}), Ok(()));
-    check(
-        json!({"S3BackupMode": "Enabled"}),
-        Err("S3 backup destination configuration is required when enabling S3 backup."),
-    );
-    check(json!({"S3BackupMode": "Disabled"}), Ok(()));
 }
 
 #[test]
@@ -90,6 +72,13 @@ fn inputs_carry_their_members_and_defaults() {
         input(Operation::CreateDeliveryStream, &create).create().unwrap().throughput_hint_in_mbs,
         Some(7)
     );
+}
+
+#[test]
+fn a_tag_key_is_given_once() {
+    let twice = json!({"DeliveryStreamName": "s", "Tags": [{"Key": "k", "Value": "1"}, {"Key": "k"}]});
+    let error = input(Operation::TagDeliveryStream, &twice).tags().unwrap_err();
+    assert_eq!(error, ApiError::invalid_argument("The tag key k is given more than once."));
 }
 
 #[test]

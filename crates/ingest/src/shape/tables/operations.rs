@@ -1,0 +1,171 @@
+//! The inputs and outputs of the operations, and what only they use.
+
+use super::*;
+
+structures! {
+    CreateDeliveryStreamInput: [
+        required("DeliveryStreamName", DeliveryStreamName),
+        optional("DeliveryStreamType", DeliveryStreamType).only(direct_put, "`DirectPut`"),
+        optional("DirectPutSourceConfiguration", DirectPutSourceConfiguration).ignored("AWS takes it as information too; described back"),
+        optional("KinesisStreamSourceConfiguration", KinesisStreamSourceConfiguration).ignored("on a `DirectPut` stream AWS passes it over too"),
+        optional("DeliveryStreamEncryptionConfigurationInput", DeliveryStreamEncryptionConfigurationInput),
+        optional("S3DestinationConfiguration", S3DestinationConfiguration),
+        optional("ExtendedS3DestinationConfiguration", ExtendedS3DestinationConfiguration),
+        optional("RedshiftDestinationConfiguration", RedshiftDestinationConfiguration).refused(),
+        optional("ElasticsearchDestinationConfiguration", ElasticsearchDestinationConfiguration).refused(),
+        optional("AmazonopensearchserviceDestinationConfiguration", AmazonopensearchserviceDestinationConfiguration).refused(),
+        optional("SplunkDestinationConfiguration", SplunkDestinationConfiguration).refused(),
+        optional("HttpEndpointDestinationConfiguration", HttpEndpointDestinationConfiguration).refused(),
+        optional("Tags", TagDeliveryStreamInputTagList),
+        optional("AmazonOpenSearchServerlessDestinationConfiguration", AmazonOpenSearchServerlessDestinationConfiguration).refused(),
+        optional("MSKSourceConfiguration", MSKSourceConfiguration).refused(),
+        optional("SnowflakeDestinationConfiguration", SnowflakeDestinationConfiguration).refused(),
+        optional("IcebergDestinationConfiguration", IcebergDestinationConfiguration).refused(),
+        optional("DatabaseSourceConfiguration", DatabaseSourceConfiguration).refused(),
+    ],
+    CreateDeliveryStreamOutput: [
+        optional("DeliveryStreamARN", DeliveryStreamARN),
+    ],
+    DeleteDeliveryStreamInput: [
+        required("DeliveryStreamName", DeliveryStreamName),
+        optional("AllowForceDelete", BooleanObject).ignored("there are no KMS grants to retire"),
+    ],
+    DeleteDeliveryStreamOutput: [],
+    DeliveryStreamEncryptionConfigurationInput: [
+        optional("KeyARN", AWSKMSKeyARNForSSE),
+        required("KeyType", KeyType),
+    ],
+    DescribeDeliveryStreamInput: [
+        required("DeliveryStreamName", DeliveryStreamName),
+        optional("Limit", DescribeDeliveryStreamInputLimit),
+        optional("ExclusiveStartDestinationId", DestinationId),
+    ],
+    DescribeDeliveryStreamOutput: [
+        required("DeliveryStreamDescription", DeliveryStreamDescription),
+    ],
+    ListDeliveryStreamsInput: [
+        optional("Limit", ListDeliveryStreamsInputLimit),
+        optional("DeliveryStreamType", DeliveryStreamType),
+        optional("ExclusiveStartDeliveryStreamName", DeliveryStreamName),
+    ],
+    ListDeliveryStreamsOutput: [
+        required("DeliveryStreamNames", DeliveryStreamNameList),
+        required("HasMoreDeliveryStreams", BooleanObject),
+    ],
+    ListTagsForDeliveryStreamInput: [
+        required("DeliveryStreamName", DeliveryStreamName),
+        optional("ExclusiveStartTagKey", TagKey),
+        optional("Limit", ListTagsForDeliveryStreamInputLimit),
+    ],
+    ListTagsForDeliveryStreamOutput: [
+        required("Tags", ListTagsForDeliveryStreamOutputTagList),
+        required("HasMoreTags", BooleanObject),
+    ],
+    PutRecordBatchInput: [
+        required("DeliveryStreamName", DeliveryStreamName),
+        required("Records", PutRecordBatchRequestEntryList),
+    ],
+    PutRecordBatchOutput: [
+        required("FailedPutCount", NonNegativeIntegerObject),
+        optional("Encrypted", BooleanObject),
+        required("RequestResponses", PutRecordBatchResponseEntryList),
+    ],
+    PutRecordInput: [
+        required("DeliveryStreamName", DeliveryStreamName),
+        required("Record", Record),
+    ],
+    PutRecordOutput: [
+        required("RecordId", PutResponseRecordId),
+        optional("Encrypted", BooleanObject),
+    ],
+    StartDeliveryStreamEncryptionInput: [
+        required("DeliveryStreamName", DeliveryStreamName),
+        optional("DeliveryStreamEncryptionConfigurationInput", DeliveryStreamEncryptionConfigurationInput),
+    ],
+    StartDeliveryStreamEncryptionOutput: [],
+    StopDeliveryStreamEncryptionInput: [
+        required("DeliveryStreamName", DeliveryStreamName),
+    ],
+    StopDeliveryStreamEncryptionOutput: [],
+    TagDeliveryStreamInput: [
+        required("DeliveryStreamName", DeliveryStreamName),
+        required("Tags", TagDeliveryStreamInputTagList),
+    ],
+    TagDeliveryStreamOutput: [],
+    UntagDeliveryStreamInput: [
+        required("DeliveryStreamName", DeliveryStreamName),
+        required("TagKeys", TagKeyList),
+    ],
+    UntagDeliveryStreamOutput: [],
+    UpdateDestinationInput: [
+        required("DeliveryStreamName", DeliveryStreamName),
+        required("CurrentDeliveryStreamVersionId", DeliveryStreamVersionId),
+        required("DestinationId", DestinationId),
+        optional("S3DestinationUpdate", S3DestinationUpdate),
+        optional("ExtendedS3DestinationUpdate", ExtendedS3DestinationUpdate),
+        optional("RedshiftDestinationUpdate", RedshiftDestinationUpdate).refused(),
+        optional("ElasticsearchDestinationUpdate", ElasticsearchDestinationUpdate).refused(),
+        optional("AmazonopensearchserviceDestinationUpdate", AmazonopensearchserviceDestinationUpdate).refused(),
+        optional("SplunkDestinationUpdate", SplunkDestinationUpdate).refused(),
+        optional("HttpEndpointDestinationUpdate", HttpEndpointDestinationUpdate).refused(),
+        optional("AmazonOpenSearchServerlessDestinationUpdate", AmazonOpenSearchServerlessDestinationUpdate).refused(),
+        optional("SnowflakeDestinationUpdate", SnowflakeDestinationUpdate).refused(),
+        optional("IcebergDestinationUpdate", IcebergDestinationUpdate).refused(),
+    ],
+    UpdateDestinationOutput: [],
+    Record: [
+        required("Data", Data),
+    ],
+    PutRecordBatchResponseEntry: [
+        optional("RecordId", PutResponseRecordId),
+        optional("ErrorCode", ErrorCode),
+        optional("ErrorMessage", ErrorMessage),
+    ],
+    Tag: [
+        required("Key", TagKey),
+        optional("Value", TagValue),
+    ],
+    DeliveryStreamDescription: [
+        required("DeliveryStreamName", DeliveryStreamName),
+        required("DeliveryStreamARN", DeliveryStreamARN),
+        required("DeliveryStreamStatus", DeliveryStreamStatus),
+        optional("FailureDescription", FailureDescription),
+        optional("DeliveryStreamEncryptionConfiguration", DeliveryStreamEncryptionConfiguration),
+        required("DeliveryStreamType", DeliveryStreamType),
+        required("VersionId", DeliveryStreamVersionId),
+        optional("CreateTimestamp", Timestamp),
+        optional("LastUpdateTimestamp", Timestamp),
+        optional("Source", SourceDescription),
+        required("Destinations", DestinationDescriptionList),
+        required("HasMoreDestinations", BooleanObject),
+    ],
+    DeliveryStreamEncryptionConfiguration: [
+        optional("KeyARN", AWSKMSKeyARNForSSE),
+        optional("KeyType", KeyType),
+        optional("Status", DeliveryStreamEncryptionStatus),
+        optional("FailureDescription", FailureDescription),
+    ],
+    FailureDescription: [
+        required("Type", DeliveryStreamFailureType),
+        required("Details", NonEmptyString),
+    ],
+    DestinationDescription: [
+        required("DestinationId", DestinationId),
+        optional("S3DestinationDescription", S3DestinationDescription),
+        optional("ExtendedS3DestinationDescription", ExtendedS3DestinationDescription),
+        optional("RedshiftDestinationDescription", RedshiftDestinationDescription),
+        optional("ElasticsearchDestinationDescription", ElasticsearchDestinationDescription),
+        optional("AmazonopensearchserviceDestinationDescription", AmazonopensearchserviceDestinationDescription),
+        optional("SplunkDestinationDescription", SplunkDestinationDescription),
+        optional("HttpEndpointDestinationDescription", HttpEndpointDestinationDescription),
+        optional("SnowflakeDestinationDescription", SnowflakeDestinationDescription),
+        optional("AmazonOpenSearchServerlessDestinationDescription", AmazonOpenSearchServerlessDestinationDescription),
+        optional("IcebergDestinationDescription", IcebergDestinationDescription),
+    ],
+    SourceDescription: [
+        optional("DirectPutSourceDescription", DirectPutSourceDescription),
+        optional("KinesisStreamSourceDescription", KinesisStreamSourceDescription),
+        optional("MSKSourceDescription", MSKSourceDescription),
+        optional("DatabaseSourceDescription", DatabaseSourceDescription),
+    ],
+}

@@ -1,0 +1,78 @@
+//! What is done to records on the way: processors, format conversion, dynamic partitioning.
+
+use super::*;
+
+structures! {
+    ProcessingConfiguration: [
+        optional("Enabled", BooleanObject),
+        optional("Processors", ProcessorList),
+    ],
+    Processor: [
+        required("Type", ProcessorType),
+        optional("Parameters", ProcessorParameterList),
+    ],
+    ProcessorParameter: [
+        required("ParameterName", ProcessorParameterName),
+        required("ParameterValue", ProcessorParameterValue),
+    ],
+    DynamicPartitioningConfiguration: [
+        optional("RetryOptions", RetryOptions),
+        optional("Enabled", BooleanObject),
+    ],
+    DataFormatConversionConfiguration: [
+        optional("SchemaConfiguration", SchemaConfiguration),
+        optional("InputFormatConfiguration", InputFormatConfiguration),
+        optional("OutputFormatConfiguration", OutputFormatConfiguration),
+        optional("Enabled", BooleanObject),
+    ],
+    SchemaConfiguration: [
+        optional("RoleARN", NonEmptyStringWithoutWhitespace),
+        optional("CatalogId", NonEmptyStringWithoutWhitespace),
+        optional("DatabaseName", NonEmptyStringWithoutWhitespace),
+        optional("TableName", NonEmptyStringWithoutWhitespace),
+        optional("Region", NonEmptyStringWithoutWhitespace),
+        optional("VersionId", NonEmptyStringWithoutWhitespace),
+    ],
+    InputFormatConfiguration: [
+        optional("Deserializer", Deserializer),
+    ],
+    Deserializer: [
+        optional("OpenXJsonSerDe", OpenXJsonSerDe),
+        optional("HiveJsonSerDe", HiveJsonSerDe),
+    ],
+    OpenXJsonSerDe: [
+        optional("ConvertDotsInJsonKeysToUnderscores", BooleanObject),
+        optional("CaseInsensitive", BooleanObject),
+        optional("ColumnToJsonKeyMappings", ColumnToJsonKeyMappings),
+    ],
+    HiveJsonSerDe: [
+        optional("TimestampFormats", ListOfNonEmptyStrings),
+    ],
+    OutputFormatConfiguration: [
+        optional("Serializer", Serializer),
+    ],
+    Serializer: [
+        optional("ParquetSerDe", ParquetSerDe),
+        optional("OrcSerDe", OrcSerDe),
+    ],
+    ParquetSerDe: [
+        optional("BlockSizeBytes", BlockSizeBytes),
+        optional("PageSizeBytes", ParquetPageSizeBytes),
+        optional("Compression", ParquetCompression),
+        optional("EnableDictionaryCompression", BooleanObject),
+        optional("MaxPaddingBytes", NonNegativeIntegerObject),
+        optional("WriterVersion", ParquetWriterVersion),
+    ],
+    OrcSerDe: [
+        optional("StripeSizeBytes", OrcStripeSizeBytes),
+        optional("BlockSizeBytes", BlockSizeBytes),
+        optional("RowIndexStride", OrcRowIndexStride),
+        optional("EnablePadding", BooleanObject),
+        optional("PaddingTolerance", Proportion),
+        optional("Compression", OrcCompression),
+        optional("BloomFilterColumns", ListOfNonEmptyStringsWithoutWhitespace),
+        optional("BloomFilterFalsePositiveProbability", Proportion),
+        optional("DictionaryKeyThreshold", Proportion),
+        optional("FormatVersion", OrcFormatVersion),
+    ],
+}

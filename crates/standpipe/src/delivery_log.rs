@@ -1,0 +1,216 @@
+//! The error log of a stream's destination, as CloudWatch Logs would have it (`CloudWatchLoggingOptions`).
+//!
+//! A failed delivery is one JSON line in `<dir>/<log group>/<log stream>.log`, or in the daemon's own log under the
+//! target `delivery` where no folder is configured. A destination that fails again and again writes at most
+//! [`PER_MINUTE`] lines a minute, as AWS's are sampled too; the next line says how many were left out.
+//!
+//! The file is opened for each line: failures are rare, and a file that was rotated away is made again.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use serde_json::json;
+use standpipe_model::{StreamName, Timestamp};
+
+use crate::clock::rfc3339;
+use crate::spec::LogTarget;
+
+/// The most lines of one log stream in a minute.
+const PER_MINUTE: u32 = 30;
+const MINUTE_MS: u64 = 60_000;
+
+/// A delivery that failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure<'a> {
+    pub(crate) stream: &'a StreamName,
+    /// The version of the stream's definition that the batch was closed under.
+    pub(crate) version: u64,
+    pub(crate) bucket: &'a str,
+    /// The store's own code, where it gave one.
+    pub(crate) code: Option<&'a str>,
+    pub(crate) message: String,
+    pub(crate) at: Timestamp,
+}
+
+impl Failure<'_> {
+    /// The code under which AWS logs it.
+    fn code(&self) -> String {
+        const KNOWN: [&str; 8] = [
+            "AccessDenied",
+            "NoSuchBucket",
+            "AccountProblem",
+            "AllAccessDisabled",
+            "InvalidPayer",
+            "NotSignedUp",
+            "MethodNotAllowed",
+            "KMS.NotFoundException",
+        ];
+        match self.code {
+            Some(code) if KNOWN.contains(&code) || code.starts_with("KMS.") => format!("S3.{code}"),
+            _ => "InternalError".to_owned(),
+        }
+    }
+}
+
+/// Where lines go, and how ARNs begin.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LogSettings {
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) region: String,
+    pub(crate) account_id: String,
+}
+
+/// How much one log stream wrote in its current minute.
+#[derive(Debug, Default)]
+struct Written {
+    since: Timestamp,
+    lines: u32,
+    left_out: u64,
+}
+
+/// All log groups.
+#[derive(Debug, Default)]
+pub(crate) struct DeliveryLog {
+    settings: RwLock<LogSettings>,
+    written: Mutex<HashMap<LogTarget, Written>>,
+}
+
+impl DeliveryLog {
+    /// Puts other settings in force.
+    pub(crate) fn replace(&self, settings: LogSettings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// Tells of a failure, unless its log stream has had its share of the minute.
+    pub(crate) fn tell(&self, target: &LogTarget, failure: &Failure<'_>) {
+        let Some(left_out) = self.admit(target, failure.at) else { return };
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut line = json!({
+            "timestamp": rfc3339(failure.at),
+            "deliveryStreamARN": format!(
+                "arn:aws:firehose:{}:{}:deliverystream/{}",
+                settings.region, settings.account_id, failure.stream
+            ),
+            "destination": format!("arn:aws:s3:::{}", failure.bucket),
+            "deliveryStreamVersionId": failure.version,
+            "message": failure.message,
+            "errorCode": failure.code(),
+        });
+        if left_out > 0 {
+            line["suppressed"] = left_out.into();
+        }
+        let Some(dir) = settings.dir else {
+            let (log_group, log_stream) = (&target.group, &target.stream);
+            tracing::warn!(target: "delivery", log_group, log_stream, event = %line, "delivery error");
+            return;
+        };
+        let path = file_of(&dir, target);
+        if let Err(error) = append(&path, &line.to_string()) {
+            tracing::warn!(path = %path.display(), %error, event = %line, "a delivery log cannot be written");
+        }
+    }
+
+    /// How many lines were left out before this one; `None` when this one is left out too.
+    fn admit(&self, target: &LogTarget, now: Timestamp) -> Option<u64> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = written.entry(target.clone()).or_default();
+        if now.as_millis().saturating_sub(written.since.as_millis()) >= MINUTE_MS {
+            (written.since, written.lines) = (now, 0);
+        }
+        if written.lines >= PER_MINUTE {
+            written.left_out += 1;
+            return None;
+        }
+        written.lines += 1;
+        Some(std::mem::take(&mut written.left_out))
+    }
+}
+
+/// The file of a log stream. The names are the user's: none leads out of the folder.
+fn file_of(dir: &Path, target: &LogTarget) -> PathBuf {
+    let mut path = dir.to_owned();
+    path.extend(target.group.split('/').filter(|part| !part.is_empty()).map(plain));
+    path.push(format!("{}.log", plain(&target.stream)));
+    path
+}
+
+/// A name as one part of a path.
+fn plain(name: &str) -> String {
+    match name.replace(['/', '\\', '\0'], "_") {
+        dots if dots.trim_start_matches('.').is_empty() => "_".repeat(dots.len().max(1)),
+        name => name,
+    }
+}
+
+fn append(path: &Path, line: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(format!("{line}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn target(group: &str, stream: &str) -> LogTarget {
+        LogTarget { group: group.to_owned(), stream: stream.to_owned() }
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_folder() {
+        let check = |group: &str, stream: &str, expect: &str| {
+            assert_eq!(file_of(Path::new("/logs"), &target(group, stream)), Path::new(expect));
+        };
+        check("/aws/kinesisfirehose/clicks", "S3Delivery", "/logs/aws/kinesisfirehose/clicks/S3Delivery.log");
+        check("../../etc", "..", "/logs/__/__/etc/__.log");
+        check("", "a/b", "/logs/a_b.log");
+    }
+
+    #[test]
+    fn a_line_is_an_event_as_cloudwatch_has_it_and_a_flood_is_sampled() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = DeliveryLog::default();
+        let settings = LogSettings {
+            dir: Some(dir.path().to_owned()),
+            region: "eu-west-1".to_owned(),
+            account_id: "123456789012".to_owned(),
+        };
+        log.replace(settings);
+        let stream = StreamName::parse("clicks").unwrap();
+        let target = target("/aws/firehose", "S3Delivery");
+        let failure = Failure {
+            stream: &stream,
+            version: 3,
+            bucket: "lake",
+            code: Some("NoSuchBucket"),
+            message: "not there".to_owned(),
+            at: Timestamp(1_767_226_200_123),
+        };
+        for _ in 0..PER_MINUTE + 5 {
+            log.tell(&target, &failure);
+        }
+        let later = Failure { code: Some("SlowDown"), at: Timestamp(failure.at.0 + MINUTE_MS), ..failure };
+        log.tell(&target, &later);
+        let text = fs::read_to_string(dir.path().join("aws/firehose/S3Delivery.log")).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len() as u32, PER_MINUTE + 1);
+        assert_eq!(
+            lines[0],
+            json!({
+                "timestamp": "2026-01-01T00:10:00.123Z",
+                "deliveryStreamARN": "arn:aws:firehose:eu-west-1:123456789012:deliverystream/clicks",
+                "destination": "arn:aws:s3:::lake", "deliveryStreamVersionId": 3, "message": "not there",
+                "errorCode": "S3.NoSuchBucket",
+            })
+        );
+        let last = lines.last().unwrap();
+        assert_eq!((&last["suppressed"], &last["errorCode"]), (&json!(5), &json!("InternalError")));
+    }
+}
