@@ -87,7 +87,11 @@ async fn of_daemon(names: &[String], connect: &ConnectArgs) -> anyhow::Result<Ve
     let mut exported = Vec::new();
     for name in names {
         let described = streams::describe(&client, &name).await?;
-        let input = describe::create_input(&described).context("the answer describes no stream")?;
+        let mut input = describe::create_input(&described).context("the answer describes no stream")?;
+        let tags = streams::tags(&client, &name).await?;
+        if tags.as_array().is_some_and(|tags| !tags.is_empty()) {
+            input.insert("Tags".to_owned(), tags);
+        }
         exported.push(Exported { name, input, left_out: Vec::new() });
     }
     Ok(exported)
@@ -129,8 +133,7 @@ fn unsaid(destination: &S3Destination) -> impl Iterator<Item = &'static str> {
 
 /// Checks the input as the API would.
 fn check(input: &Map<String, Value>) -> Result<(), String> {
-    let structure =
-        shape::input_of(Operation::CreateDeliveryStream).ok_or("the API's model has no such operation")?;
+    let structure = shape::input_of(Operation::CreateDeliveryStream);
     match shape::check(structure, &Value::Object(input.clone())) {
         Ok(_) => Ok(()),
         Err(error) => Err(error.message.as_deref().unwrap_or(error.code.as_str()).to_owned()),

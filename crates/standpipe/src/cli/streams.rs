@@ -141,6 +141,13 @@ pub(super) async fn describe(client: &FirehoseClient, name: &str) -> anyhow::Res
     Ok(answer.get_mut("DeliveryStreamDescription").map(Value::take).unwrap_or(answer))
 }
 
+/// The tags of a stream: they all fit into one answer.
+pub(super) async fn tags(client: &FirehoseClient, name: &str) -> anyhow::Result<Value> {
+    let mut answer: Value =
+        call(client, "ListTagsForDeliveryStream", &json!({ "DeliveryStreamName": name })).await?;
+    Ok(answer["Tags"].take())
+}
+
 async fn call<T: for<'de> Deserialize<'de>>(
     client: &FirehoseClient,
     operation: &str,

@@ -135,7 +135,9 @@ pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value
 fn from_destination(destination: &S3Destination, config: &Config) -> Map<String, Value> {
     let mut members = Map::new();
     let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
-    put("RoleARN", format!("arn:aws:iam::{}:role/standpipe", config.account_id).into());
+    let role = config.roles.iter().find(|(_, store)| **store == destination.store).map(|(arn, _)| arn.clone());
+    let role = role.unwrap_or_else(|| format!("arn:aws:iam::{}:role/standpipe", config.account_id));
+    put("RoleARN", role.into());
     put("BucketARN", format!("arn:aws:s3:::{}", destination.bucket).into());
     for (name, text) in [
         ("Prefix", &destination.prefix),

@@ -1,13 +1,16 @@
-//! The walk over the API's tables: what it accepts is in normal form, and stays so.
+//! The walk over the API's tables: what it accepts is in normal form, and stays so; what is kept of it merges and is
+//! described.
 
-use serde_json::Value;
-use standpipe_ingest::{ErrorCode, Operation, check_s3_destination, shape};
+use serde_json::{Map, Value};
+use standpipe_ingest::{Destination, DestinationKind, ErrorCode, Operation, check_destination, shape};
 
 /// Checks the same JSON as the input of every operation.
 pub(crate) fn run(body: &[u8]) {
     let Ok(input) = serde_json::from_slice::<Value>(body) else { return };
+    let (mut created, mut updated) = (Map::new(), Map::new());
     for operation in Operation::ALL {
-        let Some(structure) = shape::input_of(operation) else { continue };
+        let structure = shape::input_of(operation);
+        drop(shape::redact(structure, &input));
         let normal = match shape::check(structure, &input) {
             Ok(normal) => normal,
             Err(error) => {
@@ -20,13 +23,40 @@ pub(crate) fn run(body: &[u8]) {
         let normal = Value::Object(normal);
         let again = shape::check(structure, &normal).map(Value::Object);
         assert_eq!(again.as_ref(), Ok(&normal), "the normal form of {}", operation.name());
-        let honoured = shape::unsupported(structure, &normal);
-        assert!(honoured.is_none_or(|error| error.code == ErrorCode::InvalidArgument));
-        for value in normal.as_object().into_iter().flat_map(|members| members.values()) {
-            if let Some(destination) = value.as_object() {
-                // Whatever it says, it says it without a panic.
-                drop(check_s3_destination(destination));
-            }
+        let refused = shape::unsupported(structure, &normal);
+        assert!(refused.is_none_or(|error| error.code == ErrorCode::InvalidArgument));
+        let Value::Object(normal) = normal else { unreachable!("made of an object above") };
+        match operation {
+            Operation::CreateDeliveryStream => created = normal,
+            Operation::UpdateDestination => updated = normal,
+            _ => {}
         }
     }
+    for kind in DestinationKind::ALL {
+        let take = |from: &mut Map<String, Value>, suffix: &str| {
+            match from.remove(&format!("{}Destination{suffix}", kind.name())) {
+                Some(Value::Object(configuration)) => Some(Destination { kind, configuration }),
+                _ => None,
+            }
+        };
+        let (current, update) = (take(&mut created, "Configuration"), take(&mut updated, "Update"));
+        if let Some(current) = current {
+            keep(current, update);
+        }
+    }
+}
+
+/// What becomes of a destination that a stream was made with.
+fn keep(mut current: Destination, update: Option<Destination>) {
+    // Whatever it says, it says it without a panic.
+    drop(check_destination(&current));
+    let described = current.describe();
+    let known = |name: &String| shape::destination_description().structure(name).is_some();
+    assert!(described.keys().all(known), "{described:?}");
+    let Some(update) = update else { return };
+    current.merge(update.clone());
+    drop((check_destination(&current), current.describe()));
+    let merged = current.clone();
+    current.merge(update);
+    assert_eq!(current, merged, "the same update once more changes nothing");
 }

@@ -4,13 +4,14 @@ use std::fs;
 
 use proptest::prelude::*;
 use serde_json::json;
+use standpipe_ingest::{DestinationKind, Operation, shape};
 use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
 
 use super::stream::Note;
 use super::*;
 use crate::config::Config;
 use crate::daemon::mapping;
-use crate::spec::{Buffering, S3Destination, StreamSpec};
+use crate::spec::{Buffering, LogTarget, S3Destination, StreamSpec};
 
 const TEMPLATE: &str = include_str!("../../../tests/fixtures/definitions/template.yaml");
 const STATE: &str = include_str!("../../../tests/fixtures/definitions/state.json");
@@ -63,7 +64,12 @@ fn plain(bucket: &str) -> S3Destination {
         custom_time_zone: "UTC".to_owned(),
         buffering: Buffering { size_bytes: 5 << 20, interval_ms: 300_000 },
         object: ObjectOptions::default(),
+        logging: None,
     }
+}
+
+fn log(group: &str) -> Option<LogTarget> {
+    Some(LogTarget { group: group.to_owned(), stream: "S3Delivery".to_owned() })
 }
 
 fn with_key(key: &str) -> ObjectOptions {
@@ -86,6 +92,7 @@ fn a_template_becomes_streams_that_the_configuration_takes() {
         custom_time_zone: "Europe/Vienna".to_owned(),
         buffering: Buffering { size_bytes: 64 << 20, interval_ms: 60_000 },
         object: with_key("arn:aws:kms:eu-west-1:123456789012:key/k"),
+        logging: log("/aws/kinesisfirehose/clicks-dev"),
         ..plain("acme-lake-dev")
     };
     let backup = S3Destination { prefix: "raw/".to_owned(), ..plain("acme-lake-raw") };
@@ -95,27 +102,25 @@ fn a_template_becomes_streams_that_the_configuration_takes() {
 #[test]
 fn what_a_template_says_in_vain_is_told_with_its_place() {
     let streams = template(&[]);
-    let lambda = "Processors[1]";
     let expected = [
         "ExtendedS3DestinationConfiguration.ProcessingConfiguration.Processors[1]",
         "ExtendedS3DestinationConfiguration.EncryptionConfiguration",
-        "ExtendedS3DestinationConfiguration.CloudWatchLoggingOptions",
         "DeliveryStreamEncryptionConfigurationInput",
         "Tags",
     ];
-    assert_eq!(told(&streams[0]).iter().map(|(path, _)| *path).collect::<Vec<_>>(), expected, "{lambda}");
+    assert_eq!(told(&streams[0]).iter().map(|(path, _)| *path).collect::<Vec<_>>(), expected);
     let problems: Vec<String> = streams.iter().flat_map(Stream::problems).collect();
     assert!(
         problems[1].contains("Fn::GetAtt \"Key.Arn\", which only the deployed stack can tell"),
         "{problems:?}"
     );
     assert_eq!(
-        problems[3],
+        problems[2],
         "clicks-dev: left out DeliveryStreamEncryptionConfigurationInput ({\"KeyType\":\"AWS_OWNED_CMK\"}): the file has \
          no key for it; encrypt the disk below data_dir"
     );
     assert!(
-        problems[5].starts_with("to-splunk: not imported: SplunkDestinationConfiguration is no destination")
+        problems[4].starts_with("to-splunk: not imported: SplunkDestinationConfiguration is no destination")
     );
     let text = output::document("t", "aws", &streams).unwrap();
     for problem in &problems {
@@ -161,6 +166,7 @@ fn a_state_and_a_plan_become_streams_with_those_of_their_modules() {
             object: with_key(
                 "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
             ),
+            logging: log("/aws/kinesisfirehose/clicks"),
             ..plain("acme-lake")
         };
         let raw =
@@ -178,8 +184,7 @@ fn a_state_and_a_plan_become_streams_with_those_of_their_modules() {
         let paths: Vec<&str> = told[2..].iter().map(|(path, _)| *path).collect();
         let partitioning = format!("{base}.DynamicPartitioningConfiguration");
         let processor = format!("{base}.ProcessingConfiguration.Processors[0]");
-        let logging = format!("{base}.CloudWatchLoggingOptions");
-        assert_eq!(paths, [processor.as_str(), &logging, &partitioning, "Tags"]);
+        assert_eq!(paths, [processor.as_str(), &partitioning, "Tags"]);
         let hook = streams[2].failure.as_deref().unwrap();
         assert!(hook.starts_with("HttpEndpointDestinationConfiguration"), "{hook}");
         assert!(!output::document("t", "aws", &streams).unwrap().contains("hunter2"));
@@ -222,7 +227,7 @@ fn descriptions_become_streams_one_by_one_or_together() {
 /// Each member with a value that counts: what it becomes, or that it is told.
 #[test]
 fn every_member_of_an_s3_destination_is_mapped_or_told() {
-    for (member, value, lines) in [
+    let cases = [
         ("RoleARN", json!("arn:aws:iam::123456789012:role/r"), Some("")),
         ("Prefix", json!("p/"), Some("prefix: p/")),
         ("ErrorOutputPrefix", json!("e/"), Some("error_output_prefix: e/")),
@@ -241,6 +246,12 @@ fn every_member_of_an_s3_destination_is_mapped_or_told() {
         ("EncryptionConfiguration", json!({"Other": 1}), None),
         ("CloudWatchLoggingOptions", json!({"Enabled": false, "LogGroupName": "g"}), Some("")),
         ("CloudWatchLoggingOptions", json!({"Enabled": "true", "LogGroupName": "g"}), None),
+        (
+            "CloudWatchLoggingOptions",
+            json!({"Enabled": "true", "LogGroupName": "g", "LogStreamName": "s"}),
+            Some("logging:\n group: g\n stream: s"),
+        ),
+        ("CloudWatchLoggingOptions", json!({"Enabled": {"Fn::ImportValue": "x"}}), None),
         ("ProcessingConfiguration", json!({"Enabled": false, "Processors": [{"Type": "Lambda"}]}), Some("")),
         (
             "ProcessingConfiguration",
@@ -261,8 +272,17 @@ fn every_member_of_an_s3_destination_is_mapped_or_told() {
         ("CustomTimeZone", json!("Asia/Tokyo"), Some("custom_time_zone: Asia/Tokyo")),
         ("CustomTimeZone", json!("Mars/Base"), None),
         ("S3BackupMode", json!("Disabled"), Some("")),
+        ("S3BackupMode", json!("Enabled"), None),
+        ("S3BackupMode", json!({"Fn::If": ["Open", "Enabled", "Disabled"]}), None),
+        ("S3BackupConfiguration", json!({"BucketARN": "arn:aws:s3:::b"}), Some("")),
+        ("BufferingHints", json!({"Fn::If": ["Open", {"SizeInMBs": 1}, {"SizeInMBs": 2}]}), None),
         ("Colour", json!("blue"), None),
-    ] {
+    ];
+    for member in DestinationKind::ExtendedS3.configuration().members {
+        let covered = cases.iter().any(|(name, ..)| *name == member.name) || member.name == "BucketARN";
+        assert!(covered, "{} has no case", member.name);
+    }
+    for (member, value, lines) in cases {
         let stream = destination(&json!({ member: value }));
         assert_eq!(stream.notes.is_empty(), lines.is_some(), "{member} {value}: {:?}", stream.notes);
         let text: String = output::document("t", "aws", std::slice::from_ref(&stream))
@@ -277,6 +297,26 @@ fn every_member_of_an_s3_destination_is_mapped_or_told() {
             );
         }
         load(&[stream]);
+    }
+}
+
+#[test]
+fn every_member_of_a_stream_is_mapped_or_told_and_never_with_a_secret() {
+    let bucket = json!({ "BucketARN": "arn:aws:s3:::lake" });
+    for member in shape::input_of(Operation::CreateDeliveryStream).members {
+        let mut input = json!({"DeliveryStreamName": "s", "ExtendedS3DestinationConfiguration": bucket});
+        if ["DeliveryStreamName", "ExtendedS3DestinationConfiguration"].contains(&member.name) {
+            continue;
+        }
+        input[member.name] = match member.name {
+            "DeliveryStreamType" => "MSKAsSource".into(),
+            "Tags" => json!([{"Key": "k"}]),
+            "S3DestinationConfiguration" => bucket.clone(),
+            _ => json!({"Password": "hunter2", "AccessKey": "hunter2", "Type": "Url"}),
+        };
+        let stream = stream::map(Definition { input: members(Some(&input)), ..Definition::default() }, "aws");
+        let told = stream.problems().collect::<Vec<_>>().join("\n");
+        assert!(told.contains(member.name) && !told.contains("hunter2"), "{}: {told}", member.name);
     }
 }
 
@@ -319,8 +359,9 @@ fn destinations() -> impl Strategy<Value = S3Destination> {
     let (extensions, zones) =
         (prop::sample::select(vec!["", ".ndjson"]), prop::sample::select(vec!["UTC", "Europe/Vienna"]));
     let key = prop::option::of("arn:aws:kms:us-east-1:123456789012:key/[a-z]{1,8}");
-    ("[a-z]{3,20}", prefixes, compression, extensions, zones, (1_u64..=128, 0_u64..=900), key).prop_map(
-        |(bucket, (prefix, error), compression, extension, zone, (mib, seconds), key)| S3Destination {
+    let logging = prop::option::of("[a-z/]{1,20}");
+    ("[a-z]{3,20}", prefixes, compression, extensions, zones, (1_u64..=128, 0_u64..=900), key, logging).prop_map(
+        |(bucket, (prefix, error), compression, extension, zone, (mib, seconds), key, group)| S3Destination {
             prefix: prefix.to_owned(),
             error_output_prefix: error.to_owned(),
             compression,
@@ -328,6 +369,7 @@ fn destinations() -> impl Strategy<Value = S3Destination> {
             custom_time_zone: zone.to_owned(),
             buffering: Buffering { size_bytes: mib << 20, interval_ms: seconds * 1000 },
             object: key.map_or_else(ObjectOptions::default, |key| with_key(&key)),
+            logging: group.and_then(|group| log(&group)),
             ..plain(&bucket)
         },
     )
