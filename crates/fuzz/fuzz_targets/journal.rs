@@ -3,11 +3,10 @@
 #![no_main]
 #![allow(dead_code, reason = "the tests that these modules belong to use more of them")]
 
+#[path = "../../journal/tests/journal/fuzz"]
 mod fuzz {
     //! The modules where the tests have them.
-    #[path = "../../../journal/tests/journal/fuzz/damaged.rs"]
     pub(crate) mod damaged;
-    #[path = "../../../journal/tests/journal/fuzz/recovery.rs"]
     pub(crate) mod recovery;
 }
 #[path = "../../journal/tests/journal/sim.rs"]

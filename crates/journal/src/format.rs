@@ -358,6 +358,15 @@ impl Footer {
             || id.is_some_and(|id| Self::decode(bytes, SegmentId(id)).is_some())
     }
 
+    /// Whether it can be the footer of the segment with that head in a file of `size` bytes.
+    pub fn fits(&self, head: &Head, size: u64) -> bool {
+        let frames = HEAD_LEN..=size.saturating_sub(FOOTER_LEN);
+        (self.sequence, self.first) == (head.sequence, head.first)
+            && frames.contains(&self.data_end.into())
+            && self.first.0.checked_add(self.records).is_some_and(|least| least <= self.next.0)
+            && self.record_bytes < size
+    }
+
     /// Reads the footer of the segment `id`; `None` when it is not sealed.
     pub fn decode(bytes: &[u8], id: SegmentId) -> Option<Self> {
         let bytes = bytes.get(..FOOTER_USED)?;

@@ -131,7 +131,7 @@ pub struct Position(pub u64);
 impl Position {
     /// The position `count` records further on.
     pub fn advance(self, count: u64) -> Self {
-        Self(self.0 + count)
+        Self(self.0.saturating_add(count))
     }
 }
 
