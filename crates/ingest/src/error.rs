@@ -32,6 +32,30 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All codes, in alphabetical order.
+    pub const ALL: [ErrorCode; 20] = [
+        ErrorCode::AccessDenied,
+        ErrorCode::ConcurrentModification,
+        ErrorCode::ExpiredToken,
+        ErrorCode::IncompleteSignature,
+        ErrorCode::InternalFailure,
+        ErrorCode::InvalidArgument,
+        ErrorCode::InvalidKmsResource,
+        ErrorCode::InvalidSignature,
+        ErrorCode::InvalidSource,
+        ErrorCode::LimitExceeded,
+        ErrorCode::MissingAuthenticationToken,
+        ErrorCode::RequestTimeout,
+        ErrorCode::ResourceInUse,
+        ErrorCode::ResourceNotFound,
+        ErrorCode::Serialization,
+        ErrorCode::ServiceUnavailable,
+        ErrorCode::Throttling,
+        ErrorCode::UnknownOperation,
+        ErrorCode::UnrecognizedClient,
+        ErrorCode::Validation,
+    ];
+
     /// The value of `__type`.
     pub fn as_str(self) -> &'static str {
         match self {

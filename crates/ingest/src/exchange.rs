@@ -1,7 +1,12 @@
 //! One request and its answer: the checks in the order in which AWS's front end makes them.
 //!
-//! Too large → not POST → body → content type → JSON → operation → signature → types → constraints → operation. What
-//! comes first decides the answer, and clients can tell.
+//! Too large → not POST → body → content type → JSON → operation → signature → types → constraints → permission →
+//! limits → operation. What comes first decides the answer, and clients can tell. Permission and limits come before
+//! anything is said about a stream.
+
+mod guard;
+
+use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Version, header};
@@ -11,38 +16,75 @@ use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 use standpipe_model::StreamName;
 
+use crate::access::Cost;
 use crate::body::{BodyError, Received, receive};
 use crate::error::Refusal;
-use crate::observe::Answered;
+use crate::observe::{Answered, Limit, Throttled};
 use crate::put::{put_digest, put_record, put_record_batch};
-use crate::reply::{JSON_1_1, Reply, allow_cross_origin};
-use crate::sigv4::{self, Signed};
+use crate::reply::{JSON_1_1, Reply, RequestIds, allow_cross_origin};
 use crate::{
-    ApiError, ErrorCode, Frontend, Operation, Put, PutError, PutReceipt, PutRefusal, PutRequest, control,
-    decode_put,
+    ApiError, ErrorCode, Frontend, Operation, Put, PutError, PutReceipt, PutRefusal, PutRequest, decode_put,
 };
 
 /// What is known of a request by the time of its answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
+    ids: RequestIds,
     operation: Option<Operation>,
     stream: Option<StreamName>,
     request_bytes: u64,
     records: u32,
     record_bytes: u64,
+    /// The limit that refused it.
+    throttled: Option<Refusing>,
     /// Whether the body was read, so that the connection can take another request.
     body_read: bool,
 }
 
+/// The limit that refused a request.
+#[derive(Debug)]
+enum Refusing {
+    Credential { user: String, records: u32 },
+    Stream { records: u32 },
+    Operation,
+}
+
+impl Progress {
+    fn begin(ids: RequestIds) -> Self {
+        Self {
+            ids,
+            operation: None,
+            stream: None,
+            request_bytes: 0,
+            records: 0,
+            record_bytes: 0,
+            throttled: None,
+            body_read: false,
+        }
+    }
+
+    fn throttled(&self) -> Option<Throttled<'_>> {
+        Some(match self.throttled.as_ref()? {
+            Refusing::Credential { user, records } => {
+                Throttled { limit: Limit::Credential(user), records: *records }
+            }
+            Refusing::Stream { records } => {
+                Throttled { limit: Limit::Stream(self.stream.as_ref()?), records: *records }
+            }
+            Refusing::Operation => Throttled { limit: Limit::Operation(self.operation?), records: 0 },
+        })
+    }
+}
+
 impl Frontend {
     /// Answers one request.
-    pub(crate) async fn exchange<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    pub(crate) async fn exchange<B>(self: &Arc<Self>, request: Request<B>) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let started = self.clock.steady();
         let (head, body) = request.into_parts();
-        let mut progress = Progress::default();
+        let mut progress = Progress::begin(RequestIds::draw(&*self.entropy));
         let preflight = head.method == Method::OPTIONS && head.headers.contains_key(header::ORIGIN);
         let reply = if preflight {
             Reply::empty()
@@ -57,18 +99,24 @@ impl Frontend {
             request_bytes: progress.request_bytes,
             records: progress.records,
             record_bytes: progress.record_bytes,
+            throttled: progress.throttled(),
             elapsed: self.clock.steady().saturating_sub(started),
         });
         // A client that is still sending would otherwise send the rest into the next request.
         let keep_alive = progress.body_read || preflight || head.version >= Version::HTTP_2;
-        let mut response = reply.into_response(&head.headers, &*self.entropy, self.clock.now(), keep_alive);
+        let mut response = reply.into_response(&head.headers, progress.ids, self.clock.now(), keep_alive);
         if preflight {
             allow_cross_origin(&head.headers, response.headers_mut());
         }
         response
     }
 
-    async fn answer<B>(&self, head: &Parts, body: B, progress: &mut Progress) -> Result<Reply, Refusal>
+    async fn answer<B>(
+        self: &Arc<Self>,
+        head: &Parts,
+        body: B,
+        progress: &mut Progress,
+    ) -> Result<Reply, Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -93,15 +141,7 @@ impl Frontend {
             Operation::PutRecord | Operation::PutRecordBatch => {
                 self.put(head, operation, received, progress).await.map_err(Refusal::from)
             }
-            _ => {
-                if !is_json_object(&received.bytes) {
-                    return Err(not_json().into());
-                }
-                self.authenticate(head, &Sha256::digest(&received.bytes).into())?;
-                let input = serde_json::from_slice(&received.bytes).map_err(|_| not_json())?;
-                let body = control::run(&*self.service, operation, &input, &self.options.account_id).await?;
-                Ok(Reply::ok(body))
-            }
+            _ => self.control(head, operation, &received.bytes, progress).await.map_err(Refusal::from),
         }
     }
 
@@ -114,47 +154,37 @@ impl Frontend {
     ) -> Result<Reply, ApiError> {
         let Received { bytes, permits } = received;
         let body_sha256 = Sha256::digest(&bytes).into();
-        let credential_id = match self.authenticate(head, &body_sha256) {
-            Ok(credential_id) => credential_id,
+        let caller = match self.authenticate(head, &body_sha256) {
+            Ok(caller) => caller,
             // A body that is no JSON is refused as such, whoever sent it.
             Err(_) if !is_json_object(&bytes) => return Err(not_json()),
             Err(error) => return Err(error),
         };
-        let PutRequest { stream, block } =
-            decode_put(operation, &bytes).map_err(|refusal| match refusal {
-                PutRefusal::NotJson => not_json(),
-                PutRefusal::Invalid(error) => error,
-                PutRefusal::NoSuchStream(name) => ApiError::stream_not_found(&name, &self.options.account_id),
-            })?;
+        let PutRequest { stream, block } = match decode_put(operation, &bytes) {
+            Ok(put) => put,
+            Err(PutRefusal::NotJson) => return Err(not_json()),
+            Err(PutRefusal::Invalid(error)) => return Err(error),
+            Err(PutRefusal::NoSuchStream(name)) => {
+                self.permit_put(&caller, head, operation, &name, progress).await?;
+                return Err(ApiError::stream_not_found(&name, &self.options.account_id));
+            }
+        };
         // From here on the permits stand for the decoded block.
         drop(bytes);
+        self.permit_put(&caller, head, operation, stream.as_str(), progress).await?;
+        progress.stream = Some(stream.clone());
+        let cost = Cost { records: block.count(), bytes: block.record_bytes() };
+        let slots = self.admit_put(&caller, &stream, cost, progress)?;
 
         let invocation = head.headers.get("amz-sdk-invocation-id").filter(|id| !id.is_empty());
-        let digest = invocation.map(|id| put_digest(&credential_id, id.as_bytes(), &stream, &body_sha256));
-        let (records, record_bytes) = (block.count(), block.record_bytes());
-        progress.stream = Some(stream.clone());
+        let digest =
+            invocation.map(|id| put_digest(caller.access_key_id(), id.as_bytes(), &stream, &body_sha256));
         let receipt = self.service.put(Put { stream: stream.clone(), block, digest }).await;
-        drop(permits);
+        drop((permits, slots));
         let receipt = receipt.map_err(|error| self.refuse_put(error, &stream))?;
-        progress.records = records;
-        progress.record_bytes = record_bytes;
-        Ok(Reply::ok(put_answer(operation, &receipt, records)))
-    }
-
-    /// The access key id that signed the request; empty while requests need no signature.
-    fn authenticate(&self, head: &Parts, body_sha256: &[u8; 32]) -> Result<String, ApiError> {
-        if !self.service.auth_required() {
-            return Ok(String::new());
-        }
-        let signed = Signed {
-            method: head.method.as_str(),
-            path: head.uri.path(),
-            query: head.uri.query().unwrap_or_default(),
-            authority: head.uri.authority().map(|authority| authority.as_str()),
-            headers: &head.headers,
-            body_sha256,
-        };
-        sigv4::verify(&signed, self.clock.now(), &self.signing_keys, |id| self.service.credential(id))
+        progress.records = cost.records;
+        progress.record_bytes = cost.bytes;
+        Ok(Reply::ok(put_answer(operation, &receipt, cost.records)))
     }
 
     fn refuse_put(&self, error: PutError, stream: &StreamName) -> ApiError {

@@ -6,7 +6,8 @@
 //!
 //! # Reading order
 //! [`Service`] (what the daemon implements) → `exchange` (one request, check by check) → `put` (the hot path) →
-//! `shape` (the API model as tables) → `sigv4` → `server` (connections and limits).
+//! `shape` (the API model as tables) → `sigv4` and [`access`] (who, and what they may) → `server` (connections and
+//! limits).
 //!
 //! # Invariants
 //! - Nothing of a put is handed on unless all of it is valid.
@@ -18,6 +19,7 @@
 //!
 //! [`RecordBlock`]: standpipe_model::RecordBlock
 
+pub mod access;
 mod body;
 mod control;
 mod destination;
@@ -34,16 +36,17 @@ mod service;
 pub mod shape;
 mod sigv4;
 
+pub use access::Credential;
 pub use control::check_destination;
 pub use destination::{Destination, DestinationKind};
 pub use error::{ApiError, ErrorCode};
-pub use observe::{Answered, Observer};
+pub use observe::{Answered, Limit, Observer, Throttled};
 pub use operation::Operation;
 pub use put::{PutRefusal, PutRequest, decode_put};
 pub use record_id::RecordId;
 pub use server::{Frontend, Options};
 pub use service::{
-    CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream, EncryptionInput, KeyType,
+    CreateDeliveryStream, DeleteDeliveryStream, DescribeDeliveryStream, EncryptionInput, KeyType,
     ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service, StreamNames, TagList, Tags,
     UpdateDestination,
 };

@@ -6,6 +6,26 @@ use standpipe_model::StreamName;
 
 use crate::Operation;
 
+/// What a limit belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit<'a> {
+    /// A credential, by its user.
+    Credential(&'a str),
+    /// A stream.
+    Stream(&'a StreamName),
+    /// An operation, for all callers together.
+    Operation(Operation),
+}
+
+/// A request that a limit refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttled<'a> {
+    /// Whose limit it was.
+    pub limit: Limit<'a>,
+    /// The records of a refused put.
+    pub records: u32,
+}
+
 /// One answered request.
 #[derive(Debug, Clone, Copy)]
 pub struct Answered<'a> {
@@ -23,6 +43,8 @@ pub struct Answered<'a> {
     pub records: u32,
     /// The data bytes of those records.
     pub record_bytes: u64,
+    /// The limit that refused it.
+    pub throttled: Option<Throttled<'a>>,
     /// From the request's head to its answer, on the steady clock.
     pub elapsed: Duration,
 }

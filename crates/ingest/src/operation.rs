@@ -61,6 +61,21 @@ impl Operation {
             Operation::UpdateDestination => "UpdateDestination",
         }
     }
+
+    /// Whether it stores records.
+    pub fn is_put(self) -> bool {
+        matches!(self, Operation::PutRecord | Operation::PutRecordBatch)
+    }
+
+    /// Whether it changes anything.
+    pub fn changes(self) -> bool {
+        !matches!(
+            self,
+            Operation::DescribeDeliveryStream
+                | Operation::ListDeliveryStreams
+                | Operation::ListTagsForDeliveryStream
+        )
+    }
 }
 
 #[cfg(test)]

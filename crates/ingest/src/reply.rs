@@ -17,6 +17,25 @@ pub(crate) const JSON_1_1: &str = "application/x-amz-json-1.1";
 const EXPOSED_HEADERS: &str =
     "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date";
 
+/// What an answer, and everything that is noted about its request, is found by.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestIds {
+    /// `x-amzn-requestid`.
+    pub(crate) request: String,
+    /// `x-amz-id-2`.
+    extended: String,
+}
+
+impl RequestIds {
+    /// Draws them.
+    pub(crate) fn draw(entropy: &dyn Entropy) -> Self {
+        let mut random = [0; 88];
+        entropy.fill(&mut random);
+        let (id, rest) = random.split_at(16);
+        Self { request: uuid_v4(id), extended: STANDARD.encode_to_string(rest) }
+    }
+}
+
 /// An answer without its common headers.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
@@ -55,7 +74,7 @@ impl Reply {
     pub(crate) fn into_response(
         self,
         request: &HeaderMap,
-        entropy: &dyn Entropy,
+        ids: RequestIds,
         now: Timestamp,
         keep_alive: bool,
     ) -> Response<Full<Bytes>> {
@@ -69,17 +88,16 @@ impl Reply {
                 headers.insert(name, value);
             }
         };
-        let mut random = [0; 88];
-        entropy.fill(&mut random);
-        put("x-amzn-requestid", uuid_v4(&random));
-        put("x-amz-id-2", STANDARD.encode_to_string(&random[16..]));
+        put("x-amzn-requestid", ids.request);
+        put("x-amz-id-2", ids.extended);
         // Clients correct their clocks by it, so it is the clock that signatures are checked against.
         put("date", now.to_utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string());
         if let Some(content_type) = self.content_type {
             put("content-type", content_type.to_owned());
         }
         if let Some(after) = self.retry_after {
-            put("x-amz-retry-after", after.as_millis().to_string());
+            // Rounded up: who comes back too early is refused again.
+            put("x-amz-retry-after", after.as_micros().div_ceil(1_000).to_string());
         }
         if !keep_alive {
             put("connection", "close".to_owned());
@@ -133,10 +151,10 @@ pub(crate) fn allow_cross_origin(request: &HeaderMap, response: &mut HeaderMap) 
     response.remove(header::ACCESS_CONTROL_EXPOSE_HEADERS);
 }
 
-/// A version 4 UUID of the first 16 random bytes.
-fn uuid_v4(random: &[u8; 88]) -> String {
+/// A version 4 UUID of 16 random bytes.
+pub(crate) fn uuid_v4(random: &[u8]) -> String {
     let mut text = String::with_capacity(36);
-    for (i, byte) in random.iter().take(16).enumerate() {
+    for (i, byte) in random.iter().enumerate() {
         if matches!(i, 4 | 6 | 8 | 10) {
             text.push('-');
         }
@@ -157,7 +175,7 @@ mod tests {
 
     #[test]
     fn request_ids_are_version_4_uuids() {
-        assert_eq!(uuid_v4(&[0xff; 88]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
-        assert_eq!(uuid_v4(&[0; 88]), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid_v4(&[0xff; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(uuid_v4(&[0; 16]), "00000000-0000-4000-8000-000000000000");
     }
 }

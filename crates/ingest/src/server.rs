@@ -51,8 +51,10 @@ pub struct Options {
     pub body_budget_wait: Duration,
     /// The most concurrent requests of an HTTP/2 connection, 128.
     pub http2_streams_max: u32,
-    /// The account that error texts name, `000000000000`.
+    /// The account that ARNs and error texts name, `000000000000`.
     pub account_id: String,
+    /// The region in ARNs, `us-east-1`.
+    pub region: String,
 }
 
 impl Default for Options {
@@ -66,11 +68,22 @@ impl Default for Options {
             body_budget_wait: Duration::from_secs(1),
             http2_streams_max: 128,
             account_id: "000000000000".to_owned(),
+            region: "us-east-1".to_owned(),
         }
     }
 }
 
 impl Options {
+    /// The ARN of the stream of that name.
+    pub(crate) fn stream_arn(&self, stream: &str) -> String {
+        format!("arn:aws:firehose:{}:{}:deliverystream/{stream}", self.region, self.account_id)
+    }
+
+    /// The ARN of the user of that name.
+    pub(crate) fn user_arn(&self, user: &str) -> String {
+        format!("arn:aws:iam::{}:user/{user}", self.account_id)
+    }
+
     pub(crate) fn body_limits(&self) -> BodyLimits {
         BodyLimits { max: self.body_max, time: self.body_timeout, budget_wait: self.body_budget_wait }
     }

@@ -1,13 +1,15 @@
 //! What the daemon implements behind the front end, and the typed inputs it gets.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use standpipe_model::{PutDigest, RecordBlock, Secret, StreamName};
+use standpipe_model::{PutDigest, RecordBlock, StreamName};
 
+use crate::access::{AuditEvent, CallLimiter, Credential, PutLimiter};
 use crate::{ApiError, Destination};
 
 /// The daemon, as the front end sees it.
@@ -17,12 +19,24 @@ use crate::{ApiError, Destination};
 /// still take effect; the client has no answer and must count the request as undecided.
 #[async_trait]
 pub trait Service: Send + Sync + 'static {
-    /// The secret that belongs to an access key, looked up for every request so that rotation takes effect at once.
-    fn credential(&self, access_key_id: &str) -> Option<Credential>;
+    /// What belongs to an access key, looked up for every request so that rotation takes effect at once.
+    fn credential(&self, access_key_id: &str) -> Option<Arc<Credential>>;
 
     /// Whether requests must be signed. False only while no credential is configured; requests are then taken as
     /// they come, signed or not.
     fn auth_required(&self) -> bool;
+
+    /// The limits of a stream; `None` where there are none or no such stream.
+    fn stream_limiter(&self, stream: &StreamName) -> Option<Arc<PutLimiter>>;
+
+    /// The limits of each operation other than a put, for all callers together.
+    fn call_limiter(&self) -> Option<Arc<CallLimiter>>;
+
+    /// Whether a change could be noted down; otherwise it is not made.
+    async fn auditable(&self) -> bool;
+
+    /// Notes down what became of a call.
+    async fn audit(&self, event: AuditEvent);
 
     /// Stores a put. Resolving to `Ok` is the promise that it survives a crash.
     ///
@@ -93,15 +107,6 @@ pub trait Service: Send + Sync + 'static {
     /// # Errors
     /// As the API's operation.
     async fn stop_delivery_stream_encryption(&self, stream: StreamName) -> Result<(), ApiError>;
-}
-
-/// The secret half of an access key.
-#[derive(Debug, Clone)]
-pub struct Credential {
-    /// The secret access key.
-    pub secret_access_key: Secret,
-    /// The session token that requests must carry; without one, requests must carry none.
-    pub session_token: Option<Secret>,
 }
 
 /// A valid put, decoded.

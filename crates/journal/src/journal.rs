@@ -353,7 +353,10 @@ impl Journal {
         let (reply, answer) = oneshot::channel();
         {
             let mut queue = self.0.queue();
-            if !std::mem::replace(&mut queue.closed, true) {
+            if std::mem::replace(&mut queue.closed, true) {
+                // Nothing is behind the op of the first time, and nobody would answer for this one.
+                drop(reply);
+            } else {
                 let arrived_at = self.0.arrival(&mut queue);
                 queue.ops.push_back(Op::control(Vec::new(), arrived_at, reply));
             }

@@ -25,6 +25,10 @@ pub enum AlarmKind {
     NotOpened,
     /// A changed configuration was refused; the old one runs on.
     ReloadRefused,
+    /// A changed credentials file was refused; what it held before stays in force.
+    CredentialsRefused,
+    /// The audit log cannot be written; changes through the API are refused.
+    AuditFailed,
 }
 
 impl AlarmKind {
@@ -39,6 +43,8 @@ impl AlarmKind {
             Self::RecordsLost => "records_lost",
             Self::NotOpened => "not_opened",
             Self::ReloadRefused => "reload_refused",
+            Self::CredentialsRefused => "credentials_refused",
+            Self::AuditFailed => "audit_failed",
         }
     }
 }

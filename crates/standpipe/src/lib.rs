@@ -3,14 +3,19 @@
 //! Reading order: [`spec`] (what a stream is), [`stream`] (a stream at work), `worker::step` (the rule of delivery),
 //! [`daemon`] (start, reload, stop), [`config`] (the YAML), [`cli`].
 
+mod access;
 pub mod alarm;
 pub mod catalog;
 pub mod cli;
 pub mod clock;
+#[cfg(test)]
+mod compatibility;
 pub mod config;
 pub mod daemon;
 mod delivery_log;
 mod durable;
+#[cfg(test)]
+mod generated;
 pub mod metrics;
 pub mod spec;
 pub mod stores;

@@ -15,7 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use standpipe_ingest::{Answered, Observer};
+use standpipe_ingest::{Answered, Limit, Observer, Throttled};
 use standpipe_journal::SyncObserver;
 use standpipe_model::{DestinationId, StreamName, Tally};
 
@@ -57,6 +57,13 @@ struct Request {
     code: &'static str,
 }
 
+/// What a limit belongs to: a credential's user, a stream, or an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitOf {
+    kind: &'static str,
+    name: String,
+}
+
 /// What is counted while the daemon runs.
 pub struct Metrics {
     registry: Registry,
@@ -64,6 +71,8 @@ pub struct Metrics {
     put_records: Counter,
     put_bytes: Counter,
     put_seconds: Histogram,
+    throttled_requests: Family<LimitOf, Counter>,
+    throttled_records: Family<LimitOf, Counter>,
     sync_seconds: Histogram,
     sync_bytes: Counter,
     attempts: Family<LineKind, Counter>,
@@ -88,6 +97,8 @@ impl Default for Metrics {
             put_records: Counter::default(),
             put_bytes: Counter::default(),
             put_seconds: seconds(),
+            throttled_requests: Family::default(),
+            throttled_records: Family::default(),
             sync_seconds: seconds(),
             sync_bytes: Counter::default(),
             attempts: Family::default(),
@@ -98,18 +109,7 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         let r = &mut registry;
-        r.register("ingest_requests", "API requests by operation and error code (OK for a success). Codes other than OK are the refusals, by reason", metrics.requests.clone());
-        r.register(
-            "ingest_records",
-            "Records accepted by puts (AWS: IncomingRecords)",
-            metrics.put_records.clone(),
-        );
-        r.register(
-            "ingest_bytes",
-            "Data bytes of the records accepted by puts (AWS: IncomingBytes)",
-            metrics.put_bytes.clone(),
-        );
-        r.register("ingest_put_seconds", "Time from a put's head to its answer", metrics.put_seconds.clone());
+        metrics.register_puts(r);
         r.register(
             "journal_sync_seconds",
             "Time of a group commit: one write and one fdatasync. If it rises, the disk is the limit",
@@ -138,6 +138,33 @@ impl Default for Metrics {
             metrics.discarded.clone(),
         );
         Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    fn register_puts(&self, r: &mut Registry) {
+        r.register("ingest_requests", "API requests by operation and error code (OK for a success). Codes other than OK are the refusals, by reason", self.requests.clone());
+        r.register(
+            "ingest_records",
+            "Records accepted by puts (AWS: IncomingRecords)",
+            self.put_records.clone(),
+        );
+        r.register(
+            "ingest_bytes",
+            "Data bytes of the records accepted by puts (AWS: IncomingBytes)",
+            self.put_bytes.clone(),
+        );
+        r.register("ingest_put_seconds", "Time from a put's head to its answer", self.put_seconds.clone());
+        r.register(
+            "ingest_throttled_requests",
+            "Requests refused by a configured limit, by whose it is: credential, stream, operation",
+            self.throttled_requests.clone(),
+        );
+        r.register(
+            "ingest_throttled_records",
+            "Records of puts refused by a configured limit, by whose it is (AWS: ThrottledRecords)",
+            self.throttled_records.clone(),
+        );
     }
 }
 
@@ -202,6 +229,18 @@ impl Observer for Metrics {
             self.put_records.inc_by(u64::from(answered.records));
             self.put_bytes.inc_by(answered.record_bytes);
             self.put_seconds.observe(answered.elapsed.as_secs_f64());
+        }
+        if let Some(Throttled { limit, records }) = answered.throttled {
+            let (kind, name) = match limit {
+                Limit::Credential(user) => ("credential", user.to_owned()),
+                Limit::Stream(stream) => ("stream", stream.to_string()),
+                Limit::Operation(operation) => ("operation", operation.name().to_owned()),
+            };
+            let limit = LimitOf { kind, name };
+            self.throttled_requests.get_or_create(&limit).inc();
+            if records > 0 {
+                self.throttled_records.get_or_create(&limit).inc_by(u64::from(records));
+            }
         }
     }
 }

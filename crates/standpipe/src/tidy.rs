@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use standpipe_ingest::{Answered, Observer as _};
+use standpipe_ingest::{Answered, Limit, Observer as _, Throttled};
 use standpipe_journal::SyncObserver as _;
 use standpipe_model::{DestinationId, StreamName, Tally, Timestamp};
 
@@ -87,6 +87,7 @@ fn scrape() -> String {
     metrics.attempted(&stream, &destination, "ok", Duration::ZERO);
     metrics.closed(&stream, &destination, "age");
     metrics.delivered(&stream, &destination, 1);
+    metrics.discarded(&stream, 1);
     metrics.synced(1, Duration::ZERO);
     metrics.answered(&Answered {
         operation: None,
@@ -96,6 +97,7 @@ fn scrape() -> String {
         request_bytes: 1,
         records: 1,
         record_bytes: 1,
+        throttled: Some(Throttled { limit: Limit::Stream(&stream), records: 1 }),
         elapsed: Duration::ZERO,
     });
     let line = LineState {

@@ -22,7 +22,7 @@ pub fn merge(structure: &Structure, configuration: &mut Map<String, Value>, upda
         };
         match (inner, configuration.get_mut(&subject), value) {
             (Some(inner), Some(Value::Object(current)), Value::Object(update)) => {
-                merge(inner, current, update)
+                merge(inner, current, update);
             }
             (_, _, value) => drop(configuration.insert(subject, value)),
         }

@@ -18,6 +18,7 @@ pub fn redact(structure: &Structure, input: &Value) -> Value {
 
 fn redact_shape(shape: &Shape, value: &Value) -> Value {
     match (shape, value) {
+        (_, Value::Null) => Value::Null,
         (Shape::Text(text), _) if text.sensitive => HIDDEN.into(),
         (Shape::Blob { .. }, _) => HIDDEN.into(),
         (Shape::Structure(inner), Value::Object(_)) => redact(inner, value),
@@ -26,6 +27,8 @@ fn redact_shape(shape: &Shape, value: &Value) -> Value {
         }
         // A member of a wrong type may be a secret in a wrong place.
         (Shape::Structure(_) | Shape::List { .. }, _) => HIDDEN.into(),
+        (Shape::Map { .. }, _) => value.clone(),
+        (_, Value::Object(_) | Value::Array(_)) => HIDDEN.into(),
         _ => value.clone(),
     }
 }
@@ -46,15 +49,19 @@ mod tests {
                 "EndpointConfiguration": {"Url": "https://k:v@h", "AccessKey": "k3y"},
                 "RequestConfiguration": {"CommonAttributes": [{"AttributeName": "n", "AttributeValue": "v4lue"}]},
             },
-            "SplunkDestinationConfiguration": "t0ken",
+            "SplunkDestinationConfiguration": {"HECToken": "t0ken"},
+            "SnowflakeDestinationConfiguration": "k3y in a wrong place",
+            "KinesisStreamSourceConfiguration": {"RoleARN": {"inner": "1nner"}, "KinesisStreamARN": null},
             "Unknown": "s3cret",
         });
         let shown = redact(shape::input_of(Operation::CreateDeliveryStream), &input).to_string();
-        for secret in ["p4ssword", "k3y", "k:v", "v4lue", "t0ken", "s3cret"] {
+        for secret in ["p4ssword", "k3y", "k:v", "v4lue", "t0ken", "1nner", "s3cret"] {
             assert!(!shown.contains(secret), "{shown}");
         }
         assert!(
-            shown.contains(r#""RoleARN":"r""#) && shown.contains(r#""DeliveryStreamName":"s""#),
+            shown.contains(r#""RoleARN":"r""#)
+                && shown.contains(r#""KinesisStreamARN":null"#)
+                && shown.contains(r#""DeliveryStreamName":"s""#),
             "{shown}"
         );
     }

@@ -13,6 +13,7 @@ mod canonical;
 mod keys;
 mod parse;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -42,7 +43,7 @@ pub(crate) struct Signed<'a> {
     pub(crate) body_sha256: &'a [u8; 32],
 }
 
-/// Verifies `request`; returns the access key id that signed it.
+/// Verifies `request`; returns the key that signed it.
 ///
 /// # Errors
 /// AWS's authentication errors, in AWS's order.
@@ -50,11 +51,11 @@ pub(crate) fn verify(
     request: &Signed<'_>,
     now: Timestamp,
     keys: &SigningKeys,
-    find: impl FnOnce(&str) -> Option<Credential>,
-) -> Result<String, ApiError> {
+    find: impl FnOnce(&str) -> Option<Arc<Credential>>,
+) -> Result<Arc<Credential>, ApiError> {
     let claim = parse::claim(request)?;
     let Some(credential) = find(&claim.access_key_id) else { return Err(unrecognized()) };
-    check_token(&claim, &credential)?;
+    check_token(&claim, &credential, now)?;
     check_scope(&claim)?;
     check_date(&claim, now)?;
     check_coverage(&claim, request)?;
@@ -66,7 +67,7 @@ pub(crate) fn verify(
         return Err(mismatch());
     }
     keys.remember(&claim, &credential.secret_access_key, key);
-    Ok(claim.access_key_id)
+    Ok(credential)
 }
 
 /// [`verify`] on a whole request and without remembered keys: the door that fuzzing comes through.
@@ -78,8 +79,8 @@ pub fn verify_signature<B>(
     request: &http::Request<B>,
     body: &[u8],
     now: Timestamp,
-    find: impl FnOnce(&str) -> Option<Credential>,
-) -> Result<String, ApiError> {
+    find: impl FnOnce(&str) -> Option<Arc<Credential>>,
+) -> Result<Arc<Credential>, ApiError> {
     let signed = Signed {
         method: request.method().as_str(),
         path: request.uri().path(),
@@ -122,13 +123,22 @@ fn mismatch() -> ApiError {
 }
 
 /// A temporary credential needs its own token; a long-term one needs none, and AWS refuses it with any.
-fn check_token(claim: &Claim, credential: &Credential) -> Result<(), ApiError> {
+fn check_token(claim: &Claim, credential: &Credential, now: Timestamp) -> Result<(), ApiError> {
     let good = match (&claim.token, &credential.session_token) {
         (None, None) => true,
         (Some(sent), Some(expected)) => bool::from(sent.as_bytes().ct_eq(expected.expose().as_bytes())),
         _ => false,
     };
-    if good { Ok(()) } else { Err(unrecognized()) }
+    if !good {
+        return Err(unrecognized());
+    }
+    match credential.expires_at {
+        Some(end) if end <= now => Err(ApiError::new(
+            ErrorCode::ExpiredToken,
+            "The security token included in the request is expired",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn check_scope(claim: &Claim) -> Result<(), ApiError> {

@@ -93,6 +93,7 @@ struct Case {
     unsigned_headers: &'static [(&'static str, &'static str)],
     body_came: &'static [u8],
     expects_token: Option<&'static str>,
+    token_ends: Option<u64>,
 }
 
 impl Default for Case {
@@ -109,6 +110,7 @@ impl Default for Case {
             unsigned_headers: &[],
             body_came: BODY,
             expects_token: None,
+            token_ends: None,
         }
     }
 }
@@ -146,11 +148,14 @@ impl Case {
     fn verify_request(&self, request: &Request<()>, keys: &SigningKeys) -> Result<String, ApiError> {
         let body_sha256 = Sha256::digest(self.body_came).into();
         verify(&signed(request, &body_sha256), Timestamp(NOW * 1000), keys, |id| {
-            (id == "AKIDEXAMPLE").then(|| Credential {
-                secret_access_key: Secret::new(SECRET),
-                session_token: self.expects_token.map(Secret::new),
+            (id == "AKIDEXAMPLE").then(|| {
+                let mut credential = Credential::new(id, Secret::new(SECRET));
+                credential.session_token = self.expects_token.map(Secret::new);
+                credential.expires_at = self.token_ends.map(|seconds| Timestamp(seconds * 1000));
+                Arc::new(credential)
             })
         })
+        .map(|credential| credential.access_key_id.clone())
     }
 
     fn verify(&self) -> Result<String, ApiError> {
@@ -335,6 +340,21 @@ fn session_tokens_must_be_the_credentials_own() {
 }
 
 #[test]
+fn a_session_token_is_good_until_its_end_and_then_called_expired() {
+    let ending = |seconds| Case {
+        token: Some("t"),
+        expects_token: Some("t"),
+        token_ends: Some(seconds),
+        ..Case::default()
+    };
+    assert!(ending(NOW + 1).verify().is_ok());
+    for end in [NOW, NOW - 1] {
+        ending(end).refused(ErrorCode::ExpiredToken, "The security token included in the request is expired");
+    }
+    Case { token: Some("u"), ..ending(NOW - 1) }.refused(ErrorCode::UnrecognizedClient, "");
+}
+
+#[test]
 fn an_unknown_access_key_is_refused() {
     let request = Case::default().sign();
     let body_sha256 = Sha256::digest(BODY).into();
@@ -351,7 +371,7 @@ fn a_remembered_key_serves_again_but_not_after_rotation() {
     assert!(Case::default().verify_request(&request, &keys).is_ok());
     let body_sha256 = Sha256::digest(BODY).into();
     let rotated = verify(&signed(&request, &body_sha256), Timestamp(NOW * 1000), &keys, |_| {
-        Some(Credential { secret_access_key: Secret::new("rotated"), session_token: None })
+        Some(Arc::new(Credential::new("AKIDEXAMPLE", Secret::new("rotated"))))
     });
     assert_eq!(rotated.unwrap_err().code, ErrorCode::InvalidSignature);
 }

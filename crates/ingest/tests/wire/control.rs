@@ -127,6 +127,38 @@ async fn refusals_name_what_is_wrong() {
         "InvalidArgumentException",
         "Exactly one destination configuration is supported for a Firehose",
     );
+    server
+        .call("TagDeliveryStream", &json!({"DeliveryStreamName": "s", "Tags": [{"Key": "aws:k", "Value": "v"}]}))
+        .await
+        .is_error(
+            400,
+            "ValidationException",
+            "1 validation error detected: Value at 'tags.1.member.key' failed to satisfy constraint: Member must satisfy \
+             regular expression pattern: ^(?!aws:)[\\p{L}\\p{Z}\\p{N}_.:\\/=+\\-@%]*$",
+        );
+    server
+        .call(
+            "StartDeliveryStreamEncryption",
+            &json!({"DeliveryStreamName": "s",
+                "DeliveryStreamEncryptionConfigurationInput": {"KeyType": "CUSTOMER_MANAGED_CMK"}}),
+        )
+        .await
+        .is_error(
+            400,
+            "InvalidArgumentException",
+            "KeyARN has to be specified when KeyType is CUSTOMER_MANAGED_CMK",
+        );
+    server.call("ListDeliveryStreams", &json!({"Limit": 0})).await.is_error(
+        400,
+        "ValidationException",
+        "1 validation error detected: Value at 'limit' failed to satisfy constraint: Member must have value greater \
+         than or equal to 1",
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_delivered_yet_is_refused_by_name_and_what_is_wrong_for_it_first() {
+    let server = Server::start().await;
     let mut partitioned = terraform();
     let destination = &mut partitioned["ExtendedS3DestinationConfiguration"];
     destination["DynamicPartitioningConfiguration"]["Enabled"] = json!(true);
@@ -155,32 +187,5 @@ async fn refusals_name_what_is_wrong() {
         400,
         "InvalidArgumentException",
         "Redshift Database Password is required for Redshift Destination",
-    );
-    server
-        .call("TagDeliveryStream", &json!({"DeliveryStreamName": "s", "Tags": [{"Key": "aws:k", "Value": "v"}]}))
-        .await
-        .is_error(
-            400,
-            "ValidationException",
-            "1 validation error detected: Value at 'tags.1.member.key' failed to satisfy constraint: Member must satisfy \
-             regular expression pattern: ^(?!aws:)[\\p{L}\\p{Z}\\p{N}_.:\\/=+\\-@%]*$",
-        );
-    server
-        .call(
-            "StartDeliveryStreamEncryption",
-            &json!({"DeliveryStreamName": "s",
-                "DeliveryStreamEncryptionConfigurationInput": {"KeyType": "CUSTOMER_MANAGED_CMK"}}),
-        )
-        .await
-        .is_error(
-            400,
-            "InvalidArgumentException",
-            "KeyARN has to be specified when KeyType is CUSTOMER_MANAGED_CMK",
-        );
-    server.call("ListDeliveryStreams", &json!({"Limit": 0})).await.is_error(
-        400,
-        "ValidationException",
-        "1 validation error detected: Value at 'limit' failed to satisfy constraint: Member must have value greater \
-         than or equal to 1",
     );
 }

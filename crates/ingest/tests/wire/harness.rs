@@ -1,7 +1,7 @@
 //! The server under test, the service behind it, and a client.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +14,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use standpipe_ingest::access::{AuditEvent, CallLimiter, PutLimiter};
 use standpipe_ingest::{
     Answered, ApiError, CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream,
     EncryptionInput, Frontend, ListDeliveryStreams, ListTags, Observer, Options, Put, PutError, PutReceipt,
-    Service, StreamNames, TagList, Tags, UpdateDestination,
+    Service, StreamNames, TagList, Tags, Throttled, UpdateDestination,
 };
 use standpipe_model::{Clock, Entropy, Secret, StreamName, Timestamp};
 use tokio::net::{TcpListener, TcpStream};
@@ -33,16 +34,25 @@ pub(crate) const SEGMENT: [u8; 16] = [9; 16];
 /// The server's time: 2026-01-01T00:10:00Z.
 pub(crate) const NOW: u64 = 1_767_226_200;
 
-#[derive(Debug)]
-pub(crate) struct FixedClock;
+/// The wall clock stands; the steady one is moved by tests.
+#[derive(Debug, Default)]
+pub(crate) struct ManualClock {
+    steady_ms: AtomicU64,
+}
 
-impl Clock for FixedClock {
+impl ManualClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.steady_ms.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp(NOW * 1000)
     }
 
     fn steady(&self) -> Duration {
-        Duration::from_secs(1)
+        Duration::from_millis(self.steady_ms.load(Ordering::Relaxed))
     }
 }
 
@@ -62,6 +72,14 @@ pub(crate) type Seen = (String, u16, Option<&'static str>);
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) unsigned: bool,
+    /// Beside the two that are always there.
+    pub(crate) credentials: Vec<Arc<Credential>>,
+    pub(crate) stream_limits: HashMap<&'static str, Arc<PutLimiter>>,
+    pub(crate) call_limits: Option<Arc<CallLimiter>>,
+    pub(crate) audit_fails: AtomicBool,
+    pub(crate) audited: Mutex<Vec<AuditEvent>>,
+    /// Whose limit refused a request, and how many records.
+    pub(crate) throttled: Mutex<Vec<(String, u32)>>,
     pub(crate) puts: Mutex<Vec<Put>>,
     pub(crate) created: Mutex<Vec<CreateDeliveryStream>>,
     pub(crate) updated: Mutex<Vec<UpdateDestination>>,
@@ -69,22 +87,43 @@ pub(crate) struct Memory {
     pub(crate) encryption: Mutex<Option<EncryptionInput>>,
     pub(crate) seen: Mutex<HashMap<Seen, u64>>,
     pub(crate) record_bytes: AtomicU64,
-    /// Puts to the stream `held` begin, tell so, and end when let go.
+    /// An audit event has come.
+    pub(crate) noted: Notify,
+    /// Puts to the stream `held`, and its deletion, begin, tell so, and end when let go.
     pub(crate) begun: Notify,
     pub(crate) release: Notify,
 }
 
 #[async_trait]
 impl Service for Memory {
-    fn credential(&self, access_key_id: &str) -> Option<Credential> {
-        let session_token = (access_key_id == TEMPORARY_KEY).then(|| Secret::new(TOKEN));
-        [ACCESS_KEY, TEMPORARY_KEY]
-            .contains(&access_key_id)
-            .then(|| Credential { secret_access_key: Secret::new(SECRET), session_token })
+    fn credential(&self, access_key_id: &str) -> Option<Arc<Credential>> {
+        if let Some(found) = self.credentials.iter().find(|found| found.access_key_id == access_key_id) {
+            return Some(Arc::clone(found));
+        }
+        let mut credential = Credential::new(access_key_id, Secret::new(SECRET));
+        credential.session_token = (access_key_id == TEMPORARY_KEY).then(|| Secret::new(TOKEN));
+        [ACCESS_KEY, TEMPORARY_KEY].contains(&access_key_id).then(|| Arc::new(credential))
     }
 
     fn auth_required(&self) -> bool {
         !self.unsigned
+    }
+
+    fn stream_limiter(&self, stream: &StreamName) -> Option<Arc<PutLimiter>> {
+        self.stream_limits.get(stream.as_str()).cloned()
+    }
+
+    fn call_limiter(&self) -> Option<Arc<CallLimiter>> {
+        self.call_limits.clone()
+    }
+
+    async fn auditable(&self) -> bool {
+        !self.audit_fails.load(Ordering::Relaxed)
+    }
+
+    async fn audit(&self, event: AuditEvent) {
+        self.audited.lock().unwrap().push(event);
+        self.noted.notify_one();
     }
 
     async fn put(&self, put: Put) -> Result<PutReceipt, PutError> {
@@ -128,7 +167,11 @@ impl Service for Memory {
         Ok(StreamNames { has_more: names.len() < 3, names })
     }
 
-    async fn delete_delivery_stream(&self, _: DeleteDeliveryStream) -> Result<(), ApiError> {
+    async fn delete_delivery_stream(&self, input: DeleteDeliveryStream) -> Result<(), ApiError> {
+        if input.stream.as_str() == "held" {
+            self.begun.notify_one();
+            self.release.notified().await;
+        }
         Ok(())
     }
 
@@ -176,12 +219,16 @@ impl Observer for Memory {
         let operation = answered.operation.map(|operation| operation.name().to_owned()).unwrap_or_default();
         *self.seen.lock().unwrap().entry((operation, answered.status, answered.code)).or_default() += 1;
         self.record_bytes.fetch_add(answered.record_bytes, Ordering::Relaxed);
+        if let Some(Throttled { limit, records }) = answered.throttled {
+            self.throttled.lock().unwrap().push((format!("{limit:?}"), records));
+        }
     }
 }
 
 /// The running server.
 pub(crate) struct Server {
     pub(crate) memory: Arc<Memory>,
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) frontend: Arc<Frontend>,
     pub(crate) address: std::net::SocketAddr,
     pub(crate) stop: CancellationToken,
@@ -197,10 +244,11 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let memory = Arc::new(memory);
+        let clock = Arc::new(ManualClock::default());
         let options = Options { account_id: "123456789012".to_owned(), ..options };
         let frontend = Arc::new(Frontend::new(
             Arc::clone(&memory) as _,
-            Arc::new(FixedClock),
+            Arc::clone(&clock) as _,
             Arc::new(OsEntropy),
             Arc::clone(&memory) as _,
             options,
@@ -211,7 +259,7 @@ impl Server {
             stop.clone(),
             Duration::from_millis(500),
         ));
-        Self { memory, frontend, address, stop, serving }
+        Self { memory, clock, frontend, address, stop, serving }
     }
 
     /// A signed call; its answer as JSON.

@@ -6,6 +6,7 @@
     reason = "a panic in a test is a failure with a line number, in its helpers too"
 )]
 
+mod access;
 mod auth;
 mod connections;
 mod control;

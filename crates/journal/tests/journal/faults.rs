@@ -1,6 +1,7 @@
 //! A disk that fails or is full: what was promised stays, what was refused never comes, and the way back is open.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use standpipe_journal::control::Control;
@@ -143,4 +144,16 @@ fn a_stream_at_its_limit_settles_and_takes_puts_again() {
         clock.advance(Duration::from_millis(250));
         append(&journal, next).expect("there is room again");
     }
+}
+
+#[test]
+fn a_journal_that_is_closed_can_be_closed_again() {
+    let (_, _, _, journal) = rig();
+    let (done, told) = mpsc::channel();
+    thread::spawn(move || {
+        wait(journal.close());
+        wait(journal.close());
+        done.send(append(&journal, 0)).unwrap();
+    });
+    assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok(Err(AppendError::Closed)));
 }

@@ -251,13 +251,17 @@ fn with_root(endpoint: Uri) -> anyhow::Result<Uri> {
 /// The access key: of the configuration file where one is named, else of the environment.
 fn credentials(config: Option<&Config>, env: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Credentials> {
     if let Some(config) = config {
-        let Some(first) = config.credentials.first() else {
+        let first = match config.credentials.first() {
+            Some(first) => Some(first.clone()),
+            None => config.load_credentials(env)?.into_iter().next(),
+        };
+        let Some(first) = first else {
             // A daemon without credentials takes any signature.
             return Ok(Credentials::new("standpipe", "standpipe", None, None, "none configured"));
         };
         let token = first.session_token.as_ref().map(|token| token.expose().to_owned());
         return Ok(Credentials::new(
-            &first.access_key_id,
+            first.access_key_id,
             first.secret.expose(),
             token,
             None,
@@ -335,6 +339,22 @@ mod tests {
         assert_eq!(credentials(None, &aws).unwrap().session_token(), Some("AWS_SESSION_TOKEN"));
         let half = |name: &str| (name == "STANDPIPE_ACCESS_KEY_ID").then(|| name.to_owned());
         assert!(credentials(None, &half).unwrap_err().to_string().starts_with("no access key"));
+    }
+
+    #[test]
+    fn the_access_key_of_a_configuration_is_its_first_also_where_that_is_in_the_credentials_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("standpipe.yaml");
+        std::fs::write(folder.path().join("c.yaml"), "[{access_key_id: f, secret_access_key: s}]").unwrap();
+        for (yaml, expect) in [
+            ("credentials: [{access_key_id: m, secret_access_key: s}]\ncredentials_file: c.yaml\n", "m"),
+            ("credentials_file: c.yaml\n", "f"),
+            ("", "standpipe"),
+        ] {
+            std::fs::write(&path, yaml).unwrap();
+            let config = Config::load(&path, &|_| None).unwrap();
+            assert_eq!(credentials(Some(&config), &|_| None).unwrap().access_key_id(), expect);
+        }
     }
 
     #[test]

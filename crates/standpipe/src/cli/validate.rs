@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{CONFIG_PATH, complain, count, env, print};
-use crate::config::Config;
+use crate::config::{Config, ConfigProblems};
 use crate::stores::Stores;
 
 /// Arguments of `validate`.
@@ -20,6 +20,9 @@ pub struct ValidateArgs {
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     match Config::load(&args.config, &env) {
         Ok(config) => {
+            if let Err(problems) = config.load_credentials(&env) {
+                return Ok(refuse(&problems));
+            }
             // Some settings are judged only by the client that is made of them: certificates, the letters of a key.
             Stores::default().replace(&config.stores)?;
             let (streams, stores) = (config.streams.len() as u64, config.stores.len() as u64);
@@ -27,10 +30,12 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
             print(&format!("{path}: ok, {}, {}\n", count(streams, "stream"), count(stores, "store")))?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(problems) => {
-            complain(&problems.to_string());
-            complain(&count(problems.count() as u64, "problem"));
-            Ok(ExitCode::FAILURE)
-        }
+        Err(problems) => Ok(refuse(&problems)),
     }
+}
+
+fn refuse(problems: &ConfigProblems) -> ExitCode {
+    complain(&problems.to_string());
+    complain(&count(problems.count() as u64, "problem"));
+    ExitCode::FAILURE
 }

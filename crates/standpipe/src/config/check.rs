@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use standpipe_sinks::key::{PrefixError, validate};
 
 use super::Config;
+use super::access;
 use super::compound::Named;
 use super::problem::{Problem, Spot, did_you_mean};
 use super::root::Draft;
@@ -42,9 +43,13 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     for stream in &mut draft.streams {
         check_stream(stream, &around, problems);
     }
+    let policies = access::known(draft.policies);
+    let credentials = access::resolve(draft.credentials, &policies, &[], problems);
     if !problems.is_empty() {
         return None;
     }
+    let rates_of = |stream: &StreamDraft| Some((stream.name.clone()?, stream.rates));
+    let stream_rates = draft.streams.iter().filter_map(rates_of).collect();
     let roles = draft.roles.into_iter().filter_map(|(arn, _, store)| Some((arn, store?))).collect();
     let stores: Option<BTreeMap<_, _>> =
         draft.stores.into_iter().map(|(name, _, store)| Some((name, store?))).collect();
@@ -52,10 +57,12 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     Some(Config {
         listen: draft.listen,
         admin: draft.admin,
-        region: draft.region,
+        region: draft.region.clone(),
         account_id: draft.account_id,
         data_dir: draft.data_dir,
-        credentials: draft.credentials,
+        credentials,
+        credentials_file: draft.credentials_file,
+        policies,
         stores: stores.expect("a store that is missing has reported a problem"),
         default_store,
         roles,
@@ -63,13 +70,19 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
         streams: streams.expect("a part of a stream that is missing has reported a problem"),
         journal: draft.journal,
         limits: draft.limits,
+        rates: draft.rates.in_region(&draft.region),
+        stream_rates,
+        audit: draft.audit,
         stop: draft.stop,
     })
 }
 
 fn check_access(draft: &Draft, problems: &mut Vec<Problem>) {
+    let untold = problems.is_empty();
     let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
-    if !draft.listen.ip().is_loopback() && !draft.spots.given("credentials") {
+    let signed = !draft.credentials.is_empty() || draft.credentials_file.is_some();
+    // Credentials that are wrong have told so.
+    if !draft.listen.ip().is_loopback() && !signed && (untold || !draft.spots.given("credentials")) {
         let message = format!(
             "{} can be reached from other machines, so \"credentials\" must be given; 127.0.0.1 can do without",
             draft.listen
@@ -78,12 +91,6 @@ fn check_access(draft: &Draft, problems: &mut Vec<Problem>) {
     }
     if draft.listen == draft.admin && draft.listen.port() != 0 {
         refuse(draft.spots.of("admin"), format!("{} is the address of \"listen\" already", draft.admin));
-    }
-    for (index, credential) in draft.credentials.iter().enumerate() {
-        let id = &credential.access_key_id;
-        if draft.credentials[..index].iter().any(|earlier| earlier.access_key_id == *id) {
-            refuse(draft.spots.of("credentials"), format!("the access key id \"{id}\" is given twice"));
-        }
     }
 }
 

@@ -116,3 +116,27 @@ impl<T, A: Shape<Out = T>, B: Shape<Out = T>> Shape for Either<A, B> {
         Schema::Either(Box::new(self.0.schema()), Box::new(self.1.schema()))
     }
 }
+
+/// A list, or one item without its brackets, as IAM writes them.
+pub(super) struct OneOrMany<S>(pub(super) S);
+
+impl<S: Shape> Shape for OneOrMany<S> {
+    type Out = Vec<S::Out>;
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<Vec<S::Out>> {
+        match &at.node.value {
+            Value::List(items) if items.is_empty() => at.refuse("the list is empty"),
+            Value::List(items) => {
+                let read = |(index, item)| self.0.read(&mut at.below(item, &format!("[{index}]")));
+                // All of them first, so that each tells what is wrong with it.
+                let items: Vec<Option<S::Out>> = items.iter().enumerate().map(read).collect();
+                items.into_iter().collect()
+            }
+            _ => self.0.read(at).map(|item| vec![item]),
+        }
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Either(Box::new(self.0.schema()), Box::new(Schema::List(Box::new(self.0.schema()))))
+    }
+}

@@ -1,4 +1,4 @@
-//! Reading the files: the main one, then those of `streams_dir`.
+//! Reading the files: the main one, then those of `streams_dir`; and by itself the one of `credentials_file`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::reader::{Context, Cursor, ReadSection, read_section};
 use super::root::{Draft, root, stream_file};
 use super::streams::{StreamDraft, stream};
 use super::tree::{self, Node, Value};
-use super::{Config, check};
+use super::{Config, Credential, access, check};
 
 /// Looks up an environment variable.
 type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
@@ -36,6 +36,29 @@ impl Config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => Err(ConfigProblems(in_order(problems))),
         }
+    }
+
+    /// Reads the credentials of `credentials_file`; none where there is no such key. It is read by itself, so that
+    /// neither file stands in the way of the other.
+    ///
+    /// # Errors
+    /// Every problem that there is, with its place.
+    pub fn load_credentials(&self, env: Env<'_>) -> Result<Vec<Credential>, ConfigProblems> {
+        let Some(path) = &self.credentials_file else { return Ok(Vec::new()) };
+        let mut problems = Vec::new();
+        let mut credentials = Vec::new();
+        if let Some((mut context, node)) = read_file(path, env, &mut problems) {
+            let mut at = Cursor { node: &node, path: String::new(), context: &mut context };
+            let drafts = match node.value {
+                // An editor that is about to write may have emptied it.
+                Value::Null => at.refuse("the file holds no credentials"),
+                _ => access::credential_list(&mut at),
+            };
+            problems.append(&mut context.problems);
+            credentials =
+                access::resolve(drafts.unwrap_or_default(), &self.policies, &self.credentials, &mut problems);
+        }
+        if problems.is_empty() { Ok(credentials) } else { Err(ConfigProblems(in_order(problems))) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! file ─► tree (located YAML) ─► sections over a Section reader ─► drafts ─► checks across sections ─► Config
 //! ```
 //!
-//! The sections (`root`, `stores`, `streams`, `settings`) are the only list of keys there is: the JSON Schema
+//! The sections (`root`, `access`, `stores`, `streams`, `rates`, `settings`) are the only list of keys there is: the JSON Schema
 //! ([`schema_json`]) and the reference table of the documentation come from the same calls.
 //!
 //! # Invariants
@@ -12,10 +12,12 @@
 //! - A secret never appears in a problem, and its type prints as `***`.
 //! - Nothing is clamped or ignored in silence: what is not right is refused, with the limit.
 
+mod access;
 mod check;
 mod compound;
 mod load;
 mod problem;
+mod rates;
 mod reader;
 mod root;
 mod schema;
@@ -36,10 +38,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use access::Credential;
 pub use problem::{ConfigProblems, Problem, Spot};
-pub use settings::{Credential, DiskShare, JournalConfig, LimitsConfig, StopConfig};
+pub use rates::{CredentialRates, PutRates, RatesConfig};
+pub use settings::{DiskShare, JournalConfig, LimitsConfig, StopConfig};
 pub use stores::{AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, Timeouts};
 pub(crate) use streams::{compression_word, key_setting};
+
+use standpipe_ingest::access::Policy;
+use standpipe_model::StreamName;
 
 use crate::spec::StreamSpec;
 
@@ -56,8 +63,12 @@ pub struct Config {
     pub account_id: String,
     /// Where journals and the catalog are kept.
     pub data_dir: PathBuf,
-    /// Who may write; empty only when listening on loopback.
+    /// Who may write, by this file; see [`Config::load_credentials`] for the others.
     pub credentials: Vec<Credential>,
+    /// A file with further credentials.
+    pub credentials_file: Option<PathBuf>,
+    /// Policies by name.
+    pub policies: BTreeMap<String, Policy>,
     /// The object stores by name.
     pub stores: BTreeMap<String, StoreConfig>,
     /// The store for buckets that no store lists: the one named, or the only one there is.
@@ -72,6 +83,12 @@ pub struct Config {
     pub journal: JournalConfig,
     /// The front end's limits.
     pub limits: LimitsConfig,
+    /// The limits of rate.
+    pub rates: RatesConfig,
+    /// The limits that streams have of their own.
+    pub stream_rates: BTreeMap<StreamName, PutRates>,
+    /// The file of the audit log.
+    pub audit: Option<PathBuf>,
     /// How the daemon stops.
     pub stop: StopConfig,
 }

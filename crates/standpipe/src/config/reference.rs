@@ -1,35 +1,15 @@
 //! Keeps what is generated from the sections current: the JSON Schema and the reference in `docs/configuration.md`.
 //!
-//! `UPDATE_DOCS=1 cargo test -p standpipe config::reference` writes both.
+//! `UPDATE_DOCS=1 cargo test -p standpipe --lib` writes both.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use super::reader::{describe, first};
 use super::root::root;
 use super::schema::{Field, Schema};
 use super::{Config, schema_json};
-
-const BEGIN: &str = "<!-- reference: generated, see crates/standpipe/src/config/reference.rs -->\n";
-const END: &str = "<!-- reference: end -->\n";
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// Compares a generated file with what is committed, or writes it.
-fn check(path: &Path, expect: &str) {
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(path, expect).unwrap();
-    }
-    let found = fs::read_to_string(path).unwrap_or_default();
-    let name = path.file_name().unwrap().to_string_lossy();
-    assert!(
-        found == expect,
-        "{name} is out of date; write it with UPDATE_DOCS=1 cargo test -p standpipe config::reference"
-    );
-}
+use crate::generated::{check, check_part, repository};
 
 /// Tables of keys, one per section, in the order of the sections.
 #[derive(Default)]
@@ -144,18 +124,14 @@ fn the_schema_refuses_what_the_daemon_refuses() {
 
 #[test]
 fn the_schema_is_current() {
-    check(&repository().join("docs/standpipe.schema.json"), &schema_json());
+    check("docs/standpipe.schema.json", &schema_json());
 }
 
 #[test]
 fn the_reference_is_current() {
-    let path = repository().join("docs/configuration.md");
-    let found = fs::read_to_string(&path).unwrap();
-    let (before, rest) = found.split_once(BEGIN).expect("the page has the mark where the reference begins");
-    let (_, after) = rest.split_once(END).expect("the page has the mark where the reference ends");
     let mut reference = Reference::default();
     reference.section("", &describe(root), None);
-    check(&path, &format!("{before}{BEGIN}\n{}{END}{after}", reference.text));
+    check_part("docs/configuration.md", &reference.text);
 }
 
 /// Every file that is shown to users loads, with any variable set.

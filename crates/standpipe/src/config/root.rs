@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::compound::{List, Map, Named, Sub};
+use standpipe_ingest::access::Policy;
+
+use super::access::{CREDENTIAL, CredentialDraft, POLICIES};
+use super::compound::{List, Map, Named};
+use super::rates::RatesConfig;
 use super::reader::{Cursor, Section, Shape, Spots};
 use super::schema::Schema;
-use super::settings::{
-    Credential, JournalConfig, LimitsConfig, StopConfig, credential, journal, limits, stop,
-};
+use super::settings::{JournalConfig, LimitsConfig, StopConfig, audit, journal, limits, stop};
 use super::shapes::{FilePath, Listen, text};
 use super::stores::{STORE, StoreConfig};
 use super::streams::{STREAM, StreamDraft};
@@ -21,7 +23,9 @@ pub(super) struct Draft {
     pub(super) region: String,
     pub(super) account_id: String,
     pub(super) data_dir: PathBuf,
-    pub(super) credentials: Vec<Credential>,
+    pub(super) credentials: Vec<CredentialDraft>,
+    pub(super) credentials_file: Option<PathBuf>,
+    pub(super) policies: Vec<Named<Policy>>,
     pub(super) stores: Vec<Named<StoreConfig>>,
     pub(super) default_store: Option<String>,
     pub(super) roles: Vec<Named<String>>,
@@ -30,6 +34,8 @@ pub(super) struct Draft {
     pub(super) streams_dir: Option<PathBuf>,
     pub(super) journal: JournalConfig,
     pub(super) limits: LimitsConfig,
+    pub(super) rates: RatesConfig,
+    pub(super) audit: Option<PathBuf>,
     pub(super) stop: StopConfig,
 }
 
@@ -50,16 +56,80 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         "/var/lib/standpipe",
         "Where journals and the stream catalog are kept.",
     );
-    let credentials = section
-        .optional(
-            "credentials",
-            List(Sub(credential)),
-            "The access keys that producers sign with. Only a daemon on loopback may go without.",
-        )
-        .unwrap_or_default();
+    let Access { credentials, credentials_file, policies } = access(section);
     let stores = section
         .optional("stores", Map(STORE), "The object stores, by a name of your own.")
         .unwrap_or_default();
+    let Targets { default_store, roles, delivery_log_dir } = targets(section);
+    let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
+    let streams_dir = section.optional(
+        "streams_dir",
+        FilePath,
+        "A folder of further streams: each `*.yaml` or `*.yml` is one stream, or holds a list `streams`.",
+    );
+    let journal = section.section("journal", journal, "How much disk the journals may take.");
+    let (limits, rates) =
+        section.section("limits", limits, "What the front end takes on at once, and in a second.");
+    let audit = section.section("audit", audit, "Where it is noted down who called what.");
+    let stop = section.section("stop", stop, "How the daemon stops.");
+    Some(Draft {
+        spots: section.spots(),
+        listen,
+        admin,
+        region,
+        account_id,
+        data_dir,
+        credentials,
+        credentials_file,
+        policies,
+        stores,
+        default_store,
+        roles,
+        delivery_log_dir,
+        streams: streams.unwrap_or_default(),
+        streams_dir,
+        journal,
+        limits,
+        rates,
+        audit,
+        stop,
+    })
+}
+
+/// Who may do what.
+struct Access {
+    credentials: Vec<CredentialDraft>,
+    credentials_file: Option<PathBuf>,
+    policies: Vec<Named<Policy>>,
+}
+
+fn access(section: &mut Section<'_, '_>) -> Access {
+    let credentials = section
+        .optional(
+            "credentials",
+            List(CREDENTIAL),
+            "The access keys that producers sign with. Only a daemon on loopback may go without.",
+        )
+        .unwrap_or_default();
+    let credentials_file = section.optional(
+        "credentials_file",
+        FilePath,
+        "A file with a list of further credentials. What changes in it counts within a second or two, without a reload.",
+    );
+    let policies = section
+        .optional("policies", POLICIES, "Policies in IAM's words, by a name of your own, for credentials.")
+        .unwrap_or_default();
+    Access { credentials, credentials_file, policies }
+}
+
+/// Where names in API calls lead.
+struct Targets {
+    default_store: Option<String>,
+    roles: Vec<Named<String>>,
+    delivery_log_dir: Option<PathBuf>,
+}
+
+fn targets(section: &mut Section<'_, '_>) -> Targets {
     let default_store = section.optional(
         "default_store",
         text(1..=64),
@@ -80,33 +150,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         "A folder for the log groups of streams (`CloudWatchLoggingOptions`): `<log group>/<log stream>.log` in it gets a \
          JSON line for each failed delivery. Where absent, they go to the daemon's own log.",
     );
-    let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
-    let streams_dir = section.optional(
-        "streams_dir",
-        FilePath,
-        "A folder of further streams: each `*.yaml` or `*.yml` is one stream, or holds a list `streams`.",
-    );
-    let journal = section.section("journal", journal, "How much disk the journals may take.");
-    let limits = section.section("limits", limits, "What the front end takes on at once.");
-    let stop = section.section("stop", stop, "How the daemon stops.");
-    Some(Draft {
-        spots: section.spots(),
-        listen,
-        admin,
-        region,
-        account_id,
-        data_dir,
-        credentials,
-        stores,
-        default_store,
-        roles,
-        delivery_log_dir,
-        streams: streams.unwrap_or_default(),
-        streams_dir,
-        journal,
-        limits,
-        stop,
-    })
+    Targets { default_store, roles, delivery_log_dir }
 }
 
 /// Reads a file of `streams_dir` that holds a list.

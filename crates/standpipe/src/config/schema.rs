@@ -152,7 +152,8 @@ fn section(fields: &[Field], tag: Option<(&str, &str)>) -> Json {
                 entries.push(("default".to_owned(), text(default.as_str())));
             }
         }
-        if field.required {
+        // Which of several spellings is there, a list of names cannot say.
+        if field.required && !field.names.contains('|') {
             required.push(text(first(field.names)));
         }
         properties.extend(field.names.split('|').map(|name| (name.to_owned(), json.clone())));

@@ -1,25 +1,14 @@
-//! The daemon's own settings: where it listens, who may write, how much disk and memory it takes, how it stops.
+//! The daemon's own settings: how much disk and memory it takes, what it notes down, how it stops.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use standpipe_model::Secret;
-
+use super::rates::{RatesConfig, rates};
 use super::reader::{Cursor, Section, Shape};
 use super::schema::Schema;
-use super::shapes::{Int, Size, Span, secret, text};
+use super::shapes::{FilePath, Int, Size, Span};
 use super::streams::{JOURNAL_LIMIT_MAX, JOURNAL_LIMIT_MIN};
 use super::units::parse_size;
-
-/// An access key that producers sign with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
-    /// The access key id.
-    pub access_key_id: String,
-    /// The secret access key.
-    pub secret: Secret,
-    /// The session token that requests must carry, where one is set.
-    pub session_token: Option<Secret>,
-}
 
 /// A part of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,30 +67,6 @@ pub struct StopConfig {
     pub drain: Duration,
 }
 
-/// Reads one of the `credentials`.
-pub(super) fn credential(section: &mut Section<'_, '_>) -> Option<Credential> {
-    let access_key_id =
-        section.required("access_key_id", text(1..=128), "The access key id that producers sign with.");
-    let secret_key = secret(
-        section,
-        "secret_access_key",
-        "secret_access_key_file",
-        "The secret access key; better a variable or a file than here.",
-        "A file that holds the secret access key.",
-    );
-    if !section.given("secret_access_key") && !section.given("secret_access_key_file") {
-        section.refuse("", "the key \"secret_access_key\" or \"secret_access_key_file\" is missing");
-    }
-    let session_token = secret(
-        section,
-        "session_token",
-        "session_token_file",
-        "The session token that requests must carry; none is asked for where absent.",
-        "A file that holds the session token.",
-    );
-    Some(Credential { access_key_id: access_key_id?, secret: secret_key?, session_token })
-}
-
 /// Reads `journal`.
 pub(super) fn journal(section: &mut Section<'_, '_>) -> Option<JournalConfig> {
     Some(JournalConfig {
@@ -127,8 +92,8 @@ pub(super) fn journal(section: &mut Section<'_, '_>) -> Option<JournalConfig> {
 }
 
 /// Reads `limits`.
-pub(super) fn limits(section: &mut Section<'_, '_>) -> Option<LimitsConfig> {
-    Some(LimitsConfig {
+pub(super) fn limits(section: &mut Section<'_, '_>) -> Option<(LimitsConfig, RatesConfig)> {
+    let limits = LimitsConfig {
         connections: section.or(
             "connections",
             Count(1..=1_000_000),
@@ -149,7 +114,18 @@ pub(super) fn limits(section: &mut Section<'_, '_>) -> Option<LimitsConfig> {
              connections for about a minute.",
         ),
         body_timeout: section.or("body_timeout", Span::secs(1..=3600), "30s", "How long a request's body may take."),
-    })
+    };
+    Some((limits, rates(section)))
+}
+
+/// Reads `audit`: where to, if it is a file.
+pub(super) fn audit(section: &mut Section<'_, '_>) -> Option<Option<PathBuf>> {
+    Some(section.optional(
+        "path",
+        FilePath,
+        "The file that a line is appended to for each call other than a put, and for each call that was denied. Where \
+         absent, changes and denials are in the daemon's own log.",
+    ))
 }
 
 /// Reads `stop`.

@@ -8,6 +8,7 @@ use standpipe_sinks::key::ObjectKeys;
 
 use super::compound::{Either, Map, Sub};
 use super::problem::Spot;
+use super::rates::{PutRates, put_rates};
 use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
 use super::schema::Schema;
 use super::shapes::{Choice, Int, Size, Span, text};
@@ -26,6 +27,7 @@ pub(super) struct StreamDraft {
     pub(super) destination: Option<DestinationDraft>,
     pub(super) backup: Option<DestinationDraft>,
     pub(super) journal_limit: Option<u64>,
+    pub(super) rates: PutRates,
 }
 
 /// A destination that was read, with the places that later checks point at.
@@ -68,8 +70,10 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         "The most that the stream's journal may take on disk; puts are refused beyond it. Only the daemon's limit where \
          absent.",
     );
+    let rates =
+        section.section("limits", put_rates, "How much may be put to the stream, by all callers together.");
     let spots = section.spots();
-    Some(StreamDraft { name, spots, destination, backup, journal_limit })
+    Some(StreamDraft { name, spots, destination, backup, journal_limit, rates })
 }
 
 /// A stream's name.
@@ -130,14 +134,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         "",
         "What keys of the error output begin with; may hold `!{…}` expressions.",
     );
-    let compression =
-        section.or("compression|compression_format", COMPRESSION, "none", "How objects are compressed.");
-    let compression_level = section.optional(
-        "compression_level",
-        Int(1..=22),
-        "The compression level, where the format has one: gzip and zip 1 to 9, zstd 1 to 22. The format's default where \
-         absent.",
-    );
+    let (compression, compression_level) = compression(section);
     let delimiter = section.or(
         "delimiter",
         Delimiter,
@@ -174,7 +171,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         prefix,
         error_output_prefix,
         compression,
-        compression_level: compression_level.and_then(|level| i32::try_from(level).ok()),
+        compression_level,
         delimiter,
         file_extension,
         custom_time_zone,
@@ -183,6 +180,19 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         logging,
     };
     Some(DestinationDraft { store, spec, spots, size_spot })
+}
+
+/// How objects are compressed, and the level where one is given.
+fn compression(section: &mut Section<'_, '_>) -> (Compression, Option<i32>) {
+    let compression =
+        section.or("compression|compression_format", COMPRESSION, "none", "How objects are compressed.");
+    let compression_level = section.optional(
+        "compression_level",
+        Int(1..=22),
+        "The compression level, where the format has one: gzip and zip 1 to 9, zstd 1 to 22. The format's default where \
+         absent.",
+    );
+    (compression, compression_level.and_then(|level| i32::try_from(level).ok()))
 }
 
 fn log_target(section: &mut Section<'_, '_>) -> Option<LogTarget> {

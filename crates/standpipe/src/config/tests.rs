@@ -52,13 +52,13 @@ fn load(files: &[(&str, &str)]) -> Result<Config, Vec<String>> {
 }
 
 /// Loads what is right; the schema must think so too.
-fn good(text: &str) -> Config {
+pub(super) fn good(text: &str) -> Config {
     schema_accepts(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     load(&[("standpipe.yaml", text)]).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
 #[track_caller]
-fn bad(text: &str, expect: &[&str]) {
+pub(super) fn bad(text: &str, expect: &[&str]) {
     let problems = load(&[("standpipe.yaml", text)]).expect_err("it must be refused");
     assert_eq!(problems, expect);
 }

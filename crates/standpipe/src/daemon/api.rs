@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
+use standpipe_ingest::access::{AuditEvent, CallLimiter, PutLimiter};
 use standpipe_ingest::{
     ApiError, CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream, Destination,
     EncryptionInput, ErrorCode, ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service,
@@ -100,17 +101,28 @@ impl Api {
 
 #[async_trait]
 impl Service for Api {
-    fn credential(&self, access_key_id: &str) -> Option<Credential> {
-        let config = self.0.config();
-        let found = config.credentials.iter().find(|credential| credential.access_key_id == access_key_id)?;
-        Some(Credential {
-            secret_access_key: found.secret.clone(),
-            session_token: found.session_token.clone(),
-        })
+    fn credential(&self, access_key_id: &str) -> Option<Arc<Credential>> {
+        self.0.access.credential(access_key_id)
     }
 
     fn auth_required(&self) -> bool {
-        !self.0.config().credentials.is_empty()
+        self.0.access.required()
+    }
+
+    fn stream_limiter(&self, stream: &StreamName) -> Option<Arc<PutLimiter>> {
+        self.0.access.stream(stream, || self.0.stream(stream).is_some())
+    }
+
+    fn call_limiter(&self) -> Option<Arc<CallLimiter>> {
+        self.0.access.calls()
+    }
+
+    async fn auditable(&self) -> bool {
+        self.0.auditable().await
+    }
+
+    async fn audit(&self, event: AuditEvent) {
+        self.0.audit(event).await;
     }
 
     async fn put(&self, put: Put) -> Result<PutReceipt, PutError> {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod api;
+mod credentials;
 pub(crate) mod mapping;
 mod reload;
 mod serve;
@@ -16,6 +17,7 @@ use standpipe_journal::Shelf;
 use standpipe_model::StreamName;
 use tokio::sync::Mutex;
 
+use crate::access::Access;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::stream::Stream;
@@ -37,6 +39,9 @@ pub struct Daemon {
     context: Arc<Context>,
     shelf: Shelf,
     streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
+    access: Access,
+    /// One change of who may do what at a time.
+    changing_access: Mutex<()>,
     /// One change of the set of streams at a time.
     changing: Mutex<()>,
 }

@@ -166,6 +166,7 @@ impl Daemon {
         self.context.delivery_log.replace(log_settings(&config));
         let config = Arc::new(config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
+        self.put_access_in_force().await;
         for spec in &config.streams {
             self.apply(spec).await?;
         }
@@ -181,9 +182,11 @@ impl Daemon {
 
     fn check_reload(&self, config: &Config) -> Result<(), ReloadError> {
         let running = self.config();
-        let fixed: [(&'static str, bool); 5] = [
+        let fixed: [(&'static str, bool); 7] = [
             ("listen", running.listen == config.listen),
             ("admin", running.admin == config.admin),
+            ("region", running.region == config.region),
+            ("account_id", running.account_id == config.account_id),
             ("data_dir", running.data_dir == config.data_dir),
             ("journal", running.journal == config.journal),
             ("limits", running.limits == config.limits),
@@ -293,6 +296,7 @@ impl Daemon {
         self.catalog.put_away(name, into, self.context.timer.now())?;
         self.remove(name);
         self.context.alarms.forget_stream(name);
+        self.access.forget_stream(name);
         tracing::info!(stream = %name, ?into, "stream put away");
         Ok(())
     }

@@ -17,8 +17,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
+use super::credentials::{Mark, follow};
 use super::reload::ReloadError;
 use super::{Daemon, STOP_GRACE, admin};
+use crate::access::Access;
 use crate::alarm::Alarms;
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Timer;
@@ -105,6 +107,9 @@ pub async fn start(
     let listener = listen("listen", config.listen).await?;
     let admin_listener = listen("admin", config.admin).await?;
     let metrics = Arc::new(Metrics::default());
+    let (access, mark) = (Access::default(), Mark::of(&config));
+    let of_file = config.load_credentials(&|name| std::env::var(name).ok()).map_err(ServeError::Config)?;
+    access.put_in_force(&config, Some(of_file));
     let pool =
         CommitPool::start(config.journal.sync_threads).map_err(system("cannot start the commit threads"))?;
     let shelf = shelf(&config, &pool, &timer, &entropy, &metrics)?;
@@ -117,6 +122,8 @@ pub async fn start(
         context,
         shelf,
         streams: RwLock::default(),
+        access,
+        changing_access: Mutex::default(),
         changing: Mutex::default(),
     });
     daemon.open_streams().await?;
@@ -131,6 +138,7 @@ pub async fn start(
         tokio::spawn(api),
         tokio::spawn(admin),
         tokio::spawn(house_keeping(Arc::clone(&daemon), stop.clone())),
+        tokio::spawn(follow(Arc::clone(&daemon), mark, stop.clone())),
     ];
     tracing::info!(listen = %endpoints.listen, admin = %endpoints.admin, streams = daemon.streams().len(), "standpipe is ready");
     Ok(Running { daemon, endpoints, pool, stop, servers, _lock: lock })
@@ -187,6 +195,7 @@ fn frontend(
         body_timeout: config.limits.body_timeout,
         body_budget: usize::try_from(config.limits.body_budget).unwrap_or(usize::MAX),
         account_id: config.account_id.clone(),
+        region: config.region.clone(),
         ..Options::default()
     };
     let clock: Arc<dyn Clock> = Arc::<dyn Timer>::clone(timer);

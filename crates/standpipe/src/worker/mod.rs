@@ -1,6 +1,6 @@
 //! The worker of one stream's destination: closes batches, has them attempted, and is the only owner of retries.
 //!
-//! [`step`] decides, this loop acts: it feeds what happened to the rule and carries out what the rule says. Stopping it
+//! `step` decides, this loop acts: it feeds what happened to the rule and carries out what the rule says. Stopping it
 //! is a planned crash: attempts under way are dropped, and the next start resumes from the journal.
 
 mod body;

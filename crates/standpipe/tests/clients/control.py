@@ -7,6 +7,7 @@ The configuration file is expected to have a stream "fixed"; the buckets "lake" 
 
 import json
 import sys
+import time
 
 import boto3
 from botocore.exceptions import ClientError
@@ -82,6 +83,10 @@ def update(client):
 
 def delete(client):
     client.delete_delivery_stream(DeliveryStreamName="plain")
+    # It is DELETING for a moment.
+    deadline = time.monotonic() + 60
+    while "plain" in client.list_delivery_streams()["DeliveryStreamNames"]:
+        assert time.monotonic() < deadline, "plain is still there"
     gone = refused("ResourceNotFoundException", client.describe_delivery_stream, DeliveryStreamName="plain")
     refused("ResourceNotFoundException", client.delete_delivery_stream, DeliveryStreamName="plain")
     refused("ResourceNotFoundException", client.put_record, DeliveryStreamName="plain", Record={"Data": b"x"})

@@ -9,7 +9,7 @@ use standpipe_testkit::clients::{Python, finish};
 
 use crate::client::{Client, batch_of};
 use crate::lake::Lake;
-use crate::support::{SOON, all_settled, start};
+use crate::support::{SOON, all_settled, eventually, metric, start};
 
 fn yaml(lake: &Lake) -> String {
     format!(
@@ -149,4 +149,91 @@ fn members_that_have_no_effect_here_are_refused_by_name_and_make_no_stream() {
     let mut good = good;
     good["Colour"] = json!("blue");
     assert_eq!(client.call("CreateDeliveryStream", good.to_string().into()).status, 200);
+}
+
+/// An extended S3 destination in a bucket, with whatever else.
+fn to_bucket(name: &str, bucket: &str, beside: Value) -> String {
+    let mut destination = json!({
+        "RoleARN": "arn:aws:iam::000000000000:role/r", "BucketARN": format!("arn:aws:s3:::{bucket}"),
+        "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 0},
+    });
+    destination.as_object_mut().unwrap().extend(beside.as_object().unwrap().clone());
+    json!({"DeliveryStreamName": name, "ExtendedS3DestinationConfiguration": destination}).to_string()
+}
+
+#[test]
+fn a_deletion_discards_what_waits_and_a_crash_does_not_bring_it_back() {
+    let lake = Lake::with(&["lake"]);
+    let mut daemon = start(yaml(&lake));
+    let client = Client::of(&daemon);
+    let created = client.call("CreateDeliveryStream", to_bucket("doomed", "missing", json!({})).into());
+    assert_eq!(created.status, 200, "{created:?}");
+    put(&daemon, "doomed", 0..10);
+    let deleted = client.call("DeleteDeliveryStream", r#"{"DeliveryStreamName":"doomed"}"#.into());
+    assert_eq!((deleted.status, &deleted.body), (200, &json!({})));
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    let client = Client::of(&daemon);
+    let name = r#"{"DeliveryStreamName":"doomed"}"#;
+    assert_eq!(client.call("DescribeDeliveryStream", name.into()).error(), "ResourceNotFoundException");
+    // The name is free, and nothing of the former stream comes with it.
+    assert_eq!(
+        client.call("CreateDeliveryStream", to_bucket("doomed", "lake", json!({})).into()).status,
+        200
+    );
+    put(&daemon, "doomed", 0..1);
+    all_settled(&daemon, "doomed", SOON);
+    lake.assert_rows("lake", 1, |_| 1..=1);
+    let trash = std::fs::read_dir(daemon.data_dir().join("trash")).unwrap().count();
+    assert_eq!(trash, 1, "the deleted stream is kept for a week");
+}
+
+#[test]
+fn a_backlog_that_a_deletion_discards_is_counted() {
+    let lake = Lake::with(&["lake"]);
+    let daemon = start(yaml(&lake));
+    let client = Client::of(&daemon);
+    assert_eq!(
+        client.call("CreateDeliveryStream", to_bucket("doomed", "missing", json!({})).into()).status,
+        200
+    );
+    put(&daemon, "doomed", 0..10);
+    client.call("DeleteDeliveryStream", r#"{"DeliveryStreamName":"doomed"}"#.into());
+    eventually("the backlog is counted as discarded", SOON, || {
+        (metric(&daemon, "standpipe_records_discarded_total", &["stream=\"doomed\""]) == 10).then_some(())
+    });
+    let again = client.call("DeleteDeliveryStream", r#"{"DeliveryStreamName":"doomed"}"#.into());
+    assert_eq!(again.error(), "ResourceNotFoundException");
+}
+
+#[test]
+fn a_role_leads_to_a_store_and_failures_are_told_in_the_log_group() {
+    let (lake, other) = (Lake::with(&["lake"]), Lake::with(&["lake"]));
+    let logs = tempfile::tempdir().unwrap();
+    let daemon = start(format!(
+        "{}delivery_log_dir: {}\nroles:\n  arn:aws:iam::123456789012:role/other: other\n",
+        yaml(&lake).replacen("stores:\n", &format!("stores:\n  other: {}\n", other.yaml()), 1),
+        logs.path().display(),
+    ));
+    let client = Client::of(&daemon);
+    let role = json!({"RoleARN": "arn:aws:iam::123456789012:role/other"});
+    assert_eq!(client.call("CreateDeliveryStream", to_bucket("elsewhere", "lake", role).into()).status, 200);
+    put(&daemon, "elsewhere", 0..5);
+    all_settled(&daemon, "elsewhere", SOON);
+    other.assert_rows("lake", 5, |_| 1..=1);
+    assert!(lake.keys("lake").is_empty());
+
+    let options = json!({"CloudWatchLoggingOptions":
+        {"Enabled": true, "LogGroupName": "/aws/kinesisfirehose/lost", "LogStreamName": "DestinationDelivery"}});
+    assert_eq!(client.call("CreateDeliveryStream", to_bucket("lost", "missing", options).into()).status, 200);
+    put(&daemon, "lost", 0..1);
+    let log = logs.path().join("aws/kinesisfirehose/lost/DestinationDelivery.log");
+    let line = eventually("a failure is told", SOON, || {
+        let text = std::fs::read_to_string(&log).ok()?;
+        Some(text.lines().next()?.to_owned())
+    });
+    let event: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(event["errorCode"], "S3.NoSuchBucket", "{event}");
+    assert_eq!(event["destination"], "arn:aws:s3:::missing");
+    assert!(event["deliveryStreamARN"].as_str().unwrap().ends_with("deliverystream/lost"), "{event}");
 }

@@ -5,6 +5,8 @@
     reason = "a panic in a test is a failure with a line number, in its helpers too"
 )]
 
+mod access;
+mod api_model;
 mod client;
 mod control;
 mod definitions;

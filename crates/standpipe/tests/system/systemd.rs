@@ -190,6 +190,31 @@ fn the_service_is_a_user_of_its_own_and_delivers_below_its_state_directory() {
 }
 
 #[test]
+fn the_keys_of_producers_may_be_a_credential_and_the_audit_log_lies_below_the_state_directory() {
+    if !has_root() {
+        return;
+    }
+    let machine = Machine::with("LoadCredential=producers:/etc/standpipe/credentials/producers");
+    let producers = format!("- {{ access_key_id: standpipe, secret_access_key: {SECRET} }}\n");
+    machine.write("/etc/standpipe/credentials/producers", &producers);
+    let (before, rest) = YAML.split_once("credentials:\n").unwrap();
+    let (_, stores) = rest.split_once('\n').unwrap();
+    let access = "credentials_file: ${CREDENTIALS_DIRECTORY}/producers\naudit: { path: /var/lib/standpipe/audit.log }\n";
+    machine.write(CONFIG, &format!("{before}{access}{stores}"));
+    machine.run("systemctl start standpipe");
+    machine.put("clicks", 0..10);
+    machine.arrive("clicks", 0..10);
+    machine.run(&format!(
+        "export STANDPIPE_ACCESS_KEY_ID=standpipe STANDPIPE_SECRET_ACCESS_KEY={SECRET}; standpipe streams list"
+    ));
+    let audited = machine.run(&format!("cat {STATE}/audit.log"));
+    assert!(
+        audited.contains("\"eventName\":\"ListDeliveryStreams\"") && !audited.contains(SECRET),
+        "{audited}"
+    );
+}
+
+#[test]
 fn a_reload_changes_the_same_process_and_is_refused_when_the_configuration_is_wrong() {
     if !has_root() {
         return;

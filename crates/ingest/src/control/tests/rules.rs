@@ -117,7 +117,7 @@ fn those_of_processors() {
         Some("Invalid parameter value for DataMessageExtraction. Allowed values are True and False."),
     );
     let split = |parameters: &[(&str, &str)], expect: &str| {
-        check(&[("RecordDeAggregation", parameters)], Some(expect))
+        check(&[("RecordDeAggregation", parameters)], Some(expect));
     };
     split(&[("SubRecordType", "CSV")], "SubRecordType has to be one of JSON, DELIMITED");
     split(&[("SubRecordType", "DELIMITED")], "Delimiter should be present for DELIMITED");
@@ -125,7 +125,7 @@ fn those_of_processors() {
     let only = "can only be present when Dynamic Partitioning is enabled.";
     split(&[("SubRecordType", "JSON")], &format!("{class}.RecordDeAggregationProcessor {only}"));
     let query = |parameters: &[(&str, &str)], expect: &str| {
-        check(&[("MetadataExtraction", parameters)], Some(expect))
+        check(&[("MetadataExtraction", parameters)], Some(expect));
     };
     query(
         &[("JsonParsingEngine", "JQ-1.5")],
@@ -198,36 +198,38 @@ fn those_of_partitioning_and_format_conversion() {
     convert(json!({"Enabled": false, "SchemaConfiguration": null}), json!({}), None);
 }
 
-#[test]
-fn those_of_the_other_destinations() {
-    use DestinationKind::{
-        AmazonOpenSearchServerless, Amazonopensearchservice, Elasticsearch, HttpEndpoint, Iceberg, Redshift,
-        Snowflake, Splunk,
-    };
-    let whole = |extra: Value| with(json!({"S3Configuration": s3()}), extra);
-    let check = |kind, extra: Value, expect: Option<&str>| check(kind, &whole(extra), expect);
+#[track_caller]
+fn check_beside_s3(kind: DestinationKind, extra: Value, expect: Option<&str>) {
+    check(kind, &with(json!({"S3Configuration": s3()}), extra), expect);
+}
 
-    check(Redshift, json!({}), Some("Redshift Database Password is required for Redshift Destination"));
+#[test]
+fn those_of_redshift() {
+    let check =
+        |extra: Value, expect: Option<&str>| check_beside_s3(DestinationKind::Redshift, extra, expect);
+    check(json!({}), Some("Redshift Database Password is required for Redshift Destination"));
+    check(json!({"SecretsManagerConfiguration": {"Enabled": true}}), Some("Invalid secret ARN: null"));
+    check(json!({"SecretsManagerConfiguration": {"Enabled": true, "SecretARN": "a"}}), None);
     check(
-        Redshift,
-        json!({"SecretsManagerConfiguration": {"Enabled": true}}),
-        Some("Invalid secret ARN: null"),
-    );
-    check(Redshift, json!({"SecretsManagerConfiguration": {"Enabled": true, "SecretARN": "a"}}), None);
-    check(
-        Redshift,
         json!({"Password": "p", "S3Configuration": with(s3(), json!({"CompressionFormat": "ZIP"}))}),
         Some("Only the following compression formats are allowed when using Redshift: [UNCOMPRESSED, GZIP]"),
     );
     check(
-        Redshift,
         json!({"Password": "p", "S3Configuration": with(s3(), json!({"Prefix": "!{timestamp:yyyy}"}))}),
         Some("Prefix Expressions or ErrorOutputPrefix is currently not supported for this destination"),
     );
+}
 
+#[test]
+fn those_of_opensearch() {
+    use DestinationKind::{AmazonOpenSearchServerless, Amazonopensearchservice, Elasticsearch};
     for kind in [Elasticsearch, Amazonopensearchservice] {
-        check(kind, json!({}), Some("Provide either the Elasticsearch cluster endpoint or domain arn."));
-        check(
+        check_beside_s3(
+            kind,
+            json!({}),
+            Some("Provide either the Elasticsearch cluster endpoint or domain arn."),
+        );
+        check_beside_s3(
             kind,
             json!({"ClusterEndpoint": "https://h", "DomainARN": "a"}),
             Some(
@@ -237,20 +239,23 @@ fn those_of_the_other_destinations() {
         );
     }
     let typed = json!({"ClusterEndpoint": "https://h", "TypeName": "t"});
-    check(Elasticsearch, typed.clone(), None);
-    check(
+    check_beside_s3(Elasticsearch, typed.clone(), None);
+    check_beside_s3(
         Amazonopensearchservice,
         typed,
         Some(
             "Types are deprecated in Elasticsearch version 7+ and all OpenSearch versions. TypeName must be empty.",
         ),
     );
-    check(
+    check_beside_s3(
         AmazonOpenSearchServerless,
         json!({}),
         Some("Must specify collection endpoint for delivery to OpenSearch serverless."),
     );
+}
 
+#[test]
+fn those_of_splunk_and_http_endpoints() {
     let bad = Some("Invalid HECEndpoint. Supported endpoint format is https://<domain>:<port>.");
     for (endpoint, expect) in [
         ("https://h:8088", None),
@@ -259,25 +264,28 @@ fn those_of_the_other_destinations() {
         ("h:8088", bad),
         ("https://h:8088/services", bad),
     ] {
-        check(Splunk, json!({"HECEndpoint": endpoint}), expect);
+        check_beside_s3(DestinationKind::Splunk, json!({"HECEndpoint": endpoint}), expect);
     }
     let attribute = json!({"AttributeName": "n", "AttributeValue": "v"});
-    check(
-        HttpEndpoint,
+    check_beside_s3(
+        DestinationKind::HttpEndpoint,
         json!({"RequestConfiguration": {"CommonAttributes": [attribute, attribute]}}),
         Some("Http Endpoint Common Attributes have duplicate name n"),
     );
+}
 
+#[test]
+fn those_of_snowflake() {
+    let check =
+        |extra: Value, expect: Option<&str>| check_beside_s3(DestinationKind::Snowflake, extra, expect);
     let keyed = |extra: Value| with(json!({"PrivateKey": "k", "User": "u"}), extra);
-    check(Snowflake, json!({}), Some("PrivateKey must be provided."));
-    check(Snowflake, json!({"PrivateKey": "k"}), Some("User must be provided."));
+    check(json!({}), Some("PrivateKey must be provided."));
+    check(json!({"PrivateKey": "k"}), Some("User must be provided."));
     check(
-        Snowflake,
         keyed(json!({"SnowflakeRoleConfiguration": {"Enabled": true}})),
         Some("Must provide SnowflakeRole when SnowflakeRoleConfiguration is enabled."),
     );
     check(
-        Snowflake,
         keyed(json!({"DataLoadingOption": "VARIANT_CONTENT_AND_METADATA_MAPPING", "ContentColumnName": "c"})),
         Some(
             "Must provide ContentColumnName and MetadataColumnName when Data Loading Option is \
@@ -285,16 +293,18 @@ fn those_of_the_other_destinations() {
         ),
     );
     check(
-        Snowflake,
         keyed(json!({"ContentColumnName": "c"})),
         Some(
             "Can't configure ContentColumnName when Data Loading Option is not VARIANT_CONTENT_MAPPING or \
              VARIANT_CONTENT_AND_METADATA_MAPPING",
         ),
     );
+}
 
+#[test]
+fn those_of_iceberg() {
+    let check = |extra: Value, expect: Option<&str>| check_beside_s3(DestinationKind::Iceberg, extra, expect);
     check(
-        Iceberg,
         json!({"S3BackupMode": "AllData"}),
         Some("S3BackupMode.AllData is not supported for Iceberg as destination."),
     );
@@ -302,10 +312,10 @@ fn those_of_the_other_destinations() {
         "A single default destination table configuration must be provided when both Lambda and MetadataExtraction \
          processors are not provided",
     );
-    check(Iceberg, json!({}), one_table);
-    check(Iceberg, json!({"DestinationTableConfigurationList": [{}]}), None);
+    check(json!({}), one_table);
+    check(json!({"DestinationTableConfigurationList": [{}]}), None);
     let routed = processing(&[("MetadataExtraction", &[("JsonParsingEngine", "JQ-1.6")])]);
-    check(Iceberg, json!({"ProcessingConfiguration": routed}), None);
+    check(json!({"ProcessingConfiguration": routed}), None);
 }
 
 #[test]

@@ -135,7 +135,8 @@ pub(crate) const GlueDataCatalogARN: Shape =
 pub(crate) const HECAcknowledgmentTimeoutInSeconds: Shape = Integer { min: 180, max: 600 };
 pub(crate) const HECEndpoint: Shape = matching!(0, 2_048, Pattern::new(".*"));
 pub(crate) const HECEndpointType: Shape = one_of(&["Raw", "Event"]);
-pub(crate) const HECToken: Shape = matching!(0, 2_048, Pattern::new(".*"));
+// A secret, though the model does not say so.
+pub(crate) const HECToken: Shape = matching!(0, 2_048, Pattern::new(".*")).sensitive();
 pub(crate) const HttpEndpointAccessKey: Shape = matching!(0, 4_096, Pattern::new(".*")).sensitive();
 pub(crate) const HttpEndpointAttributeName: Shape =
     matching!(1, 256, Pattern::matched_as(r"^(?!\s*$).+", r".*\S.*")).sensitive();

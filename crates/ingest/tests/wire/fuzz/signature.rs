@@ -83,7 +83,7 @@ fn signed(head: &str, body: &[u8], location: SignatureLocation) -> Option<Reques
 }
 
 fn verify(request: &Request<()>, body: &[u8]) -> Result<String, ApiError> {
-    verify_signature(request, body, Timestamp(NOW * 1000), |id| {
-        (id == ACCESS_KEY).then(|| Credential { secret_access_key: Secret::new(SECRET), session_token: None })
-    })
+    let find = |id: &str| (id == ACCESS_KEY).then(|| Credential::new(id, Secret::new(SECRET)).into());
+    let found = verify_signature(request, body, Timestamp(NOW * 1000), find)?;
+    Ok(found.access_key_id.clone())
 }

@@ -41,6 +41,8 @@ pub(crate) fn run(input: &[u8]) {
         Err(OpenError::Newer { .. } | OpenError::Sealed { .. }) => return,
         Err(error) => panic!("damage keeps the journal from opening: {error:?}"),
     };
+    // As the daemon does before the first put; where no state was left they begin anew.
+    wait(first.set_destinations(&[primary()])).expect("an open journal with room takes control frames");
     let found = unsettled(&first);
     if !damage.forged {
         for frame in &sound.data {

@@ -1,0 +1,112 @@
+//! The credentials file: what changes in it counts without a reload of the configuration, and what is wrong in it
+//! changes nothing.
+//!
+//! The file is looked at twice a second rather than watched: file systems in a network tell of nothing, and a secret
+//! that Kubernetes mounts changes by a link two folders away. It is read when two looks in a row see the same, so that a
+//! file that is being written is not read in the middle.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use standpipe_ingest::access::AuditEvent;
+use tokio_util::sync::CancellationToken;
+
+use super::Daemon;
+use crate::alarm::AlarmKind;
+use crate::config::Config;
+
+/// How often the file is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What a change of the file changes: its path, device, inode, length, and the times of the last changes of content
+/// and of anything, in seconds and nanoseconds. Only the path where it cannot be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark(PathBuf, Option<[i64; 7]>);
+
+impl Mark {
+    /// The mark of a configuration's credentials file, if it has one.
+    pub(super) fn of(config: &Config) -> Option<Self> {
+        let path = config.credentials_file.clone()?;
+        let signed = |number: u64| i64::from_ne_bytes(number.to_ne_bytes());
+        let numbers = std::fs::metadata(&path).ok().map(|file| {
+            let (dev, ino, size) = (signed(file.dev()), signed(file.ino()), signed(file.size()));
+            [dev, ino, size, file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()]
+        });
+        Some(Self(path, numbers))
+    }
+}
+
+/// Follows the file until `stop`; `taken` is the mark that was read at the start.
+pub(super) async fn follow(daemon: Arc<Daemon>, mut taken: Option<Mark>, stop: CancellationToken) {
+    let mut last = taken.clone();
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+        let config = daemon.config();
+        let Ok(mark) = tokio::task::spawn_blocking(move || Mark::of(&config)).await else { return };
+        if mark != taken && mark == last {
+            taken = mark.clone();
+            daemon.put_access_in_force().await;
+        }
+        last = mark;
+    }
+}
+
+impl Daemon {
+    /// Puts credentials, policies and limits of the configuration in force, and reads the credentials file anew. A file
+    /// that is wrong raises an alarm, and what it held before stays.
+    pub(super) async fn put_access_in_force(&self) {
+        let _one = self.changing_access.lock().await;
+        let config = self.config();
+        let reading = Arc::clone(&config);
+        let env = |name: &str| std::env::var(name).ok();
+        let Ok(read) = tokio::task::spawn_blocking(move || reading.load_credentials(&env)).await else {
+            return;
+        };
+        match read {
+            Ok(of_file) => {
+                tracing::info!(
+                    credentials = config.credentials.len() + of_file.len(),
+                    "credentials in force"
+                );
+                self.access.put_in_force(&config, Some(of_file));
+                self.context.alarms.clear(None, AlarmKind::CredentialsRefused, "");
+            }
+            Err(problems) => {
+                self.access.put_in_force(&config, None);
+                let now = self.context.timer.now();
+                self.context.alarms.raise(None, AlarmKind::CredentialsRefused, "", problems.to_string(), now);
+            }
+        }
+        self.flush_audit().await;
+    }
+
+    /// Notes down what became of a call.
+    pub(super) async fn audit(&self, event: AuditEvent) {
+        if self.access.audit.take(event) {
+            self.flush_audit().await;
+        }
+    }
+
+    /// Whether a change could be noted down, as far as one can tell before.
+    pub(super) async fn auditable(&self) -> bool {
+        self.flush_audit().await
+    }
+
+    /// Opens the file and writes the lines that wait; whether that could be done stands in an alarm.
+    async fn flush_audit(&self) -> bool {
+        let log = self.access.audit.clone();
+        let flushed = tokio::task::spawn_blocking(move || log.flush()).await;
+        match flushed.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            Ok(()) => {
+                self.context.alarms.clear(None, AlarmKind::AuditFailed, "");
+                true
+            }
+            Err(error) => {
+                let (now, message) = (self.context.timer.now(), format!("the audit log: {error}"));
+                self.context.alarms.raise(None, AlarmKind::AuditFailed, "", message, now);
+                false
+            }
+        }
+    }
+}
