@@ -214,7 +214,8 @@ impl Head {
         let _flags = input.u16();
         let (key_id, sequence, id) = (input.u32(), input.u64(), SegmentId(input.array()));
         let (first, created_at, capacity) = (Position(input.u64()), Timestamp(input.u64()), input.u32());
-        if input.u32() != crc32c::crc32c(&bytes[..HEAD_USED - 4]) || version == 0 {
+        let crc = crc32c::crc32c(&bytes[..HEAD_USED - 4]);
+        if input.u32() != crc || version == 0 || first >= Position::END {
             return HeadBytes::Damaged;
         }
         HeadBytes::Valid(Head { version, key_id, sequence, id, first, created_at, capacity })
@@ -285,7 +286,11 @@ impl FrameHeader {
             arrived_at,
             digest,
         };
-        (body_len <= BODY_MAX && u32::from(source_len) <= body_len).then_some(header)
+        // Every record has its length in the body, whatever else it holds.
+        let lengths = if kind == FrameKind::Data { 4 * u64::from(count) } else { 0 };
+        let least = u64::from(source_len) + lengths;
+        let possible = body_len <= BODY_MAX && least <= u64::from(body_len) && first < Position::END;
+        possible.then_some(header)
     }
 
     /// The bytes that the whole frame takes in the segment.
@@ -364,6 +369,7 @@ impl Footer {
         (self.sequence, self.first) == (head.sequence, head.first)
             && frames.contains(&self.data_end.into())
             && self.first.0.checked_add(self.records).is_some_and(|least| least <= self.next.0)
+            && self.next < Position::END
             && self.record_bytes < size
     }
 

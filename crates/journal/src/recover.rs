@@ -449,7 +449,7 @@ fn read_puts(disk: &dyn Disk, view: &View, shelf: &Shelf, queue: &mut Queue) -> 
                     queue.puts.remember_carried(&puts, segment.sequence, steady);
                 }
             }
-            let Some(digest) = header.digest else { continue };
+            let Some(digest) = header.digest.filter(|_| header.kind == FrameKind::Data) else { continue };
             let receipt = segment.receipt(&header);
             queue.puts.remember(digest, receipt, segment.sequence, steady);
         }

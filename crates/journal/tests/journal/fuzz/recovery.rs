@@ -63,7 +63,8 @@ pub(crate) fn run(input: &[u8]) {
     let (second, report) = open(&disk).expect("what was recovered opens");
     let again = unsettled(&second);
     assert!(again.starts_with(&found), "the second recovery finds what the first one found");
-    if next < Position(READ_MAX) {
+    // Forged positions and digests may give the put a place that was settled, or make it one that was answered before.
+    if !damage.forged {
         assert_eq!(again.len(), found.len() + PER_PUT as usize, "and what was put in between: {report:?}");
     }
     look(&disk);

@@ -86,7 +86,9 @@ impl<'de> Visitor<'de> for Any {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+        // A number with leading noughts comes as one of these.
+        let whole = (value.fract() == 0.0 && value.abs() < 9e15).then(|| Number::from(value as i64));
+        Ok(whole.or_else(|| Number::from_f64(value)).map_or(Value::Null, Value::Number))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -123,13 +125,13 @@ mod tests {
     #[test]
     fn short_functions_become_long_ones() {
         let yaml = "A: !Ref X\nB: !Sub 'a-${X}'\nC: !GetAtt R.Arn\nD: !Join ['-', [a, !Ref X]]\n\
-                    E: !If [Y, !Sub ['${a}', {a: 1}], !Ref 'AWS::NoValue']\nF: !Condition Z\nG: {Fn::Sub: x}\nH: 012\nI: '5'\n";
+                    E: !If [IsY, !Sub ['${a}', {a: 1}], !Ref 'AWS::NoValue']\nF: !Condition Z\nG: {Fn::Sub: x}\nH: 012\nI: '5'\n";
         let expected = json!({
             "A": {"Ref": "X"},
             "B": {"Fn::Sub": "a-${X}"},
             "C": {"Fn::GetAtt": "R.Arn"},
             "D": {"Fn::Join": ["-", ["a", {"Ref": "X"}]]},
-            "E": {"Fn::If": ["Y", {"Fn::Sub": ["${a}", {"a": 1}]}, {"Ref": "AWS::NoValue"}]},
+            "E": {"Fn::If": ["IsY", {"Fn::Sub": ["${a}", {"a": 1}]}, {"Ref": "AWS::NoValue"}]},
             "F": {"Condition": "Z"},
             "G": {"Fn::Sub": "x"},
             "H": 12,
