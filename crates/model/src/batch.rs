@@ -79,7 +79,11 @@ impl TryFrom<Ends> for BatchRange {
     type Error = &'static str;
 
     fn try_from(Ends { first, last }: Ends) -> Result<Self, Self::Error> {
-        if first <= last { Ok(Self { first, last }) } else { Err("the range of a batch ends before it begins") }
+        if first <= last {
+            Ok(Self { first, last })
+        } else {
+            Err("the range of a batch ends before it begins")
+        }
     }
 }
 

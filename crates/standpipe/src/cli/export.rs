@@ -110,6 +110,13 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
     for (path, destination) in [("destination", &spec.destination)].into_iter().chain(backup) {
         left_out.extend(unsaid(destination).map(|key| format!("{path}.s3.{key}")));
     }
+    if let Some(backup) = &spec.backup {
+        let unsaid = [
+            ("file_extension", !backup.file_extension.is_empty()),
+            ("custom_time_zone", !matches!(backup.custom_time_zone.as_str(), "" | "UTC")),
+        ];
+        left_out.extend(unsaid.iter().filter(|(_, set)| *set).map(|(key, _)| format!("backup.s3.{key}")));
+    }
     let input = input.as_object().cloned().unwrap_or_default();
     Exported { name: spec.name.to_string(), input, left_out }
 }

@@ -29,9 +29,10 @@ streams:
         file_extension: .sz
         custom_time_zone: Europe/Vienna
         buffering: { size: 128MiB, interval: 15m }
+        logging: { group: /aws/kinesisfirehose/most, stream: S3Delivery }
         encryption: { kms: "arn:aws:kms:eu-west-1:123456789012:key/k" }
     backup:
-      s3: { bucket: raw, prefix: raw/, compression: gzip, buffering: { size: 1MiB, interval: 0 } }
+      s3: { bucket: raw, prefix: raw/, compression: gzip, buffering: { size: 1MiB, interval: 0 }, logging: { group: /g, stream: b } }
   - { name: zip, destination: { s3: { bucket: lake, compression: zip, prefix: zip } } }
   - { name: snappy, destination: { s3: { bucket: lake, compression: snappy, error_output_prefix: e/ } } }
 "#;
@@ -93,7 +94,8 @@ fn a_stream_of_the_file_comes_back_the_same_through_the_api_of_a_daemon() {
 fn what_the_api_cannot_say_is_told_and_fails_where_that_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let streams = "streams:\n  - { name: a, journal_limit: 1GiB, destination: { s3: { bucket: b, delimiter: newline, \
-                   storage_class: GLACIER } } }\n  - { name: b, destination: { s3: { bucket: b, compression: zstd } } }\n";
+                   storage_class: GLACIER } }, backup: { s3: { bucket: b, custom_time_zone: \
+                   Europe/Vienna } } }\n  - { name: b, destination: { s3: { bucket: b, compression: zstd } } }\n";
     fs::write(folder.path().join("standpipe.yaml"), format!("{STORES}{streams}")).unwrap();
     let export = |args: &[&str]| {
         let mut command = Command::new(STANDPIPE);
@@ -103,7 +105,12 @@ fn what_the_api_cannot_say_is_told_and_fails_where_that_is_asked_for() {
     };
     let (done, told) = export(&["a"]);
     assert!(done, "{told}");
-    for what in ["a: left out journal_limit", "destination.s3.delimiter", "destination.s3.storage_class"] {
+    for what in [
+        "a: left out journal_limit",
+        "destination.s3.delimiter",
+        "destination.s3.storage_class",
+        "backup.s3.custom_time_zone",
+    ] {
         assert!(told.contains(what), "{told}");
     }
     assert!(!export(&["--strict", "a"]).0);

@@ -33,11 +33,11 @@ pub(crate) fn run(body: &[u8]) {
         }
     }
     for kind in DestinationKind::ALL {
-        let take = |from: &mut Map<String, Value>, suffix: &str| {
-            match from.remove(&format!("{}Destination{suffix}", kind.name())) {
-                Some(Value::Object(configuration)) => Some(Destination { kind, configuration }),
-                _ => None,
-            }
+        let take = |from: &mut Map<String, Value>, suffix: &str| match from
+            .remove(&format!("{}Destination{suffix}", kind.name()))
+        {
+            Some(Value::Object(configuration)) => Some(Destination { kind, configuration }),
+            _ => None,
         };
         let (current, update) = (take(&mut created, "Configuration"), take(&mut updated, "Update"));
         if let Some(current) = current {

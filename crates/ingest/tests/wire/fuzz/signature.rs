@@ -44,7 +44,9 @@ fn is_agreed(query: &str) -> bool {
     let (first, escapes) = query.split_once('%').map_or((query, None), |(first, rest)| (first, Some(rest)));
     let mut decoded = first.as_bytes().to_vec();
     for escape in escapes.into_iter().flat_map(|rest| rest.split('%')) {
-        let Some(byte) = escape.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) else { return false };
+        let Some(byte) = escape.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
+            return false;
+        };
         decoded.push(byte);
         decoded.extend_from_slice(&escape.as_bytes()[2..]);
     }

@@ -14,7 +14,7 @@ use standpipe_model::Position;
 use super::damaged::{Files, apply};
 use crate::sim::SimDisk;
 use crate::support::{
-    PER_PUT, TestClock, append, close, deliver, fill, primary, range, read_all, record, shelf, wait,
+    PER_PUT, TestClock, close, deliver, fill, primary, put, range, read_all, record, shelf, wait,
 };
 
 const OPTIONS: JournalOptions =
@@ -22,6 +22,8 @@ const OPTIONS: JournalOptions =
 /// The first position that is not settled in the sound journal, and the one behind its last record.
 const UNSETTLED: u64 = 10;
 const NEXT: u64 = 60;
+/// The digest of the put after the damage, which no frame has.
+const OWN: u64 = 1 << 40;
 /// More records than this are not read back: positions may be forged to any number.
 const READ_MAX: u64 = 1 << 16;
 
@@ -57,13 +59,15 @@ pub(crate) fn run(input: &[u8]) {
     }
     let next = first.state().next;
     if next < Position(READ_MAX) {
-        append(&first, next.0).expect("an open journal with room takes puts");
+        let records: Vec<Vec<u8>> = (next.0..next.0 + PER_PUT).map(record).collect();
+        let receipt = wait(first.append(put(&records, OWN))).expect("an open journal with room takes puts");
+        assert_eq!((receipt.first, receipt.repeated), (next, false));
     }
     drop(first);
     let (second, report) = open(&disk).expect("what was recovered opens");
     let again = unsettled(&second);
     assert!(again.starts_with(&found), "the second recovery finds what the first one found");
-    // Forged positions and digests may give the put a place that was settled, or make it one that was answered before.
+    // Forged frames may have given the put a place that is settled.
     if !damage.forged {
         assert_eq!(again.len(), found.len() + PER_PUT as usize, "and what was put in between: {report:?}");
     }

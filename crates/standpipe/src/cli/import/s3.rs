@@ -196,10 +196,12 @@ fn logging(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<()
     }
     let mut fields = Fields::default();
     for (member, key) in [("LogGroupName", "group"), ("LogStreamName", "stream")] {
-        let name = text(value.get(member).unwrap_or(&Value::Null)).map_err(|why| format!("{member} {why}"))?;
+        let name =
+            text(value.get(member).unwrap_or(&Value::Null)).map_err(|why| format!("{member} {why}"))?;
         fields.text(key, name);
     }
-    let where_to = "failed deliveries are told in standpipe's own log, or in files of its name below delivery_log_dir";
+    let where_to =
+        "failed deliveries are told in standpipe's own log, or in files of its name below delivery_log_dir";
     scope.remark("CloudWatchLoggingOptions", where_to);
     yaml.fields("logging", fields);
     Ok(())

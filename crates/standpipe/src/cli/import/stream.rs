@@ -175,7 +175,8 @@ impl Scope<'_> {
         };
         let value = Value::Object(Map::from_iter([(name.to_owned(), value)]));
         let known = self.structure.map(|structure| shape::redact(structure, &value));
-        let shown = known.as_ref().and_then(|known| known.get(name)).map_or("***".to_owned(), Value::to_string);
+        let shown =
+            known.as_ref().and_then(|known| known.get(name)).map_or("***".to_owned(), Value::to_string);
         match shown.char_indices().nth(SHOWN_MAX) {
             Some((end, _)) => format!("{}…", &shown[..end]),
             None => shown,

@@ -360,19 +360,20 @@ fn destinations() -> impl Strategy<Value = S3Destination> {
         (prop::sample::select(vec!["", ".ndjson"]), prop::sample::select(vec!["UTC", "Europe/Vienna"]));
     let key = prop::option::of("arn:aws:kms:us-east-1:123456789012:key/[a-z]{1,8}");
     let logging = prop::option::of("[a-z/]{1,20}");
-    ("[a-z]{3,20}", prefixes, compression, extensions, zones, (1_u64..=128, 0_u64..=900), key, logging).prop_map(
-        |(bucket, (prefix, error), compression, extension, zone, (mib, seconds), key, group)| S3Destination {
-            prefix: prefix.to_owned(),
-            error_output_prefix: error.to_owned(),
-            compression,
-            file_extension: extension.to_owned(),
-            custom_time_zone: zone.to_owned(),
-            buffering: Buffering { size_bytes: mib << 20, interval_ms: seconds * 1000 },
-            object: key.map_or_else(ObjectOptions::default, |key| with_key(&key)),
-            logging: group.and_then(|group| log(&group)),
-            ..plain(&bucket)
-        },
-    )
+    ("[a-z]{3,20}", prefixes, compression, extensions, zones, (1_u64..=128, 0_u64..=900), key, logging)
+        .prop_map(|(bucket, (prefix, error), compression, extension, zone, (mib, seconds), key, group)| {
+            S3Destination {
+                prefix: prefix.to_owned(),
+                error_output_prefix: error.to_owned(),
+                compression,
+                file_extension: extension.to_owned(),
+                custom_time_zone: zone.to_owned(),
+                buffering: Buffering { size_bytes: mib << 20, interval_ms: seconds * 1000 },
+                object: key.map_or_else(ObjectOptions::default, |key| with_key(&key)),
+                logging: group.and_then(|group| log(&group)),
+                ..plain(&bucket)
+            }
+        })
 }
 
 proptest! {
@@ -388,6 +389,8 @@ proptest! {
         let path = folder.path().join("standpipe.yaml");
         fs::write(&path, "stores: {aws: {type: s3}}\n").unwrap();
         let config = Config::load(&path, &|_| None).unwrap();
+        let (file_extension, custom_time_zone) = (String::new(), "UTC".to_owned());
+        let backup = backup.map(|backup| S3Destination { file_extension, custom_time_zone, ..backup });
         let spec = spec(&name, destination, backup);
         let input = json!({
             "DeliveryStreamName": name,
