@@ -13,15 +13,13 @@ pub use rules::check_destination;
 
 use crate::service::{
     CreateDeliveryStream, DeleteDeliveryStream, DescribeDeliveryStream, EncryptionInput, KeyType,
-    ListDeliveryStreams, ListTags, Tags, UpdateDestination,
+    ListDeliveryStreams, ListTags, TAGS_MAX, Tags, UpdateDestination,
 };
 use crate::shape::{self, Structure};
 use crate::{ApiError, Destination, DestinationKind, Operation, Service};
 
 /// How many names `ListDeliveryStreams` returns unless told otherwise.
 const LIST_LIMIT: u64 = 10;
-/// How many tags a stream may have, and `ListTagsForDeliveryStream` returns unless told otherwise.
-const TAGS_MAX: u64 = 50;
 
 /// Runs an operation other than a put on a JSON object; returns the answer's body.
 pub(crate) async fn run(
@@ -53,7 +51,7 @@ pub(crate) async fn run(
         Operation::DeleteDeliveryStream => empty(service.delete_delivery_stream(input.delete()?).await?),
         Operation::UpdateDestination => empty(service.update_destination(input.update()?).await?),
         Operation::TagDeliveryStream => {
-            empty(service.tag_delivery_stream(input.stream()?, input.tags()?).await?)
+            empty(service.tag_delivery_stream(input.stream()?, input.tags()).await?)
         }
         Operation::UntagDeliveryStream => {
             empty(service.untag_delivery_stream(input.stream()?, input.tag_keys()).await?)
@@ -109,20 +107,19 @@ impl Input<'_> {
         rules::check_source(&self.members)?;
         let destination = self.destination("Configuration")?;
         check_destination(&destination)?;
-        self.refuse_unsupported("Configuration", &destination)?;
+        self.refuse_unsupported(&destination)?;
         let name = self.text("DeliveryStreamName").unwrap_or_default();
         let stream =
             StreamName::parse(name).map_err(|error| ApiError::invalid_argument(error.to_string()))?;
         let source = self.members.get("DirectPutSourceConfiguration");
         let throughput_hint_in_mbs = source.and_then(|source| source.get("ThroughputHintInMBs")?.as_u64());
-        let (encryption, tags) = (self.encryption()?, self.tags()?);
+        let (encryption, tags) = (self.encryption()?, self.tags());
         Ok(CreateDeliveryStream { stream, throughput_hint_in_mbs, destination, encryption, tags })
     }
 
     fn describe(self) -> Result<DescribeDeliveryStream, ApiError> {
         Ok(DescribeDeliveryStream {
             stream: self.stream()?,
-            limit: self.number("Limit"),
             exclusive_start_destination_id: self.owned("ExclusiveStartDestinationId"),
         })
     }
@@ -136,31 +133,25 @@ impl Input<'_> {
     }
 
     fn delete(self) -> Result<DeleteDeliveryStream, ApiError> {
-        let allow_force = self.members.get("AllowForceDelete").and_then(Value::as_bool).unwrap_or_default();
-        Ok(DeleteDeliveryStream { stream: self.stream()?, allow_force })
+        Ok(DeleteDeliveryStream { stream: self.stream()? })
     }
 
     fn list_tags(self) -> Result<ListTags, ApiError> {
         Ok(ListTags {
             stream: self.stream()?,
             exclusive_start: self.owned("ExclusiveStartTagKey"),
-            limit: usize::try_from(self.number("Limit").unwrap_or(TAGS_MAX)).unwrap_or(usize::MAX),
+            limit: self
+                .number("Limit")
+                .map_or(TAGS_MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
         })
     }
 
-    /// The tags given; the same key twice is refused rather than one of the two passed over.
-    fn tags(&self) -> Result<Tags, ApiError> {
-        let mut tags = Tags::new();
-        for tag in self.members.get("Tags").and_then(Value::as_array).into_iter().flatten() {
-            let text = |name: &str| tag.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let key = text("Key");
-            if tags.insert(key.clone(), text("Value")).is_some() {
-                return Err(ApiError::invalid_argument(format!(
-                    "The tag key {key} is given more than once."
-                )));
-            }
-        }
-        Ok(tags)
+    /// The tags given; of the same key twice the last counts.
+    fn tags(&self) -> Tags {
+        let tags = self.members.get("Tags").and_then(Value::as_array).into_iter().flatten();
+        let text =
+            |tag: &Value, name: &str| tag.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        tags.map(|tag| (text(tag, "Key"), text(tag, "Value"))).collect()
     }
 
     fn tag_keys(&self) -> Vec<String> {
@@ -184,7 +175,6 @@ impl Input<'_> {
 
     fn update(mut self) -> Result<UpdateDestination, ApiError> {
         let update = self.destination("Update")?;
-        self.refuse_unsupported("Update", &update)?;
         Ok(UpdateDestination {
             stream: self.stream()?,
             current_version_id: self.owned("CurrentDeliveryStreamVersionId").unwrap_or_default(),
@@ -207,12 +197,10 @@ impl Input<'_> {
     }
 
     /// Refuses what this version does not honour, the destination that was taken out included.
-    fn refuse_unsupported(&self, suffix: &str, destination: &Destination) -> Result<(), ApiError> {
+    fn refuse_unsupported(&self, destination: &Destination) -> Result<(), ApiError> {
         let mut whole = self.members.clone();
-        whole.insert(
-            format!("{}Destination{suffix}", destination.kind.name()),
-            Value::Object(destination.configuration.clone()),
-        );
+        let member = format!("{}DestinationConfiguration", destination.kind.name());
+        whole.insert(member, Value::Object(destination.configuration.clone()));
         shape::unsupported(self.structure, &Value::Object(whole)).map_or(Ok(()), Err)
     }
 }

@@ -1,8 +1,11 @@
 //! The kinds of destination that the API knows, and what a destination's configuration goes through.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::control::check_destination;
 use crate::shape::{self, Structure};
 use crate::{ApiError, Operation};
 
@@ -75,17 +78,19 @@ impl DestinationKind {
         self.structure(shape::destination_description(), "Description")
     }
 
+    /// The kind whose configuration has all members that a destination of this kind may have: a destination of the
+    /// deprecated form becomes an extended one by an update.
+    fn full(self) -> Self {
+        if self == Self::S3 { Self::ExtendedS3 } else { self }
+    }
+
     /// Whether two kinds are forms of the same destination, so that one's update merges into the other.
-    pub fn is_like(self, other: Self) -> bool {
-        let plain = |kind| if kind == Self::S3 { Self::ExtendedS3 } else { kind };
-        plain(self) == plain(other)
+    fn is_like(self, other: Self) -> bool {
+        self.full() == other.full()
     }
 
     /// Checks that a stream with a destination of this kind may be given one of another.
-    ///
-    /// # Errors
-    /// `InvalidArgumentException`.
-    pub fn check_change(self, to: Self) -> Result<(), ApiError> {
+    fn check_change(self, to: Self) -> Result<(), ApiError> {
         let fixed = |kind| match kind {
             DestinationKind::Elasticsearch
             | DestinationKind::Amazonopensearchservice
@@ -102,9 +107,9 @@ impl DestinationKind {
     }
 }
 
-/// A destination as given: AWS's member names, types and constraints checked, unknown members and nulls dropped, and
-/// nothing in it that this version does not honour.
-#[derive(Debug, Clone, PartialEq)]
+/// A destination as given: AWS's member names, types and constraints checked, unknown members and nulls dropped. `Debug`
+/// hides its secrets.
+#[derive(Clone, PartialEq)]
 pub struct Destination {
     /// Which member it was.
     pub kind: DestinationKind,
@@ -122,8 +127,7 @@ impl Destination {
             }
             kind => vec![kind],
         };
-        // An S3 destination of either form is kept as the extended one, which has all members of the other.
-        let configuration = kinds.last().copied().unwrap_or(self.kind).configuration();
+        let configuration = self.kind.full().configuration();
         let described = kinds.into_iter().map(|kind| {
             let members = shape::describe(kind.description(), configuration, &self.configuration);
             (format!("{}DestinationDescription", kind.name()), Value::Object(members))
@@ -131,9 +135,51 @@ impl Destination {
         described.collect()
     }
 
-    /// Merges an update of the same kind of destination into it.
-    pub fn merge(&mut self, update: Destination) {
+    /// What an update makes of it: merged with one for the same destination, replaced by one of another kind. The whole
+    /// is checked, by AWS's rules and for what this version does not honour.
+    ///
+    /// # Errors
+    /// `InvalidArgumentException`, or `ValidationException` for what is missing.
+    pub fn updated(mut self, update: Destination) -> Result<Destination, ApiError> {
+        self.kind.check_change(update.kind)?;
+        if !self.kind.is_like(update.kind) {
+            self = Destination { kind: update.kind, configuration: Map::new() };
+        }
+        refuse_less_backup(&self.configuration, &update.configuration)?;
         shape::merge(update.kind.update(), &mut self.configuration, update.configuration);
+        shape::check(self.kind.full().configuration(), &Value::Object(self.configuration.clone()))?;
+        check_destination(&self)?;
+        self.refuse_unsupported()?;
+        Ok(self)
+    }
+
+    /// Refuses what this version does not honour.
+    fn refuse_unsupported(&self) -> Result<(), ApiError> {
+        let member = format!("{}DestinationConfiguration", self.kind.full().name());
+        let create = Map::from_iter([(member, Value::Object(self.configuration.clone()))]);
+        let create_input = shape::input_of(Operation::CreateDeliveryStream);
+        shape::unsupported(create_input, &Value::Object(create)).map_or(Ok(()), Err)
+    }
+}
+
+/// A backup that is on stays on, and one of everything stays one of everything.
+fn refuse_less_backup(current: &Map<String, Value>, update: &Map<String, Value>) -> Result<(), ApiError> {
+    let mode =
+        |members: &Map<String, Value>| members.get("S3BackupMode").and_then(Value::as_str).map(str::to_owned);
+    match (mode(current).as_deref(), mode(update).as_deref()) {
+        (Some(from @ "Enabled"), Some(to @ "Disabled"))
+        | (Some(from @ "AllData"), Some(to @ "FailedDataOnly")) => {
+            Err(ApiError::invalid_argument(format!("S3BackupMode cannot be changed from {from} to {to}.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown =
+            shape::redact(self.kind.full().configuration(), &Value::Object(self.configuration.clone()));
+        f.debug_struct("Destination").field("kind", &self.kind).field("configuration", &shown).finish()
     }
 }
 
@@ -207,14 +253,15 @@ mod tests {
                 "DataFormatConversionConfiguration": {"SchemaConfiguration": {"TableName": "t", "Region": "r"}},
             }),
         );
-        current.merge(destination(
+        let update = destination(
             DestinationKind::ExtendedS3,
             json!({
                 "BufferingHints": {"SizeInMBs": 9}, "ProcessingConfiguration": {"Processors": []},
                 "CloudWatchLoggingOptions": {"LogStreamName": "s"}, "S3BackupUpdate": {"Prefix": "c"},
                 "DataFormatConversionConfiguration": {"SchemaConfiguration": {"TableName": "u"}},
             }),
-        ));
+        );
+        shape::merge(update.kind.update(), &mut current.configuration, update.configuration);
         assert_eq!(
             Value::Object(current.configuration),
             json!({
@@ -244,5 +291,114 @@ mod tests {
                 format!("Changing the destination type to or from {kind} is not supported at this time.");
             assert_eq!(from.check_change(to), Err(ApiError::invalid_argument(text)));
         }
+    }
+
+    fn s3(beside: Value) -> Destination {
+        let mut members =
+            json!({"RoleARN": "arn:aws:iam::123456789012:role/r", "BucketARN": "arn:aws:s3:::b"});
+        members.as_object_mut().unwrap().extend(beside.as_object().unwrap().clone());
+        destination(DestinationKind::ExtendedS3, members)
+    }
+
+    #[test]
+    fn of_two_members_that_exclude_each_other_the_update_decides() {
+        let none = json!({"NoEncryptionConfig": "NoEncryption"});
+        let kms =
+            json!({"KMSEncryptionConfig": {"AWSKMSKeyARN": "arn:aws:kms:us-east-1:123456789012:key/k"}});
+        for (from, to) in [(&none, &kms), (&kms, &none)] {
+            let update = destination(DestinationKind::ExtendedS3, json!({ "EncryptionConfiguration": to }));
+            let updated = s3(json!({ "EncryptionConfiguration": from })).updated(update).unwrap();
+            assert_eq!(updated.configuration["EncryptionConfiguration"], *to);
+        }
+        let mut cluster = json!({"DomainARN": "d"}).as_object().unwrap().clone();
+        let update = json!({"ClusterEndpoint": "e"}).as_object().unwrap().clone();
+        shape::merge(DestinationKind::Elasticsearch.update(), &mut cluster, update);
+        assert_eq!(Value::Object(cluster), json!({"ClusterEndpoint": "e"}));
+    }
+
+    #[test]
+    fn the_whole_that_an_update_makes_is_checked() {
+        let update = |members: Value| destination(DestinationKind::ExtendedS3, members);
+        let check = |current: Destination, update: Destination, expect: &str| {
+            let message = current.updated(update).unwrap_err().message.unwrap();
+            assert!(message.contains(expect), "{message}");
+        };
+        let backup = json!({"S3BackupMode": "Enabled", "S3BackupUpdate": {"Prefix": "x/"}});
+        check(
+            s3(json!({})),
+            update(backup.clone()),
+            "Value null at 's3BackupConfiguration.bucketARN' failed to satisfy constraint: Member must not be null",
+        );
+        let backed_up =
+            s3(json!({"S3BackupMode": "Enabled", "S3BackupConfiguration": s3(json!({})).configuration}));
+        let prefixed = backed_up.clone().updated(update(backup)).unwrap();
+        assert_eq!(prefixed.configuration["S3BackupConfiguration"]["Prefix"], "x/");
+        check(
+            backed_up,
+            update(json!({"S3BackupMode": "Disabled"})),
+            "S3BackupMode cannot be changed from Enabled to Disabled.",
+        );
+        check(
+            s3(json!({})),
+            update(
+                json!({"ProcessingConfiguration": {"Enabled": true, "Processors": [{"Type": "AppendDelimiterToRecord"}]}}),
+            ),
+            "ExtendedS3DestinationConfiguration.ProcessingConfiguration is not available in this version of standpipe.",
+        );
+        check(
+            s3(json!({})),
+            destination(DestinationKind::Splunk, json!({"HECToken": "t"})),
+            "Value null at 'hECEndpoint' failed to satisfy constraint: Member must not be null",
+        );
+        // What is off may be prepared.
+        let schema =
+            json!({"DataFormatConversionConfiguration": {"SchemaConfiguration": {"TableName": "t"}}});
+        let off = json!({"DataFormatConversionConfiguration": {"Enabled": false}});
+        assert!(s3(off).updated(update(schema)).is_ok());
+    }
+
+    #[test]
+    fn a_destination_of_the_deprecated_form_takes_an_extended_update() {
+        let mut plain = s3(json!({}));
+        plain.kind = DestinationKind::S3;
+        let zone = destination(DestinationKind::ExtendedS3, json!({"CustomTimeZone": "Europe/Vienna"}));
+        let updated = plain.updated(zone).unwrap();
+        assert_eq!(updated.configuration["CustomTimeZone"], "Europe/Vienna");
+    }
+
+    /// One wrong letter would lose a member from every description.
+    #[test]
+    fn updates_and_descriptions_are_about_members_of_the_configuration() {
+        fn check(of: &Structure, configuration: &Structure, seen: &mut Vec<&'static str>) {
+            // What AWS finds out by itself is in the description only.
+            for member in of.members.iter().filter(|member| member.name != "VpcId") {
+                let subject = configuration.members.iter().find(|subject| subject.name == member.subject());
+                let subject = subject.unwrap_or_else(|| panic!("{}.{}", of.name, member.name));
+                seen.push(subject.name);
+                if let (shape::Shape::Structure(inner), shape::Shape::Structure(subject)) =
+                    (member.shape, subject.shape)
+                {
+                    check(inner, subject, &mut Vec::new());
+                }
+            }
+        }
+        let mut hidden = Vec::new();
+        for kind in DestinationKind::ALL {
+            let configuration = kind.configuration();
+            check(kind.update(), configuration, &mut Vec::new());
+            let mut described = Vec::new();
+            check(kind.description(), configuration, &mut described);
+            let names = configuration.members.iter().map(|member| member.name);
+            hidden.extend(names.filter(|name| !described.contains(name)));
+        }
+        assert_eq!(hidden, ["Password", "PrivateKey", "KeyPassphrase"]);
+    }
+
+    #[test]
+    fn no_secret_is_printed() {
+        let splunk =
+            destination(DestinationKind::Splunk, json!({"HECEndpoint": "https://h:1", "HECToken": "t0ken"}));
+        let printed = format!("{splunk:?}");
+        assert!(printed.contains("https://h:1") && !printed.contains("t0ken"), "{printed}");
     }
 }

@@ -7,7 +7,7 @@
 //! # Reading order
 //! [`Service`] (what the daemon implements) → `exchange` (one request, check by check) → `put` (the hot path) →
 //! `shape` (the API model as tables) → `sigv4` and [`access`] (who, and what they may) → `server` (connections and
-//! limits).
+//! limits) → `tls`.
 //!
 //! # Invariants
 //! - Nothing of a put is handed on unless all of it is valid.
@@ -35,6 +35,7 @@ mod server;
 mod service;
 pub mod shape;
 mod sigv4;
+mod tls;
 
 pub use access::Credential;
 pub use control::check_destination;
@@ -44,11 +45,12 @@ pub use observe::{Answered, Limit, Observer, Throttled};
 pub use operation::Operation;
 pub use put::{PutRefusal, PutRequest, decode_put};
 pub use record_id::RecordId;
-pub use server::{Frontend, Options};
+pub use server::{Frontend, Listener, Options};
 pub use service::{
     CreateDeliveryStream, DeleteDeliveryStream, DescribeDeliveryStream, EncryptionInput, KeyType,
-    ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service, StreamNames, TagList, Tags,
+    ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service, StreamNames, TAGS_MAX, TagList, Tags,
     UpdateDestination,
 };
 #[doc(hidden)]
 pub use sigv4::verify_signature;
+pub use tls::{ClientAuth, HandshakeResult, Tls, TlsContext, TlsError, TlsOptions, TlsPart, TlsVersion};

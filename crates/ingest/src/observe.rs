@@ -1,10 +1,10 @@
-//! The metrics seam: what the daemon is told about every answer.
+//! The metrics seam: what the daemon is told about every answer and every handshake.
 
 use std::time::Duration;
 
 use standpipe_model::StreamName;
 
-use crate::Operation;
+use crate::{HandshakeResult, Operation};
 
 /// What a limit belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +49,18 @@ pub struct Answered<'a> {
     pub elapsed: Duration,
 }
 
-/// Receives every answer, on the thread that serves the connection: implementations count and return.
+/// Receives every answer and the end of every handshake, on the thread that serves the connection: implementations count and return.
 pub trait Observer: Send + Sync + 'static {
     /// A request has been answered.
     fn answered(&self, answered: &Answered<'_>);
+
+    /// A TLS handshake has ended.
+    fn shaken(&self, result: HandshakeResult);
 }
 
 /// Observes nothing.
 impl Observer for () {
     fn answered(&self, _: &Answered<'_>) {}
+
+    fn shaken(&self, _: HandshakeResult) {}
 }

@@ -1,6 +1,6 @@
 //! Connections: accepting, limits, and stopping.
 //!
-//! HTTP/1.1 and HTTP/2 (prior knowledge) share the port; the first bytes tell them apart.
+//! HTTP/1.1 and HTTP/2 share a port; the first bytes of the connection, under the TLS if there is one, tell them apart.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,8 +15,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use standpipe_model::{Clock, Entropy};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::body::{BodyBudget, BodyLimits};
 use crate::peer::Peer;
 use crate::sigv4::SigningKeys;
+use crate::tls::{HandshakeResult, Tls, handshake};
 use crate::{Observer, Service};
 
 /// Read buffer of an HTTP/1 connection, which also bounds a request's head.
@@ -38,6 +40,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Options {
     /// The most connections at a time, 2048; further ones wait in the listener's backlog.
     pub connections_max: usize,
+    /// How long a TLS handshake may take, 10 s.
+    pub handshake_timeout: Duration,
+    /// The most TLS handshakes at a time, 512; further connections wait in the listener's backlog. Connections that are
+    /// made stay out of this count, so clients that never finish a handshake cannot take all of `connections_max`.
+    pub handshakes_max: usize,
     /// How long a connection may take for a request's head, 75 s. Idle connections are closed by it too, so it is
     /// longer than the common SDKs keep theirs.
     pub head_timeout: Duration,
@@ -61,6 +68,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             connections_max: 2048,
+            handshake_timeout: Duration::from_secs(10),
+            handshakes_max: 512,
             head_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             body_max: 10 << 20,
@@ -89,6 +98,15 @@ impl Options {
     }
 }
 
+/// A socket that is listened on, in plain or with TLS.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Its TLS; `None` for plain HTTP.
+    pub tls: Option<Arc<Tls>>,
+}
+
 /// The front end: a [`Service`] behind HTTP.
 pub struct Frontend {
     pub(crate) service: Arc<dyn Service>,
@@ -99,6 +117,14 @@ pub struct Frontend {
     pub(crate) budget: BodyBudget,
     pub(crate) signing_keys: SigningKeys,
     connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+}
+
+/// What a connection holds while it is open, and gives back by being dropped.
+struct Places {
+    _connection: OwnedSemaphorePermit,
+    /// Until the TLS handshake is through.
+    handshake: Option<OwnedSemaphorePermit>,
 }
 
 impl std::fmt::Debug for Frontend {
@@ -117,9 +143,10 @@ impl Frontend {
         options: Options,
     ) -> Self {
         let budget = BodyBudget::new(options.body_budget.max(options.body_max));
-        let connections = Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS)));
+        let places = |max: usize| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
+        let (connections, handshakes) = (places(options.connections_max), places(options.handshakes_max));
         let signing_keys = SigningKeys::default();
-        Self { service, clock, entropy, observer, options, budget, signing_keys, connections }
+        Self { service, clock, entropy, observer, options, budget, signing_keys, connections, handshakes }
     }
 
     /// The connections that are open.
@@ -134,12 +161,7 @@ impl Frontend {
 
     /// Serves `listeners` until `stop` is cancelled; then takes no more connections, lets the requests in flight
     /// finish for at most `drain`, and drops what is left.
-    pub async fn serve(
-        self: Arc<Self>,
-        listeners: Vec<TcpListener>,
-        stop: CancellationToken,
-        drain: Duration,
-    ) {
+    pub async fn serve(self: Arc<Self>, listeners: Vec<Listener>, stop: CancellationToken, drain: Duration) {
         let mut accepting = JoinSet::new();
         for listener in listeners {
             accepting.spawn(Arc::clone(&self).accept(listener, stop.clone(), drain));
@@ -147,19 +169,17 @@ impl Frontend {
         while accepting.join_next().await.is_some() {}
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener, stop: CancellationToken, drain: Duration) {
+    async fn accept(self: Arc<Self>, listener: Listener, stop: CancellationToken, drain: Duration) {
+        let Listener { socket, tls } = listener;
         let mut open = JoinSet::new();
-        while let Some((stream, address)) = stop.run_until_cancelled(next(&listener)).await {
-            let slot = stop.run_until_cancelled(Arc::clone(&self.connections).acquire_owned()).await;
-            let Some(Ok(slot)) = slot else { break };
-            let (frontend, stop) = (Arc::clone(&self), stop.clone());
-            open.spawn(async move {
-                frontend.connection(stream, Peer { address }, stop).await;
-                drop(slot);
-            });
+        while let Some((stream, address)) = stop.run_until_cancelled(next(&socket)).await {
+            let places = stop.run_until_cancelled(self.places(tls.is_some())).await;
+            let Some(Some(places)) = places else { break };
+            let (frontend, tls, stop) = (Arc::clone(&self), tls.clone(), stop.clone());
+            open.spawn(frontend.connect(stream, address, tls, places, stop));
             while open.try_join_next().is_some() {}
         }
-        drop(listener);
+        drop(socket);
         let drained = timeout(drain, async { while open.join_next().await.is_some() {} }).await;
         if drained.is_err() {
             tracing::warn!(connections = open.len(), "stop deadline passed with requests in flight");
@@ -167,17 +187,59 @@ impl Frontend {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: Peer, stop: CancellationToken) {
+    /// Waits for what a new connection needs. `None` never comes: the semaphores stay open.
+    async fn places(&self, tls: bool) -> Option<Places> {
+        let connection = Arc::clone(&self.connections).acquire_owned().await.ok()?;
+        let handshake = match tls {
+            true => Some(Arc::clone(&self.handshakes).acquire_owned().await.ok()?),
+            false => None,
+        };
+        Some(Places { _connection: connection, handshake })
+    }
+
+    /// Sees a connection through, from its handshake to its end.
+    async fn connect(
+        self: Arc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        tls: Option<Arc<Tls>>,
+        mut places: Places,
+        stop: CancellationToken,
+    ) {
         // A put is one write and one read; waiting for more would cost every answer a round trip.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection without nodelay");
         }
+        let Some(tls) = tls else {
+            return self.connection(stream, Peer { address, subject: None }, stop).await;
+        };
+        let shaking = handshake(stream, &tls, self.options.handshake_timeout);
+        // Nothing has been asked for yet, so a stop waits for no handshake.
+        let Some(shaken) = stop.run_until_cancelled(shaking).await else { return };
+        drop(places.handshake.take());
+        match shaken {
+            Ok((stream, subject)) => {
+                self.observer.shaken(HandshakeResult::Ok);
+                self.connection(stream, Peer { address, subject }, stop).await;
+            }
+            Err(error) => {
+                self.observer.shaken(error.result());
+                tracing::debug!(%error, peer = %address, "no TLS connection");
+            }
+        }
+    }
+
+    async fn connection<S>(self: Arc<Self>, stream: S, peer: Peer, stop: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shown = peer.clone();
         let begun = Arc::new(AtomicBool::new(false));
         let builder = self.builder();
         let service = service_fn({
             let (frontend, begun) = (Arc::clone(&self), Arc::clone(&begun));
             move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(peer);
+                request.extensions_mut().insert(peer.clone());
                 begun.store(true, Ordering::Relaxed);
                 let frontend = Arc::clone(&frontend);
                 async move { Ok::<_, Infallible>(frontend.exchange(request).await) }
@@ -190,7 +252,7 @@ impl Frontend {
             tokio::select! {
                 result = connection.as_mut() => {
                     if let Err(error) = result {
-                        tracing::debug!(%error, peer = %peer.address, "connection ended");
+                        tracing::debug!(%error, peer = %shown, "connection ended");
                     }
                     return;
                 }

@@ -172,6 +172,9 @@ pub struct CreateDeliveryStream {
     pub tags: Tags,
 }
 
+/// How many tags a stream may have, and `ListTagsForDeliveryStream` returns unless told otherwise.
+pub const TAGS_MAX: usize = 50;
+
 /// A stream's tags, by key; a tag without a value has an empty one.
 pub type Tags = BTreeMap<String, String>;
 
@@ -220,8 +223,6 @@ pub struct TagList {
 pub struct DescribeDeliveryStream {
     /// The stream's name.
     pub stream: StreamName,
-    /// The most destinations to describe.
-    pub limit: Option<u64>,
     /// Describe only destinations after this one.
     pub exclusive_start_destination_id: Option<String>,
 }
@@ -251,8 +252,6 @@ pub struct StreamNames {
 pub struct DeleteDeliveryStream {
     /// The stream's name.
     pub stream: StreamName,
-    /// `AllowForceDelete`.
-    pub allow_force: bool,
 }
 
 /// The input of `UpdateDestination`.

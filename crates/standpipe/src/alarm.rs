@@ -29,6 +29,10 @@ pub enum AlarmKind {
     CredentialsRefused,
     /// The audit log cannot be written; changes through the API are refused.
     AuditFailed,
+    /// Changed certificate files cannot be used; the old certificate is in force.
+    CertificateRefused,
+    /// The certificate of the listener expires soon, or has expired.
+    CertificateExpiring,
 }
 
 impl AlarmKind {
@@ -45,6 +49,8 @@ impl AlarmKind {
             Self::ReloadRefused => "reload_refused",
             Self::CredentialsRefused => "credentials_refused",
             Self::AuditFailed => "audit_failed",
+            Self::CertificateRefused => "certificate_refused",
+            Self::CertificateExpiring => "certificate_expiring",
         }
     }
 }

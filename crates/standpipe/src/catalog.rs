@@ -10,13 +10,14 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use standpipe_ingest::{DestinationKind, Tags};
+use standpipe_ingest::{Destination, DestinationKind, Tags};
 use standpipe_model::{StreamName, Timestamp};
 
 use crate::durable;
@@ -36,8 +37,8 @@ pub enum Origin {
     Api,
 }
 
-/// One version of a stream's definition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One version of a stream's definition. `Debug` hides the secrets of its destination.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
     pub(crate) format: u32,
     /// The version (`VersionId`), from 1.
@@ -59,6 +60,19 @@ pub struct Definition {
     pub configuration: Option<Map<String, Value>>,
     /// What it comes to.
     pub spec: StreamSpec,
+}
+
+impl fmt::Debug for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let given = self.configuration.clone();
+        let destination = given.map(|configuration| Destination { kind: self.kind, configuration });
+        f.debug_struct("Definition")
+            .field("version", &self.version)
+            .field("origin", &self.origin)
+            .field("destination", &destination)
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Definition {
@@ -265,7 +279,23 @@ impl Catalog {
     pub fn put_away(&self, stream: &StreamName, into: Away, now: Timestamp) -> Result<(), CatalogError> {
         let folder = self.folder(stream);
         let target = self.data_dir.join(into.folder()).join(format!("{stream}-{}", now.as_millis()));
-        durable::rename(&folder, &target).map_err(at(&folder))
+        match durable::rename(&folder, &target) {
+            // An earlier try moved it and could not be sure.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.exists() => Ok(()),
+            moved => moved.map_err(at(&folder)),
+        }
+    }
+
+    /// Moves a folder without a definition out of the way: the making of a stream was interrupted, and one that is made
+    /// under the same name must not find its tags.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn make_room(&self, stream: &StreamName, now: Timestamp) -> Result<(), CatalogError> {
+        if self.folder(stream).exists() && self.load(stream)?.is_empty() {
+            return self.put_away(stream, Away::Trash, now);
+        }
+        Ok(())
     }
 
     /// Removes what has been in the trash for longer than seven days.

@@ -1,16 +1,20 @@
 //! The error log of a stream's destination, as CloudWatch Logs would have it (`CloudWatchLoggingOptions`).
 //!
-//! A failed delivery is one JSON line in `<dir>/<log group>/<log stream>.log`, or in the daemon's own log under the
+//! An attempt that failed is one JSON line in `<dir>/<log group>/<log stream>.log`, or in the daemon's own log under the
 //! target `delivery` where no folder is configured. A destination that fails again and again writes at most
 //! [`PER_MINUTE`] lines a minute, as AWS's are sampled too; the next line says how many were left out.
 //!
-//! The file is opened for each line: failures are rare, and a file that was rotated away is made again.
+//! A thread of its own writes, so that a folder that hangs holds up no delivery; the lines that find no room to wait go
+//! to the daemon's log. The file is opened for each line: failures are rare, and a file that was rotated away is made
+//! again.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Mutex, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
 
 use serde_json::json;
 use standpipe_model::{StreamName, Timestamp};
@@ -21,6 +25,10 @@ use crate::spec::LogTarget;
 /// The most lines of one log stream in a minute.
 const PER_MINUTE: u32 = 30;
 const MINUTE_MS: u64 = 60_000;
+/// The most log streams whose share of the minute is kept in mind; beyond, those that are silent are forgotten.
+const COUNTED_MAX: usize = 1_000;
+/// The most lines that wait to be written.
+const WAITING_MAX: usize = 1_000;
 
 /// A delivery that failed.
 #[derive(Debug, Clone)]
@@ -38,7 +46,7 @@ pub(crate) struct Failure<'a> {
 impl Failure<'_> {
     /// The code under which AWS logs it.
     fn code(&self) -> String {
-        const KNOWN: [&str; 8] = [
+        const KNOWN: [&str; 7] = [
             "AccessDenied",
             "NoSuchBucket",
             "AccountProblem",
@@ -46,7 +54,6 @@ impl Failure<'_> {
             "InvalidPayer",
             "NotSignedUp",
             "MethodNotAllowed",
-            "KMS.NotFoundException",
         ];
         match self.code {
             Some(code) if KNOWN.contains(&code) || code.starts_with("KMS.") => format!("S3.{code}"),
@@ -71,14 +78,33 @@ struct Written {
     left_out: u64,
 }
 
+/// A line on its way to its file.
+#[derive(Debug)]
+struct Line {
+    path: PathBuf,
+    text: String,
+}
+
 /// All log groups.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct DeliveryLog {
     settings: RwLock<LogSettings>,
     written: Mutex<HashMap<LogTarget, Written>>,
+    lines: SyncSender<Line>,
 }
 
 impl DeliveryLog {
+    /// Starts the thread that writes; it ends with the log.
+    ///
+    /// # Errors
+    /// The operating system has no thread to give.
+    pub(crate) fn start() -> io::Result<(Self, JoinHandle<()>)> {
+        let (lines, waiting) = mpsc::sync_channel(WAITING_MAX);
+        let write = move || waiting.into_iter().for_each(|line| write(&line));
+        let writer = thread::Builder::new().name("delivery-log".to_owned()).spawn(write)?;
+        Ok((Self { settings: RwLock::default(), written: Mutex::default(), lines }, writer))
+    }
+
     /// Puts other settings in force.
     pub(crate) fn replace(&self, settings: LogSettings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
@@ -107,17 +133,23 @@ impl DeliveryLog {
             tracing::warn!(target: "delivery", log_group, log_stream, event = %line, "delivery error");
             return;
         };
-        let path = file_of(&dir, target);
-        if let Err(error) = append(&path, &line.to_string()) {
-            tracing::warn!(path = %path.display(), %error, event = %line, "a delivery log cannot be written");
+        let line = Line { path: file_of(&dir, target), text: line.to_string() };
+        if let Err(mpsc::TrySendError::Full(line) | mpsc::TrySendError::Disconnected(line)) =
+            self.lines.try_send(line)
+        {
+            tracing::warn!(path = %line.path.display(), event = line.text, "a delivery log is not written quickly enough");
         }
     }
 
     /// How many lines were left out before this one; `None` when this one is left out too.
     fn admit(&self, target: &LogTarget, now: Timestamp) -> Option<u64> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = |since: Timestamp| now.as_millis().saturating_sub(since.as_millis()) >= MINUTE_MS;
+        if written.len() >= COUNTED_MAX {
+            written.retain(|_, written| !over(written.since));
+        }
         let written = written.entry(target.clone()).or_default();
-        if now.as_millis().saturating_sub(written.since.as_millis()) >= MINUTE_MS {
+        if over(written.since) {
             (written.since, written.lines) = (now, 0);
         }
         if written.lines >= PER_MINUTE {
@@ -142,6 +174,12 @@ fn plain(name: &str) -> String {
     match name.replace(['/', '\\', '\0'], "_") {
         dots if dots.trim_start_matches('.').is_empty() => "_".repeat(dots.len().max(1)),
         name => name,
+    }
+}
+
+fn write(line: &Line) {
+    if let Err(error) = append(&line.path, &line.text) {
+        tracing::warn!(path = %line.path.display(), %error, event = line.text, "a delivery log cannot be written");
     }
 }
 
@@ -176,7 +214,7 @@ mod tests {
     #[test]
     fn a_line_is_an_event_as_cloudwatch_has_it_and_a_flood_is_sampled() {
         let dir = tempfile::tempdir().unwrap();
-        let log = DeliveryLog::default();
+        let (log, writer) = DeliveryLog::start().unwrap();
         let settings = LogSettings {
             dir: Some(dir.path().to_owned()),
             region: "eu-west-1".to_owned(),
@@ -198,6 +236,8 @@ mod tests {
         }
         let later = Failure { code: Some("SlowDown"), at: Timestamp(failure.at.0 + MINUTE_MS), ..failure };
         log.tell(&target, &later);
+        drop(log);
+        writer.join().unwrap();
         let text = fs::read_to_string(dir.path().join("aws/firehose/S3Delivery.log")).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len() as u32, PER_MINUTE + 1);

@@ -22,4 +22,5 @@ pub mod stores;
 pub mod stream;
 #[cfg(test)]
 mod tidy;
+pub mod tls;
 pub mod worker;

@@ -5,7 +5,7 @@
 //! restart as the records do.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -15,7 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use standpipe_ingest::{Answered, Limit, Observer, Throttled};
+use standpipe_ingest::{Answered, HandshakeResult, Limit, Observer, Throttled};
 use standpipe_journal::SyncObserver;
 use standpipe_model::{DestinationId, StreamName, Tally};
 
@@ -57,6 +57,11 @@ struct Request {
     code: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindOnly {
+    kind: &'static str,
+}
+
 /// What a limit belongs to: a credential's user, a stream, or an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitOf {
@@ -71,6 +76,7 @@ pub struct Metrics {
     put_records: Counter,
     put_bytes: Counter,
     put_seconds: Histogram,
+    handshakes: Family<KindOnly, Counter>,
     throttled_requests: Family<LimitOf, Counter>,
     throttled_records: Family<LimitOf, Counter>,
     sync_seconds: Histogram,
@@ -97,6 +103,7 @@ impl Default for Metrics {
             put_records: Counter::default(),
             put_bytes: Counter::default(),
             put_seconds: seconds(),
+            handshakes: Family::default(),
             throttled_requests: Family::default(),
             throttled_records: Family::default(),
             sync_seconds: seconds(),
@@ -110,6 +117,11 @@ impl Default for Metrics {
         };
         let r = &mut registry;
         metrics.register_puts(r);
+        r.register(
+            "tls_handshakes",
+            "TLS handshakes by how they ended: ok, timeout, closed, plain, certificate, failed",
+            metrics.handshakes.clone(),
+        );
         r.register(
             "journal_sync_seconds",
             "Time of a group commit: one write and one fdatasync. If it rises, the disk is the limit",
@@ -243,6 +255,10 @@ impl Observer for Metrics {
             }
         }
     }
+
+    fn shaken(&self, result: HandshakeResult) {
+        self.handshakes.get_or_create(&KindOnly { kind: result.as_str() }).inc();
+    }
 }
 
 impl SyncObserver for Metrics {
@@ -279,6 +295,8 @@ pub(crate) struct Snapshot {
     pub(crate) journals: Vec<JournalState>,
     pub(crate) alarms: Vec<Alarm>,
     pub(crate) connections: u64,
+    /// Seconds until the listener's certificate expires; `None` without TLS.
+    pub(crate) certificate_expiry: Option<i64>,
 }
 
 impl Snapshot {
@@ -307,6 +325,15 @@ impl Snapshot {
         let connections = Gauge::<u64, AtomicU64>::default();
         connections.set(self.connections);
         registry.register("ingest_connections", "Open API connections", connections);
+        if let Some(seconds) = self.certificate_expiry {
+            let expiry = Gauge::<i64, AtomicI64>::default();
+            expiry.set(seconds);
+            registry.register(
+                "tls_certificate_expiry_seconds",
+                "Seconds until the listener's certificate expires; below 0 it has expired",
+                expiry,
+            );
+        }
         registry
     }
 

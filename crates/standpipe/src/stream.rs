@@ -199,7 +199,7 @@ impl Stream {
     }
 
     /// Whether it is to go into the trash.
-    pub fn is_deleted(&self) -> bool {
+    pub fn is_being_deleted(&self) -> bool {
         self.deleting.load(Ordering::Relaxed)
     }
 
@@ -293,7 +293,11 @@ impl Stream {
             self.definitions.push(definition);
         }
         // By the definition that is in force now, which is the old one where the journal took no new destinations.
-        self.start_workers().await?;
+        if let Err(error) = self.start_workers().await {
+            // The version that is in force stays so: batches may be closed under it.
+            let (now, message) = (self.context.timer.now(), crate::worker::chain(&error));
+            self.context.alarms.raise(Some(&self.name), AlarmKind::NotOpened, "", message, now);
+        }
         Ok(changed?)
     }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use standpipe_ingest::{Answered, Limit, Observer as _, Throttled};
+use standpipe_ingest::{Answered, HandshakeResult, Limit, Observer as _, Throttled};
 use standpipe_journal::SyncObserver as _;
 use standpipe_model::{DestinationId, StreamName, Tally, Timestamp};
 
@@ -89,6 +89,7 @@ fn scrape() -> String {
     metrics.delivered(&stream, &destination, 1);
     metrics.discarded(&stream, 1);
     metrics.synced(1, Duration::ZERO);
+    metrics.shaken(HandshakeResult::Ok);
     metrics.answered(&Answered {
         operation: None,
         stream: None,
@@ -116,8 +117,13 @@ fn scrape() -> String {
         since: Timestamp::default(),
     };
     let journal = JournalState { stream, used: 0, limit: 0 };
-    let snapshot =
-        Snapshot { lines: vec![line], journals: vec![journal], alarms: vec![alarm], connections: 0 };
+    let snapshot = Snapshot {
+        lines: vec![line],
+        journals: vec![journal],
+        alarms: vec![alarm],
+        connections: 0,
+        certificate_expiry: Some(0),
+    };
     metrics.render(&snapshot).unwrap()
 }
 

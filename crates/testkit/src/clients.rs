@@ -89,14 +89,11 @@ impl Node {
         Ok(Self { dir })
     }
 
-    /// Runs `put.mjs` with the daemon's default credentials and gives its summary.
-    ///
-    /// # Errors
-    /// When it fails, with what it printed.
-    pub fn put(&self, endpoint: &str, stream: &str) -> Result<Value> {
+    /// `put.mjs` with the daemon's default credentials.
+    pub fn put(&self, endpoint: &str, stream: &str) -> Command {
         let mut command = with_credentials(Command::new("node"));
         command.current_dir(&self.dir).arg(programs().join("put.mjs")).args([endpoint, stream]);
-        Ok(serde_json::from_str(&run(&mut command)?)?)
+        command
     }
 }
 
@@ -160,7 +157,8 @@ mod tests {
 
     #[test]
     fn the_sdk_for_javascript_is_found_from_its_folder() {
-        let error = Node::installed().unwrap().put("http://127.0.0.1:1", "none").unwrap_err().to_string();
+        let put = Node::installed().unwrap().put("http://127.0.0.1:1", "none");
+        let error = finish(put).unwrap_err().to_string();
         assert!(error.contains("ECONNREFUSED"), "{error}");
     }
 }

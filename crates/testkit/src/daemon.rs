@@ -25,6 +25,7 @@ const OWN_KEYS: [&str; 3] = ["listen:", "admin:", "data_dir:"];
 pub struct DaemonOptions {
     binary: PathBuf,
     yaml: String,
+    args: Vec<String>,
     envs: Vec<(String, String)>,
     ready_within: Duration,
 }
@@ -47,9 +48,17 @@ impl DaemonOptions {
         Self {
             binary: binary.into(),
             yaml: yaml.into(),
+            args: Vec::new(),
             envs: Vec::new(),
             ready_within: Duration::from_secs(30),
         }
+    }
+
+    /// Adds an argument to `serve`, such as `--dev-tls`.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
     }
 
     /// Sets a variable of the daemon's environment.
@@ -118,9 +127,11 @@ impl Daemon {
         }
     }
 
-    /// Where clients put: `http://127.0.0.1:port`.
+    /// Where clients put: `http://127.0.0.1:port`, or `https://` where it has TLS.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let tls = self.options.args.iter().any(|arg| arg == "--dev-tls")
+            || self.options.yaml.lines().any(|line| line.starts_with("tls:"));
+        format!("{}://127.0.0.1:{}", if tls { "https" } else { "http" }, self.port)
     }
 
     /// Where the admin port is: `http://127.0.0.1:port`.
@@ -238,7 +249,8 @@ impl Drop for Daemon {
 
 fn run(options: &DaemonOptions, dir: &Path, admin_port: u16) -> Result<Process> {
     let mut command = Command::new(&options.binary);
-    command.args(["serve", "--config", "standpipe.yaml"]).current_dir(dir).envs(options.envs.iter().cloned());
+    command.args(["serve", "--config", "standpipe.yaml"]).args(&options.args);
+    command.current_dir(dir).envs(options.envs.iter().cloned());
     let mut process = Process::start("standpipe", &command, dir)?;
     process.keep_dir();
     let ready =

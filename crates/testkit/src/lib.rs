@@ -1,6 +1,7 @@
 //! Test doubles, and fixtures that install, start and stop the real servers and clients. A dev-dependency only.
 //!
 //! - [`ManualClock`] and [`SeededEntropy`]: time and chance under the test's control.
+//! - [`Authority`]: certificates for servers and clients.
 //! - [`servers`]: the real servers that tests deliver to, each on a free loopback port, gone when dropped.
 //! - [`clients`]: the real AWS clients that tests put with.
 //! - [`Daemon`]: the `standpipe` binary itself, to be killed, stopped and started again.
@@ -24,6 +25,7 @@
 //! ```
 
 pub mod cache;
+mod certificates;
 pub mod clients;
 mod clock;
 mod daemon;
@@ -37,6 +39,7 @@ pub mod s3;
 pub mod servers;
 mod systemd;
 
+pub use certificates::{Authority, Issued};
 pub use clock::ManualClock;
 pub use daemon::{Daemon, DaemonOptions, Stopped};
 pub use entropy::SeededEntropy;

@@ -83,6 +83,9 @@ pub(crate) fn event(noted: &Noted<'_>, options: &Options) -> AuditEvent {
         "recipientAccountId": options.account_id,
         "eventCategory": if operation.is_put() { "Data" } else { "Management" },
     });
+    if let Some(subject) = &caller.certificate {
+        event["additionalEventData"] = json!({"clientCertificate": subject.as_ref()});
+    }
     if let Some(error) = error {
         event["errorCode"] = error.code.as_str().into();
         event["errorMessage"] = error.message.as_deref().into();
@@ -151,6 +154,7 @@ mod tests {
         let caller = Caller {
             credential: Some(Arc::new(credential)),
             source: Some("::ffff:192.0.2.1".parse().unwrap()),
+            certificate: Some("CN=web-1".into()),
         };
         let headers = HeaderMap::from_iter([(USER_AGENT, "aws-cli/2".parse().unwrap())]);
         let noted = Noted {
@@ -181,6 +185,7 @@ mod tests {
             ("awsRegion", json!("us-east-1")),
             ("sourceIPAddress", json!("192.0.2.1")),
             ("userAgent", json!("aws-cli/2")),
+            ("additionalEventData", json!({"clientCertificate": "CN=web-1"})),
             ("requestParameters", json!({"deliveryStreamName": "s", "tags": [{"key": "K", "value": "V"}]})),
             ("responseElements", json!({"deliveryStreamARN": "arn:x"})),
             ("requestID", json!("r")),

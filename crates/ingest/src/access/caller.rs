@@ -13,6 +13,8 @@ pub(crate) struct Caller {
     pub(crate) credential: Option<Arc<Credential>>,
     /// Where it comes from.
     pub(crate) source: Option<IpAddr>,
+    /// Whose certificate was shown for the connection.
+    pub(crate) certificate: Option<Arc<str>>,
 }
 
 impl Caller {

@@ -95,12 +95,7 @@ pub fn check_destination(destination: &Destination) -> Result<(), ApiError> {
         DestinationKind::Snowflake => check_snowflake(members)?,
         DestinationKind::Iceberg => check_iceberg(members)?,
     }
-    backup_and_intermediate(members).try_for_each(check_s3)
-}
-
-/// The S3 destinations within a destination.
-fn backup_and_intermediate(members: &Members) -> impl Iterator<Item = &Members> {
-    ["S3Configuration", "S3BackupConfiguration"].into_iter().filter_map(|name| block(members, name))
+    block(members, "S3Configuration").map_or(Ok(()), check_s3)
 }
 
 fn check_logging(members: &Members) -> Checked {

@@ -150,9 +150,11 @@ impl Frontend {
 
     /// Who sent the request.
     pub(super) fn authenticate(&self, head: &Parts, body_sha256: &[u8; 32]) -> Result<Caller, ApiError> {
-        let source = head.extensions.get::<Peer>().map(|peer| peer.address.ip());
+        let peer = head.extensions.get::<Peer>();
+        let source = peer.map(|peer| peer.address.ip());
+        let certificate = peer.and_then(|peer| peer.subject.clone());
         if !self.service.auth_required() {
-            return Ok(Caller { credential: None, source });
+            return Ok(Caller { credential: None, source, certificate });
         }
         let signed = Signed {
             method: head.method.as_str(),
@@ -164,7 +166,7 @@ impl Frontend {
         };
         let credential =
             sigv4::verify(&signed, self.clock.now(), &self.signing_keys, |id| self.service.credential(id))?;
-        Ok(Caller { credential: Some(credential), source })
+        Ok(Caller { credential: Some(credential), source, certificate })
     }
 
     async fn note(

@@ -11,20 +11,27 @@ use super::{Member, Shape, Structure};
 const REPLACED_WHOLE: [&str; 2] = ["BufferingHints", "ProcessingConfiguration"];
 
 /// Merges `update`, which the structure of updates describes, into `configuration`: member by member and recursively,
-/// but for the two blocks that AWS replaces whole.
+/// but for the two blocks that AWS replaces whole. A member that stands instead of another removes that one.
 pub fn merge(structure: &Structure, configuration: &mut Map<String, Value>, update: Map<String, Value>) {
     for (name, value) in update {
-        let member = structure.members.iter().find(|member| member.name == name);
-        let subject = member.map_or_else(|| name.clone(), |member| member.subject().to_owned());
-        let inner = match member.map(|member| member.shape) {
-            Some(Shape::Structure(inner)) if !REPLACED_WHOLE.contains(&subject.as_str()) => Some(inner),
+        let Some(member) = structure.members.iter().find(|member| member.name == name) else { continue };
+        let subject = member.subject();
+        if let Some(other) = member.instead_of {
+            configuration.remove(other);
+        }
+        let inner = match member.shape {
+            Shape::Structure(inner) if !REPLACED_WHOLE.contains(&subject) => Some(inner),
             _ => None,
         };
-        match (inner, configuration.get_mut(&subject), value) {
-            (Some(inner), Some(Value::Object(current)), Value::Object(update)) => {
-                merge(inner, current, update);
+        match (inner, value) {
+            (Some(inner), Value::Object(update)) => {
+                // Also where there was nothing: the members of an update may have other names.
+                let current = configuration.entry(subject).or_insert_with(|| Map::new().into());
+                if let Value::Object(current) = current {
+                    merge(inner, current, update);
+                }
             }
-            (_, _, value) => drop(configuration.insert(subject, value)),
+            (_, value) => drop(configuration.insert(subject.to_owned(), value)),
         }
     }
 }

@@ -60,6 +60,8 @@ pub struct Member {
     pub default: Option<&'static str>,
     /// In an update or a description: the member of the configuration that it is about, where that has another name.
     pub stands_for: Option<&'static str>,
+    /// The member whose place it takes: of the two only one may be there, and an update with this one removes that.
+    pub instead_of: Option<&'static str>,
 }
 
 impl Member {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Shape, Structure, Support};
+use super::{Member, Shape, Structure, Support};
 use crate::ApiError;
 
 /// The error that names the first member of `input` that is not honoured, if there is one.
@@ -24,7 +24,7 @@ fn first_unsupported(structure: &Structure, input: &Value) -> Option<String> {
             Support::When(accepts, _) => accepts(value),
         };
         if !honoured {
-            return Some(describe(member.name, value));
+            return Some(describe(member, value));
         }
         // An inert block is accepted with whatever else it holds: it has no effect.
         if let (Support::Full, Shape::Structure(inner)) = (member.support, member.shape)
@@ -37,9 +37,11 @@ fn first_unsupported(structure: &Structure, input: &Value) -> Option<String> {
 }
 
 /// The member, with its value where that is a name of the API.
-fn describe(name: &str, value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("{name} '{text}'"),
-        _ => name.to_owned(),
+fn describe(member: &Member, value: &Value) -> String {
+    match (member.shape, value) {
+        (Shape::Text(text), Value::String(value)) if !text.values.is_empty() => {
+            format!("{} '{value}'", member.name)
+        }
+        _ => member.name.to_owned(),
     }
 }

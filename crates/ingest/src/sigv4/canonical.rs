@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::parse::Claim;
-use super::{Signed, in_query};
+use super::{AUTHORITY, Signed, in_query};
 
 /// The canonical request of `request`; `None` when a signed header is missing.
 pub(super) fn request(request: &Signed<'_>, claim: &Claim, payload_hash: &str) -> Option<Vec<u8>> {
@@ -30,8 +30,9 @@ fn header(request: &Signed<'_>, name: &str, text: &mut Vec<u8>) -> Option<()> {
     text.push(b':');
     let mut values = request.headers.get_all(name).iter().peekable();
     if values.peek().is_none() {
-        // HTTP/2 names the host outside of the headers.
-        text.extend_from_slice(request.authority.filter(|_| name == "host")?.as_bytes());
+        // HTTP/2 names the host outside of the headers; clients sign it by either name.
+        let is_host = name == "host" || name == AUTHORITY;
+        text.extend_from_slice(request.authority.filter(|_| is_host)?.as_bytes());
     }
     for (number, value) in values.enumerate() {
         if number > 0 {

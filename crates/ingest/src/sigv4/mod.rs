@@ -2,8 +2,8 @@
 //!
 //! The verifier canonicalises exactly the headers that the client signed, as they were received. The region of the
 //! scope may be any: clients that do not know the host make one up. What binds a signature to this request is
-//! checked beyond the signature itself: the service, the date, the body's hash, and that `host` and `x-amz-target`
-//! are among the signed headers, so that a captured put cannot be sent again as a deletion.
+//! checked beyond the signature itself: the service, the date, the body's hash, and that `host` (or HTTP/2's
+//! `:authority`) and `x-amz-target` are among the signed headers, so that a captured put cannot be sent again as a deletion.
 //!
 //! # Limits
 //! - A signature is good for five minutes in either direction, a presigned one no longer than it says itself.
@@ -30,6 +30,8 @@ use crate::{ApiError, Credential, ErrorCode};
 const SKEW_MAX: Duration = Duration::from_secs(5 * 60);
 const SERVICE: &str = "firehose";
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// What HTTP/2 has for `host`, and the SDK for JavaScript signs there.
+const AUTHORITY: &str = ":authority";
 
 /// The parts of a request that a signature covers.
 #[derive(Debug, Clone, Copy)]
@@ -194,7 +196,7 @@ fn check_date(claim: &Claim, now: Timestamp) -> Result<(), ApiError> {
 /// The signature must cover where the request goes and what it asks for.
 fn check_coverage(claim: &Claim, request: &Signed<'_>) -> Result<(), ApiError> {
     let signs = |name: &str| claim.signed_headers.split(';').any(|signed| signed.eq_ignore_ascii_case(name));
-    if !signs("host") {
+    if !signs("host") && !signs(AUTHORITY) {
         return Err(invalid("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."));
     }
     if request.headers.contains_key("x-amz-target") && !signs("x-amz-target") {

@@ -183,6 +183,43 @@ fn what_the_sdk_signs_is_accepted() {
 }
 
 #[test]
+fn what_the_sdk_for_javascript_signs_over_http2_has_its_signature() {
+    // Recorded from @aws-sdk/client-firehose with a NodeHttp2Handler; the secret is "b".
+    let body = br#"{"DeliveryStreamName":"s","Record":{"Data":"eA=="}}"#;
+    let signs = ":authority;amz-sdk-invocation-id;amz-sdk-request;content-length;content-type;x-amz-content-sha256;\
+                 x-amz-date;x-amz-target;x-amz-user-agent";
+    let signature = "3b378f15545b7364c50484716be376856fd52c4c8bc5ddb3a94bfa87fa37a33a";
+    let request = Request::post("https://127.0.0.1:9/")
+        .header("content-type", "application/x-amz-json-1.1")
+        .header("x-amz-target", "Firehose_20150804.PutRecord")
+        .header("content-length", "51")
+        .header("x-amz-user-agent", "aws-sdk-js/3.1168.0")
+        .header("amz-sdk-invocation-id", "b7e21519-d3d1-465c-afe7-2f4b29f23b42")
+        .header("amz-sdk-request", "attempt=1; max=1")
+        .header("x-amz-date", "20261128T161617Z")
+        .header("x-amz-content-sha256", "6dedcbb09915226abefce428090871d0cb3ee4894125c5a03660fde115f5bc92")
+        .header(
+            "authorization",
+            format!(
+                "AWS4-HMAC-SHA256 Credential=a/20261128/us-east-1/firehose/aws4_request, SignedHeaders={signs}, \
+                 Signature={signature}"
+            ),
+        );
+    let verified = |request: &Request<()>| {
+        let body_sha256 = Sha256::digest(body).into();
+        let at = Timestamp(1_795_882_577_000);
+        verify(&signed(request, &body_sha256), at, &SigningKeys::default(), |_| {
+            Some(Arc::new(Credential::new("a", Secret::new("b"))))
+        })
+        .map(|credential| credential.access_key_id.clone())
+    };
+    let mut request = request.body(()).unwrap();
+    assert_eq!(verified(&request), Ok("a".to_owned()));
+    *request.uri_mut() = "https://127.0.0.1:10/".parse().unwrap();
+    assert_eq!(verified(&request).unwrap_err().code, ErrorCode::InvalidSignature, "it binds the host");
+}
+
+#[test]
 fn blanks_and_repeats_of_signed_headers_are_canonicalised() {
     let headers = &[
         ("x-amz-target", "Firehose_20150804.PutRecord"),

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use http_body_util::BodyExt;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Call, Memory, Server, batch, single};
+use crate::harness::{Call, Memory, Sender, Server, batch, single};
 use standpipe_ingest::Options;
 
 fn options() -> Options {
@@ -113,15 +111,10 @@ async fn puts_beyond_the_budget_are_told_to_slow_down_until_it_is_free_again() {
 #[tokio::test]
 async fn one_connection_takes_many_requests() {
     let server = Server::start().await;
-    let stream = TokioIo::new(TcpStream::connect(server.address).await.unwrap());
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
-    tokio::spawn(connection);
+    let mut sender = Sender::over(TcpStream::connect(server.address).await.unwrap(), false).await;
     for stream in ["s", "gone", "s"] {
         let request = Call::new("PutRecord", single(stream, b"x").to_string()).into_request();
-        sender.ready().await.unwrap();
-        let response = sender.send_request(request).await.unwrap();
-        assert_eq!(response.status() == 200, stream == "s");
-        response.into_body().collect().await.unwrap();
+        assert_eq!(sender.send(request).await.unwrap().status == 200, stream == "s");
     }
     assert_eq!(server.frontend.connections_open(), 1);
 }

@@ -17,10 +17,11 @@ use serde_json::{Value, json};
 use standpipe_ingest::access::{AuditEvent, CallLimiter, PutLimiter};
 use standpipe_ingest::{
     Answered, ApiError, CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream,
-    EncryptionInput, Frontend, ListDeliveryStreams, ListTags, Observer, Options, Put, PutError, PutReceipt,
-    Service, StreamNames, TagList, Tags, Throttled, UpdateDestination,
+    EncryptionInput, Frontend, HandshakeResult, ListDeliveryStreams, ListTags, Listener, Observer, Options,
+    Put, PutError, PutReceipt, Service, StreamNames, TagList, Tags, Throttled, Tls, UpdateDestination,
 };
 use standpipe_model::{Clock, Entropy, Secret, StreamName, Timestamp};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -87,6 +88,7 @@ pub(crate) struct Memory {
     pub(crate) encryption: Mutex<Option<EncryptionInput>>,
     pub(crate) seen: Mutex<HashMap<Seen, u64>>,
     pub(crate) record_bytes: AtomicU64,
+    pub(crate) handshakes: Mutex<Vec<HandshakeResult>>,
     /// An audit event has come.
     pub(crate) noted: Notify,
     /// Puts to the stream `held`, and its deletion, begin, tell so, and end when let go.
@@ -223,6 +225,10 @@ impl Observer for Memory {
             self.throttled.lock().unwrap().push((format!("{limit:?}"), records));
         }
     }
+
+    fn shaken(&self, result: HandshakeResult) {
+        self.handshakes.lock().unwrap().push(result);
+    }
 }
 
 /// The running server.
@@ -241,6 +247,11 @@ impl Server {
     }
 
     pub(crate) async fn start_with(memory: Memory, options: Options) -> Self {
+        Self::serve(memory, options, None).await
+    }
+
+    /// A server that is plain, or has TLS.
+    pub(crate) async fn serve(memory: Memory, options: Options, tls: Option<Arc<Tls>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let memory = Arc::new(memory);
@@ -255,7 +266,7 @@ impl Server {
         ));
         let stop = CancellationToken::new();
         let serving = tokio::spawn(Arc::clone(&frontend).serve(
-            vec![listener],
+            vec![Listener { socket: listener, tls }],
             stop.clone(),
             Duration::from_millis(500),
         ));
@@ -274,20 +285,45 @@ impl Server {
 
     /// Sends one request over a connection of its own.
     pub(crate) async fn exchange(&self, request: Request<Full<Bytes>>, http2: bool) -> Answer {
-        let stream = TokioIo::new(TcpStream::connect(self.address).await.unwrap());
-        let response = if http2 {
-            let (mut sender, connection) =
+        let mut sender = Sender::over(TcpStream::connect(self.address).await.unwrap(), http2).await;
+        sender.send(request).await.unwrap()
+    }
+}
+
+/// The client's end of a connection.
+pub(crate) enum Sender {
+    Http1(hyper::client::conn::http1::SendRequest<Full<Bytes>>),
+    Http2(hyper::client::conn::http2::SendRequest<Full<Bytes>>),
+}
+
+impl Sender {
+    pub(crate) async fn over<S>(stream: S, http2: bool) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stream = TokioIo::new(stream);
+        if http2 {
+            let (sender, connection) =
                 hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
             tokio::spawn(connection);
-            sender.send_request(request).await.unwrap()
-        } else {
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
-            tokio::spawn(connection);
-            sender.send_request(request).await.unwrap()
+            return Self::Http2(sender);
+        }
+        let (sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        Self::Http1(sender)
+    }
+
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Answer> {
+        let response = match self {
+            Self::Http1(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await?
+            }
+            Self::Http2(sender) => sender.send_request(request).await?,
         };
         let (head, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: head.status, headers: head.headers, body }
+        let body = body.collect().await?.to_bytes();
+        Ok(Answer { status: head.status, headers: head.headers, body })
     }
 }
 
@@ -356,6 +392,7 @@ impl Call {
 }
 
 /// What came back.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,

@@ -1,5 +1,5 @@
 //! The front end over real sockets: a server on a free loopback port, an in-memory service behind it, and clients that
-//! speak plain HTTP.
+//! speak plain HTTP, and HTTP over TLS.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,3 +14,4 @@ mod fuzz;
 mod harness;
 mod protocol;
 mod put;
+mod tls;

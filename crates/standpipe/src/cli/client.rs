@@ -20,7 +20,9 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 
 use super::env;
+use super::trust::{self, TrustArgs};
 use crate::config::Config;
+use crate::daemon::Endpoints;
 
 /// The most bytes of an answer that are read; the largest real one, of a full batch, has some hundred kilobytes.
 const ANSWER_MAX: usize = 16 << 20;
@@ -34,7 +36,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// How to reach the daemon, for every command that talks to it.
 #[derive(Debug, Clone, Args)]
 pub struct ConnectArgs {
-    /// The Firehose API's address [default: http://127.0.0.1:4573, or `listen` of --config].
+    /// The Firehose API's address [default: http://127.0.0.1:4573, or where the daemon of --config listens].
     #[arg(long, env = "STANDPIPE_ENDPOINT", value_name = "URL")]
     pub endpoint: Option<Uri>,
     /// The region to sign for; the daemon takes any.
@@ -47,6 +49,9 @@ pub struct ConnectArgs {
     /// How often a request is repeated that met a busy daemon or a broken connection.
     #[arg(long, default_value_t = 8)]
     pub retries: u32,
+    /// Whom to trust.
+    #[command(flatten)]
+    pub trust: TrustArgs,
 }
 
 /// Why a call was not answered with success.
@@ -120,22 +125,23 @@ impl FirehoseClient {
     /// No credentials were found, or the configuration file cannot be used.
     pub fn connect(args: &ConnectArgs) -> anyhow::Result<Self> {
         let config = args.config.as_ref().map(|path| Config::load(path, &env)).transpose()?;
-        let endpoint = match (&args.endpoint, &config) {
-            (Some(endpoint), _) => endpoint.clone(),
-            (None, Some(config)) => reachable(config.listen).parse()?,
-            (None, None) => Uri::from_static("http://127.0.0.1:4573"),
+        let published = match (&args.endpoint, &config) {
+            (None, Some(config)) => Endpoints::published(&config.data_dir).ok(),
+            // Another daemon is not trusted for what this machine's has written down.
+            _ => None,
+        };
+        let endpoint = match (&args.endpoint, &published, &config) {
+            (Some(endpoint), ..) => endpoint.clone(),
+            (None, Some(daemon), _) => reachable(daemon.tls, daemon.listen).parse()?,
+            // Its data directory is not for everybody to read.
+            (None, None, Some(config)) => reachable(config.tls.is_some(), config.listen).parse()?,
+            (None, None, None) => Uri::from_static("http://127.0.0.1:4573"),
         };
         let endpoint = with_root(endpoint)?;
         let credentials = credentials(config.as_ref(), &env)?;
-        let provider = rustls::crypto::ring::default_provider();
-        let tls = hyper_rustls::HttpsConnectorBuilder::new().with_provider_and_native_roots(provider);
-        // A machine without any certificate authorities can still talk to a daemon without TLS.
-        let https = match tls {
-            Ok(tls) => tls.https_or_http().enable_http1().build(),
-            Err(error) if endpoint.scheme_str() == Some("https") => {
-                return Err(error).context("cannot load the system's certificate authorities");
-            }
-            Err(_) => no_roots()?,
+        let https = match endpoint.scheme_str() {
+            Some("https") => args.trust.connector(published.and_then(|daemon| daemon.ca_file).as_deref())?,
+            _ => trust::plain()?,
         };
         let http = Client::builder(TokioExecutor::new()).build(https);
         Ok(Self { http, endpoint, region: args.region.clone(), credentials, retries: args.retries })
@@ -227,14 +233,15 @@ impl FirehoseClient {
     }
 }
 
-/// The address at which a daemon that listens at `listen` can be reached from this machine.
-pub(super) fn reachable(listen: std::net::SocketAddr) -> String {
+/// The address at which a daemon that listens at `listen`, perhaps with TLS, can be reached from this machine.
+pub(super) fn reachable(tls: bool, listen: std::net::SocketAddr) -> String {
     let ip = match listen.ip() {
         std::net::IpAddr::V4(ip) if ip.is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
         std::net::IpAddr::V6(ip) if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    format!("http://{}", std::net::SocketAddr::new(ip, listen.port()))
+    let scheme = if tls { "https" } else { "http" };
+    format!("{scheme}://{}", std::net::SocketAddr::new(ip, listen.port()))
 }
 
 /// The endpoint as the address of a request.
@@ -279,21 +286,6 @@ fn credentials(config: Option<&Config>, env: &dyn Fn(&str) -> Option<String>) ->
     anyhow::bail!(
         "no access key: set STANDPIPE_ACCESS_KEY_ID and STANDPIPE_SECRET_ACCESS_KEY, or name the daemon's --config"
     )
-}
-
-/// A connector that trusts nobody, for plain HTTP.
-fn no_roots() -> anyhow::Result<HttpsConnector<HttpConnector>> {
-    let provider = rustls::crypto::ring::default_provider();
-    let config = rustls::ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .context("cannot set up TLS")?
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    Ok(hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(config)
-        .https_or_http()
-        .enable_http1()
-        .build())
 }
 
 /// A random UUID, as the SDKs send.
@@ -383,7 +375,7 @@ mod tests {
     fn endpoints_get_a_root_and_need_a_scheme() {
         assert_eq!(with_root("http://h:1".parse().unwrap()).unwrap().to_string(), "http://h:1/");
         assert!(with_root("h:1".parse().unwrap()).is_err());
-        assert_eq!(reachable("0.0.0.0:9".parse().unwrap()), "http://127.0.0.1:9");
-        assert_eq!(reachable("[::]:9".parse().unwrap()), "http://[::1]:9");
+        assert_eq!(reachable(false, "0.0.0.0:9".parse().unwrap()), "http://127.0.0.1:9");
+        assert_eq!(reachable(true, "[::]:9".parse().unwrap()), "https://[::1]:9");
     }
 }

@@ -12,6 +12,7 @@ pub mod put;
 pub mod reload;
 pub mod serve;
 pub mod streams;
+pub mod trust;
 pub mod validate;
 
 use std::io::Write as _;

@@ -29,11 +29,10 @@ pub struct ReloadArgs {
 pub(super) async fn run(args: ReloadArgs) -> anyhow::Result<ExitCode> {
     let admin = match (args.admin, args.data_dir) {
         (None, Some(data_dir)) => {
-            let path = data_dir.join("endpoints.json");
-            let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let endpoints: Endpoints =
-                serde_json::from_slice(&text).with_context(|| format!("cannot use {}", path.display()))?;
-            Some(reachable(endpoints.admin).parse().context("the admin address is not a URL")?)
+            let endpoints = Endpoints::published(&data_dir).with_context(|| {
+                format!("cannot learn from {} where the daemon listens", data_dir.display())
+            })?;
+            Some(reachable(false, endpoints.admin).parse().context("the admin address is not a URL")?)
         }
         (admin, _) => admin,
     };

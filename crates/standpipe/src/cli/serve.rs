@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::CONFIG_PATH;
+use super::{CONFIG_PATH, print};
+use crate::daemon::{Endpoints, Source};
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -19,6 +20,10 @@ pub struct ServeArgs {
     /// How log lines look: text, or JSON for collectors. Text where absent.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+    /// Speak TLS with a certificate for this machine's names that the daemon makes itself, and say how clients trust it.
+    /// For trying things out; it is kept in the data directory.
+    #[arg(long)]
+    pub dev_tls: bool,
 }
 
 /// The forms of log lines.
@@ -41,10 +46,26 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(crate::daemon::serve(args.config))?;
+    let source = Source { path: args.config, dev_tls: args.dev_tls };
+    runtime.block_on(crate::daemon::serve(source, tell_trust))?;
     // Tasks that were dropped half-way hold nothing that the next start does not find in the journals.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says how clients come to trust a certificate that the daemon made itself.
+fn tell_trust(endpoints: &Endpoints) {
+    let Some(ca) = &endpoints.ca_file else { return };
+    let (ca, names) = (ca.display(), crate::tls::dev::names().join(", "));
+    let told = print(&format!(
+        "The Firehose API speaks TLS on {}, with a certificate for {names}.\n\
+         Its CA is {ca}; clients trust it by one of these:\n  \
+         export AWS_CA_BUNDLE={ca}\n  export NODE_EXTRA_CA_CERTS={ca}\n  export SSL_CERT_FILE={ca}\n",
+        endpoints.listen
+    ));
+    if let Err(error) = told {
+        tracing::warn!(%error, "cannot say how to trust the certificate");
+    }
 }
 
 /// Begins anew, in the same process, with few allocation arenas.

@@ -8,6 +8,7 @@ use clap::Args;
 use super::{CONFIG_PATH, complain, count, env, print};
 use crate::config::{Config, ConfigProblems};
 use crate::stores::Stores;
+use crate::tls;
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
@@ -25,6 +26,7 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
             }
             // Some settings are judged only by the client that is made of them: certificates, the letters of a key.
             Stores::default().replace(&config.stores)?;
+            config.tls.as_ref().map(tls::load).transpose()?;
             let (streams, stores) = (config.streams.len() as u64, config.stores.len() as u64);
             let path = args.config.display();
             print(&format!("{path}: ok, {}, {}\n", count(streams, "stream"), count(stores, "store")))?;

@@ -1,6 +1,7 @@
 //! Checks across sections: what a single value cannot know about the others.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use standpipe_sinks::key::{PrefixError, validate};
 
@@ -12,6 +13,7 @@ use super::root::Draft;
 use super::settings::DiskShare;
 use super::stores::StoreConfig;
 use super::streams::{DestinationDraft, S3_ONLY, StreamDraft};
+use super::tls::TlsConfig;
 use super::units::format_size;
 
 /// What streams are checked against.
@@ -56,6 +58,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     let streams: Option<Vec<_>> = draft.streams.into_iter().map(StreamDraft::into_spec).collect();
     Some(Config {
         listen: draft.listen,
+        tls: draft.tls,
         admin: draft.admin,
         region: draft.region.clone(),
         account_id: draft.account_id,
@@ -77,20 +80,37 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     })
 }
 
+/// Who is not asked for a signature must show a certificate, or be on this machine.
 fn check_access(draft: &Draft, problems: &mut Vec<Problem>) {
     let untold = problems.is_empty();
     let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
     let signed = !draft.credentials.is_empty() || draft.credentials_file.is_some();
     // Credentials that are wrong have told so.
-    if !draft.listen.ip().is_loopback() && !signed && (untold || !draft.spots.given("credentials")) {
+    let unsigned = !signed && (untold || !draft.spots.given("credentials"));
+    let certified = draft.tls.as_ref().is_some_and(TlsConfig::authenticates);
+    let plain = draft.tls.as_ref().and_then(|tls| tls.plain_listen);
+    if !draft.listen.ip().is_loopback() && unsigned && !certified {
         let message = format!(
-            "{} can be reached from other machines, so \"credentials\" must be given; 127.0.0.1 can do without",
+            "{} can be reached from other machines, so \"credentials\" must be given; 127.0.0.1 can do without, and so \
+             can \"tls\" with \"client_auth: required\"",
             draft.listen
         );
         refuse(draft.spots.of("listen"), message);
     }
-    if draft.listen == draft.admin && draft.listen.port() != 0 {
+    if let Some(plain) = plain.filter(|plain| !plain.ip().is_loopback() && unsigned) {
+        let message = format!(
+            "\"plain_listen\" {plain} can be reached from other machines, so \"credentials\" must be given; 127.0.0.1 \
+             can do without"
+        );
+        refuse(draft.spots.of("tls"), message);
+    }
+    let same = |one: SocketAddr, other: SocketAddr| one == other && one.port() != 0;
+    if same(draft.listen, draft.admin) {
         refuse(draft.spots.of("admin"), format!("{} is the address of \"listen\" already", draft.admin));
+    }
+    if let Some(plain) = plain.filter(|plain| same(*plain, draft.listen) || same(*plain, draft.admin)) {
+        let taken = if plain == draft.listen { "listen" } else { "admin" };
+        refuse(draft.spots.of("tls"), format!("{plain} is the address of \"{taken}\" already"));
     }
 }
 
@@ -101,7 +121,12 @@ fn check_stores(draft: &Draft, problems: &mut Vec<Problem>) {
     {
         refuse(draft.spots.of("default_store"), message);
     }
-    for (_, spot, store) in &draft.roles {
+    for (arn, spot, store) in &draft.roles {
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        if !matches!(parts.as_slice(), ["arn", _, "iam", _, _, resource] if resource.starts_with("role/")) {
+            let form = "arn:aws:iam::<account>:role/<name>";
+            refuse(spot.clone(), format!("\"{arn}\" is not a role's ARN: {form}"));
+        }
         if let Some(Err(message)) = store.as_ref().map(|store| known_store(store, &draft.stores)) {
             refuse(spot.clone(), message);
         }

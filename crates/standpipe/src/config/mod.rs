@@ -26,6 +26,7 @@ mod shapes;
 mod stores;
 mod streams;
 mod substitute;
+mod tls;
 mod tree;
 mod units;
 
@@ -44,6 +45,7 @@ pub use rates::{CredentialRates, PutRates, RatesConfig};
 pub use settings::{DiskShare, JournalConfig, LimitsConfig, StopConfig};
 pub use stores::{AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, Timeouts};
 pub(crate) use streams::{compression_word, key_setting};
+pub use tls::TlsConfig;
 
 use standpipe_ingest::access::Policy;
 use standpipe_model::StreamName;
@@ -55,6 +57,8 @@ use crate::spec::StreamSpec;
 pub struct Config {
     /// Where the Firehose API listens.
     pub listen: SocketAddr,
+    /// TLS of the Firehose API; `None` for plain HTTP.
+    pub tls: Option<TlsConfig>,
     /// Where health and metrics are served.
     pub admin: SocketAddr,
     /// The region in ARNs.
@@ -63,7 +67,8 @@ pub struct Config {
     pub account_id: String,
     /// Where journals and the catalog are kept.
     pub data_dir: PathBuf,
-    /// Who may write, by this file; see [`Config::load_credentials`] for the others.
+    /// Who may write, by this file; see [`Config::load_credentials`] for the others. Nobody signs only where the API
+    /// listens on loopback, or where clients must show a certificate.
     pub credentials: Vec<Credential>,
     /// A file with further credentials.
     pub credentials_file: Option<PathBuf>,

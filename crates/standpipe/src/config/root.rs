@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use standpipe_ingest::access::Policy;
 
 use super::access::{CREDENTIAL, CredentialDraft, POLICIES};
-use super::compound::{List, Map, Named};
+use super::compound::{List, Map, Named, Sub};
 use super::rates::RatesConfig;
 use super::reader::{Cursor, Section, Shape, Spots};
 use super::schema::Schema;
@@ -14,11 +14,13 @@ use super::settings::{JournalConfig, LimitsConfig, StopConfig, audit, journal, l
 use super::shapes::{FilePath, Listen, text};
 use super::stores::{STORE, StoreConfig};
 use super::streams::{STREAM, StreamDraft};
+use super::tls::{TlsConfig, tls};
 
 /// The file as it was read, before the checks across sections.
 pub(super) struct Draft {
     pub(super) spots: Spots,
     pub(super) listen: SocketAddr,
+    pub(super) tls: Option<TlsConfig>,
     pub(super) admin: SocketAddr,
     pub(super) region: String,
     pub(super) account_id: String,
@@ -42,6 +44,11 @@ pub(super) struct Draft {
 /// Reads the top level.
 pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
     let listen = section.or("listen", Listen, "127.0.0.1:4573", "Where the Firehose API listens.");
+    let tls = section.optional(
+        "tls",
+        Sub(tls),
+        "TLS on `listen`. Where absent, the Firehose API speaks plain HTTP there.",
+    );
     let admin = section.or("admin", Listen, "127.0.0.1:8573", "Where health and metrics are served.");
     let region = section.or("region", text(1..=64), "us-east-1", "The region; it only appears in ARNs.");
     let account_id = section.or(
@@ -75,6 +82,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
     Some(Draft {
         spots: section.spots(),
         listen,
+        tls,
         admin,
         region,
         account_id,
@@ -108,7 +116,8 @@ fn access(section: &mut Section<'_, '_>) -> Access {
         .optional(
             "credentials",
             List(CREDENTIAL),
-            "The access keys that producers sign with. Only a daemon on loopback may go without.",
+            "The access keys that producers sign with. Only a daemon on loopback may go without, or one with \
+             `client_auth: required`.",
         )
         .unwrap_or_default();
     let credentials_file = section.optional(
@@ -148,7 +157,7 @@ fn targets(section: &mut Section<'_, '_>) -> Targets {
         "delivery_log_dir",
         FilePath,
         "A folder for the log groups of streams (`CloudWatchLoggingOptions`): `<log group>/<log stream>.log` in it gets a \
-         JSON line for each failed delivery. Where absent, they go to the daemon's own log.",
+         JSON line for each attempt that failed, at most 30 a minute. Where absent, they go to the daemon's own log.",
     );
     Targets { default_store, roles, delivery_log_dir }
 }

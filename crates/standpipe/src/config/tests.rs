@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use standpipe_ingest::{ClientAuth, TlsVersion};
 use standpipe_model::{Compression, Encryption, LockMode, ObjectLock, Secret};
 
 use super::reference::schema_accepts;
@@ -314,7 +315,7 @@ fn access_is_checked() {
     bad(
         "listen: 0.0.0.0:4573\n",
         &[
-            "standpipe.yaml:1:9: listen: 0.0.0.0:4573 can be reached from other machines, so \"credentials\" must be given; 127.0.0.1 can do without",
+            "standpipe.yaml:1:9: listen: 0.0.0.0:4573 can be reached from other machines, so \"credentials\" must be given; 127.0.0.1 can do without, and so can \"tls\" with \"client_auth: required\"",
         ],
     );
     bad(
@@ -334,6 +335,65 @@ fn access_is_checked() {
             "standpipe.yaml:1:75: stores.c: the bucket \"x\" is listed by the store \"b\" already",
         ],
     );
+}
+
+#[test]
+fn tls_is_read_with_its_defaults_and_versions_quoted_or_not() {
+    let config = good("tls: {certificate: a.pem, key: b.pem}\n");
+    let tls = config.tls.unwrap();
+    assert!(
+        tls.certificate.is_absolute() && tls.certificate.ends_with("a.pem") && tls.key.ends_with("b.pem")
+    );
+    assert_eq!((tls.min_version, tls.clients, tls.plain_listen), (TlsVersion::Tls12, None, None));
+    for (more, version) in
+        [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13), ("\"1.3\"", TlsVersion::Tls13)]
+    {
+        let tls = good(&format!("tls: {{certificate: a, key: b, min_version: {more}}}\n")).tls.unwrap();
+        assert_eq!(tls.min_version, version, "{more}");
+    }
+    for (more, auth) in [("", ClientAuth::Required), (", client_auth: optional", ClientAuth::Optional)] {
+        let tls = good(&format!("tls: {{certificate: a, key: b, client_ca: c{more}}}\n")).tls.unwrap();
+        let (ca, found) = tls.clients.unwrap();
+        assert!(ca.ends_with("c") && found == auth, "{more}");
+    }
+    let text = "listen: 0.0.0.0:1\ntls: {certificate: a, key: b, client_ca: c, plain_listen: localhost:2}\n";
+    assert_eq!(good(text).tls.unwrap().plain_listen, Some("127.0.0.1:2".parse().unwrap()));
+}
+
+#[test]
+fn tls_that_lets_anybody_in_or_makes_no_sense_is_refused() {
+    bad(
+        "tls: {certificate: a}\n",
+        &[
+            "standpipe.yaml:1:6: tls: the key \"key\" is missing: Its private key in PEM: PKCS #8, PKCS #1 or SEC 1.",
+        ],
+    );
+    bad(
+        "tls: {certificate: a, key: b, min_version: 1.1}\n",
+        &["standpipe.yaml:1:44: tls.min_version: \"1.1\" is not one of 1.2, 1.3"],
+    );
+    bad(
+        "tls: {certificate: a, key: b, client_auth: optional}\n",
+        &["standpipe.yaml:1:44: tls.client_auth: it needs \"client_ca\": whose certificates are good"],
+    );
+    bad(
+        "listen: 0.0.0.0:1\ntls: {certificate: a, key: b, client_ca: c, client_auth: optional}\n",
+        &[
+            "standpipe.yaml:1:9: listen: 0.0.0.0:1 can be reached from other machines, so \"credentials\" must be given; 127.0.0.1 can do without, and so can \"tls\" with \"client_auth: required\"",
+        ],
+    );
+    bad(
+        "tls: {certificate: a, key: b, client_ca: c, plain_listen: 0.0.0.0:1}\n",
+        &[
+            "standpipe.yaml:1:6: tls: \"plain_listen\" 0.0.0.0:1 can be reached from other machines, so \"credentials\" must be given; 127.0.0.1 can do without",
+        ],
+    );
+    for (taken, port) in [("listen", 4573), ("admin", 8573)] {
+        bad(
+            &format!("tls: {{certificate: a, key: b, plain_listen: 127.0.0.1:{port}}}\n"),
+            &[&format!("standpipe.yaml:1:6: tls: 127.0.0.1:{port} is the address of \"{taken}\" already")],
+        );
+    }
 }
 
 #[test]

@@ -132,6 +132,7 @@ fn metrics(daemon: &Daemon, frontend: &Frontend) -> Reply {
     let mut snapshot = Snapshot {
         alarms: daemon.context.alarms.raised(None),
         connections: frontend.connections_open() as u64,
+        certificate_expiry: daemon.tls.as_ref().map(|tls| tls.expires_in_seconds(daemon.context.timer.now())),
         ..Snapshot::default()
     };
     for stream in daemon.streams() {
@@ -192,7 +193,12 @@ async fn discard(daemon: &Daemon, name: &str) -> Reply {
         Ok(stream) => stream,
         Err(reply) => return *reply,
     };
-    match daemon.put_away(&stream, crate::catalog::Away::Trash).await {
+    let noted = daemon.begin_deletion(&stream);
+    let discarded = match noted {
+        Ok(()) => daemon.discard(&stream).await,
+        Err(error) => Err(error),
+    };
+    match discarded {
         Ok(()) => json_reply(StatusCode::OK, &json!({})),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &crate::worker::chain(&error)),
     }

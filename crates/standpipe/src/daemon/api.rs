@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use standpipe_ingest::access::{AuditEvent, CallLimiter, PutLimiter};
 use standpipe_ingest::{
     ApiError, CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream, Destination,
     EncryptionInput, ErrorCode, ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service,
-    StreamNames, TagList, Tags, UpdateDestination, check_destination,
+    StreamNames, TAGS_MAX, TagList, Tags, UpdateDestination,
 };
 use standpipe_model::{DestinationId, StreamName, Timestamp};
 
@@ -17,9 +17,6 @@ use crate::alarm::{Alarm, AlarmKind};
 use crate::catalog::{Definition, Origin};
 use crate::stream::{Status, Stream};
 use crate::worker::chain;
-
-/// How many tags a stream may have.
-const TAGS_MAX: usize = 50;
 
 impl Daemon {
     fn known(&self, name: &StreamName) -> Result<Arc<Stream>, ApiError> {
@@ -222,6 +219,8 @@ impl Daemon {
             configuration: Some(configuration),
             ..Definition::first(Origin::Api, spec, self.context.timer.now())
         };
+        let made_room = self.catalog.make_room(&input.stream, self.context.timer.now());
+        made_room.map_err(|error| Self::internal(&error))?;
         if !input.tags.is_empty() {
             // Before the definition, without which there is no stream.
             let saved = self.catalog.save_tags(&input.stream, &input.tags);
@@ -232,16 +231,11 @@ impl Daemon {
         Ok(self.arn(&input.stream))
     }
 
-    /// Makes the stream refuse puts at once and go into the trash soon, crash or not, with what it has not delivered.
     async fn delete_stream(self: &Arc<Self>, input: DeleteDeliveryStream) -> Result<(), ApiError> {
         let _changing = self.changing.lock().await;
         let stream = self.known(&input.stream)?;
         Self::yaml_is_read_only(&stream, "deleted")?;
-        if stream.status() == Status::Deleting {
-            return Ok(());
-        }
-        self.catalog.mark_deleting(&input.stream).map_err(|error| Self::internal(&error))?;
-        stream.begin_deletion();
+        self.begin_deletion(&stream).map_err(|error| Self::internal(&error))?;
         let daemon = Arc::clone(self);
         tokio::spawn(async move { daemon.finish_deletions().await });
         Ok(())
@@ -295,28 +289,11 @@ impl Daemon {
             let message = format!("Destination Id {} not found", input.destination_id);
             return Err(ApiError::invalid_argument(message));
         }
-        let mut destination = mapping::destination(&current, &self.config());
-        refuse_backup_off(&destination.configuration, &input.update.configuration)?;
-        destination.kind.check_change(input.update.kind)?;
-        destination.merge(input.update);
-        check_destination(&destination)?;
-        let Destination { kind, configuration } = destination;
+        let Destination { kind, configuration } =
+            mapping::destination(&current, &self.config()).updated(input.update)?;
         let spec = mapping::to_spec(&input.stream, &configuration, &self.config())?;
         let configuration = Some(configuration);
         let next = Definition { kind, configuration, ..current.next(spec, self.context.timer.now()) };
         self.redefine(&stream, next).await.map_err(|error| Self::internal(&error))
     }
-}
-
-/// A backup that is on stays on, as AWS has it.
-fn refuse_backup_off(current: &Map<String, Value>, update: &Map<String, Value>) -> Result<(), ApiError> {
-    let mode =
-        |members: &Map<String, Value>| members.get("S3BackupMode").and_then(Value::as_str).map(str::to_owned);
-    if mode(current).as_deref() == Some("Enabled") && mode(update).as_deref() == Some("Disabled") {
-        return Err(ApiError::new(
-            ErrorCode::InvalidArgument,
-            "S3BackupMode cannot be changed from Enabled to Disabled.",
-        ));
-    }
-    Ok(())
 }

@@ -3,13 +3,14 @@
 mod admin;
 mod api;
 mod credentials;
+mod deletion;
 pub(crate) mod mapping;
 mod reload;
 mod serve;
+mod source;
 mod start;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -21,10 +22,12 @@ use crate::access::Access;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::stream::Stream;
+use crate::tls::ListenerTls;
 use crate::worker::Context;
 
 pub use reload::ReloadError;
 pub use serve::serve;
+pub use source::Source;
 pub use start::{Endpoints, Running, ServeError, start};
 
 /// How long requests that have begun may take to end when the daemon stops, at the most: it is gone within two seconds.
@@ -33,11 +36,13 @@ const STOP_GRACE: Duration = Duration::from_millis(1_000);
 /// Everything that runs.
 #[derive(Debug)]
 pub struct Daemon {
-    config_path: PathBuf,
+    source: Source,
     config: RwLock<Arc<Config>>,
     catalog: Catalog,
     context: Arc<Context>,
     shelf: Shelf,
+    /// The TLS of the Firehose API, where it has one.
+    tls: Option<ListenerTls>,
     streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
     access: Access,
     /// One change of who may do what at a time.

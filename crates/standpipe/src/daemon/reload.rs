@@ -14,6 +14,7 @@ use crate::delivery_log::LogSettings;
 use crate::spec::StreamSpec;
 use crate::stores::StoreError;
 use crate::stream::{Stream, StreamError};
+use crate::tls::{self, TlsFileError};
 use crate::worker::chain;
 
 /// How many streams are opened at the same time.
@@ -31,6 +32,9 @@ pub enum ReloadError {
     /// The data directory.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The certificate files.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
     /// A stream.
     #[error("stream '{name}'")]
     Stream {
@@ -73,6 +77,7 @@ impl Daemon {
         self.context.stores.replace(&config.stores)?;
         self.context.delivery_log.replace(log_settings(&config));
         let _changing = self.changing.lock().await;
+        self.complete_deletions()?;
         self.refuse_taken(&config)?;
         let specs: BTreeMap<&StreamName, &StreamSpec> =
             config.streams.iter().map(|spec| (&spec.name, spec)).collect();
@@ -86,13 +91,13 @@ impl Daemon {
         for spec in &config.streams {
             let half_made = || self.catalog.load(&spec.name).is_ok_and(|versions| versions.is_empty());
             if self.stream(&spec.name).is_none() && (!names.contains(&spec.name) || half_made()) {
-                self.create(Definition::first(Origin::Yaml, spec.clone(), self.context.timer.now())).await?;
+                self.create_from_yaml(spec).await?;
             }
         }
         Ok(())
     }
 
-    async fn open_one(&self, name: &StreamName, spec: Option<&StreamSpec>) {
+    pub(super) async fn open_one(&self, name: &StreamName, spec: Option<&StreamSpec>) {
         if let Err(error) = self.try_open_one(name, spec).await {
             let now = self.context.timer.now();
             self.context.alarms.raise(Some(name), AlarmKind::NotOpened, "", chain(&error), now);
@@ -102,8 +107,7 @@ impl Daemon {
     /// Opens a stream of the catalog, as `spec` has it where it is in the configuration.
     async fn try_open_one(&self, name: &StreamName, spec: Option<&StreamSpec>) -> Result<(), StreamError> {
         if self.catalog.is_deleting(name) {
-            self.catalog.put_away(name, Away::Trash, self.context.timer.now())?;
-            tracing::info!(stream = %name, "the deletion of a stream was completed");
+            // It is tried again now and then; meanwhile the stream is gone, but its name is taken.
             return Ok(());
         }
         let versions = self.catalog.load(name)?;
@@ -120,6 +124,12 @@ impl Daemon {
         self.insert(stream);
         self.context.alarms.clear(Some(name), AlarmKind::NotOpened, "");
         Ok(())
+    }
+
+    async fn create_from_yaml(&self, spec: &StreamSpec) -> Result<(), ReloadError> {
+        let now = self.context.timer.now();
+        self.catalog.make_room(&spec.name, now)?;
+        self.create(Definition::first(Origin::Yaml, spec.clone(), now)).await
     }
 
     /// Makes a stream; its definition is durable when this returns.
@@ -158,11 +168,15 @@ impl Daemon {
     /// # Errors
     /// [`ReloadError`]; everything runs on as before.
     pub async fn reload(&self) -> Result<(), ReloadError> {
-        let config =
-            Config::load(&self.config_path, &|name| std::env::var(name).ok()).map_err(ReloadError::Config)?;
+        let config = self.source.load().map_err(ReloadError::Config)?;
         let _changing = self.changing.lock().await;
         self.check_reload(&config)?;
+        let certificates = config.tls.as_ref().map(tls::load).transpose()?;
         self.context.stores.replace(&config.stores)?;
+        if let (Some(tls), Some(files), Some(loaded)) = (&self.tls, &config.tls, certificates) {
+            tls.replace(files.clone(), loaded);
+            self.context.alarms.clear(None, AlarmKind::CertificateRefused, "");
+        }
         self.context.delivery_log.replace(log_settings(&config));
         let config = Arc::new(config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
@@ -182,8 +196,11 @@ impl Daemon {
 
     fn check_reload(&self, config: &Config) -> Result<(), ReloadError> {
         let running = self.config();
-        let fixed: [(&'static str, bool); 7] = [
+        let plain = |config: &Config| config.tls.as_ref().and_then(|tls| tls.plain_listen);
+        let fixed: [(&'static str, bool); 9] = [
             ("listen", running.listen == config.listen),
+            ("tls", running.tls.is_some() == config.tls.is_some()),
+            ("tls.plain_listen", plain(&running) == plain(config)),
             ("admin", running.admin == config.admin),
             ("region", running.region == config.region),
             ("account_id", running.account_id == config.account_id),
@@ -227,7 +244,7 @@ impl Daemon {
         let now = self.context.timer.now();
         let Some(stream) = self.stream(&spec.name) else {
             if self.catalog.load(&spec.name).is_ok_and(|versions| versions.is_empty()) {
-                return self.create(Definition::first(Origin::Yaml, spec.clone(), now)).await;
+                return self.create_from_yaml(spec).await;
             }
             // It is on disk but could not be opened before; perhaps it can be now.
             self.open_one(&spec.name, Some(spec)).await;
@@ -251,53 +268,14 @@ impl Daemon {
         Ok(())
     }
 
-    /// Puts the streams that were deleted into the trash. One that cannot be moved is tried again later.
-    pub(super) async fn finish_deletions(&self) {
-        let _changing = self.changing.lock().await;
-        for stream in self.streams().into_iter().filter(|stream| stream.is_deleted()) {
-            let discarded = stream.in_journal();
-            match self.put_away(&stream, Away::Trash).await {
-                Ok(()) => {
-                    self.context.metrics.discarded(stream.name(), discarded);
-                    tracing::info!(stream = %stream.name(), discarded, "stream deleted through the API");
-                }
-                Err(error) => {
-                    tracing::warn!(stream = %stream.name(), %error, "a deleted stream could not be moved yet");
-                }
-            }
-        }
-    }
-
     /// Puts away the streams that left the configuration and have delivered everything.
     pub(super) async fn archive_retired(&self) {
         let _changing = self.changing.lock().await;
         for stream in self.streams() {
             let done = stream.is_retired() && stream.is_settled();
-            if done && let Err(error) = self.put_away(&stream, Away::Archive).await {
+            if done && let Err(error) = self.archive(&stream).await {
                 tracing::warn!(stream = %stream.name(), %error, "a retired stream could not be archived");
             }
         }
-    }
-
-    /// Stops a stream and moves its folder out of the way.
-    pub(super) async fn put_away(&self, stream: &Stream, into: Away) -> Result<(), CatalogError> {
-        let name = stream.name();
-        if into == Away::Archive {
-            // From now on nothing can be put to it, so that what is settled stays settled.
-            self.remove(name);
-        }
-        stream.stop().await;
-        stream.journal().release();
-        if into == Away::Archive && !stream.is_settled() {
-            // A put was still on its way when the stream was found settled: it is acknowledged, so it is delivered.
-            self.open_one(name, None).await;
-            return Ok(());
-        }
-        self.catalog.put_away(name, into, self.context.timer.now())?;
-        self.remove(name);
-        self.context.alarms.forget_stream(name);
-        self.access.forget_stream(name);
-        tracing::info!(stream = %name, ?into, "stream put away");
-        Ok(())
     }
 }

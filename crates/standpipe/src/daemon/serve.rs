@@ -12,12 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
-use super::Daemon;
 use super::reload::ReloadError;
-use super::start::{ServeError, start, system};
+use super::start::{Endpoints, ServeError, start, system};
+use super::{Daemon, Source};
 use crate::alarm::AlarmKind;
 use crate::clock::{OsEntropy, OsTimer};
-use crate::config::Config;
 
 /// Changes of the configuration that come within this time are one: an editor writes a file in several steps.
 const SETTLING: Duration = Duration::from_millis(300);
@@ -29,26 +28,27 @@ const ASK_EVERY: Duration = Duration::from_secs(10);
 const ASK_FOR_MICROS: u32 = 60_000_000;
 
 /// Runs the daemon until it is told to stop by SIGTERM or SIGINT. SIGHUP, and a change of the configuration on disk,
-/// reload it.
+/// reload it. `ready` is told where it listens once it does.
 ///
 /// # Errors
 /// [`ServeError`]: it could not start.
-pub async fn serve(config_path: PathBuf) -> Result<(), ServeError> {
-    let config = Config::load(&config_path, &|name| std::env::var(name).ok()).map_err(ServeError::Config)?;
+pub async fn serve(source: Source, ready: impl FnOnce(&Endpoints)) -> Result<(), ServeError> {
+    let config = source.load().map_err(ServeError::Config)?;
     let mut stop = signal(SignalKind::terminate()).map_err(system("cannot wait for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("cannot wait for SIGINT"))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(system("cannot wait for SIGHUP"))?;
     raise_file_limit();
     let changed = Arc::new(Notify::new());
-    let _watcher = watch(&config_path, &changed);
+    let _watcher = watch(&source.path, &changed);
     let more_time = || tell(&[NotifyState::ExtendTimeoutUsec(ASK_FOR_MICROS)]);
-    let starting = start(&config_path, config, OsTimer::start(), Arc::new(OsEntropy));
+    let starting = start(source, config, OsTimer::start(), Arc::new(OsEntropy));
     let running = tokio::select! {
         running = meanwhile(ASK_EVERY, more_time, starting) => running?,
         // What is recovered only half is recovered at the next start.
         _ = stop.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    ready(&running.endpoints);
     tell(&[NotifyState::Ready]);
     if let Some(limit) = sd_notify::watchdog_enabled() {
         tokio::spawn(report_life(limit));

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use standpipe_encode::EncoderPool;
-use standpipe_ingest::{Frontend, Options};
+use standpipe_ingest::{Frontend, Listener, Options};
 use standpipe_journal::disk::{DirLock, Disk, LockError, OsDisk};
 use standpipe_journal::{CommitPool, DiskBudget, Shelf};
 use standpipe_model::{Clock, Entropy};
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::api::Api;
 use super::credentials::{Mark, follow};
 use super::reload::ReloadError;
-use super::{Daemon, STOP_GRACE, admin};
+use super::{Daemon, STOP_GRACE, Source, admin};
 use crate::access::Access;
 use crate::alarm::Alarms;
 use crate::catalog::{Catalog, CatalogError};
@@ -29,7 +29,12 @@ use crate::delivery_log::DeliveryLog;
 use crate::durable;
 use crate::metrics::Metrics;
 use crate::stores::Stores;
+use crate::tls::dev::{self, DevTlsError};
+use crate::tls::{self, ListenerTls, TlsFileError};
 use crate::worker::Context;
+
+/// The file of the data directory that says where the daemon listens.
+const ENDPOINTS: &str = "endpoints.json";
 
 /// The daemon could not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +51,12 @@ pub enum ServeError {
     /// A stream or a store of the configuration.
     #[error(transparent)]
     Streams(#[from] ReloadError),
+    /// The certificate files.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] TlsFileError),
+    /// The certificate of `--dev-tls`.
+    #[error("--dev-tls cannot be set up")]
+    DevTls(#[from] DevTlsError),
     /// An address.
     #[error("cannot listen on {address} ({key})")]
     Listen {
@@ -71,12 +82,31 @@ pub(super) fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError
 }
 
 /// Where the daemon listens, with the ports that were chosen where the configuration says 0.
-#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Endpoints {
     /// The Firehose API.
     pub listen: SocketAddr,
+    /// Whether it speaks TLS there.
+    #[serde(default)]
+    pub tls: bool,
+    /// The Firehose API without TLS, where it has TLS at `listen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain_listen: Option<SocketAddr>,
+    /// The authority of a certificate that the daemon made itself, which clients must trust.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
     /// Health and metrics.
     pub admin: SocketAddr,
+}
+
+impl Endpoints {
+    /// Where the daemon of a data directory listens, or has last listened.
+    ///
+    /// # Errors
+    /// It has not written that down, or it cannot be read.
+    pub fn published(data_dir: &Path) -> io::Result<Self> {
+        serde_json::from_slice(&std::fs::read(data_dir.join(ENDPOINTS))?).map_err(io::Error::other)
+    }
 }
 
 /// A running daemon.
@@ -97,14 +127,21 @@ pub struct Running {
 /// # Errors
 /// [`ServeError`].
 pub async fn start(
-    config_path: &Path,
+    source: Source,
     config: Config,
     timer: Arc<dyn Timer>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Running, ServeError> {
     durable::create_dir(&config.data_dir).map_err(system("cannot make the data directory"))?;
     let lock = OsDisk::lock_dir(&config.data_dir)?;
-    let listener = listen("listen", config.listen).await?;
+    if source.dev_tls {
+        dev::ensure(&config.data_dir, timer.now())?;
+    }
+    let tls = match &config.tls {
+        Some(files) => Some(ListenerTls::new(files.clone(), tls::load(files)?)),
+        None => None,
+    };
+    let listeners = listeners(&config, tls.as_ref()).await?;
     let admin_listener = listen("admin", config.admin).await?;
     let metrics = Arc::new(Metrics::default());
     let (access, mark) = (Access::default(), Mark::of(&config));
@@ -113,26 +150,27 @@ pub async fn start(
     let pool =
         CommitPool::start(config.journal.sync_threads).map_err(system("cannot start the commit threads"))?;
     let shelf = shelf(&config, &pool, &timer, &entropy, &metrics)?;
-    let context = context(&timer, &entropy, &metrics);
+    let context = context(&timer, &entropy, &metrics)?;
     let catalog = Catalog::open(&config.data_dir)?;
     let daemon = Arc::new(Daemon {
-        config_path: config_path.to_owned(),
+        source,
         config: RwLock::new(Arc::new(config)),
         catalog,
         context,
         shelf,
+        tls,
         streams: RwLock::default(),
         access,
         changing_access: Mutex::default(),
         changing: Mutex::default(),
     });
     daemon.open_streams().await?;
-    let address = |listener: &TcpListener| listener.local_addr().map_err(system("cannot learn the port"));
-    let endpoints = Endpoints { listen: address(&listener)?, admin: address(&admin_listener)? };
-    publish(&daemon, endpoints).map_err(system("cannot write endpoints.json"))?;
+    let endpoints = endpoints(&daemon, &listeners, &admin_listener)?;
+    publish(&daemon, &endpoints).map_err(system("cannot write endpoints.json"))?;
+    daemon.look_after_certificates().await;
     let stop = CancellationToken::new();
     let frontend = frontend(&daemon, &timer, &entropy, &metrics);
-    let api = Arc::clone(&frontend).serve(vec![listener], stop.clone(), STOP_GRACE);
+    let api = Arc::clone(&frontend).serve(listeners, stop.clone(), STOP_GRACE);
     let admin = admin::serve(Arc::clone(&daemon), frontend, admin_listener, stop.clone());
     let servers = vec![
         tokio::spawn(api),
@@ -140,12 +178,48 @@ pub async fn start(
         tokio::spawn(house_keeping(Arc::clone(&daemon), stop.clone())),
         tokio::spawn(follow(Arc::clone(&daemon), mark, stop.clone())),
     ];
-    tracing::info!(listen = %endpoints.listen, admin = %endpoints.admin, streams = daemon.streams().len(), "standpipe is ready");
+    tracing::info!(listen = %endpoints.listen, tls = endpoints.tls, admin = %endpoints.admin, streams = daemon.streams().len(), "standpipe is ready");
     Ok(Running { daemon, endpoints, pool, stop, servers, _lock: lock })
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { key, address, source })
+}
+
+/// The listeners of the Firehose API: the one of `listen`, and with TLS perhaps a plain one beside it.
+async fn listeners(config: &Config, tls: Option<&ListenerTls>) -> Result<Vec<Listener>, ServeError> {
+    let main = Listener { socket: listen("listen", config.listen).await?, tls: tls.map(ListenerTls::live) };
+    let mut listeners = vec![main];
+    if let Some(plain) = config.tls.as_ref().and_then(|tls| tls.plain_listen) {
+        listeners.push(Listener { socket: listen("tls.plain_listen", plain).await?, tls: None });
+    }
+    for listener in listeners.iter().filter(|listener| listener.tls.is_none()) {
+        let address = listener.socket.local_addr().map_err(system("cannot learn the port"))?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "the firehose api can be reached from other machines without tls");
+        }
+    }
+    Ok(listeners)
+}
+
+/// Where it has come to listen.
+fn endpoints(daemon: &Daemon, api: &[Listener], admin: &TcpListener) -> Result<Endpoints, ServeError> {
+    let address = |socket: &TcpListener| socket.local_addr().map_err(system("cannot learn the port"));
+    let mut api = api.iter().map(|listener| address(&listener.socket));
+    let data_dir = &daemon.config().data_dir;
+    let ca_file = match daemon.source.dev_tls {
+        true => {
+            Some(dev::ca_file(data_dir).canonicalize().map_err(system("cannot find the CA of --dev-tls"))?)
+        }
+        false => None,
+    };
+    Ok(Endpoints {
+        listen: api.next().expect("the API listens somewhere")?,
+        tls: daemon.tls.is_some(),
+        plain_listen: api.next().transpose()?,
+        ca_file,
+        admin: address(admin)?,
+    })
 }
 
 fn shelf(
@@ -168,18 +242,24 @@ fn shelf(
     })
 }
 
-fn context(timer: &Arc<dyn Timer>, entropy: &Arc<dyn Entropy>, metrics: &Arc<Metrics>) -> Arc<Context> {
+fn context(
+    timer: &Arc<dyn Timer>,
+    entropy: &Arc<dyn Entropy>,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<Context>, ServeError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    Arc::new(Context {
+    let (delivery_log, _) =
+        DeliveryLog::start().map_err(system("cannot start the thread of delivery logs"))?;
+    Ok(Arc::new(Context {
         timer: Arc::clone(timer),
         entropy: Arc::clone(entropy),
         stores: Stores::default(),
         alarms: Alarms::default(),
         metrics: Arc::clone(metrics),
-        delivery_log: DeliveryLog::default(),
+        delivery_log,
         encoders: EncoderPool::new(processors),
         processors: Arc::new(Semaphore::new(processors)),
-    })
+    }))
 }
 
 fn frontend(
@@ -205,12 +285,13 @@ fn frontend(
 }
 
 /// Tells scripts which ports were chosen.
-fn publish(daemon: &Daemon, endpoints: Endpoints) -> io::Result<()> {
-    let text = serde_json::to_vec(&endpoints).map_err(io::Error::other)?;
-    durable::write(&daemon.config().data_dir.join("endpoints.json"), &text)
+fn publish(daemon: &Daemon, endpoints: &Endpoints) -> io::Result<()> {
+    let text = serde_json::to_vec(endpoints).map_err(io::Error::other)?;
+    durable::write(&daemon.config().data_dir.join(ENDPOINTS), &text)
 }
 
-/// What is done now and then: archiving retired streams that have delivered everything, emptying the trash.
+/// What is done now and then: archiving retired streams that have delivered everything, emptying the trash, looking after
+/// certificates.
 async fn house_keeping(daemon: Arc<Daemon>, stop: CancellationToken) {
     const EVERY: Duration = Duration::from_secs(5);
     const ROUNDS_TO_TRASH: u64 = 720;
@@ -220,12 +301,27 @@ async fn house_keeping(daemon: Arc<Daemon>, stop: CancellationToken) {
         }
         daemon.finish_deletions().await;
         daemon.archive_retired().await;
+        daemon.look_after_certificates().await;
         if round % ROUNDS_TO_TRASH == 0 {
             let (catalog, now) = (daemon.catalog.clone(), daemon.context.timer.now());
             let emptied = tokio::task::spawn_blocking(move || catalog.empty_trash(now)).await;
             if let Ok(Err(error)) = emptied {
                 tracing::warn!(%error, "the trash could not be emptied");
             }
+        }
+    }
+}
+
+impl Daemon {
+    async fn look_after_certificates(self: &Arc<Self>) {
+        let daemon = Arc::clone(self);
+        let looked = tokio::task::spawn_blocking(move || {
+            if let Some(tls) = &daemon.tls {
+                tls.look_after(&daemon.context.alarms, daemon.context.timer.now());
+            }
+        });
+        if let Err(error) = looked.await {
+            tracing::error!(%error, "looking after certificates ended badly");
         }
     }
 }

@@ -1,7 +1,8 @@
 // Puts with the AWS SDK for JavaScript v3: a text, binary data, and a batch with both; prints a JSON summary.
 //
-//   node put.mjs ENDPOINT STREAM
+//   node put.mjs ENDPOINT STREAM [h2]
 //
+// With h2 it speaks HTTP/2 and nothing else.
 // Run it in the folder that holds node_modules. Credentials come from the usual AWS variables.
 
 import { createRequire } from "node:module";
@@ -11,8 +12,13 @@ import { join } from "node:path";
 const require = createRequire(join(process.cwd(), "put.mjs"));
 const { FirehoseClient, PutRecordCommand, PutRecordBatchCommand } = require("@aws-sdk/client-firehose");
 
-const [endpoint, DeliveryStreamName] = process.argv.slice(2);
-const client = new FirehoseClient({ endpoint, region: process.env.AWS_REGION ?? "us-east-1" });
+const [endpoint, DeliveryStreamName, protocol] = process.argv.slice(2);
+const http2 = () => new (require("@smithy/node-http-handler").NodeHttp2Handler)();
+const client = new FirehoseClient({
+  endpoint,
+  region: process.env.AWS_REGION ?? "us-east-1",
+  ...(protocol === "h2" ? { requestHandler: http2() } : {}),
+});
 
 const text = Buffer.from('{"id":"js-text","é":"ü"}\n');
 const binary = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
@@ -33,3 +39,4 @@ console.log(
     sentBase64: [text, binary, ...batch].map((data) => data.toString("base64")),
   }),
 );
+client.destroy();

@@ -20,6 +20,7 @@ import time
 import zipfile
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 NUMBERS = {"year", "month", "day", "dep_time", "sched_dep_time", "dep_delay", "arr_time", "sched_arr_time", "arr_delay",
@@ -104,7 +105,8 @@ def write_ids(log, batch):
 def work(job):
     """One process: puts its share, at its pace."""
     options, worker = job
-    client = boto3.client("firehose", endpoint_url=options.endpoint)
+    config = Config(client_cert=tuple(options.client_cert) if options.client_cert else None)
+    client = boto3.client("firehose", endpoint_url=options.endpoint, config=config)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     logs = {"acknowledged": options.log and os.open(options.log, flags),
             "raised": options.raised_log and os.open(options.raised_log, flags)}
@@ -132,6 +134,7 @@ def arguments():
     parser.add_argument("--raised-log", help="gets the ids of rows whose call raised; these may be stored twice")
     parser.add_argument("--newline", dest="end", action="store_const", const=b"\n", default=b"",
                         help="ends each record with a newline")
+    parser.add_argument("--client-cert", nargs=2, metavar=("CERTIFICATE", "KEY"), help="shown to a server that asks")
     options = parser.parse_args()
     options.started = time.time()
     options.parent = os.getpid()

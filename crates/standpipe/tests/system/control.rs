@@ -162,30 +162,41 @@ fn to_bucket(name: &str, bucket: &str, beside: Value) -> String {
 }
 
 #[test]
-fn a_deletion_discards_what_waits_and_a_crash_does_not_bring_it_back() {
+fn a_deletion_that_was_noted_is_completed_by_the_next_start() {
     let lake = Lake::with(&["lake"]);
     let mut daemon = start(yaml(&lake));
-    let client = Client::of(&daemon);
-    let created = client.call("CreateDeliveryStream", to_bucket("doomed", "missing", json!({})).into());
-    assert_eq!(created.status, 200, "{created:?}");
+    let tagged = json!([{"Key": "team", "Value": "ours"}]);
+    for (name, bucket) in [("doomed", "missing"), ("kept", "lake")] {
+        let mut wanted: Value = serde_json::from_str(&to_bucket(name, bucket, json!({}))).unwrap();
+        wanted["Tags"] = tagged.clone();
+        let created = Client::of(&daemon).call("CreateDeliveryStream", wanted.to_string().into());
+        assert_eq!(created.status, 200, "{created:?}");
+    }
     put(&daemon, "doomed", 0..10);
-    let deleted = client.call("DeleteDeliveryStream", r#"{"DeliveryStreamName":"doomed"}"#.into());
-    assert_eq!((deleted.status, &deleted.body), (200, &json!({})));
     daemon.kill9().unwrap();
+    // As a daemon leaves it that dies before it has moved the folder.
+    std::fs::write(daemon.data_dir().join("streams/doomed/deleting"), "").unwrap();
+    // As one leaves it that dies before a stream has a definition: tags that nobody asked for.
+    std::fs::create_dir(daemon.data_dir().join("streams/half")).unwrap();
+    std::fs::write(daemon.data_dir().join("streams/half/tags.json"), r#"{"old":"tag"}"#).unwrap();
     daemon.restart().unwrap();
     let client = Client::of(&daemon);
+    let tags_of = |name: &str| {
+        client.call("ListTagsForDeliveryStream", json!({"DeliveryStreamName": name}).to_string().into())
+    };
     let name = r#"{"DeliveryStreamName":"doomed"}"#;
     assert_eq!(client.call("DescribeDeliveryStream", name.into()).error(), "ResourceNotFoundException");
-    // The name is free, and nothing of the former stream comes with it.
-    assert_eq!(
-        client.call("CreateDeliveryStream", to_bucket("doomed", "lake", json!({})).into()).status,
-        200
-    );
+    assert_eq!(tags_of("kept").body["Tags"], tagged, "tags survive a restart");
+    let trash = std::fs::read_dir(daemon.data_dir().join("trash")).unwrap().count();
+    assert_eq!(trash, 1, "the deleted stream is kept for a week");
+    // The names are free, and nothing of the former streams comes with them.
+    for name in ["doomed", "half"] {
+        let created = client.call("CreateDeliveryStream", to_bucket(name, "lake", json!({})).into());
+        assert_eq!((created.status, &tags_of(name).body["Tags"]), (200, &json!([])), "{created:?}");
+    }
     put(&daemon, "doomed", 0..1);
     all_settled(&daemon, "doomed", SOON);
     lake.assert_rows("lake", 1, |_| 1..=1);
-    let trash = std::fs::read_dir(daemon.data_dir().join("trash")).unwrap().count();
-    assert_eq!(trash, 1, "the deleted stream is kept for a week");
 }
 
 #[test]

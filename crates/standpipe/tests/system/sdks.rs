@@ -6,7 +6,7 @@ use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use base64_simd::STANDARD;
 use standpipe_model::Entropy;
-use standpipe_testkit::clients::Node;
+use standpipe_testkit::clients::{Node, finish};
 use standpipe_testkit::{Daemon, SeededEntropy};
 use tokio::runtime::Runtime;
 
@@ -30,7 +30,7 @@ fn delivered(lake: &Lake) -> Vec<u8> {
 fn what_the_sdk_for_javascript_puts_arrives_byte_for_byte() {
     let lake = Lake::with(&["lake"]);
     let daemon = daemon_with_raw_stream(&lake);
-    let put = Node::installed().unwrap().put(&daemon.endpoint(), "raw").unwrap();
+    let put = finish(Node::installed().unwrap().put(&daemon.endpoint(), "raw")).unwrap();
     assert_eq!(put["failedPutCount"], 0, "{put}");
     let sent: Vec<_> =
         put["sentBase64"].as_array().unwrap().iter().map(|sent| sent.as_str().unwrap()).collect();

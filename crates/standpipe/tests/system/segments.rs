@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::future::BoxFuture;
 use standpipe::clock::Timer;
 use standpipe::config::Config;
+use standpipe::daemon::Source;
 use standpipe_model::{Clock, Entropy, Timestamp};
 use standpipe_testkit::{Daemon, ManualClock, SeededEntropy, http_get};
 use tokio::runtime::Runtime;
@@ -83,7 +84,8 @@ fn ten_minutes_of_the_largest_binary_records_become_one_object_of_the_same_bytes
     let timer = Arc::new(MovedTimer { clock: Arc::clone(&clock), looks: Arc::clone(&looks) });
     let runtime = Runtime::new().unwrap();
     let entropy = Arc::new(SeededEntropy::new(9));
-    let running = runtime.block_on(standpipe::daemon::start(&path, config, timer, entropy)).unwrap();
+    let source = Source { path, dev_tls: false };
+    let running = runtime.block_on(standpipe::daemon::start(source, config, timer, entropy)).unwrap();
 
     let chance = SeededEntropy::new(1000);
     let mut records = vec![vec![0; RECORD]; RECORDS];

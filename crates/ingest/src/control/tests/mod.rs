@@ -75,10 +75,10 @@ fn inputs_carry_their_members_and_defaults() {
 }
 
 #[test]
-fn a_tag_key_is_given_once() {
+fn of_a_tag_key_that_is_given_twice_the_last_value_counts() {
     let twice = json!({"DeliveryStreamName": "s", "Tags": [{"Key": "k", "Value": "1"}, {"Key": "k"}]});
-    let error = input(Operation::TagDeliveryStream, &twice).tags().unwrap_err();
-    assert_eq!(error, ApiError::invalid_argument("The tag key k is given more than once."));
+    let tags = input(Operation::TagDeliveryStream, &twice).tags();
+    assert_eq!(tags, Tags::from([("k".to_owned(), String::new())]));
 }
 
 #[test]

@@ -106,11 +106,27 @@ macro_rules! matching {
 use matching;
 
 const fn required(name: &'static str, shape: Shape) -> Member {
-    Member { name, required: true, shape, support: Support::Full, default: None, stands_for: None }
+    Member {
+        name,
+        required: true,
+        shape,
+        support: Support::Full,
+        default: None,
+        stands_for: None,
+        instead_of: None,
+    }
 }
 
 const fn optional(name: &'static str, shape: Shape) -> Member {
-    Member { name, required: false, shape, support: Support::Full, default: None, stands_for: None }
+    Member {
+        name,
+        required: false,
+        shape,
+        support: Support::Full,
+        default: None,
+        stands_for: None,
+        instead_of: None,
+    }
 }
 
 impl Member {
@@ -141,6 +157,11 @@ impl Member {
     /// In an update or description: the member of the configuration that it is about, where that has another name.
     const fn stands_for(self, name: &'static str) -> Self {
         Self { stands_for: Some(name), ..self }
+    }
+
+    /// Of this member and that one only one may be there.
+    const fn instead_of(self, name: &'static str) -> Self {
+        Self { instead_of: Some(name), ..self }
     }
 }
 

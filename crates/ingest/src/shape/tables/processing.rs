@@ -37,8 +37,8 @@ structures! {
         optional("Deserializer", Deserializer),
     ],
     Deserializer: [
-        optional("OpenXJsonSerDe", OpenXJsonSerDe),
-        optional("HiveJsonSerDe", HiveJsonSerDe),
+        optional("OpenXJsonSerDe", OpenXJsonSerDe).instead_of("HiveJsonSerDe"),
+        optional("HiveJsonSerDe", HiveJsonSerDe).instead_of("OpenXJsonSerDe"),
     ],
     OpenXJsonSerDe: [
         optional("ConvertDotsInJsonKeysToUnderscores", BooleanObject),
@@ -52,8 +52,8 @@ structures! {
         optional("Serializer", Serializer),
     ],
     Serializer: [
-        optional("ParquetSerDe", ParquetSerDe),
-        optional("OrcSerDe", OrcSerDe),
+        optional("ParquetSerDe", ParquetSerDe).instead_of("OrcSerDe"),
+        optional("OrcSerDe", OrcSerDe).instead_of("ParquetSerDe"),
     ],
     ParquetSerDe: [
         optional("BlockSizeBytes", BlockSizeBytes),

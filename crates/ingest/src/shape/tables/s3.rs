@@ -2,12 +2,16 @@
 
 use super::*;
 
+/// Why `ErrorOutputPrefix` has no effect.
+const NO_ERROR_OUTPUT: &str =
+    "no record of an object store is refused in this version, so nothing is written there yet";
+
 structures! {
     ExtendedS3DestinationConfiguration: [
         required("RoleARN", RoleARN),
         required("BucketARN", BucketARN),
         optional("Prefix", Prefix),
-        optional("ErrorOutputPrefix", ErrorOutputPrefix).ignored("no record of an object store is refused in this version, so nothing is written there yet"),
+        optional("ErrorOutputPrefix", ErrorOutputPrefix).ignored(NO_ERROR_OUTPUT),
         optional("BufferingHints", BufferingHints).default(r#"{"SizeInMBs":5,"IntervalInSeconds":60}"#),
         optional("CompressionFormat", CompressionFormat).default(r#""UNCOMPRESSED""#),
         optional("EncryptionConfiguration", EncryptionConfiguration).default(r#"{"NoEncryptionConfig":"NoEncryption"}"#),
@@ -41,7 +45,7 @@ structures! {
         optional("RoleARN", RoleARN),
         optional("BucketARN", BucketARN),
         optional("Prefix", Prefix),
-        optional("ErrorOutputPrefix", ErrorOutputPrefix).ignored("no record of an object store is refused in this version, so nothing is written there yet"),
+        optional("ErrorOutputPrefix", ErrorOutputPrefix).ignored(NO_ERROR_OUTPUT),
         optional("BufferingHints", BufferingHints),
         optional("CompressionFormat", CompressionFormat),
         optional("EncryptionConfiguration", EncryptionConfiguration),
@@ -58,7 +62,7 @@ structures! {
         required("RoleARN", RoleARN),
         required("BucketARN", BucketARN),
         optional("Prefix", Prefix),
-        optional("ErrorOutputPrefix", ErrorOutputPrefix).ignored("no record of an object store is refused in this version, so nothing is written there yet"),
+        optional("ErrorOutputPrefix", ErrorOutputPrefix).ignored(NO_ERROR_OUTPUT),
         optional("BufferingHints", BufferingHints).default(r#"{"SizeInMBs":5,"IntervalInSeconds":60}"#),
         optional("CompressionFormat", CompressionFormat).default(r#""UNCOMPRESSED""#),
         optional("EncryptionConfiguration", EncryptionConfiguration).default(r#"{"NoEncryptionConfig":"NoEncryption"}"#),
@@ -78,19 +82,19 @@ structures! {
         optional("RoleARN", RoleARN),
         optional("BucketARN", BucketARN),
         optional("Prefix", Prefix),
-        optional("ErrorOutputPrefix", ErrorOutputPrefix).ignored("no record of an object store is refused in this version, so nothing is written there yet"),
+        optional("ErrorOutputPrefix", ErrorOutputPrefix).ignored(NO_ERROR_OUTPUT),
         optional("BufferingHints", BufferingHints),
         optional("CompressionFormat", CompressionFormat),
         optional("EncryptionConfiguration", EncryptionConfiguration),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
     ],
     BufferingHints: [
-        optional("SizeInMBs", SizeInMBs),
-        optional("IntervalInSeconds", IntervalInSeconds),
+        optional("SizeInMBs", SizeInMBs).default("5"),
+        optional("IntervalInSeconds", IntervalInSeconds).default("60"),
     ],
     EncryptionConfiguration: [
-        optional("NoEncryptionConfig", NoEncryptionConfig),
-        optional("KMSEncryptionConfig", KMSEncryptionConfig),
+        optional("NoEncryptionConfig", NoEncryptionConfig).instead_of("KMSEncryptionConfig"),
+        optional("KMSEncryptionConfig", KMSEncryptionConfig).instead_of("NoEncryptionConfig"),
     ],
     KMSEncryptionConfig: [
         required("AWSKMSKeyARN", AWSKMSKeyARN),

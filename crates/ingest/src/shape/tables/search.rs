@@ -82,8 +82,8 @@ structures! {
     ],
     AmazonopensearchserviceDestinationUpdate: [
         optional("RoleARN", RoleARN),
-        optional("DomainARN", AmazonopensearchserviceDomainARN),
-        optional("ClusterEndpoint", AmazonopensearchserviceClusterEndpoint),
+        optional("DomainARN", AmazonopensearchserviceDomainARN).instead_of("ClusterEndpoint"),
+        optional("ClusterEndpoint", AmazonopensearchserviceClusterEndpoint).instead_of("DomainARN"),
         optional("IndexName", AmazonopensearchserviceIndexName),
         optional("TypeName", AmazonopensearchserviceTypeName),
         optional("IndexRotationPeriod", AmazonopensearchserviceIndexRotationPeriod),
@@ -135,8 +135,8 @@ structures! {
     ],
     ElasticsearchDestinationUpdate: [
         optional("RoleARN", RoleARN),
-        optional("DomainARN", ElasticsearchDomainARN),
-        optional("ClusterEndpoint", ElasticsearchClusterEndpoint),
+        optional("DomainARN", ElasticsearchDomainARN).instead_of("ClusterEndpoint"),
+        optional("ClusterEndpoint", ElasticsearchClusterEndpoint).instead_of("DomainARN"),
         optional("IndexName", ElasticsearchIndexName),
         optional("TypeName", ElasticsearchTypeName),
         optional("IndexRotationPeriod", ElasticsearchIndexRotationPeriod),

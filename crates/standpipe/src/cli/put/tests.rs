@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::cli::trust::TrustArgs;
 
 /// Answers the n-th request; gets the records' data.
 type Script = dyn Fn(usize, &[String]) -> (u16, Value) + Send + Sync;
@@ -101,6 +102,7 @@ async fn put(
         region: "eu-central-1".to_owned(),
         config: Some(folder.path().join("standpipe.yaml")),
         retries,
+        trust: TrustArgs::default(),
     };
     let args = PutArgs {
         stream: "clicks".to_owned(),
