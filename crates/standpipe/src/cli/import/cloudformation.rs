@@ -11,6 +11,12 @@ use super::{Definition, members, template};
 
 const STREAM_TYPE: &str = "AWS::KinesisFirehose::DeliveryStream";
 const BUCKET_TYPE: &str = "AWS::S3::Bucket";
+/// Resources whose `Ref` is their name, and the property that gives it.
+const NAMED: [(&str, &str); 3] = [
+    (BUCKET_TYPE, "BucketName"),
+    ("AWS::Logs::LogGroup", "LogGroupName"),
+    ("AWS::Logs::LogStream", "LogStreamName"),
+];
 /// How deep functions may stand in each other; conditions can refer to each other in a circle.
 const DEPTH_MAX: usize = 64;
 
@@ -160,7 +166,7 @@ impl Stack {
             "AWS::Partition" => "aws".to_owned(),
             "AWS::URLSuffix" => "amazonaws.com".to_owned(),
             _ if self.parameters.contains_key(name) => scalar(self.parameters[name].get("Default")?)?,
-            _ => return self.bucket(name).map(Value::from),
+            _ => return self.name_of(name).map(|(_, name)| name.into()),
         };
         match self.parameters.get(name).and_then(|parameter| parameter.get("Type")?.as_str()) {
             // Its value is the name of something that only the account knows.
@@ -177,20 +183,22 @@ impl Stack {
             return Some(given.as_str().into());
         }
         let (logical, attribute) = name.split_once('.')?;
-        let bucket = self.bucket(logical)?;
-        (attribute == "Arn").then(|| format!("arn:aws:s3:::{bucket}").into())
+        match self.name_of(logical)? {
+            (BUCKET_TYPE, bucket) if attribute == "Arn" => Some(format!("arn:aws:s3:::{bucket}").into()),
+            _ => None,
+        }
     }
 
-    /// The name of a bucket of the template.
-    fn bucket(&self, logical: &str) -> Option<String> {
+    /// The type and the name of a resource of the template that has one.
+    fn name_of(&self, logical: &str) -> Option<(&'static str, String)> {
         let resource = self.resources.get(logical)?;
-        if resource.get("Type")? != BUCKET_TYPE {
-            return None;
-        }
-        match self.given.get(logical) {
-            Some(name) => Some(name.clone()),
-            None => scalar(&self.resolve(resource.get("Properties")?.get("BucketName")?, 1)),
-        }
+        let kind = resource.get("Type")?;
+        let (kind, property) = *NAMED.iter().find(|(named, _)| kind == named)?;
+        let name = match self.given.get(logical) {
+            Some(name) => name.clone(),
+            None => scalar(&self.resolve(resource.get("Properties")?.get(property)?, 1))?,
+        };
+        Some((kind, name))
     }
 
     /// `${Name}` and `${Resource.Attribute}` put in, `${!literal}` kept.

@@ -36,7 +36,9 @@ pub(super) fn write(source: &str, store: &str, streams: &[Stream], output: &Path
 /// Stores and streams as one document.
 pub(super) fn document(source: &str, store: &str, streams: &[Stream]) -> anyhow::Result<String> {
     let stores = stores(store, streams)?;
-    let mut text = format!("# Streams of {}, for standpipe.yaml.\n{stores}streams:\n", one_line(source));
+    let none = if streams.iter().all(|stream| stream.failure.is_some()) { " []" } else { "" };
+    let mut text =
+        format!("# Streams of {}, for standpipe.yaml.\n{stores}streams:{none}\n", one_line(source));
     for stream in streams {
         text += &item(stream, "  ")?;
     }
@@ -51,9 +53,10 @@ fn stores(name: &str, streams: &[Stream]) -> anyhow::Result<String> {
     let region = regions.next().unwrap_or("us-east-1");
     let mut text = format!(
         "# The buckets may be in S3 (as here), or in a store of your own: then with `endpoint`, or another `type`.\n\
-         # Without `access_key_id` the usual AWS chain gives the credentials.\nstores:\n  {}:\n    type: s3\n    region: {}\n    buckets:\n",
+         # Without `access_key_id` the usual AWS chain gives the credentials.\nstores:\n  {}:\n    type: s3\n    region: {}\n    buckets:{}\n",
         scalar(name)?,
         scalar(region)?,
+        if buckets.is_empty() { " []" } else { "" },
     );
     for bucket in buckets {
         text += &format!("      - {}\n", scalar(bucket)?);

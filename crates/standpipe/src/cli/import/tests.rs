@@ -143,6 +143,9 @@ fn conditions_and_parameters_decide() {
     let streams = template(&[("LakeName", "other")]);
     assert_eq!(load(&streams)[0].backup, None, "Fn::If chose the other side");
 
+    let failed = Definition { origin: "Resources.X".to_owned(), ..Definition::default() };
+    assert_eq!(load(&[stream::map(failed, "aws")]), [], "a document without a stream is read too");
+
     let open = template(&[("Stage", "prod")]);
     let why = open[0].failure.as_deref().unwrap();
     assert!(
