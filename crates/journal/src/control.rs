@@ -117,6 +117,9 @@ pub struct Failing {
 pub struct Puts {
     /// The id of the segment that held their records, as 32 hexadecimal digits.
     pub segment: String,
+    /// Whether that segment was encrypted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
     /// Of each put: its digest as 32 hexadecimal digits, its first record's position, that record's number within the
     /// segment, and how many records it has.
     pub puts: Vec<(String, Position, u64, u32)>,
@@ -477,7 +480,11 @@ mod tests {
             Control::State(Box::new(state)),
             Control::Done(Done { batch, destination: destination.clone(), ordinal: 4 }),
             Control::Failing(Failing { batch, destination: destination.clone(), since: Timestamp(8) }),
-            Control::Puts(Puts { segment: "0".repeat(32), puts: vec![("1".repeat(32), Position(4), 2, 1)] }),
+            Control::Puts(Puts {
+                segment: "0".repeat(32),
+                encrypted: true,
+                puts: vec![("1".repeat(32), Position(4), 2, 1)],
+            }),
             Control::Decide(Decide {
                 batch,
                 destination: destination.clone(),

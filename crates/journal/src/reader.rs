@@ -124,7 +124,8 @@ impl BatchReader {
             Some(found) => found.offset,
             None => segment.extent().data_end,
         };
-        self.walk = Some(segment.walk(disk.open(&segment.path)?, offset, true));
+        let file = disk.open(&segment.path)?;
+        self.walk = Some(segment.walk_bodies(file, offset, self.shared.keys.as_ref())?);
         self.sequence = Some(segment.sequence);
         Ok(true)
     }
@@ -209,7 +210,9 @@ impl Shared {
         let file = self.disk().open(&segment.path)?;
         let mut body = vec![0; header.body_len as usize];
         let read = file.read_at(&mut body, offset + HEADER_LEN as u64)?;
-        let payload = body.get(usize::from(header.source_len)..read).unwrap_or_default();
+        body.truncate(read);
+        let body = segment.bodies(self.keys.as_ref())?.open(header, body.into()).unwrap_or_default();
+        let payload = body.get(usize::from(header.source_len)..).unwrap_or_default();
         let lengths: Vec<u64> = Records::new(payload).map(|record| record.len() as u64).collect();
         let count = u64::from(header.count);
         if lengths.len() as u64 == count && lengths.iter().sum::<u64>() == header.record_bytes() {

@@ -15,12 +15,15 @@ use tokio::sync::watch;
 use crate::control::{Control, State};
 use crate::disk::{DirEntry, Disk, DiskFile};
 use crate::format::{
-    FOOTER_LEN, Footer, FrameHeader, FrameKind, HEAD_LEN, HEADER_LEN, Head, HeadBytes, SegmentId, VERSION,
-    frame_len,
+    FOOTER_LEN, Footer, FrameHeader, FrameKind, HEAD_LEN, HEADER_LEN, Head, HeadBytes, KEYED, PLAIN_VERSION,
+    SegmentId, VERSION, frame_len,
 };
 use crate::journal::{Journal, JournalOptions, Queue, Shared, Shelf, Tip, View};
+use crate::keyed::{Bodies, Keyed};
+use crate::keys::{KeyTrouble, SegmentKeys};
 use crate::puts::REMEMBERED_MS;
 use crate::segment::{Extent, Segment, SegmentPlace, Step, Walker, frames_end, tail_end};
+use crate::slots::{self, Slots};
 use crate::writer::Writer;
 
 /// No journal comes to so many segments.
@@ -39,13 +42,13 @@ pub enum OpenError {
         /// The newest version that this build reads.
         known: u16,
     },
-    /// It is sealed with a key that this build cannot use.
-    #[error("{} is sealed with key {key_id}; this build reads plain segments only", path.display())]
-    Sealed {
-        /// The segment.
-        path: PathBuf,
-        /// The key's id.
-        key_id: u32,
+    /// A key that its decisions are encrypted with cannot be had. Nothing is lost; it may be opened again when it can.
+    #[error("cannot read the journal in {}", dir.display())]
+    Key {
+        /// The journal's folder.
+        dir: PathBuf,
+        /// The key, and what is the matter with it.
+        source: KeyTrouble,
     },
     /// The disk refused.
     #[error("cannot open the journal in {}", dir.display())]
@@ -99,8 +102,12 @@ pub(crate) fn open(
     dir: &Path,
     options: JournalOptions,
     shelf: Shelf,
+    keys: Arc<dyn SegmentKeys>,
 ) -> Result<(Journal, RecoveryReport), OpenError> {
-    let io = |source| OpenError::Io { dir: dir.to_owned(), source };
+    let io = |source: io::Error| match KeyTrouble::behind(&source) {
+        Some(trouble) => OpenError::Key { dir: dir.to_owned(), source: trouble.clone() },
+        None => OpenError::Io { dir: dir.to_owned(), source },
+    };
     let disk = Arc::clone(shelf.budget.disk());
     disk.create_dir(dir).map_err(io)?;
     let mut report = RecoveryReport::default();
@@ -117,7 +124,7 @@ pub(crate) fn open(
         gaps.extend(segment.missing(disk.as_ref()).map_err(io)?);
         view.segments.insert(segment.sequence, Arc::new(segment));
     }
-    view.state = read_state(disk.as_ref(), &view, &mut report).map_err(io)?;
+    view.state = read_state(disk.as_ref(), &view, keys.as_ref(), &mut report).map_err(io)?;
     view.state.next = view.state.next.max(end);
     // What is settled was forgotten on purpose; a gap behind it was not.
     let lowest = view.state.lowest_unsettled();
@@ -128,7 +135,7 @@ pub(crate) fn open(
     report.open_batches = open().count();
     report.partly_done = open().filter(|open| !open.done.is_empty()).count();
     let mut queue = Queue { last_arrival: view.state.last_arrival, ..Queue::default() };
-    read_puts(disk.as_ref(), &view, &shelf, &mut queue).map_err(io)?;
+    read_puts(disk.as_ref(), &view, &shelf, keys.as_ref(), &mut queue).map_err(io)?;
     let used = view.segments.values().map(|segment| segment.capacity).sum();
     shelf.budget.take(used);
     let tip = watch::Sender::new(Tip { next: view.state.next, bytes });
@@ -136,6 +143,7 @@ pub(crate) fn open(
         dir: dir.to_owned(),
         options,
         shelf,
+        keys,
         used: AtomicU64::new(used),
         queue: Mutex::new(queue),
         view: Mutex::new(view),
@@ -211,9 +219,10 @@ fn read_segment(
             return Ok(None);
         }
     };
-    if head.key_id != 0 {
-        return Err(OpenError::Sealed { path, key_id: head.key_id });
-    }
+    let keyed = match head.key_id {
+        KEYED => Some(Arc::new(Keyed::found(Slots::read(file.as_ref(), head.id).map_err(io)?))),
+        _ => None,
+    };
     let place = SegmentPlace {
         sequence,
         id: head.id,
@@ -222,7 +231,12 @@ fn read_segment(
         first: head.first,
         base_bytes: 0,
         opened_steady: None,
+        keyed,
     };
+    if place.keyed.as_ref().is_some_and(|keyed| keyed.slots().is_none()) {
+        tracing::error!(path = %place.path.display(),
+            "neither key slot of a journal segment can be read: its records are lost");
+    }
     let read = file.read_at(&mut bytes, frames_end(capacity)).map_err(io)?;
     match Footer::decode(&bytes[..read], head.id).filter(|footer| footer.fits(&head, capacity)) {
         Some(footer) => Ok(Some((place, Extent::sealed(&footer)))),
@@ -247,7 +261,7 @@ pub(crate) struct Tail {
 }
 
 pub(crate) fn scan_tail(file: &Arc<dyn DiskFile>, id: SegmentId, end: u64) -> io::Result<Tail> {
-    let mut walk = Walker::new(Arc::clone(file), id, HEAD_LEN, end, true);
+    let mut walk = Walker::new(Arc::clone(file), id, HEAD_LEN, end, Bodies::Raw);
     let (mut bad, mut durable, mut end, mut written_to) = (Vec::new(), HEAD_LEN, HEAD_LEN, HEAD_LEN);
     while let Some(step) = walk.next()? {
         match step {
@@ -324,7 +338,7 @@ fn seal_in_place(segment: Segment, file: &Arc<dyn DiskFile>, end: u64) -> io::Re
         at += read as u64;
     }
     let mut extent = Extent::empty(segment.first);
-    let mut walk = Walker::new(Arc::clone(file), segment.id, HEAD_LEN, end, false);
+    let mut walk = Walker::new(Arc::clone(file), segment.id, HEAD_LEN, end, Bodies::Skip);
     while let Some(step) = walk.next()? {
         if let Step::Frame { offset, header, .. } = step {
             extent.extend(offset, &header);
@@ -350,9 +364,10 @@ pub(crate) fn copy_sealed(
     let tmp = segment.path.with_extension("tmp");
     let target = disk.create(&tmp, capacity)?;
     let place = SegmentPlace { capacity, ..segment.place.clone() };
+    let (version, key_id) = if segment.keyed.is_some() { (VERSION, KEYED) } else { (PLAIN_VERSION, 0) };
     let head = Head {
-        version: VERSION,
-        key_id: 0,
+        version,
+        key_id,
         sequence: segment.sequence,
         id: segment.id,
         first: segment.first,
@@ -360,8 +375,11 @@ pub(crate) fn copy_sealed(
         capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
     };
     target.write_at(&[&head.encode()], 0)?;
+    if segment.keyed.is_some() {
+        slots::copy(file.as_ref(), target.as_ref())?;
+    }
     let mut extent = Extent::empty(segment.first);
-    let mut walk = Walker::new(file, segment.id, HEAD_LEN, end, true);
+    let mut walk = Walker::new(Arc::clone(&file), segment.id, HEAD_LEN, end, Bodies::Raw);
     while let Some(step) = walk.next()? {
         let Step::Frame { header, body: Some(body), .. } = step else { continue };
         let offset = extent.data_end;
@@ -388,10 +406,15 @@ pub(crate) fn copy_sealed(
 }
 
 /// The state: the newest STATE at a segment's head, and every frame behind it.
-fn read_state(disk: &dyn Disk, view: &View, report: &mut RecoveryReport) -> io::Result<State> {
+fn read_state(
+    disk: &dyn Disk,
+    view: &View,
+    keys: &dyn SegmentKeys,
+    report: &mut RecoveryReport,
+) -> io::Result<State> {
     let mut begin = None;
     for (sequence, segment) in view.segments.iter().rev() {
-        let mut walk = segment.walk(disk.open(&segment.path)?, HEAD_LEN, true);
+        let mut walk = segment.walk_bodies(disk.open(&segment.path)?, HEAD_LEN, keys)?;
         if let Some(Step::Frame { header, body: Some(_), .. }) = walk.next()?
             && header.kind == FrameKind::State
         {
@@ -405,7 +428,7 @@ fn read_state(disk: &dyn Disk, view: &View, report: &mut RecoveryReport) -> io::
         state = State { next: oldest.first, unread_from: Some(oldest.first), ..state };
     }
     for (_, segment) in view.segments.range(begin.unwrap_or(0)..) {
-        let mut walk = segment.walk(disk.open(&segment.path)?, HEAD_LEN, true);
+        let mut walk = segment.walk_bodies(disk.open(&segment.path)?, HEAD_LEN, keys)?;
         while let Some(step) = walk.next()? {
             let Step::Frame { offset, header, body } = step else { continue };
             report.last_frame = Some(header.kind);
@@ -428,7 +451,13 @@ fn read_state(disk: &dyn Disk, view: &View, report: &mut RecoveryReport) -> io::
     Ok(state)
 }
 
-fn read_puts(disk: &dyn Disk, view: &View, shelf: &Shelf, queue: &mut Queue) -> io::Result<()> {
+fn read_puts(
+    disk: &dyn Disk,
+    view: &View,
+    shelf: &Shelf,
+    keys: &dyn SegmentKeys,
+    queue: &mut Queue,
+) -> io::Result<()> {
     let now = shelf.clock.now();
     let steady = u64::try_from(shelf.clock.steady().as_millis()).unwrap_or(u64::MAX);
     // PUTS frames behind old DATA tell of puts that are older still.
@@ -438,14 +467,16 @@ fn read_puts(disk: &dyn Disk, view: &View, shelf: &Shelf, queue: &mut Queue) -> 
     };
     for segment in view.segments.values().filter(recent) {
         let file = disk.open(&segment.path)?;
-        let mut walk = segment.walk(Arc::clone(&file), HEAD_LEN, false);
+        let mut walk = segment.walk(Arc::clone(&file), HEAD_LEN);
         while let Some(step) = walk.next()? {
             let Step::Frame { header, offset, .. } = step else { continue };
             if header.kind == FrameKind::Puts {
                 let mut body = vec![0; header.body_len as usize];
                 file.read_at(&mut body, offset + HEADER_LEN as u64)?;
                 let sound = crc32c::crc32c(&body) == header.body_crc;
-                if sound && let Ok(Some(Control::Puts(puts))) = Control::decode(FrameKind::Puts, &body) {
+                let body = segment.bodies(keys)?.open(&header, body.into()).filter(|_| sound);
+                let puts = body.map(|body| Control::decode(FrameKind::Puts, &body));
+                if let Some(Ok(Some(Control::Puts(puts)))) = puts {
                     queue.puts.remember_carried(&puts, segment.sequence, steady);
                 }
             }

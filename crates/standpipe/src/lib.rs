@@ -16,6 +16,7 @@ mod delivery_log;
 mod durable;
 #[cfg(test)]
 mod generated;
+pub mod keys;
 pub mod metrics;
 pub mod spec;
 pub mod stores;

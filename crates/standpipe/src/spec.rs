@@ -22,6 +22,10 @@ pub struct StreamSpec {
     /// The most bytes its journal may hold on disk; the daemon's share where absent.
     #[serde(default)]
     pub journal_limit_bytes: Option<u64>,
+    /// The name of the key that the configuration file has its journal encrypted under. What the API asks for is no part
+    /// of a definition: see [`Encryption`](crate::keys::Encryption).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption_key: Option<String>,
 }
 
 impl StreamSpec {

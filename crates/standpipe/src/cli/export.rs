@@ -13,7 +13,7 @@ use standpipe_model::{Encryption, ObjectOptions};
 use super::client::{ConnectArgs, FirehoseClient};
 use super::import::describe;
 use super::{CONFIG_PATH, complain, count, env, print, streams};
-use crate::config::Config;
+use crate::config::{Config, KeyKeeper};
 use crate::daemon::mapping;
 use crate::spec::{S3Destination, StreamSpec};
 
@@ -104,7 +104,14 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
         "DeliveryStreamType": "DirectPut",
         "ExtendedS3DestinationConfiguration": destination,
     });
+    let mut input = input.as_object().cloned().unwrap_or_default();
     let mut left_out = Vec::new();
+    if let Some(name) = &spec.encryption_key {
+        match encryption(name, config) {
+            Some(given) => drop(input.insert("DeliveryStreamEncryptionConfigurationInput".to_owned(), given)),
+            None => left_out.push("encryption".to_owned()),
+        }
+    }
     left_out.extend(spec.journal_limit_bytes.map(|_| "journal_limit".to_owned()));
     let backup = spec.backup.iter().map(|backup| ("backup", backup));
     for (path, destination) in [("destination", &spec.destination)].into_iter().chain(backup) {
@@ -117,8 +124,21 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
         ];
         left_out.extend(unsaid.iter().filter(|(_, set)| *set).map(|(key, _)| format!("backup.s3.{key}")));
     }
-    let input = input.as_object().cloned().unwrap_or_default();
     Exported { name: spec.name.to_string(), input, left_out }
+}
+
+/// What the API calls a key of the file; `None` for one that has no name there.
+fn encryption(name: &str, config: &Config) -> Option<Value> {
+    let key = config.keys.get(name)?;
+    let arn = key.arns.first().or(match &key.keeper {
+        KeyKeeper::AwsKms(kms) if kms.key_id.starts_with("arn:") => Some(&kms.key_id),
+        _ => None,
+    });
+    match arn {
+        Some(arn) => Some(json!({ "KeyType": "CUSTOMER_MANAGED_CMK", "KeyARN": arn })),
+        None if config.default_key.as_deref() == Some(name) => Some(json!({ "KeyType": "AWS_OWNED_CMK" })),
+        None => None,
+    }
 }
 
 /// The keys of a destination that are set and have no member in the API.

@@ -8,6 +8,7 @@ pub mod client;
 pub mod export;
 pub mod import;
 pub mod journal;
+pub mod key;
 pub mod put;
 pub mod reload;
 pub mod serve;
@@ -60,6 +61,8 @@ pub enum Command {
     /// Look into a journal's files and check them; the daemon need not run.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
+    /// Write a fresh master key for encryption at rest to a file.
+    GenerateKey(key::GenerateKeyArgs),
     /// Print the completion script for a shell.
     Completions {
         /// The shell.
@@ -98,6 +101,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Export(args) => runtime()?.block_on(export::run(&args)),
         Command::Batches(command) => runtime()?.block_on(batches::run(command)),
         Command::Journal(command) => journal::run(&command),
+        Command::GenerateKey(args) => key::run(&args),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where it cannot write, as when piped into `head`.
             let mut script = Vec::new();

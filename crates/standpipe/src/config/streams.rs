@@ -28,6 +28,8 @@ pub(super) struct StreamDraft {
     pub(super) backup: Option<DestinationDraft>,
     pub(super) journal_limit: Option<u64>,
     pub(super) rates: PutRates,
+    /// The name of the key that it is encrypted under, and where it stands.
+    pub(super) encryption: Option<(String, Spot)>,
 }
 
 /// A destination that was read, with the places that later checks point at.
@@ -49,6 +51,7 @@ impl StreamDraft {
             destination: self.destination?.spec,
             backup: self.backup.map(|backup| backup.spec),
             journal_limit_bytes: self.journal_limit,
+            encryption_key: self.encryption.map(|(key, _)| key),
         })
     }
 }
@@ -72,8 +75,18 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
     );
     let rates =
         section.section("limits", put_rates, "How much may be put to the stream, by all callers together.");
+    let encryption = section.optional(
+        "encryption",
+        Sub(encryption),
+        "How the stream's journal is encrypted; not at all where absent.",
+    );
     let spots = section.spots();
-    Some(StreamDraft { name, spots, destination, backup, journal_limit, rates })
+    Some(StreamDraft { name, spots, destination, backup, journal_limit, rates, encryption })
+}
+
+fn encryption(section: &mut Section<'_, '_>) -> Option<(String, Spot)> {
+    let key = section.required("key", text(1..=64), "The key's name under `keys`.");
+    Some((key?, section.spot("key")))
 }
 
 /// A stream's name.

@@ -31,7 +31,13 @@ pub(super) fn to_spec(
         }
         _ => None,
     };
-    Ok(StreamSpec { name: name.clone(), destination, backup, journal_limit_bytes: None })
+    Ok(StreamSpec {
+        name: name.clone(),
+        destination,
+        backup,
+        journal_limit_bytes: None,
+        encryption_key: None,
+    })
 }
 
 fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result<S3Destination, ApiError> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use standpipe_encode::EncoderPool;
 use standpipe_journal::control::{Close, Control, Decide, OpenBatch, Settle};
-use standpipe_journal::{Cursor, Journal, Tip};
+use standpipe_journal::{AppendError, Cursor, Journal, Tip};
 use standpipe_model::{BatchId, CloseReason, DestinationId, Entropy, Position, StreamName, Tally};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{self, JoinError, JoinSet, spawn_blocking};
@@ -25,6 +25,7 @@ use crate::alarm::Alarms;
 use crate::catalog::Definition;
 use crate::clock::Timer;
 use crate::delivery_log::DeliveryLog;
+use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::spec::Buffering;
 use crate::stores::Stores;
@@ -49,6 +50,8 @@ pub struct Context {
     pub entropy: Arc<dyn Entropy>,
     /// The stores, live.
     pub stores: Stores,
+    /// The master keys of journals, live.
+    pub keys: Arc<KeyRing>,
     /// What a human must see to.
     pub alarms: Alarms,
     /// What is counted.
@@ -138,7 +141,7 @@ pub enum OrderError {
     Busy,
     /// The journal did not take it.
     #[error("the journal did not take it: {0}")]
-    Journal(#[from] standpipe_journal::AppendError),
+    Journal(#[from] AppendError),
 }
 
 /// A running worker.
@@ -385,7 +388,14 @@ impl Line {
         match self.try_close(from, reason).await {
             Ok(event) => event,
             Err(error) => {
-                tracing::warn!(stream = %self.stream, error = %chain(error.as_ref()), "a batch cannot be closed yet");
+                match error.downcast_ref() {
+                    // An alarm tells of it.
+                    Some(AppendError::Key(_)) => {}
+                    _ => {
+                        let error = chain(error.as_ref());
+                        tracing::warn!(stream = %self.stream, error, "a batch cannot be closed yet");
+                    }
+                }
                 Event::CloseFailed { retry_at: self.after(JOURNAL_RETRY) }
             }
         }

@@ -173,6 +173,7 @@ fn frame(input: &mut Input<'_>, bytes: &mut [u8]) -> Option<()> {
         steady: 0,
         arrived_at: Timestamp(1_700_000_000_000),
         digest: old.and_then(|old| old.digest),
+        encrypted: mask & 128 != 0,
     };
     if mask & 2 != 0 {
         header.count = u32::from_le_bytes(input.array()?);

@@ -40,7 +40,7 @@ pub(crate) fn run(input: &[u8]) {
     look(&disk);
     let first = match open(&disk) {
         Ok((journal, _)) => journal,
-        Err(OpenError::Newer { .. } | OpenError::Sealed { .. }) => return,
+        Err(OpenError::Newer { .. } | OpenError::Key { .. }) => return,
         Err(error) => panic!("damage keeps the journal from opening: {error:?}"),
     };
     // As the daemon does before the first put; where no state was left they begin anew.
@@ -77,10 +77,10 @@ pub(crate) fn run(input: &[u8]) {
 /// The tools say something of every file, and say it again.
 fn look(disk: &SimDisk) {
     let dir = Path::new("/j");
-    let report = verify(disk, dir).expect("the disk works");
-    assert_eq!(verify(disk, dir).expect("the disk works"), report);
+    let report = verify(disk, dir, &()).expect("the disk works");
+    assert_eq!(verify(disk, dir, &()).expect("the disk works"), report);
     for segment in inspect(disk, dir).expect("the disk works") {
-        let found = frames(disk, &segment).expect("the disk works");
+        let found = frames(disk, &segment, &()).expect("the disk works");
         assert!(found.map(|frame| frame.expect("the disk works")).count() < 10_000);
     }
 }
@@ -130,7 +130,7 @@ fn sound() -> &'static Sound {
         let mut sound = Sound { files: Vec::new(), data: Vec::new() };
         for segment in inspect(&disk, Path::new("/j")).unwrap() {
             sound.files.push((segment.path.clone(), disk.bytes(&segment.path)));
-            for frame in frames(&disk, &segment).unwrap().map(Result::unwrap) {
+            for frame in frames(&disk, &segment, &()).unwrap().map(Result::unwrap) {
                 if frame.kind == Some("DATA") {
                     let end = frame.offset as usize + 64 + frame.body_bytes as usize;
                     sound.data.push(Data { path: segment.path.clone(), end, first: frame.first.0 });

@@ -1,6 +1,6 @@
 //! Writing what was imported: one document, or a file for each stream.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -45,7 +45,7 @@ pub(super) fn document(source: &str, store: &str, streams: &[Stream]) -> anyhow:
     Ok(text)
 }
 
-/// The section of stores that the streams name.
+/// The sections of stores and keys that the streams name.
 fn stores(name: &str, streams: &[Stream]) -> anyhow::Result<String> {
     let buckets: BTreeSet<&str> =
         streams.iter().flat_map(|stream| &stream.buckets).map(String::as_str).collect();
@@ -61,7 +61,19 @@ fn stores(name: &str, streams: &[Stream]) -> anyhow::Result<String> {
     for bucket in buckets {
         text += &format!("      - {}\n", scalar(bucket)?);
     }
-    Ok(text)
+    Ok(text + &keys(streams)?)
+}
+
+/// The section of keys that the streams name, where they name any.
+fn keys(streams: &[Stream]) -> anyhow::Result<String> {
+    let keys: BTreeMap<_, _> = streams.iter().filter_map(|stream| stream.key.as_ref()).cloned().collect();
+    let mut text = String::new();
+    for (name, arn) in keys {
+        let region = arn.split(':').nth(3).unwrap_or_default();
+        let (name, arn, region) = (scalar(&name)?, scalar(&arn)?, scalar(region)?);
+        text += &format!("  {name}:\n    type: aws_kms\n    key_id: {arn}\n    region: {region}\n");
+    }
+    Ok(if text.is_empty() { text } else { format!("keys:\n{text}") })
 }
 
 /// A stream as an item of `streams`.

@@ -26,6 +26,10 @@ const DESTINATIONS: [(&str, &str, MapDestination); 2] = [
     ("S3DestinationConfiguration", "s3", s3::destination),
 ];
 
+const ENCRYPTION: &str = "DeliveryStreamEncryptionConfigurationInput";
+/// The most characters of a key's name.
+const KEY_NAME_MAX: usize = 64;
+
 /// What to do about members of a stream that have no counterpart in the file.
 const ADVICE: [(&str, &str); 6] = [
     ("DeliveryStreamType", "standpipe takes puts only; have the producers put to it"),
@@ -36,8 +40,9 @@ const ADVICE: [(&str, &str); 6] = [
     ("MSKSourceConfiguration", "standpipe takes puts only; have what writes to the topic put to it"),
     ("DatabaseSourceConfiguration", "standpipe takes puts only"),
     (
-        "DeliveryStreamEncryptionConfigurationInput",
-        "the file has no key for it; encrypt the disk below data_dir",
+        ENCRYPTION,
+        "AWS's own key stays there: make one (standpipe keys generate), name it under keys, and give the stream \
+         encryption: { key: … }",
     ),
     ("Tags", "tags are kept beside the file: give them to the running daemon (TagDeliveryStream)"),
 ];
@@ -92,6 +97,8 @@ pub(super) struct Stream {
     pub(super) region: Option<String>,
     pub(super) yaml: Fields,
     pub(super) buckets: BTreeSet<String>,
+    /// The key that its journal is encrypted under: its name under `keys`, and its ARN.
+    pub(super) key: Option<(String, String)>,
     pub(super) remarks: Vec<String>,
     pub(super) notes: Vec<Note>,
     /// Why there is no YAML.
@@ -197,6 +204,7 @@ pub(super) fn map(definition: Definition, store: &str) -> Stream {
         region,
         yaml: Fields::default(),
         buckets: BTreeSet::new(),
+        key: None,
         remarks,
         notes: Vec::new(),
         failure: None,
@@ -212,14 +220,31 @@ pub(super) fn map(definition: Definition, store: &str) -> Stream {
         notes: &mut stream.notes,
     };
     match destination(&name, &mut input, &mut scope) {
-        Ok(yaml) => stream.yaml = yaml,
+        Ok(yaml) => {
+            stream.yaml = yaml;
+            stream.key = customer_key(&input);
+        }
         Err(why) => stream.failure = Some(why),
+    }
+    if let Some((name, _)) = &stream.key {
+        input.remove(ENCRYPTION);
+        let mut fields = Fields::default();
+        fields.text("key", name.as_str());
+        stream.yaml.fields("encryption", fields);
     }
     if input.get("DeliveryStreamType").is_some_and(|kind| kind == "DirectPut") {
         input.remove("DeliveryStreamType");
     }
     scope.leave(input, &ADVICE);
     stream
+}
+
+/// The customer's key, which a KMS keeps for standpipe as for AWS.
+fn customer_key(input: &Map<String, Value>) -> Option<(String, String)> {
+    let given = input.get(ENCRYPTION).filter(|given| !inert(given))?;
+    let arn = text(given.get("KeyARN")?).ok()?;
+    let name: String = arn.rsplit(['/', ':']).next()?.chars().take(KEY_NAME_MAX).collect();
+    (!name.is_empty()).then_some((name, arn))
 }
 
 fn destination(

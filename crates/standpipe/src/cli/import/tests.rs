@@ -48,7 +48,13 @@ fn told(stream: &Stream) -> Vec<(&str, &str)> {
 }
 
 fn spec(name: &str, destination: S3Destination, backup: Option<S3Destination>) -> StreamSpec {
-    StreamSpec { name: StreamName::parse(name).unwrap(), destination, backup, journal_limit_bytes: None }
+    StreamSpec {
+        name: StreamName::parse(name).unwrap(),
+        destination,
+        backup,
+        journal_limit_bytes: None,
+        encryption_key: None,
+    }
 }
 
 fn plain(bucket: &str) -> S3Destination {
@@ -116,8 +122,8 @@ fn what_a_template_says_in_vain_is_told_with_its_place() {
     );
     assert_eq!(
         problems[2],
-        "clicks-dev: left out DeliveryStreamEncryptionConfigurationInput ({\"KeyType\":\"AWS_OWNED_CMK\"}): the file has \
-         no key for it; encrypt the disk below data_dir"
+        "clicks-dev: left out DeliveryStreamEncryptionConfigurationInput ({\"KeyType\":\"AWS_OWNED_CMK\"}): AWS's own \
+         key stays there: make one (standpipe keys generate), name it under keys, and give the stream encryption: { key: … }"
     );
     assert!(
         problems[4].starts_with("to-splunk: not imported: SplunkDestinationConfiguration is no destination")
@@ -321,6 +327,27 @@ fn every_member_of_a_stream_is_mapped_or_told_and_never_with_a_secret() {
         let told = stream.problems().collect::<Vec<_>>().join("\n");
         assert!(told.contains(member.name) && !told.contains("hunter2"), "{}: {told}", member.name);
     }
+}
+
+#[test]
+fn a_customers_key_is_kept_by_the_same_kms_and_one_of_aws_is_told() {
+    let arn = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd";
+    let stream = |encryption: Value| {
+        let s3 = json!({"BucketARN": "arn:aws:s3:::lake"});
+        let input = json!({"DeliveryStreamName": "s", "ExtendedS3DestinationConfiguration": s3,
+            "DeliveryStreamEncryptionConfigurationInput": encryption});
+        stream::map(Definition { input: members(Some(&input)), ..Definition::default() }, "aws")
+    };
+    let customers = stream(json!({"KeyType": "CUSTOMER_MANAGED_CMK", "KeyARN": arn}));
+    assert_eq!(customers.notes, []);
+    assert_eq!(load(&[customers])[0].encryption_key.as_deref(), Some("1234abcd"));
+    for told in [json!({"KeyType": "AWS_OWNED_CMK"}), json!({"KeyARN": {"Fn::GetAtt": "Key.Arn"}})] {
+        let stream = stream(told);
+        assert_eq!(stream.notes[0].path, "DeliveryStreamEncryptionConfigurationInput");
+        assert_eq!(load(&[stream])[0].encryption_key, None);
+    }
+    // Terraform says that it is off.
+    assert_eq!(stream(json!({"Enabled": false, "KeyARN": arn})).key, None);
 }
 
 #[test]
