@@ -9,6 +9,8 @@ mod fuzz {
     pub(crate) mod damaged;
     pub(crate) mod recovery;
 }
+#[path = "../../journal/tests/journal/keys.rs"]
+mod keys;
 #[path = "../../journal/tests/journal/sim.rs"]
 mod sim;
 #[path = "../../journal/tests/journal/support.rs"]

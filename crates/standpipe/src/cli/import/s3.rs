@@ -93,7 +93,7 @@ fn prefixes(given: &mut Map<String, Value>, yaml: &mut Fields, scope: &mut Scope
             (_, None, _) => {}
             (Ok(()), _, Ok(text)) => yaml.text(key, text.as_str()),
             (Ok(()), Some(value), Err(why)) | (Err(why), Some(value), _) => {
-                scope.note(member, value, why.as_str())
+                scope.note(member, value, why.as_str());
             }
         }
     }
