@@ -14,7 +14,7 @@ pub(crate) fn run(input: &[u8]) {
     let mut lines = text.split('\n').chain(std::iter::repeat(""));
     let [prefix, error, zone, extension] = std::array::from_fn(|_| lines.next().unwrap_or_default());
     let arrived = Timestamp(u64::from_le_bytes(*time) % (LAST + 1));
-    let stream = StreamName::parse("fuzzed").unwrap();
+    let stream = StreamName::parse("fuzzed").expect("a valid name");
 
     let valid = validate(prefix, error);
     let keys = match ObjectKeys::new(stream, prefix, error, zone, extension) {
