@@ -15,6 +15,7 @@
 //!   impure.
 
 mod chain;
+pub mod processors;
 mod row;
 mod table;
 mod wasm;

@@ -1,0 +1,435 @@
+//! `csv_to_json`: each line of a record becomes a row, a JSON object with the columns as keys.
+//!
+//! Records are independent of each other, and so is what is known of a header: with `header: true` the first line of
+//! *each record* names the columns of the lines below it, as when whole files are put. A producer that puts a line per
+//! record has its columns named in the configuration.
+//!
+//! # Limits
+//! A record comes to at most [`OUTPUT_BYTES_MAX`], as each line repeats the names of the columns.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use csv::{ReaderBuilder, StringRecord};
+use serde::{Deserialize, Serialize};
+
+use super::OptionError;
+use crate::chain::Processor;
+use crate::row::{Failure, FailureKind, Output, Record, Row, Source};
+
+/// The most bytes that a record comes to.
+const OUTPUT_BYTES_MAX: usize = 16 << 20;
+/// The buffer of the reader at most: that of longer records is filled several times.
+const BUFFER_BYTES: usize = 8 << 10;
+
+/// Where the names of the columns come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Header {
+    /// `true`: the first line of each record; `false`: the columns are `_1`, `_2` and so on.
+    Line(bool),
+    /// They are these.
+    Names(Vec<String>),
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Column {
+    /// Text, as it is.
+    String,
+    /// A whole number of 64 bits.
+    Int,
+    /// A number, of which each digit stays.
+    Float,
+    /// `true`, `t`, `yes`, `1`, or `false`, `f`, `no`, `0`, in any case.
+    Bool,
+}
+
+/// The options of `csv_to_json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CsvToJsonOptions {
+    /// Where the names of the columns come from.
+    pub header: Header,
+    /// What is between fields: one ASCII character; `\t` for a tabulator.
+    pub delimiter: String,
+    /// What is around fields: one ASCII character, twice within a field for itself; empty for none.
+    pub quote: String,
+    /// What the columns hold that are not strings. An empty field of such a column is null.
+    pub types: BTreeMap<String, Column>,
+}
+
+impl Default for CsvToJsonOptions {
+    fn default() -> Self {
+        Self {
+            header: Header::Line(true),
+            delimiter: ",".to_owned(),
+            quote: "\"".to_owned(),
+            types: BTreeMap::new(),
+        }
+    }
+}
+
+/// Makes JSON objects of lines.
+#[derive(Debug)]
+pub struct CsvToJson {
+    delimiter: u8,
+    quote: Option<u8>,
+    types: BTreeMap<String, Column>,
+    columns: Columns,
+}
+
+/// What is known of the columns ahead.
+#[derive(Debug)]
+enum Columns {
+    InFirstLine,
+    Numbered,
+    Known(Vec<Named>),
+}
+
+/// A column: its name as the beginning of a member (`"name":`), and what it holds.
+#[derive(Debug)]
+struct Named {
+    member: String,
+    holds: Column,
+}
+
+/// Why a record has no rows.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("The record is not CSV in UTF-8: {0}.")]
+    Csv(#[from] csv::Error),
+    #[error("Line {line} has {fields} fields, and there are {columns} columns.")]
+    Fields { line: u64, fields: usize, columns: usize },
+    #[error("The column `{0}` is there twice.")]
+    Duplicate(String),
+    #[error("Line {line}: `{value}` is no {holds:?}, which `{column}` holds.")]
+    Type { line: u64, column: String, holds: Column, value: String },
+    #[error("The record comes to more than {OUTPUT_BYTES_MAX} bytes.")]
+    Long,
+}
+
+impl Fault {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Long => "CsvToJson.LimitExceeded",
+            Self::Type { .. } => "CsvToJson.TypeMismatch",
+            Self::Csv(_) | Self::Fields { .. } | Self::Duplicate(_) => "CsvToJson.MalformedRecord",
+        }
+    }
+}
+
+impl CsvToJson {
+    /// Takes the options.
+    ///
+    /// # Errors
+    /// A delimiter or quote is not one ASCII character, a name is there twice, or a type is that of no column.
+    pub fn new(options: &CsvToJsonOptions) -> Result<Self, OptionError> {
+        let wrong = |field, value: &str, reason| OptionError::new("csv_to_json", field, value, reason);
+        let delimiter = character(&options.delimiter)
+            .ok_or_else(|| wrong("delimiter", &options.delimiter, "must be one ASCII character"))?;
+        let quote = match &options.quote[..] {
+            "" => None,
+            text => Some(character(text).filter(|quote| *quote != delimiter).ok_or_else(|| {
+                wrong("quote", text, "must be one ASCII character other than the delimiter, or empty")
+            })?),
+        };
+        let columns = match &options.header {
+            Header::Line(true) => Columns::InFirstLine,
+            Header::Line(false) => Columns::Numbered,
+            Header::Names(names) if names.is_empty() => {
+                return Err(wrong("header", "[]", "must name at least one column"));
+            }
+            Header::Names(names) => Columns::Known(
+                named(names.iter().map(String::as_str), &options.types)
+                    .map_err(|name| wrong("header", &name, "is there twice"))?,
+            ),
+        };
+        if let Header::Names(names) = &options.header
+            && let Some(unknown) = options.types.keys().find(|column| !names.contains(column))
+        {
+            return Err(wrong("types", unknown, "is not among the columns of `header`"));
+        }
+        Ok(Self { delimiter, quote, types: options.types.clone(), columns })
+    }
+
+    /// Writes the rows of a record, and gives the end of each.
+    fn write(&self, record: &[u8], out: &mut Vec<u8>) -> Result<Vec<usize>, Fault> {
+        let mut reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(self.delimiter)
+            .quoting(self.quote.is_some())
+            .quote(self.quote.unwrap_or(b'"'))
+            .buffer_capacity(record.len().clamp(1, BUFFER_BYTES))
+            .from_reader(record);
+        let mut line = StringRecord::new();
+        let mut more = reader.read_record(&mut line)?;
+        let found;
+        let columns = match &self.columns {
+            Columns::Known(columns) => columns,
+            Columns::InFirstLine => {
+                found = named(line.iter(), &self.types).map_err(Fault::Duplicate)?;
+                more = reader.read_record(&mut line)?;
+                &found
+            }
+            Columns::Numbered => {
+                let numbers: Vec<String> = (1..=line.len()).map(|number| format!("_{number}")).collect();
+                found = named(numbers.iter().map(String::as_str), &self.types).map_err(Fault::Duplicate)?;
+                &found
+            }
+        };
+        let (begin, mut ends) = (out.len(), Vec::new());
+        while more {
+            let number = line.position().map_or(0, csv::Position::line);
+            object(&line, number, columns, out)?;
+            if out.len() - begin > OUTPUT_BYTES_MAX {
+                return Err(Fault::Long);
+            }
+            ends.push(out.len());
+            more = reader.read_record(&mut line)?;
+        }
+        Ok(ends)
+    }
+}
+
+impl Processor for CsvToJson {
+    fn process(&self, _: &Source, _: &[Record], rows: Vec<Row>, out: &mut Output) {
+        // One allocation for the chunk, of which each row is a part.
+        let mut data = Vec::with_capacity(2 * rows.iter().map(|row| row.data.len()).sum::<usize>());
+        let mut kept = Vec::with_capacity(rows.len());
+        for row in rows {
+            let begin = data.len();
+            match self.write(&row.data, &mut data) {
+                Ok(ends) => kept.push((row, ends)),
+                Err(fault) => {
+                    data.truncate(begin);
+                    let failure = Failure::once(FailureKind::Processing, fault.code(), fault.to_string());
+                    out.fail(row.origin, failure);
+                }
+            }
+        }
+        let (data, mut begin) = (Bytes::from(data), 0);
+        for (row, ends) in kept {
+            for end in ends {
+                out.keep(row.clone().with_data(data.slice(begin..end)));
+                begin = end;
+            }
+        }
+    }
+}
+
+/// A character that is written as itself, or `\t`.
+fn character(text: &str) -> Option<u8> {
+    match text.as_bytes() {
+        b"\\t" => Some(b'\t'),
+        [byte] if byte.is_ascii() && !matches!(byte, b'\r' | b'\n') => Some(*byte),
+        _ => None,
+    }
+}
+
+/// Columns of these names; the name that is there twice as an error.
+fn named<'a>(
+    names: impl Iterator<Item = &'a str>,
+    types: &BTreeMap<String, Column>,
+) -> Result<Vec<Named>, String> {
+    let mut seen = std::collections::HashSet::new();
+    names
+        .map(|name| {
+            if !seen.insert(name) {
+                return Err(name.to_owned());
+            }
+            let holds = types.get(name).copied().unwrap_or(Column::String);
+            let name = serde_json::to_string(name).expect("a string is written into memory");
+            Ok(Named { member: name + ":", holds })
+        })
+        .collect()
+}
+
+/// Writes a line as an object.
+fn object(line: &StringRecord, number: u64, columns: &[Named], out: &mut Vec<u8>) -> Result<(), Fault> {
+    if line.len() != columns.len() {
+        return Err(Fault::Fields { line: number, fields: line.len(), columns: columns.len() });
+    }
+    out.push(b'{');
+    for (place, (column, field)) in columns.iter().zip(line).enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(column.member.as_bytes());
+        if !value(field, column.holds, out) {
+            return Err(Fault::Type {
+                line: number,
+                column: column.member.trim_end_matches(':').trim_matches('"').to_owned(),
+                holds: column.holds,
+                value: field.chars().take(60).collect(),
+            });
+        }
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// Writes a field, if it is what its column holds.
+fn value(field: &str, holds: Column, out: &mut Vec<u8>) -> bool {
+    if holds == Column::String {
+        serde_json::to_writer(&mut *out, field).expect("a string is written into memory");
+        return true;
+    }
+    let text = field.trim();
+    if text.is_empty() {
+        out.extend_from_slice(b"null");
+        return true;
+    }
+    match holds {
+        Column::String => true,
+        Column::Int => text.parse::<i64>().is_ok_and(|number| {
+            out.extend_from_slice(number.to_string().as_bytes());
+            true
+        }),
+        Column::Float => float(text, out),
+        Column::Bool => match &*text.to_ascii_lowercase() {
+            "true" | "t" | "yes" | "1" => {
+                out.extend_from_slice(b"true");
+                true
+            }
+            "false" | "f" | "no" | "0" => {
+                out.extend_from_slice(b"false");
+                true
+            }
+            _ => false,
+        },
+    }
+}
+
+/// Writes a number, in its own words where they are JSON's.
+fn float(text: &str, out: &mut Vec<u8>) -> bool {
+    let Some(number) = text.parse::<f64>().ok().filter(|number| number.is_finite()) else { return false };
+    if serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok() {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        serde_json::to_writer(out, &number).expect("a finite number is written into memory");
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::{codes, kept, run};
+    use super::*;
+
+    fn processor(yaml_as_json: &str) -> CsvToJson {
+        CsvToJson::new(&serde_json::from_str(yaml_as_json).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn with_a_header_each_record_is_a_file_of_its_own() {
+        let done = run(
+            processor(r#"{"header":true}"#),
+            &["a,b\n1,x\n2,\"y, \"\"z\"\"\"\n", "b\r\n3\r\n", "a,b\n", ""],
+        );
+        assert_eq!(kept(&done), [r#"{"a":"1","b":"x"}"#, r#"{"a":"2","b":"y, \"z\""}"#, r#"{"b":"3"}"#]);
+        assert_eq!(done.dropped, 2);
+    }
+
+    #[test]
+    fn names_make_each_line_a_row() {
+        let names =
+            processor(r#"{"header":["id","name"],"types":{"id":"int"},"delimiter":"\\t","quote":""}"#);
+        let done = run(names, &["1\t\"x\"", "2\ty\n\n3\tz"]);
+        assert_eq!(
+            kept(&done),
+            [r#"{"id":1,"name":"\"x\""}"#, r#"{"id":2,"name":"y"}"#, r#"{"id":3,"name":"z"}"#]
+        );
+        let done = run(processor(r#"{"header":false,"delimiter":";"}"#), &["a;b,c"]);
+        assert_eq!(kept(&done), [r#"{"_1":"a","_2":"b,c"}"#]);
+    }
+
+    #[test]
+    fn types_are_checked_and_digits_stay() {
+        let options = r#"{"header":["i","f","b"],"types":{"i":"int","f":"float","b":"bool"}}"#;
+        let rows = [
+            "-7,1.10,TRUE",
+            " 8 ,12345678901234567890.50,no",
+            ",,",
+            "+9,.5,1",
+            "1.5,1,1",
+            "1,x,1",
+            "1,1,maybe",
+            "1,NaN,1",
+        ];
+        let done = run(processor(options), &rows);
+        assert_eq!(
+            kept(&done),
+            [
+                r#"{"i":-7,"f":1.10,"b":true}"#,
+                r#"{"i":8,"f":12345678901234567890.50,"b":false}"#,
+                r#"{"i":null,"f":null,"b":null}"#,
+                r#"{"i":9,"f":0.5,"b":true}"#
+            ]
+        );
+        assert_eq!(codes(&done), ["CsvToJson.TypeMismatch"; 4]);
+        assert_eq!(done.failures[&4].message, "Line 1: `1.5` is no Int, which `i` holds.");
+    }
+
+    #[test]
+    fn a_line_that_does_not_fit_fails_its_record() {
+        let done = run(processor(r#"{"header":true}"#), &["a,b\n1,2\n3", "a,a\n1,2"]);
+        assert_eq!((kept(&done).len(), codes(&done)), (0, vec!["CsvToJson.MalformedRecord"; 2]));
+        assert_eq!(done.failures[&0].message, "Line 3 has 1 fields, and there are 2 columns.");
+        assert_eq!(done.failures[&1].message, "The column `a` is there twice.");
+        let done = run(processor(r#"{"header":["a"]}"#), &[&b"\xff\xfe"[..]]);
+        assert_eq!(codes(&done), ["CsvToJson.MalformedRecord"]);
+    }
+
+    #[test]
+    fn long_names_over_many_lines_fail_at_the_limit() {
+        let bomb = format!("{}\n{}", "x".repeat(100_000), "1\n".repeat(100_000));
+        assert_eq!(codes(&run(processor("{}"), &[bomb])), ["CsvToJson.LimitExceeded"]);
+    }
+
+    #[test]
+    fn options_are_checked() {
+        for (options, error) in [
+            (r#"{"delimiter":";;"}"#, "csv_to_json: delimiter `;;` must be one ASCII character"),
+            (
+                r#"{"quote":","}"#,
+                "csv_to_json: quote `,` must be one ASCII character other than the delimiter, or empty",
+            ),
+            (r#"{"header":[]}"#, "csv_to_json: header `[]` must name at least one column"),
+            (r#"{"header":["a","a"]}"#, "csv_to_json: header `a` is there twice"),
+            (
+                r#"{"header":["a"],"types":{"b":"int"}}"#,
+                "csv_to_json: types `b` is not among the columns of `header`",
+            ),
+        ] {
+            let wrong = CsvToJson::new(&serde_json::from_str(options).unwrap()).unwrap_err();
+            assert_eq!(wrong.to_string(), error);
+        }
+        assert!(serde_json::from_str::<CsvToJsonOptions>(r#"{"headers":true}"#).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn fields_come_out_as_they_went_in(
+            table in proptest::collection::vec(proptest::collection::vec("[ -~\n\u{e4}\"]{1,8}", 3), 1..6)
+        ) {
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            table.iter().for_each(|line| writer.write_record(line).unwrap());
+            let done = run(processor(r#"{"header":["a","b","c"]}"#), &[writer.into_inner().unwrap()]);
+            let back: Vec<Vec<String>> = done.rows.iter().map(|row| {
+                let object: BTreeMap<String, String> = serde_json::from_slice(&row.data).unwrap();
+                object.into_values().collect()
+            }).collect();
+            prop_assert_eq!(back, table);
+        }
+
+        #[test]
+        fn rubbish_is_kept_dropped_or_fails(record in proptest::collection::vec(any::<u8>(), 0..200)) {
+            run(processor(r#"{"types":{"a":"float"}}"#), &[record]);
+        }
+    }
+}

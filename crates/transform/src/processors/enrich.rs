@@ -1,0 +1,327 @@
+//! `enrich`: columns of a reference table are added to records, by a key.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jaq_json::Val;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::jq::{Fault, Program, on_stack};
+use super::{OptionError, json};
+use crate::chain::Processor;
+use crate::row::{Failure, FailureKind, Output, Record, Row, Source};
+
+/// A reference table: rows by the text of their key, with the columns as JSON.
+///
+/// Its content never changes; a newer version is another table.
+#[derive(Debug)]
+pub struct Table {
+    columns: BTreeSet<String>,
+    rows: HashMap<String, HashMap<String, String>>,
+}
+
+/// Rows that are no table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// A row has no key, or one that is null, empty, an array or an object.
+    #[error("row {row} has no key in `{column}`")]
+    Key {
+        /// The row, from 1.
+        row: usize,
+        /// The column of the keys.
+        column: String,
+    },
+    /// A row has the key of another.
+    #[error("row {row} has the key `{key}`, which an earlier row has")]
+    Duplicate {
+        /// The row, from 1.
+        row: usize,
+        /// The key.
+        key: String,
+    },
+}
+
+impl Table {
+    /// Takes rows, of which `key` names the column of the keys.
+    ///
+    /// # Errors
+    /// A row has no key, or the key of another.
+    pub fn new(
+        key: &str,
+        rows: impl IntoIterator<Item = serde_json::Map<String, serde_json::Value>>,
+    ) -> Result<Self, TableError> {
+        let mut table = Self { columns: BTreeSet::new(), rows: HashMap::new() };
+        for (row, columns) in (1..).zip(rows) {
+            let text = columns.get(key).and_then(text_of);
+            let text = text.ok_or_else(|| TableError::Key { row, column: key.to_owned() })?;
+            let columns = columns.into_iter().map(|(name, value)| (name, value.to_string())).collect();
+            for name in HashMap::keys(&columns).filter(|name| *name != key) {
+                if !table.columns.contains(name) {
+                    table.columns.insert(name.clone());
+                }
+            }
+            if table.rows.insert(text.clone(), columns).is_some() {
+                return Err(TableError::Duplicate { row, key: text });
+            }
+        }
+        Ok(table)
+    }
+
+    /// The names of its columns but that of the keys.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(String::as_str)
+    }
+}
+
+/// A key of a table as text, as the key of a record is.
+fn text_of(value: &serde_json::Value) -> Option<String> {
+    let (value, _) = json::values(value.to_string().as_bytes()).ok()?.next()?.ok()?;
+    json::key_text(&value)
+}
+
+/// What becomes of a record whose key the table does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnMiss {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It is dropped.
+    Drop,
+    /// It fails.
+    Fail,
+}
+
+/// The options of `enrich`, beside the table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrichOptions {
+    /// A jq program that gives a record's key.
+    pub key: String,
+    /// The columns that are added; all but that of the keys if there are none.
+    #[serde(default)]
+    pub columns: Vec<String>,
+    /// What becomes of a record whose key the table does not have, or that has none.
+    #[serde(default)]
+    pub on_miss: OnMiss,
+}
+
+/// Adds columns of a table to records.
+#[derive(Debug)]
+pub struct Enrich {
+    key: Program,
+    /// Each as the beginning of a member (`"name":`) too.
+    columns: Vec<(String, String)>,
+    on_miss: OnMiss,
+    table: Arc<Table>,
+}
+
+impl Enrich {
+    /// Takes the options and the table.
+    ///
+    /// # Errors
+    /// The key is no program, or the table does not have a column.
+    pub fn new(options: &EnrichOptions, table: Arc<Table>) -> Result<Self, OptionError> {
+        let key = Program::new(&options.key)
+            .map_err(|error| OptionError::new("enrich", "key", &options.key, error.to_string()))?;
+        if let Some(unknown) = options.columns.iter().find(|column| !table.columns.contains(*column)) {
+            return Err(OptionError::new("enrich", "columns", unknown, "is not a column of the table"));
+        }
+        let all = || table.columns().map(str::to_owned).collect();
+        let names: Vec<String> = if options.columns.is_empty() { all() } else { options.columns.clone() };
+        let member = |name: &str| serde_json::to_string(name).expect("a string is written into memory") + ":";
+        let columns = names.into_iter().map(|name| (name.clone(), member(&name))).collect();
+        Ok(Self { key, columns, on_miss: options.on_miss, table })
+    }
+
+    /// The key of a row; nothing if it has none.
+    fn key(&self, row: &[u8]) -> Result<Option<String>, String> {
+        let mut values = json::values(row).map_err(|error| error.to_string())?;
+        let (value, bytes) = match (values.next(), values.next()) {
+            (Some(value), None) => value.map_err(|error| error.to_string())?,
+            _ => return Err("the record is not one JSON document".to_owned()),
+        };
+        if !matches!(value, Val::Obj(_)) {
+            return Err("the record is not a JSON object".to_owned());
+        }
+        let mut key: Option<Option<String>> = None;
+        let ran = self.key.run(value, bytes, |output| {
+            if key.is_some() {
+                return Err(Fault::Error("the key has more than one value".to_owned()));
+            }
+            key = Some(json::key_text(&output));
+            Ok(())
+        });
+        ran.map_err(|fault| fault.to_string())?;
+        Ok(key.flatten())
+    }
+
+    /// A row with the columns of its table row, which take the place of what it has under their names.
+    fn with(&self, row: &Bytes, found: &HashMap<String, String>) -> serde_json::Result<Bytes> {
+        let members: Members<'_> = serde_json::from_slice(row)?;
+        let is_added = |name: &str| self.columns.iter().any(|(column, _)| column == name);
+        let mut out = Vec::with_capacity(row.len() + 64 * self.columns.len());
+        out.push(b'{');
+        for (name, value) in members.0.iter().filter(|(name, _)| !is_added(name)) {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            serde_json::to_writer(&mut out, name)?;
+            out.push(b':');
+            out.extend_from_slice(value.get().as_bytes());
+        }
+        for (name, member) in &self.columns {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            out.extend_from_slice(member.as_bytes());
+            out.extend_from_slice(found.get(name).map_or(b"null", |value| value.as_bytes()));
+        }
+        out.push(b'}');
+        Ok(out.into())
+    }
+}
+
+/// The members of an object in their order, their values as they are written.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+impl Processor for Enrich {
+    fn process(&self, _: &Source, _: &[Record], rows: Vec<Row>, out: &mut Output) {
+        let keys: Vec<_> = on_stack(|| rows.iter().map(|row| self.key(&row.data)).collect());
+        let failed = |code: &str, message: String| Failure::once(FailureKind::Processing, code, message);
+        for (row, key) in rows.into_iter().zip(keys) {
+            let found = key.map(|key| key.and_then(|key| self.table.rows.get(&key)));
+            match (found, self.on_miss) {
+                (Err(message), _) => out.fail(row.origin, failed("Enrich.MalformedRecord", message)),
+                (Ok(Some(found)), _) => match self.with(&row.data, found) {
+                    Ok(data) => out.keep(row.with_data(data)),
+                    Err(error) => out.fail(row.origin, failed("Enrich.MalformedRecord", error.to_string())),
+                },
+                (Ok(None), OnMiss::Keep) => out.keep(row),
+                (Ok(None), OnMiss::Drop) => {}
+                (Ok(None), OnMiss::Fail) => {
+                    let message = "The table does not have the record's key.".to_owned();
+                    out.fail(row.origin, failed("Enrich.KeyNotFound", message));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::tests::{codes, kept, run};
+    use super::*;
+
+    fn table() -> Arc<Table> {
+        let rows = [
+            json!({"id": "a", "site": "north", "floor": 3}),
+            json!({"id": 7, "site": "süd \"2\"", "floor": null}),
+            json!({"id": true, "site": "x"}),
+        ];
+        Arc::new(Table::new("id", rows.map(|row| row.as_object().unwrap().clone())).unwrap())
+    }
+
+    fn enrich(options: serde_json::Value) -> Enrich {
+        Enrich::new(&serde_json::from_value(options).unwrap(), table()).unwrap()
+    }
+
+    #[test]
+    fn columns_are_added_and_the_rest_stays_as_it_was_written() {
+        let rows = [
+            r#"{"device": {"id":"a"} , "v":1.50}"#,
+            r#"{"device":{"id":7.0},"site":"old"}"#,
+            r#"{"device":{"id":true}}"#,
+        ];
+        assert_eq!(
+            kept(&run(enrich(json!({"key": ".device.id"})), &rows)),
+            [
+                r#"{"device":{"id":"a"},"v":1.50,"floor":3,"site":"north"}"#,
+                r#"{"device":{"id":7.0},"floor":null,"site":"süd \"2\""}"#,
+                r#"{"device":{"id":true},"floor":null,"site":"x"}"#,
+            ]
+        );
+        let only = enrich(json!({"key": ".id", "columns": ["site"]}));
+        assert_eq!(kept(&run(only, &[r#"{"id":"a"}"#])), [r#"{"id":"a","site":"north"}"#]);
+    }
+
+    #[test]
+    fn a_miss_keeps_drops_or_fails() {
+        let rows = [r#"{"id":"b"}"#, r#"{"id":null}"#, "{}", r#"{"id":"a"}"#];
+        let done = run(enrich(json!({"key": ".id"})), &rows);
+        assert_eq!(kept(&done)[..3], rows[..3]);
+        let done = run(enrich(json!({"key": ".id", "on_miss": "drop"})), &rows);
+        assert_eq!((kept(&done).len(), done.dropped), (1, 3));
+        let done = run(enrich(json!({"key": ".id", "on_miss": "fail"})), &rows);
+        assert_eq!((kept(&done).len(), codes(&done)), (1, vec!["Enrich.KeyNotFound"; 3]));
+    }
+
+    #[test]
+    fn what_has_no_members_fails_whatever_a_miss_does() {
+        let rows = ["", "plain", "[]", "1", "{}{}", "{\"id\":\"a\"} x"];
+        assert_eq!(codes(&run(enrich(json!({"key": ".id"})), &rows)), ["Enrich.MalformedRecord"; 6]);
+        let several = run(enrich(json!({"key": ".id[]"})), &[r#"{"id":["a","b"]}"#]);
+        assert_eq!(several.failures[&0].message, "the key has more than one value");
+    }
+
+    #[test]
+    fn options_and_tables_are_checked() {
+        let options = |options| serde_json::from_value(options).unwrap();
+        let error = |json| Enrich::new(&options(json), table()).unwrap_err().to_string();
+        assert_eq!(
+            error(json!({"key": ".id", "columns": ["id"]})),
+            "enrich: columns `id` is not a column of the table"
+        );
+        assert!(error(json!({"key": ".", "columns": ["x"]})).contains("`x`"));
+        assert!(error(json!({"key": "input"})).starts_with("enrich: key `input` uses `input`"));
+        let table = |rows: &[serde_json::Value]| {
+            Table::new("id", rows.iter().map(|row| row.as_object().unwrap().clone())).unwrap_err().to_string()
+        };
+        assert_eq!(table(&[json!({"id": 1}), json!({"x": 1})]), "row 2 has no key in `id`");
+        assert_eq!(
+            table(&[json!({"id": 1}), json!({"id": "1"})]),
+            "row 2 has the key `1`, which an earlier row has"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_added_is_all_that_is_changed(members in proptest::collection::btree_map("[b-e]{1,3}", "\\PC*", 0..5)) {
+            let mut record = json!(members);
+            record["id"] = json!("a");
+            let done = run(enrich(json!({"key": ".id", "columns": ["floor"]})), &[record.to_string()]);
+            record["floor"] = json!(3);
+            prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&done.rows[0].data).unwrap(), record);
+        }
+    }
+}
