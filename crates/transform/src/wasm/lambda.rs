@@ -145,3 +145,52 @@ fn key(value: Value) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use standpipe_model::{Position, StreamName, Timestamp};
+
+    use super::*;
+    use crate::row::{Origin, Record, Row, Source};
+
+    #[test]
+    fn the_event_is_that_of_firehose_and_the_same_for_the_same_rows() {
+        let source = Source {
+            stream: StreamName::parse("s").unwrap(),
+            stream_arn: "arn:\"quoted\"".to_owned(),
+            region: "eu-north-1".to_owned(),
+        };
+        let record = |position, ms| Record {
+            position: Position(position),
+            arrived_at: Timestamp(ms),
+            data: "whole".into(),
+        };
+        let records = [record(3, 1_510_109_208_016), record(4, 1_510_109_208_017)];
+        let part = Row { origin: Origin { record: 1, sub: 12 }, ..Row::of(1, "part\n".into()) };
+        let rows = [Row::of(0, "whole".into()), part];
+        let batch = Batch { source: &source, records: &records, rows: &rows };
+        let text = event(&batch);
+        assert_eq!(text, event(&batch));
+        let event: Value = serde_json::from_slice(&text).unwrap();
+        let id = event["invocationId"].as_str().unwrap();
+        assert_eq!((id.len(), id.as_bytes()[14]), (36, b'8'), "a UUID of version 8: {id}");
+        let expected = serde_json::json!({
+            "invocationId": id,
+            "deliveryStreamArn": "arn:\"quoted\"",
+            "region": "eu-north-1",
+            "records": [
+                {
+                    "recordId": "00000000000000000003000000",
+                    "approximateArrivalTimestamp": 1_510_109_208_016_u64,
+                    "data": "d2hvbGU=",
+                },
+                {
+                    "recordId": "00000000000000000004000012",
+                    "approximateArrivalTimestamp": 1_510_109_208_017_u64,
+                    "data": "cGFydAo=",
+                },
+            ],
+        });
+        assert_eq!(event, expected);
+    }
+}
