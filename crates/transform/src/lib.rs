@@ -22,7 +22,7 @@ mod wasm;
 
 pub use chain::{Chain, Processor, Transformed};
 pub use row::{Failure, FailureKind, Origin, Output, Record, Row, Source};
-pub use table::{Table, TableError, TableFormat, TableRow};
+pub use table::{Table, TableError, TableFormat};
 pub use wasm::{
     FunctionOptions, Grants, Limits, LoadError, Sandbox, SandboxError, SandboxOptions, WasmFunction,
 };

@@ -1,20 +1,51 @@
-//! Reference tables: rows by key, read once, never changed, known by the hash of what they were read from.
+//! Reference tables: rows by key, read once, never changed, known by the hash of what they were read from. Functions
+//! look them up as text, `enrich` adds their columns as JSON.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-/// A row: its columns and their values, in the order of the table. Values that are no text are as JSON writes them.
-pub type TableRow = Arc<[(Arc<str>, Box<str>)]>;
+use crate::processors::json;
+
+/// The columns of a row and their values as text, in the order of the table. Columns without a value are left out.
+pub(crate) type Cells = Arc<[(Arc<str>, Box<str>)]>;
 
 /// Rows by key. A new version of the data is a new table.
 pub struct Table {
     name: String,
     version: String,
+    columns: BTreeSet<Arc<str>>,
     rows: HashMap<Box<str>, TableRow>,
+}
+
+/// A row of a table.
+#[derive(Debug)]
+pub(crate) struct TableRow {
+    cells: Cells,
+    /// Which of them are strings; the others are as JSON writes them.
+    strings: Box<[bool]>,
+}
+
+impl TableRow {
+    /// The row as text.
+    pub(crate) fn cells(&self) -> Cells {
+        Arc::clone(&self.cells)
+    }
+
+    /// Writes a column as JSON; `null` if the row does not have it.
+    pub(crate) fn write_json(&self, column: &str, out: &mut Vec<u8>) {
+        let mut cells = self.cells.iter().zip(&self.strings);
+        match cells.find(|((name, _), _)| **name == *column) {
+            Some(((_, text), true)) => {
+                serde_json::to_writer(out, text).expect("a string is written into memory");
+            }
+            Some(((_, text), false)) => out.extend_from_slice(text.as_bytes()),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
 }
 
 /// What a table is read from.
@@ -70,11 +101,15 @@ impl Table {
     /// # Errors
     /// [`TableError`] names the line; the data has to be corrected.
     pub fn read(name: &str, format: TableFormat, key: &str, bytes: &[u8]) -> Result<Self, TableError> {
-        let rows = match format {
-            TableFormat::Csv => csv_rows(key, bytes)?,
-            TableFormat::JsonLines => json_rows(key, bytes)?,
-        };
-        Ok(Self { name: name.to_owned(), version: hex::encode(Sha256::digest(bytes)), rows })
+        let version = hex::encode(Sha256::digest(bytes));
+        let mut table =
+            Self { name: name.to_owned(), version, columns: BTreeSet::new(), rows: HashMap::new() };
+        match format {
+            TableFormat::Csv => table.read_csv(key, bytes)?,
+            TableFormat::JsonLines => table.read_json(key, bytes)?,
+        }
+        table.columns.remove(key);
+        Ok(table)
     }
 
     /// Its name.
@@ -87,9 +122,9 @@ impl Table {
         &self.version
     }
 
-    /// The row with this key.
-    pub fn get(&self, key: &str) -> Option<&TableRow> {
-        self.rows.get(key)
+    /// The names of its columns but that of the keys.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| &**column)
     }
 
     /// How many rows there are.
@@ -101,6 +136,73 @@ impl Table {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&TableRow> {
+        self.rows.get(key)
+    }
+
+    fn read_csv(&mut self, key: &str, bytes: &[u8]) -> Result<(), TableError> {
+        let mut reader = csv::Reader::from_reader(bytes);
+        let columns: Vec<Arc<str>> = reader.headers()?.iter().map(Into::into).collect();
+        let no_column = || TableError::NoKeyColumn { key: key.to_owned() };
+        let key_at = columns.iter().position(|column| **column == *key).ok_or_else(no_column)?;
+        for record in reader.records() {
+            let record = record?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let value = record.get(key_at).filter(|value| !value.is_empty());
+            let value = value.ok_or_else(|| TableError::NoKey { line, key: key.to_owned() })?;
+            let cells: Cells = columns.iter().cloned().zip(record.iter().map(Into::into)).collect();
+            let strings = cells.iter().map(|_| true).collect();
+            self.insert(line, value, TableRow { cells, strings })?;
+        }
+        self.columns.extend(columns);
+        Ok(())
+    }
+
+    fn read_json(&mut self, key: &str, bytes: &[u8]) -> Result<(), TableError> {
+        let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
+        for (text, line) in lines.filter(|(text, _)| !text.trim_ascii().is_empty()) {
+            let object: Map<String, Value> =
+                serde_json::from_slice(text).map_err(|source| TableError::Json { line, source })?;
+            let value = object.get(key).and_then(key_text);
+            let value = value.ok_or_else(|| TableError::NoKey { line, key: key.to_owned() })?;
+            let (mut cells, mut strings) = (Vec::new(), Vec::new());
+            for (column, cell) in object {
+                let column = self.column(column);
+                match cell {
+                    Value::Null => continue,
+                    Value::String(ref text) => cells.push((column, text.as_str().into())),
+                    ref other => cells.push((column, other.to_string().into())),
+                }
+                strings.push(cell.is_string());
+            }
+            self.insert(line, &value, TableRow { cells: cells.into(), strings: strings.into() })?;
+        }
+        Ok(())
+    }
+
+    /// The name of a column, which is kept once for all rows.
+    fn column(&mut self, name: String) -> Arc<str> {
+        if let Some(known) = self.columns.get(&*name) {
+            return Arc::clone(known);
+        }
+        let column: Arc<str> = name.into();
+        self.columns.insert(Arc::clone(&column));
+        column
+    }
+
+    fn insert(&mut self, line: u64, key: &str, row: TableRow) -> Result<(), TableError> {
+        match self.rows.insert(key.into(), row) {
+            None => Ok(()),
+            Some(_) => Err(TableError::DuplicateKey { line, value: key.to_owned() }),
+        }
+    }
+}
+
+/// A key as text, as that of a record is.
+fn key_text(value: &Value) -> Option<String> {
+    let (value, _) = json::values(value.to_string().as_bytes()).ok()?.next()?.ok()?;
+    json::key_text(&value)
 }
 
 impl fmt::Debug for Table {
@@ -113,68 +215,13 @@ impl fmt::Debug for Table {
     }
 }
 
-type Rows = HashMap<Box<str>, TableRow>;
-
-fn insert(rows: &mut Rows, line: u64, key: &str, row: TableRow) -> Result<(), TableError> {
-    match rows.insert(key.into(), row) {
-        None => Ok(()),
-        Some(_) => Err(TableError::DuplicateKey { line, value: key.to_owned() }),
-    }
-}
-
-fn csv_rows(key: &str, bytes: &[u8]) -> Result<Rows, TableError> {
-    let mut reader = csv::Reader::from_reader(bytes);
-    let columns: Vec<Arc<str>> = reader.headers()?.iter().map(Into::into).collect();
-    let no_column = || TableError::NoKeyColumn { key: key.to_owned() };
-    let key_at = columns.iter().position(|column| **column == *key).ok_or_else(no_column)?;
-    let mut rows = Rows::new();
-    for record in reader.records() {
-        let record = record?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let value = record.get(key_at).filter(|value| !value.is_empty());
-        let value = value.ok_or_else(|| TableError::NoKey { line, key: key.to_owned() })?;
-        let row = columns.iter().cloned().zip(record.iter().map(Into::into)).collect();
-        insert(&mut rows, line, value, row)?;
-    }
-    Ok(rows)
-}
-
-fn json_rows(key: &str, bytes: &[u8]) -> Result<Rows, TableError> {
-    // The columns of all rows are few; each name is kept once.
-    let mut columns: HashMap<String, Arc<str>> = HashMap::new();
-    let mut rows = Rows::new();
-    let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
-    for (text, line) in lines.filter(|(text, _)| !text.trim_ascii().is_empty()) {
-        let object: Map<String, Value> =
-            serde_json::from_slice(text).map_err(|source| TableError::Json { line, source })?;
-        let value = object.get(key).and_then(text_of).filter(|value| !value.is_empty());
-        let value = value.ok_or_else(|| TableError::NoKey { line, key: key.to_owned() })?;
-        let cells = object.into_iter().filter_map(|(column, cell)| {
-            let column = columns.entry(column).or_insert_with_key(|column| column.as_str().into());
-            Some((Arc::clone(column), text_of(&cell)?.into()))
-        });
-        let row = cells.collect();
-        insert(&mut rows, line, &value, row)?;
-    }
-    Ok(rows)
-}
-
-/// A value as a column of a row holds it.
-fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn row(table: &Table, key: &str) -> Vec<(String, String)> {
-        let row = table.get(key).into_iter().flat_map(|row| row.iter());
-        row.map(|(name, value)| (name.to_string(), value.to_string())).collect()
+        let cells = table.get(key).map(TableRow::cells).unwrap_or_default();
+        cells.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {
@@ -197,6 +244,12 @@ mod tests {
         let table = Table::read("t", TableFormat::JsonLines, "id", text).unwrap();
         assert_eq!(row(&table, "7"), [pair("id", "7"), pair("on", "true"), pair("tags", "[1]")]);
         assert_eq!(row(&table, "x"), [pair("id", "x")]);
+        let mut written = Vec::new();
+        for column in table.columns() {
+            table.get("7").unwrap().write_json(column, &mut written);
+            written.push(b' ');
+        }
+        assert_eq!(written, b"null true [1] ");
     }
 
     #[test]
@@ -208,9 +261,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_table_is_told_with_its_line() {
-        let told = |format, text: &str| {
-            Table::read("t", format, "k", text.as_bytes()).unwrap_err().to_string()
-        };
+        let told =
+            |format, text: &str| Table::read("t", format, "k", text.as_bytes()).unwrap_err().to_string();
         assert_eq!(told(TableFormat::Csv, "a,b\n1,2\n"), "the table has no column 'k'");
         assert_eq!(told(TableFormat::Csv, "k,b\n1,2\n,3\n"), "line 3 has no value for the key 'k'");
         assert_eq!(told(TableFormat::Csv, "k\n1\n1\n"), "line 3 has a key that came before: '1'");

@@ -1,7 +1,6 @@
 //! `enrich`: columns of a reference table are added to records, by a key.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,74 +12,7 @@ use super::jq::{Fault, Program, on_stack};
 use super::{OptionError, json};
 use crate::chain::Processor;
 use crate::row::{Failure, FailureKind, Output, Record, Row, Source};
-
-/// A reference table: rows by the text of their key, with the columns as JSON.
-///
-/// Its content never changes; a newer version is another table.
-#[derive(Debug)]
-pub struct Table {
-    columns: BTreeSet<String>,
-    rows: HashMap<String, HashMap<String, String>>,
-}
-
-/// Rows that are no table.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TableError {
-    /// A row has no key, or one that is null, empty, an array or an object.
-    #[error("row {row} has no key in `{column}`")]
-    Key {
-        /// The row, from 1.
-        row: usize,
-        /// The column of the keys.
-        column: String,
-    },
-    /// A row has the key of another.
-    #[error("row {row} has the key `{key}`, which an earlier row has")]
-    Duplicate {
-        /// The row, from 1.
-        row: usize,
-        /// The key.
-        key: String,
-    },
-}
-
-impl Table {
-    /// Takes rows, of which `key` names the column of the keys.
-    ///
-    /// # Errors
-    /// A row has no key, or the key of another.
-    pub fn new(
-        key: &str,
-        rows: impl IntoIterator<Item = serde_json::Map<String, serde_json::Value>>,
-    ) -> Result<Self, TableError> {
-        let mut table = Self { columns: BTreeSet::new(), rows: HashMap::new() };
-        for (row, columns) in (1..).zip(rows) {
-            let text = columns.get(key).and_then(text_of);
-            let text = text.ok_or_else(|| TableError::Key { row, column: key.to_owned() })?;
-            let columns = columns.into_iter().map(|(name, value)| (name, value.to_string())).collect();
-            for name in HashMap::keys(&columns).filter(|name| *name != key) {
-                if !table.columns.contains(name) {
-                    table.columns.insert(name.clone());
-                }
-            }
-            if table.rows.insert(text.clone(), columns).is_some() {
-                return Err(TableError::Duplicate { row, key: text });
-            }
-        }
-        Ok(table)
-    }
-
-    /// The names of its columns but that of the keys.
-    pub fn columns(&self) -> impl Iterator<Item = &str> {
-        self.columns.iter().map(String::as_str)
-    }
-}
-
-/// A key of a table as text, as the key of a record is.
-fn text_of(value: &serde_json::Value) -> Option<String> {
-    let (value, _) = json::values(value.to_string().as_bytes()).ok()?.next()?.ok()?;
-    json::key_text(&value)
-}
+use crate::table::{Table, TableRow};
 
 /// What becomes of a record whose key the table does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -127,7 +59,9 @@ impl Enrich {
     pub fn new(options: &EnrichOptions, table: Arc<Table>) -> Result<Self, OptionError> {
         let key = Program::new(&options.key)
             .map_err(|error| OptionError::new("enrich", "key", &options.key, error.to_string()))?;
-        if let Some(unknown) = options.columns.iter().find(|column| !table.columns.contains(*column)) {
+        if let Some(unknown) =
+            options.columns.iter().find(|column| table.columns().all(|known| known != *column))
+        {
             return Err(OptionError::new("enrich", "columns", unknown, "is not a column of the table"));
         }
         let all = || table.columns().map(str::to_owned).collect();
@@ -160,7 +94,7 @@ impl Enrich {
     }
 
     /// A row with the columns of its table row, which take the place of what it has under their names.
-    fn with(&self, row: &Bytes, found: &HashMap<String, String>) -> serde_json::Result<Bytes> {
+    fn with(&self, row: &Bytes, found: &TableRow) -> serde_json::Result<Bytes> {
         let members: Members<'_> = serde_json::from_slice(row)?;
         let is_added = |name: &str| self.columns.iter().any(|(column, _)| column == name);
         let mut out = Vec::with_capacity(row.len() + 64 * self.columns.len());
@@ -178,7 +112,7 @@ impl Enrich {
                 out.push(b',');
             }
             out.extend_from_slice(member.as_bytes());
-            out.extend_from_slice(found.get(name).map_or(b"null", |value| value.as_bytes()));
+            found.write_json(name, &mut out);
         }
         out.push(b'}');
         Ok(out.into())
@@ -217,7 +151,7 @@ impl Processor for Enrich {
         let keys: Vec<_> = on_stack(|| rows.iter().map(|row| self.key(&row.data)).collect());
         let failed = |code: &str, message: String| Failure::once(FailureKind::Processing, code, message);
         for (row, key) in rows.into_iter().zip(keys) {
-            let found = key.map(|key| key.and_then(|key| self.table.rows.get(&key)));
+            let found = key.map(|key| key.and_then(|key| self.table.get(&key)));
             match (found, self.on_miss) {
                 (Err(message), _) => out.fail(row.origin, failed("Enrich.MalformedRecord", message)),
                 (Ok(Some(found)), _) => match self.with(&row.data, found) {
@@ -242,6 +176,7 @@ mod tests {
 
     use super::super::tests::{codes, kept, run};
     use super::*;
+    use crate::table::TableFormat;
 
     fn table() -> Arc<Table> {
         let rows = [
@@ -249,7 +184,8 @@ mod tests {
             json!({"id": 7, "site": "süd \"2\"", "floor": null}),
             json!({"id": true, "site": "x"}),
         ];
-        Arc::new(Table::new("id", rows.map(|row| row.as_object().unwrap().clone())).unwrap())
+        let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        Arc::new(Table::read("sites", TableFormat::JsonLines, "id", lines.as_bytes()).unwrap())
     }
 
     fn enrich(options: serde_json::Value) -> Enrich {
@@ -304,14 +240,6 @@ mod tests {
         );
         assert!(error(json!({"key": ".", "columns": ["x"]})).contains("`x`"));
         assert!(error(json!({"key": "input"})).starts_with("enrich: key `input` uses `input`"));
-        let table = |rows: &[serde_json::Value]| {
-            Table::new("id", rows.iter().map(|row| row.as_object().unwrap().clone())).unwrap_err().to_string()
-        };
-        assert_eq!(table(&[json!({"id": 1}), json!({"x": 1})]), "row 2 has no key in `id`");
-        assert_eq!(
-            table(&[json!({"id": 1}), json!({"id": "1"})]),
-            "row 2 has the key `1`, which an earlier row has"
-        );
     }
 
     proptest! {

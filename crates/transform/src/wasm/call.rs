@@ -67,7 +67,11 @@ impl CallError {
     /// The function failed; `reason` is for who wrote it.
     pub(super) fn failed(reason: &str) -> Self {
         let reason = cut(reason);
-        Self { code: "Lambda.FunctionError", message: format!("{FUNCTION_ERROR} Reason: {reason}"), again: true }
+        Self {
+            code: "Lambda.FunctionError",
+            message: format!("{FUNCTION_ERROR} Reason: {reason}"),
+            again: true,
+        }
     }
 
     /// It answered with something that it would answer with again.
@@ -81,7 +85,8 @@ impl CallError {
         if is_deadline(error) {
             return Self { code: "Lambda.FunctionTimedOut", message: TIMED_OUT.to_owned(), again: true };
         }
-        let cause = error.downcast_ref::<Exit>().map_or_else(|| error.root_cause().to_string(), Exit::to_string);
+        let cause =
+            error.downcast_ref::<Exit>().map_or_else(|| error.root_cause().to_string(), Exit::to_string);
         match state.last_lines.trim_end() {
             "" => Self::failed(&cause),
             lines => Self::failed(&format!("{cause}\n{lines}")),

@@ -37,7 +37,11 @@ impl Guest {
     }
 
     /// Runs it with the event of a batch, which is its standard input already.
-    pub(super) fn call(&self, store: &mut Store<State>, batch: &Batch<'_>) -> Result<Vec<Outcome>, CallError> {
+    pub(super) fn call(
+        &self,
+        store: &mut Store<State>,
+        batch: &Batch<'_>,
+    ) -> Result<Vec<Outcome>, CallError> {
         if let Err(error) = self.run(store) {
             match error.downcast_ref::<Exit>() {
                 Some(Exit(0)) => {}

@@ -1,7 +1,5 @@
 //! Functions that are components: the world of `wit/standpipe.wit`.
 
-use std::sync::Arc;
-
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Result, Store, bail};
 
@@ -10,7 +8,7 @@ use super::options::FunctionOptions;
 use super::preview2;
 use super::sandbox::LoadError;
 use super::state::State;
-use crate::table::TableRow;
+use crate::table::{Cells, TableRow};
 
 mod wit {
     wasmtime::component::bindgen!({
@@ -37,8 +35,9 @@ impl Guest {
     pub(super) fn load(component: &Component, options: &FunctionOptions) -> Result<Self, LoadError> {
         let tables = !options.tables.is_empty();
         for (name, _) in component.component_type().imports(component.engine()) {
-            let given = name.starts_with(TYPES) || name.starts_with(HOST) || preview2::gives(name);
-            if !given && !(tables && name.starts_with(TABLES)) {
+            let ours =
+                name.starts_with(TYPES) || name.starts_with(HOST) || tables && name.starts_with(TABLES);
+            if !ours && !preview2::gives(name) {
                 return Err(LoadError::Import { name: name.to_owned() });
             }
         }
@@ -49,10 +48,11 @@ impl Guest {
         let mut linker = Linker::new(component.engine());
         host::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
         if tables {
-            linker.instance("standpipe:transform/tables@1.0.0")?.func_wrap(
-                "lookup",
-                |store, (table, key): (String, String)| Ok((lookup(store.data(), &table, &key)?,)),
-            )?;
+            linker
+                .instance("standpipe:transform/tables@1.0.0")?
+                .func_wrap("lookup", |store, (table, key): (String, String)| {
+                    Ok((lookup(store.data(), &table, &key)?,))
+                })?;
         }
         preview2::link(&mut linker, component)?;
         let pre: InstancePre<State> = linker.instantiate_pre(component)?;
@@ -65,7 +65,11 @@ impl Guest {
     }
 
     /// Calls it with a batch.
-    pub(super) fn call(&self, store: &mut Store<State>, batch: &Batch<'_>) -> Result<Vec<Outcome>, CallError> {
+    pub(super) fn call(
+        &self,
+        store: &mut Store<State>,
+        batch: &Batch<'_>,
+    ) -> Result<Vec<Outcome>, CallError> {
         let limit = store.data().function.limits.output_bytes;
         let ids: Vec<_> = batch.each().collect();
         let records: Vec<types::Record<'_>> = ids
@@ -81,7 +85,8 @@ impl Guest {
         // What an answer may take in the host's memory; without it a guest could name the same bytes many times.
         let outcomes = records.len().saturating_mul(size_of::<types::Outcome>());
         store.set_hostcall_fuel(store.hostcall_fuel().saturating_add(outcomes));
-        let called = self.0.instantiate(&mut *store).and_then(|guest| guest.call_process(&mut *store, &records));
+        let called =
+            self.0.instantiate(&mut *store).and_then(|guest| guest.call_process(&mut *store, &records));
         let answer = called.map_err(|error| CallError::of(&error, store.data_mut()))?;
         if answer.len() != records.len() {
             let (given, got) = (records.len(), answer.len());
@@ -117,9 +122,9 @@ fn outcome(outcome: types::Outcome) -> Outcome {
     }
 }
 
-fn lookup(state: &State, table: &str, key: &str) -> Result<Option<TableRow>> {
+fn lookup(state: &State, table: &str, key: &str) -> Result<Option<Cells>> {
     match state.function.tables.iter().find(|given| given.name() == table) {
-        Some(table) => Ok(table.get(key).map(Arc::clone)),
+        Some(table) => Ok(table.get(key).map(TableRow::cells)),
         None => bail!("it asked for the table '{}', which it was not given", cut(table)),
     }
 }

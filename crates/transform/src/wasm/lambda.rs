@@ -102,7 +102,10 @@ pub(super) fn outcomes(batch: &Batch<'_>, answer: &[u8]) -> Result<Vec<Outcome>,
     let mut outcomes: Vec<Option<Outcome>> = batch.rows.iter().map(|_| None).collect();
     for record in answer.records {
         let Some(number) = numbers.get(&*record.record_id) else {
-            return Err(CallError::failed(&format!("it answered for an unknown record '{}'", record.record_id)));
+            return Err(CallError::failed(&format!(
+                "it answered for an unknown record '{}'",
+                record.record_id
+            )));
         };
         if outcomes[*number].replace(outcome(record)).is_some() {
             return Err(CallError::malformed("Lambda.DuplicatedRecordId", DUPLICATED));

@@ -4,7 +4,9 @@
 //!
 //! <https://github.com/WebAssembly/WASI/blob/wasi-0.1/preview1/docs.md>
 
-use wasmtime::{Caller, Extern, ExternType, FuncType, Linker, Memory, Module, Result, Val, ValType, bail, format_err};
+use wasmtime::{
+    Caller, Extern, ExternType, FuncType, Linker, Memory, Module, Result, Val, ValType, bail, format_err,
+};
 
 use super::state::State;
 
@@ -206,7 +208,13 @@ fn fd_write(mut guest: Guest<'_>, fd: i32, vectors: i32, count: i32, written_at:
 }
 
 /// All that is waited for has come: standard streams are always ready, and time passes by being waited for.
-fn poll_oneoff(mut guest: Guest<'_>, subscriptions: i32, events: i32, count: i32, count_at: i32) -> Result<i32> {
+fn poll_oneoff(
+    mut guest: Guest<'_>,
+    subscriptions: i32,
+    events: i32,
+    count: i32,
+    count_at: i32,
+) -> Result<i32> {
     let (memory, state) = memory(&mut guest)?;
     let count_usize = usize::try_from(count)?;
     if count_usize == 0 {

@@ -48,7 +48,9 @@ type Call = fn(&mut Guest<'_>, &[Val]) -> Result<Option<Val>>;
 
 /// Whether an interface, as a component names it with its version, is one of WASI that is given.
 pub(super) fn gives(interface: &str) -> bool {
-    interface.split_once('@').is_some_and(|(name, version)| version.starts_with("0.2.") && INTERFACES.contains(&name))
+    interface
+        .split_once('@')
+        .is_some_and(|(name, version)| version.starts_with("0.2.") && INTERFACES.contains(&name))
 }
 
 /// Gives a component what it imports of WASI.
@@ -119,15 +121,14 @@ fn call(interface: &str, function: &str) -> Option<Call> {
             guest.data_mut().pass(number(arguments)?);
             stream(guest, STDIN)
         },
-        ("wasi:random/random", "get-random-bytes") | ("wasi:random/insecure", "get-insecure-random-bytes") => {
-            |guest, arguments| {
-                let len = number(arguments)?;
-                if len > RANDOM_BYTES_MAX {
-                    bail!("it asked for {len} random bytes, at most {RANDOM_BYTES_MAX} are given at once");
-                }
-                some(Val::List((0..len).map(|_| Val::U8(guest.data_mut().random().to_le_bytes()[0])).collect()))
+        ("wasi:random/random", "get-random-bytes")
+        | ("wasi:random/insecure", "get-insecure-random-bytes") => |guest, arguments| {
+            let len = number(arguments)?;
+            if len > RANDOM_BYTES_MAX {
+                bail!("it asked for {len} random bytes, at most {RANDOM_BYTES_MAX} are given at once");
             }
-        }
+            some(Val::List((0..len).map(|_| Val::U8(guest.data_mut().random().to_le_bytes()[0])).collect()))
+        },
         ("wasi:random/random", "get-random-u64") | ("wasi:random/insecure", "get-insecure-random-u64") => {
             |guest, _| some(Val::U64(guest.data_mut().random()))
         }
@@ -144,7 +145,9 @@ fn streams(function: &str) -> Option<Call> {
         "[method]output-stream.check-write" => |_, _| ok(Some(Val::U64(WRITE_BYTES_MAX))),
         "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush" => write,
         "[method]output-stream.flush" | "[method]output-stream.blocking-flush" => |_, _| ok(None),
-        "[method]output-stream.subscribe" | "[method]input-stream.subscribe" => |guest, _| stream(guest, STDIN),
+        "[method]output-stream.subscribe" | "[method]input-stream.subscribe" => {
+            |guest, _| stream(guest, STDIN)
+        }
         "[method]input-stream.read" | "[method]input-stream.blocking-read" => {
             |_, _| some(Val::Result(Err(Some(Box::new(Val::Variant("closed".to_owned(), None))))))
         }

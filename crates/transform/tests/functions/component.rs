@@ -44,7 +44,10 @@ fn readings_are_enriched_from_a_table() {
     let (done, pure) = run(sandbox().load(&example("enrich"), options).unwrap(), &readings);
     assert_eq!(
         rows(&done),
-        [r#"{"device":"d1","retired":"false","site":"roof","t":1}"#, r#"{"device":"d3","site":"nowhere","t":3}"#]
+        [
+            r#"{"device":"d1","retired":"false","site":"roof","t":1}"#,
+            r#"{"device":"d3","site":"nowhere","t":3}"#
+        ]
     );
     assert_eq!((done.dropped, pure), (1, true));
     assert!(done.failures[&3].message.ends_with("no device"));

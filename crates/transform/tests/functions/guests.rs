@@ -27,7 +27,12 @@ pub(crate) fn example(name: &str) -> Vec<u8> {
 }
 
 pub(crate) fn redact_lambda() -> Vec<u8> {
-    build("../../examples/transforms/rust", "wasm32-wasip1", &["--package", "redact-lambda"], "redact-lambda.wasm")
+    build(
+        "../../examples/transforms/rust",
+        "wasm32-wasip1",
+        &["--package", "redact-lambda"],
+        "redact-lambda.wasm",
+    )
 }
 
 pub(crate) fn probe_component() -> Vec<u8> {

@@ -103,7 +103,8 @@ fn an_answer_that_names_the_same_bytes_many_times_takes_no_memory_of_the_host() 
 
 #[test]
 fn an_answer_outside_of_the_memory_is_a_failed_call() {
-    let list = "(i32.store (i32.const 16) (i32.const -16)) (i32.store (i32.const 20) (i32.const 9)) (i32.const 16)";
+    let list =
+        "(i32.store (i32.const 16) (i32.const -16)) (i32.store (i32.const 20) (i32.const 9)) (i32.const 16)";
     for answer in ["(i32.const -4)", list] {
         failed(&component(1, answer), "x");
     }
@@ -167,7 +168,9 @@ fn what_is_imported_and_not_given_is_named() {
 fn what_does_not_start_is_not_loaded() {
     let refused = |wasm: &[u8]| sandbox().load(wasm, quick()).unwrap_err();
     let looping = wat(r#"(module (func $l (loop (br 0))) (start $l) (func (export "_start")))"#);
-    assert!(matches!(refused(&looping), LoadError::Start(text) if text == "it takes longer than its deadline"));
+    assert!(
+        matches!(refused(&looping), LoadError::Start(text) if text == "it takes longer than its deadline")
+    );
     let trapping = wat(r#"(module (func $l unreachable) (start $l) (func (export "_start")))"#);
     assert!(matches!(refused(&trapping), LoadError::Start(_)));
     assert!(matches!(refused(b"#!/bin/sh"), LoadError::Invalid(_)));
