@@ -1,5 +1,4 @@
 # What jq 1.6 has and jaq has not, or has otherwise.
-def tostring: if isstring then . else tojson end;
 def tonumber: if isnumber then . elif isstring then (try fromjson catch null) as $n
   | if $n | isnumber then $n else error("\(.) cannot be parsed as a number") end
   else error("\(type) (\(tojson)) cannot be parsed as a number") end;

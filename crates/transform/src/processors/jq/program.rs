@@ -11,7 +11,7 @@ use jaq_core::{Compiler, Ctx, Filter, Vars, ops, unwrap_valr};
 use jaq_json::Val;
 
 use super::budget::{Budget, Stop, on_stack};
-use super::functions::{Bounded, OWN, Run, TIMES, functions};
+use super::functions::{Bounded, MADE, OWN, PLUS, Run, TIMES, functions};
 
 /// The longest program. It nests less deeply than it is long, and so fits the stack of its thread.
 const PROGRAM_BYTES_MAX: usize = 16 << 10;
@@ -127,7 +127,7 @@ fn compile(code: &str) -> Result<Filter<Bounded>, NoProgram> {
     let mut defs: Vec<Def<&str>> = jaq_core::defs()
         .chain(jaq_std::defs())
         .chain(jaq_json::defs())
-        .filter(|def| !REFUSED.contains(&def.name))
+        .filter(|def| def.name != "tostring" && !REFUSED.contains(&def.name))
         .chain(builtins.expect("a test runs the built-in definitions"))
         .collect();
     defs.push(Def { name: "standpipe_main", args: Vec::new(), body: main });
@@ -169,22 +169,50 @@ fn parse(code: &str) -> Result<Term<&str>, NoProgram> {
     })
 }
 
-/// Puts bounded multiplication in the place of jaq's.
+/// Puts bounded functions in the place of what jaq has its own terms for: sums and products, and values within strings;
+/// and has the values that are made looked at.
 fn bound(term: &mut Term<&str>) {
-    const FACTOR: &str = "$standpipe_factor";
-    if let Term::BinOp(left, op @ (BinaryOp::Math(ops::Math::Mul) | BinaryOp::UpdateMath(ops::Math::Mul)), right) =
-        term
-    {
-        let (left, right) = (std::mem::take(&mut **left), std::mem::take(&mut **right));
-        *term = if matches!(op, BinaryOp::Math(_)) {
-            Term::Call(TIMES, vec![left, right])
-        } else {
-            let times = Term::Call(TIMES, vec![Term::Id, Term::Var(FACTOR)]);
-            let update = Term::BinOp(Box::new(left), BinaryOp::Update, Box::new(times));
-            let factor = BinaryOp::Pipe(Some(Pattern::Var(FACTOR)));
-            Term::BinOp(Box::new(right), factor, Box::new(update))
-        };
+    const OPERAND: &str = "$standpipe_operand";
+    match term {
+        Term::Str(None, parts) => {
+            for part in parts {
+                if let StrPart::Term(value) = part {
+                    *value = piped(std::mem::take(value), "tostring");
+                }
+            }
+        }
+        Term::BinOp(left, BinaryOp::Math(op), right) => {
+            if let Some(name) = own(op) {
+                *term = Term::Call(name, vec![std::mem::take(left), std::mem::take(right)]);
+            }
+        }
+        Term::BinOp(left, BinaryOp::UpdateMath(op), right) => {
+            if let Some(name) = own(op) {
+                let call = Term::Call(name, vec![Term::Id, Term::Var(OPERAND)]);
+                let update = Term::BinOp(std::mem::take(left), BinaryOp::Update, Box::new(call));
+                let operand = BinaryOp::Pipe(Some(Pattern::Var(OPERAND)));
+                *term = Term::BinOp(std::mem::take(right), operand, Box::new(piped(update, MADE)));
+            }
+        }
+        Term::Arr(Some(_)) | Term::Obj(_) | Term::BinOp(_, BinaryOp::Assign | BinaryOp::Update, _) => {
+            *term = piped(std::mem::take(term), MADE);
+        }
+        Term::Call("group_by", _) => *term = piped(std::mem::take(term), MADE),
+        _ => {}
     }
+}
+
+/// The function that takes the place of an operator.
+fn own(op: &ops::Math) -> Option<&'static str> {
+    match op {
+        ops::Math::Add => Some(PLUS),
+        ops::Math::Mul => Some(TIMES),
+        _ => None,
+    }
+}
+
+fn piped<'s>(term: Term<&'s str>, into: &'s str) -> Term<&'s str> {
+    Term::BinOp(Box::new(term), BinaryOp::Pipe(None), Box::new(Term::Call(into, Vec::new())))
 }
 
 /// Visits all terms of a term, the inner ones first.
