@@ -74,9 +74,14 @@ mod tests {
 
     #[test]
     fn each_row_ends_in_the_delimiter() {
-        for (delimiter, end) in
-            [("\\n", "\n"), ("\n", "\n"), ("\\r\\n", "\r\n"), ("####", "####"), ("\\\\n", "\\n"), ("\\x", "\\x")]
-        {
+        for (delimiter, end) in [
+            ("\\n", "\n"),
+            ("\n", "\n"),
+            ("\\r\\n", "\r\n"),
+            ("####", "####"),
+            ("\\\\n", "\\n"),
+            ("\\x", "\\x"),
+        ] {
             let done = run(AppendDelimiterToRecord::new(delimiter).unwrap(), &["a", "", "b\n"]);
             assert_eq!(kept(&done), [format!("a{end}"), end.to_owned(), format!("b\n{end}")], "{delimiter}");
         }

@@ -114,7 +114,14 @@ mod tests {
 
     #[test]
     fn what_is_no_subscription_fails() {
-        let rows = ["", "plain", "[]", "{}", r#"{"messageType":1}"#, r#"{"messageType":"DATA_MESSAGE","logEvents":[1]}"#];
+        let rows = [
+            "",
+            "plain",
+            "[]",
+            "{}",
+            r#"{"messageType":1}"#,
+            r#"{"messageType":"DATA_MESSAGE","logEvents":[1]}"#,
+        ];
         let done = run(CloudWatchLogProcessing::new(true), &rows);
         assert_eq!(codes(&done), ["CloudWatchLogProcessing.MalformedRecord"; 6]);
         assert!(done.failures.values().all(|failure| failure.kind == FailureKind::Decompression));

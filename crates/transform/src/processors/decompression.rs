@@ -41,7 +41,8 @@ impl Decompression {
 
     /// All members of a file, one behind the other.
     fn decompressed(&self, data: &[u8]) -> Result<Vec<u8>, Failure> {
-        let failed = |code: &str, message: String| Err(Failure::once(FailureKind::Decompression, code, message));
+        let failed =
+            |code: &str, message: String| Err(Failure::once(FailureKind::Decompression, code, message));
         // The last four bytes say how long the last member was; they are believed as far as that is plausible.
         let told = data.last_chunk().map_or(0, |told| u32::from_le_bytes(*told) as usize);
         let plausible = data.len().saturating_mul(32).min(self.limit_bytes);
@@ -53,9 +54,10 @@ impl Decompression {
                 failed("Decompression.LimitExceeded", message)
             }
             Ok(_) => Ok(plain),
-            Err(error) => {
-                failed("Decompression.Failed", format!("The record could not be decompressed as GZIP: {error}."))
-            }
+            Err(error) => failed(
+                "Decompression.Failed",
+                format!("The record could not be decompressed as GZIP: {error}."),
+            ),
         }
     }
 }

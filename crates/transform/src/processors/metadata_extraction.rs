@@ -27,12 +27,15 @@ impl MetadataExtraction {
     /// The query is too long, no jq, or uses what would make its result depend on more than the record; the engine is
     /// another than `JQ-1.6`.
     pub fn new(query: &str, engine: &str) -> Result<Self, OptionError> {
-        let wrong = |field, value, reason: String| OptionError::new("MetadataExtraction", field, value, reason);
+        let wrong =
+            |field, value, reason: String| OptionError::new("MetadataExtraction", field, value, reason);
         if engine != "JQ-1.6" {
             return Err(wrong("JsonParsingEngine", engine, "has to be one of JQ-1.6".to_owned()));
         }
         let compiled = Program::new(query);
-        Ok(Self { query: compiled.map_err(|error| wrong("MetadataExtractionQuery", query, error.to_string()))? })
+        Ok(Self {
+            query: compiled.map_err(|error| wrong("MetadataExtractionQuery", query, error.to_string()))?,
+        })
     }
 
     fn keys(&self, row: &[u8]) -> Result<BTreeMap<String, String>, String> {
@@ -114,7 +117,8 @@ mod tests {
 
     #[test]
     fn the_example_of_the_guide_gives_its_keys() {
-        let query = "{customer_id: .customer_id, device: .type.device, year: .event_timestamp|strftime(\"%Y\")}";
+        let query =
+            "{customer_id: .customer_id, device: .type.device, year: .event_timestamp|strftime(\"%Y\")}";
         let row = r#"{"type":{"device":"mobile","event":"user_clicked_submit_button"},"customer_id":"1234567890",
             "event_timestamp":1565382027,"region":"sample_region"}"#;
         let pairs = [("customer_id", "1234567890"), ("device", "mobile"), ("year", "2019")];

@@ -42,12 +42,10 @@ impl RecordDeAggregation {
             ("DELIMITED", None | Some("")) => {
                 return wrong("Delimiter", "", "should be present for DELIMITED");
             }
-            ("DELIMITED", Some(base64)) => {
-                match base64_simd::STANDARD.decode_to_vec(base64) {
-                    Ok(delimiter) => SubRecordType::Delimited(delimiter),
-                    Err(_) => return wrong("Delimiter", base64, "has to be base64"),
-                }
-            }
+            ("DELIMITED", Some(base64)) => match base64_simd::STANDARD.decode_to_vec(base64) {
+                Ok(delimiter) => SubRecordType::Delimited(delimiter),
+                Err(_) => return wrong("Delimiter", base64, "has to be base64"),
+            },
             (other, _) => return wrong("SubRecordType", other, "has to be one of JSON, DELIMITED"),
         };
         Ok(Self { by })

@@ -63,7 +63,8 @@ impl Budget {
         let here = 0_u8;
         let stack_floor = std::ptr::from_ref(&here).addr().saturating_sub(EVALUATION_STACK_BYTES);
         let next_look = Cell::new(allowed - STEPS_BETWEEN_LOOKS);
-        let budget = Self { steps: Cell::new(allowed), allowed, stack_floor, next_look, stop: Cell::new(None) };
+        let budget =
+            Self { steps: Cell::new(allowed), allowed, stack_floor, next_look, stop: Cell::new(None) };
         catch_unwind(AssertUnwindSafe(|| work(&budget))).map_err(|_| budget.stop.get().unwrap_or(Stop::Panic))
     }
 

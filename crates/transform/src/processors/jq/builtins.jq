@@ -6,20 +6,26 @@ def ltrimstr($x): if isstring and ($x | isstring) and startswith($x) then .[($x 
 def rtrimstr($x): if isstring and ($x | isstring) and ($x != "") and endswith($x) then .[:-($x | length)] else . end;
 def from_entries:
   reduce .[] as $e ({};
-    . + { ($e | if .key == null then (if .k != null then .k elif .name != null then .name elif .Name != null then .Name
-                                      elif .K != null then .K else .Key end) else .key end
-              | if isstring then . else tojson end):
-          ($e | if has("value") then .value elif has("v") then .v else .Value end) });
+    . + { ($e | .key // .name // .Name // .Key
+              | if isstring then . else error("Cannot use \(type) (\(tojson)) as object key") end):
+          ($e | if has("value") then .value else .Value end) });
 def with_entries(f): to_entries | map(f) | from_entries;
-def ascii: [.] | implode;
 def leaf_paths: paths(scalars);
 def IN(s): any(s == .; .);
 def IN(src; s): any(src == s; .);
 def INDEX(stream; idx_expr): reduce stream as $row ({}; .[$row | idx_expr | tostring] |= $row);
 def INDEX(idx_expr): INDEX(.[]; idx_expr);
-def date: todate;
-def dateadd(u; n): . + n;
-def datesub(u; n): . - n;
+def gamma: lgamma;
+def join($s):
+  reduce .[] as $x (null;
+    (if . == null then "" else . + $s end) + ($x | if . == null then "" elif isstring then . else tojson end)) // "";
+def delpaths($paths):
+  reduce ($paths | unique | reverse[]) as $path (.;
+    if $path == [] then null
+    elif (try (getpath($path[:-1]) | has($path[-1])) catch false) then getpath($path) |= empty
+    else . end);
+def del(f): delpaths([path(f)]);
+def setpath($path; $x): (reduce $path[] as $p (.; .[$p])) = $x;
 def @csv:
   [.[] | if isnumber or isboolean then "\(.)" elif . == null then ""
          elif isstring then "\"" + (split("\"") | join("\"\"")) + "\""

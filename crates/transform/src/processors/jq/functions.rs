@@ -11,7 +11,7 @@
 use std::cmp::Ordering;
 
 use jaq_core::native::{Fun, bome, run, v};
-use jaq_core::{DataT, Error, Exn, Lut, ValR, ValX, ValXs, data::HasLut};
+use jaq_core::{DataT, Error, Exn, Lut, Native, ValR, ValT, ValX, ValXs, data::HasLut};
 use jaq_json::{Num, Val};
 
 use super::budget::{Budget, LEVELS_MAX, NODES_MAX, Stop};
@@ -48,12 +48,14 @@ impl<'a> HasLut<'a, Bounded> for Run<'a> {
 pub(crate) const TIMES: &str = "standpipe_times";
 pub(crate) const PLUS: &str = "standpipe_plus";
 pub(crate) const MADE: &str = "standpipe_made";
+/// The name of what makes room for a key in an update.
+pub(crate) const ROOM: &str = "standpipe_room";
 
 /// Functions of jaq whose place [`functions`] take.
 pub(crate) const OWN: [&str; 4] = ["range", "tojson", "tostring", "fromjson"];
 
 /// Functions that are bounded in what a single step of them does, as jaq's are not.
-pub(crate) fn functions() -> [Fun<Bounded>; 7] {
+pub(crate) fn functions() -> [Fun<Bounded>; 8] {
     [
         run::<Bounded>(("tojson", v(0), |cv| bome(to_json(&cv.1)))),
         run::<Bounded>(("tostring", v(0), |cv| bome(to_string(cv.1)))),
@@ -71,6 +73,7 @@ pub(crate) fn functions() -> [Fun<Bounded>; 7] {
             let (right, left) = (cv.0.pop_var(), cv.0.pop_var());
             bome(plus(left, right))
         })),
+        room(),
         run::<Bounded>((MADE, v(0), |cv| {
             cv.0.data().budget.look(|| {
                 let mut nodes = 0;
@@ -79,6 +82,36 @@ pub(crate) fn functions() -> [Fun<Bounded>; 7] {
             bome(Ok(cv.1))
         })),
     ]
+}
+
+/// Passes a value on; in an update, null and arrays that are too short with room for a key, as jq has it and jaq has
+/// not.
+fn room() -> Fun<Bounded> {
+    let native = Native::new(|cv| bome(Ok(cv.1)))
+        .with_paths(|cv| Box::new(std::iter::once(Ok(cv.1))))
+        .with_update(|mut cv, update| match with_room(cv.1, &cv.0.pop_var()) {
+            Ok(value) => update(value),
+            Err(error) => bome(Err(error)),
+        });
+    (ROOM, v(1), native)
+}
+
+fn with_room(value: Val, key: &Val) -> ValR<Val> {
+    let index = match key {
+        Val::Num(Num::Int(index)) => usize::try_from(*index).ok(),
+        _ => None,
+    };
+    match (value, index) {
+        (Val::Null, None) if matches!(key, Val::TStr(_)) => Val::from_map([]),
+        (Val::Null, Some(index)) => with_room([].into_iter().collect(), &Val::from(index)),
+        (Val::Arr(values), Some(index)) if index >= values.len() => {
+            if index >= ELEMENTS_MAX {
+                return Err(Error::str(format!("an array has more than {ELEMENTS_MAX} elements")));
+            }
+            Ok(values.iter().cloned().chain(std::iter::repeat_n(Val::Null, index + 1 - values.len())).collect())
+        }
+        (value, _) => Ok(value),
+    }
 }
 
 /// `range(from; to; by)`.

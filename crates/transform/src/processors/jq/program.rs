@@ -6,12 +6,12 @@
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::load::{Arena, File, Lexer, Loader, Parser};
-use jaq_core::path::Part;
+use jaq_core::path::{Part, Path};
 use jaq_core::{Compiler, Ctx, Filter, Vars, ops, unwrap_valr};
 use jaq_json::Val;
 
 use super::budget::{Budget, Stop, on_stack};
-use super::functions::{Bounded, MADE, OWN, PLUS, Run, TIMES, functions};
+use super::functions::{Bounded, MADE, OWN, PLUS, ROOM, Run, TIMES, functions};
 
 /// The longest program. It nests less deeply than it is long, and so fits the stack of its thread.
 const PROGRAM_BYTES_MAX: usize = 16 << 10;
@@ -169,9 +169,23 @@ fn parse(code: &str) -> Result<Term<&str>, NoProgram> {
     })
 }
 
+/// Makes a term one of jq 1.6, and a bounded one.
+///
 /// Puts bounded functions in the place of what jaq has its own terms for: sums and products, and values within strings;
 /// and has the values that are made looked at.
 fn bound(term: &mut Term<&str>) {
+    if let Term::BinOp(
+        left,
+        BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt,
+        _,
+    ) = term
+    {
+        walk(left, &mut making_room);
+    }
+    in_own_place(term);
+}
+
+fn in_own_place(term: &mut Term<&str>) {
     const OPERAND: &str = "$standpipe_operand";
     match term {
         Term::Str(None, parts) => {
@@ -200,6 +214,28 @@ fn bound(term: &mut Term<&str>) {
         Term::Call("group_by", _) => *term = piped(std::mem::take(term), MADE),
         _ => {}
     }
+}
+
+/// Has the keys of an updated path made room for. A key that depends on the path's input stays as it is.
+fn making_room(term: &mut Term<&str>) {
+    let constant = |key: &Term<&str>| match key {
+        Term::Str(None, parts) => !parts.iter().any(|part| matches!(part, StrPart::Term(_))),
+        Term::Num(_) | Term::Var(_) => true,
+        _ => false,
+    };
+    let Term::Path(inner, path) = term else { return };
+    if !path.0.iter().all(|(part, _)| !matches!(part, Part::Index(key) if !constant(key))) {
+        return;
+    }
+    let mut whole = std::mem::take(&mut **inner);
+    for (part, optional) in std::mem::take(&mut path.0) {
+        if let Part::Index(key) = &part {
+            let room = Term::Call(ROOM, vec![key.clone()]);
+            whole = Term::BinOp(Box::new(whole), BinaryOp::Pipe(None), Box::new(room));
+        }
+        whole = Term::Path(Box::new(whole), Path(vec![(part, optional)]));
+    }
+    *term = whole;
 }
 
 /// The function that takes the place of an operator.

@@ -101,7 +101,8 @@ impl Redact {
         if options.key.is_some() && options.method != Method::Hash {
             return Err(wrong("key", "***", "is for `method: hash` only".to_owned()));
         }
-        let paths = Paths::new(&options.paths).map_err(|(path, reason)| wrong("paths", path, reason.to_owned()))?;
+        let paths =
+            Paths::new(&options.paths).map_err(|(path, reason)| wrong("paths", path, reason.to_owned()))?;
         let pattern = |text: &String| {
             let pattern = Regex::new(text).map_err(|error| wrong("patterns", text, last_line(&error)))?;
             if pattern.is_match(b"") {
@@ -189,8 +190,12 @@ impl Processor for Redact {
                 Ok(None) => out.keep(row),
                 Ok(Some(data)) => out.keep(row.with_data(data)),
                 Err(message) => {
-                    let message = format!("The record is not JSON, in which paths could be looked for: {message}.");
-                    out.fail(row.origin, Failure::once(FailureKind::Processing, "Redact.MalformedRecord", message));
+                    let message =
+                        format!("The record is not JSON, in which paths could be looked for: {message}.");
+                    out.fail(
+                        row.origin,
+                        Failure::once(FailureKind::Processing, "Redact.MalformedRecord", message),
+                    );
                 }
             }
         }

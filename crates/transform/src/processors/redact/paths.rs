@@ -209,7 +209,13 @@ mod tests {
 
     fn found<'a>(paths: &[&str], row: &'a str) -> Vec<&'a str> {
         let texts: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
-        Paths::new(&texts).unwrap().places(row.as_bytes()).unwrap().into_iter().map(|place| &row[place]).collect()
+        Paths::new(&texts)
+            .unwrap()
+            .places(row.as_bytes())
+            .unwrap()
+            .into_iter()
+            .map(|place| &row[place])
+            .collect()
     }
 
     #[test]

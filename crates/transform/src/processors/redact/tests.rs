@@ -18,7 +18,8 @@ const EMAIL: &str = r"[\w.+-]+@[\w-]+\.[\w.]+";
 
 #[test]
 fn values_at_paths_are_replaced_and_the_rest_stays_to_the_byte() {
-    let row = "{ \"user\": {\"email\" : \"a@b.c\", \"age\":1.50}, \"cards\":[{\"n\":1}, {\"n\":{\"x\":2}}]}\n";
+    let row =
+        "{ \"user\": {\"email\" : \"a@b.c\", \"age\":1.50}, \"cards\":[{\"n\":1}, {\"n\":{\"x\":2}}]}\n";
     assert_eq!(
         redacted(json!({"paths": [".user.email", ".cards[].n"]}), row),
         "{ \"user\": {\"email\" : \"***\", \"age\":1.50}, \"cards\":[{\"n\":\"***\"}, {\"n\":\"***\"}]}\n"
@@ -56,7 +57,10 @@ fn hashes_are_those_of_the_value_however_it_is_written() {
 fn patterns_are_looked_for_in_what_json_means() {
     let options = || json!({"patterns": [EMAIL, "4[0-9]{15}"]});
     assert_eq!(
-        redacted(options(), r#"{"t":"from a@b.com to \"c\u0040d.org\"", "card":4111111111111111, "n":-1.5e3}"#),
+        redacted(
+            options(),
+            r#"{"t":"from a@b.com to \"c\u0040d.org\"", "card":4111111111111111, "n":-1.5e3}"#
+        ),
         r#"{"t":"from *** to \"***\"", "card":"***", "n":-1.5e3}"#
     );
     assert_eq!(redacted(options(), r#"{"a@b.com":1}"#), r#"{"***":1}"#, "names too");
@@ -73,7 +77,8 @@ fn a_pattern_does_not_see_what_a_path_has_replaced() {
 
 #[test]
 fn what_paths_cannot_be_looked_for_in_fails() {
-    let done = run(redact(json!({"paths": [".a"], "patterns": ["x"]})), &["plain", "{\"a\":1", "{\"a\":1} x"]);
+    let done =
+        run(redact(json!({"paths": [".a"], "patterns": ["x"]})), &["plain", "{\"a\":1", "{\"a\":1} x"]);
     assert_eq!(codes(&done), ["Redact.MalformedRecord"; 3]);
     assert!(run(redact(json!({"paths": [".a"]})), &[&b"{\"a\":\"\xff\"}"[..]]).rows.is_empty());
 }
