@@ -7,20 +7,21 @@
 //! # Limits
 //! A record comes to at most [`OUTPUT_BYTES_MAX`], as each line repeats the names of the columns.
 
+mod lines;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use csv::{ReaderBuilder, StringRecord};
+use csv_core::Reader;
 use serde::Deserialize;
 
+use self::lines::{Line, Lines};
 use super::OptionError;
 use crate::chain::Processor;
 use crate::row::{Failure, FailureKind, Output, Record, Row, Source};
 
 /// The most bytes that a record comes to.
 const OUTPUT_BYTES_MAX: usize = 16 << 20;
-/// The buffer of the reader at most: that of longer records is filled several times.
-const BUFFER_BYTES: usize = 8 << 10;
 
 /// Where the names of the columns come from.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -74,8 +75,7 @@ impl Default for CsvToJsonOptions {
 /// Makes JSON objects of lines.
 #[derive(Debug)]
 pub struct CsvToJson {
-    delimiter: u8,
-    quote: Option<u8>,
+    reader: csv_core::ReaderBuilder,
     types: BTreeMap<String, Column>,
     columns: Columns,
 }
@@ -98,8 +98,8 @@ struct Named {
 /// Why a record has no rows.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error("The record is not CSV in UTF-8: {0}.")]
-    Csv(#[from] csv::Error),
+    #[error("The record is not UTF-8: {0}.")]
+    Utf8(#[from] std::str::Utf8Error),
     #[error("Line {line} has {fields} fields, and there are {columns} columns.")]
     Fields { line: u64, fields: usize, columns: usize },
     #[error("The column `{0}` is there twice.")]
@@ -115,7 +115,7 @@ impl Fault {
         match self {
             Self::Long => "CsvToJson.LimitExceeded",
             Self::Type { .. } => "CsvToJson.TypeMismatch",
-            Self::Csv(_) | Self::Fields { .. } | Self::Duplicate(_) => "CsvToJson.MalformedRecord",
+            Self::Utf8(_) | Self::Fields { .. } | Self::Duplicate(_) => "CsvToJson.MalformedRecord",
         }
     }
 }
@@ -151,44 +151,40 @@ impl CsvToJson {
         {
             return Err(wrong("types", unknown, "is not among the columns of `header`"));
         }
-        Ok(Self { delimiter, quote, types: options.types.clone(), columns })
+        let mut reader = csv_core::ReaderBuilder::new();
+        reader.delimiter(delimiter).quoting(quote.is_some()).quote(quote.unwrap_or(b'"'));
+        Ok(Self { reader, types: options.types.clone(), columns })
     }
 
     /// Writes the rows of a record, and gives the end of each.
-    fn write(&self, record: &[u8], out: &mut Vec<u8>) -> Result<Vec<usize>, Fault> {
-        let mut reader = ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(self.delimiter)
-            .quoting(self.quote.is_some())
-            .quote(self.quote.unwrap_or(b'"'))
-            .buffer_capacity(record.len().clamp(1, BUFFER_BYTES))
-            .from_reader(record);
-        let mut line = StringRecord::new();
-        let mut more = reader.read_record(&mut line)?;
+    fn write(&self, reader: &mut Reader, record: &[u8], out: &mut Vec<u8>) -> Result<Vec<usize>, Fault> {
+        std::str::from_utf8(record)?;
+        let mut lines = Lines::new(reader, record);
+        let mut line = lines.next();
         let found;
-        let columns = match &self.columns {
-            Columns::Known(columns) => columns,
-            Columns::InFirstLine => {
-                found = named(line.iter(), &self.types).map_err(Fault::Duplicate)?;
-                more = reader.read_record(&mut line)?;
+        let columns = match (&self.columns, &line) {
+            (Columns::Known(columns), _) => columns,
+            (Columns::InFirstLine, Some(first)) => {
+                found = named(first.fields(), &self.types).map_err(Fault::Duplicate)?;
+                line = lines.next();
                 &found
             }
-            Columns::Numbered => {
-                let numbers: Vec<String> = (1..=line.len()).map(|number| format!("_{number}")).collect();
+            (Columns::Numbered, Some(first)) => {
+                let numbers: Vec<String> =
+                    first.fields().zip(1..).map(|(_, number)| format!("_{number}")).collect();
                 found = named(numbers.iter().map(String::as_str), &self.types).map_err(Fault::Duplicate)?;
                 &found
             }
+            (_, None) => return Ok(Vec::new()),
         };
         let (begin, mut ends) = (out.len(), Vec::new());
-        while more {
-            let number = line.position().map_or(0, csv::Position::line);
-            object(&line, number, columns, out)?;
+        while let Some(one) = line {
+            object(&one, columns, out)?;
             if out.len() - begin > OUTPUT_BYTES_MAX {
                 return Err(Fault::Long);
             }
             ends.push(out.len());
-            more = reader.read_record(&mut line)?;
+            line = lines.next();
         }
         Ok(ends)
     }
@@ -199,9 +195,11 @@ impl Processor for CsvToJson {
         // One allocation for the chunk, of which each row is a part.
         let mut data = Vec::with_capacity(2 * rows.iter().map(|row| row.data.len()).sum::<usize>());
         let mut kept = Vec::with_capacity(rows.len());
+        // To make a reader takes longer than most records do.
+        let mut reader = self.reader.build();
         for row in rows {
             let begin = data.len();
-            match self.write(&row.data, &mut data) {
+            match self.write(&mut reader, &row.data, &mut data) {
                 Ok(ends) => kept.push((row, ends)),
                 Err(fault) => {
                     data.truncate(begin);
@@ -248,12 +246,13 @@ fn named<'a>(
 }
 
 /// Writes a line as an object.
-fn object(line: &StringRecord, number: u64, columns: &[Named], out: &mut Vec<u8>) -> Result<(), Fault> {
+fn object(line: &Line, columns: &[Named], out: &mut Vec<u8>) -> Result<(), Fault> {
+    let number = line.number;
     if line.len() != columns.len() {
         return Err(Fault::Fields { line: number, fields: line.len(), columns: columns.len() });
     }
     out.push(b'{');
-    for (place, (column, field)) in columns.iter().zip(line).enumerate() {
+    for (place, (column, field)) in columns.iter().zip(line.fields()).enumerate() {
         if place > 0 {
             out.push(b',');
         }

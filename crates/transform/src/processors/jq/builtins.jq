@@ -19,13 +19,14 @@ def gamma: lgamma;
 def join($s):
   reduce .[] as $x (null;
     (if . == null then "" else . + $s end) + ($x | if . == null then "" elif isstring then . else tojson end)) // "";
+def getpath($path): reduce $path[] as $p (.; standpipe_room($p) | .[$p]);
+def setpath($path; $x): getpath($path) = $x;
 def delpaths($paths):
   reduce ($paths | unique | reverse[]) as $path (.;
     if $path == [] then null
     elif (try (getpath($path[:-1]) | has($path[-1])) catch false) then getpath($path) |= empty
     else . end);
 def del(f): delpaths([path(f)]);
-def setpath($path; $x): (reduce $path[] as $p (.; .[$p])) = $x;
 def @csv:
   [.[] | if isnumber or isboolean then "\(.)" elif . == null then ""
          elif isstring then "\"" + (split("\"") | join("\"\"")) + "\""

@@ -108,7 +108,11 @@ fn with_room(value: Val, key: &Val) -> ValR<Val> {
             if index >= ELEMENTS_MAX {
                 return Err(Error::str(format!("an array has more than {ELEMENTS_MAX} elements")));
             }
-            Ok(values.iter().cloned().chain(std::iter::repeat_n(Val::Null, index + 1 - values.len())).collect())
+            Ok(values
+                .iter()
+                .cloned()
+                .chain(std::iter::repeat_n(Val::Null, index + 1 - values.len()))
+                .collect())
         }
         (value, _) => Ok(value),
     }
