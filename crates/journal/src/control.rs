@@ -117,6 +117,9 @@ pub struct Failing {
 pub struct Puts {
     /// The id of the segment that held their records, as 32 hexadecimal digits.
     pub segment: String,
+    /// Whether that segment was encrypted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
     /// Of each put: its digest as 32 hexadecimal digits, its first record's position, that record's number within the
     /// segment, and how many records it has.
     pub puts: Vec<(String, Position, u64, u32)>,
@@ -264,14 +267,15 @@ impl State {
     pub fn accept(&mut self, records: u32, bytes: u64, arrived_at: Timestamp) {
         self.next = self.next.advance(u64::from(records));
         self.last_arrival = self.last_arrival.max(arrived_at);
-        self.accepted_records += u64::from(records);
-        self.accepted_bytes += bytes;
+        self.accepted_records = self.accepted_records.saturating_add(records.into());
+        self.accepted_bytes = self.accepted_bytes.saturating_add(bytes);
     }
 
     /// Takes into account that a frame lies at `position`: what comes before it was accepted, whether or not it can
     /// still be read.
     pub fn reach(&mut self, position: Position) {
-        self.accepted_records += position.0.saturating_sub(self.next.0);
+        let unseen = position.0.saturating_sub(self.next.0);
+        self.accepted_records = self.accepted_records.saturating_add(unseen);
         self.next = self.next.max(position);
     }
 
@@ -380,7 +384,7 @@ impl Progress {
 
     /// Records accepted since `start` that have no fate yet.
     pub fn in_journal(&self, next: Position) -> u64 {
-        (next.0 - self.start.0).saturating_sub(self.tally.total())
+        next.0.saturating_sub(self.start.0).saturating_sub(self.tally.total())
     }
 }
 
@@ -476,7 +480,11 @@ mod tests {
             Control::State(Box::new(state)),
             Control::Done(Done { batch, destination: destination.clone(), ordinal: 4 }),
             Control::Failing(Failing { batch, destination: destination.clone(), since: Timestamp(8) }),
-            Control::Puts(Puts { segment: "0".repeat(32), puts: vec![("1".repeat(32), Position(4), 2, 1)] }),
+            Control::Puts(Puts {
+                segment: "0".repeat(32),
+                encrypted: true,
+                puts: vec![("1".repeat(32), Position(4), 2, 1)],
+            }),
             Control::Decide(Decide {
                 batch,
                 destination: destination.clone(),

@@ -1,15 +1,20 @@
-//! The bytes on disk, version 1. All numbers are little-endian; every frame starts at a multiple of 8.
+//! The bytes on disk. All numbers are little-endian; every frame starts at a multiple of 8. A plain segment is of
+//! version 1, an encrypted one of version 2: it has key slots in its head page (see `slots`), and the bodies of its
+//! frames are encrypted (see `cipher`).
 //!
 //! ```text
 //! segment  := head  frame*  (unused)  footer        file length = capacity, allocated when the file is made
-//! head     := 4096 bytes at offset 0, of which 64 are used:
-//!             magic "SPJSEG\0\0"  version:u16  flags:u16  key_id:u32 (0 = plain)  sequence:u64  id:[u8;16]
+//! head     := 4096 bytes at offset 0, of which 64 are used, and the key slots of an encrypted segment:
+//!             magic "SPJSEG\0\0"  version:u16  flags:u16  key_id:u32 (0 = plain, 1 = AES-256-GCM under the key in the
+//!             slots)  sequence:u64  id:[u8;16]
 //!             first:u64 (position)  created_at:u64 (ms)  capacity:u32  crc:u32 (CRC-32C of the 60 bytes before)
 //! frame    := header  body  padding to a multiple of 8
 //! header   := magic:u32  header_crc:u32  body_len:u32  body_crc:u32  kind:u8  flags:u8  source_len:u16  count:u32
 //!             first:u64 (position)  group_start:u32  steady:u32 (ms since the segment was opened)
 //!             arrived_at:u64 (ms)  digest:[u8;16]
+//!             flags: 1 = there is a digest, 2 = the body is encrypted
 //! body     := DATA: source position [u8; source_len], then records (see `RecordBlock`);  control: JSON
+//!             `body_len` and `body_crc` are of the body as it is on the disk
 //! footer   := 4096 bytes at the end, of which 96 are used, written when the segment is sealed:
 //!             magic "SPJEND\0\0"  id:[u8;16]  sequence:u64  first:u64  next:u64  records:u64  record_bytes:u64
 //!             min_arrived:u64  max_arrived:u64  data_end:u32  frames:u32  reserved:u32  crc:u32
@@ -22,8 +27,14 @@
 
 use standpipe_model::{Position, PutDigest, Timestamp};
 
-/// The version that this build writes, and the newest that it reads.
-pub const VERSION: u16 = 1;
+/// The newest version that this build reads: encrypted segments.
+pub const VERSION: u16 = 2;
+/// The version of plain segments.
+pub const PLAIN_VERSION: u16 = 1;
+/// [`Head::key_id`] of a segment that is encrypted under the data key in its slots.
+pub const KEYED: u32 = 1;
+/// Bytes that a body grows by when it is encrypted: the nonce and the tag.
+pub const ENCRYPTED_EXTRA: usize = 12 + 16;
 /// Bytes reserved for the head, at the file's start.
 pub const HEAD_LEN: u64 = 4096;
 /// Bytes reserved for the footer, at the file's end.
@@ -111,7 +122,7 @@ impl FrameKind {
 pub struct Head {
     /// The format version.
     pub version: u16,
-    /// The key that the frames are sealed with; 0 is plain.
+    /// How the frames are encrypted: 0 not at all, or [`KEYED`].
     pub key_id: u32,
     /// The segment's place in the stream's log.
     pub sequence: u64,
@@ -214,7 +225,9 @@ impl Head {
         let _flags = input.u16();
         let (key_id, sequence, id) = (input.u32(), input.u64(), SegmentId(input.array()));
         let (first, created_at, capacity) = (Position(input.u64()), Timestamp(input.u64()), input.u32());
-        if input.u32() != crc32c::crc32c(&bytes[..HEAD_USED - 4]) || version == 0 {
+        let crc = crc32c::crc32c(&bytes[..HEAD_USED - 4]);
+        let known = (version == PLAIN_VERSION && key_id == 0) || (version == VERSION && key_id == KEYED);
+        if input.u32() != crc || !known || first >= Position::END {
             return HeadBytes::Damaged;
         }
         HeadBytes::Valid(Head { version, key_id, sequence, id, first, created_at, capacity })
@@ -226,6 +239,8 @@ impl Head {
 pub struct FrameHeader {
     /// What the body holds.
     pub kind: FrameKind,
+    /// The body is encrypted.
+    pub encrypted: bool,
     /// The body's length in bytes.
     pub body_len: u32,
     /// CRC-32C of the body.
@@ -252,7 +267,8 @@ impl FrameHeader {
         let mut out = Out::<HEADER_LEN>::new();
         out.put(&FRAME_MAGIC.to_le_bytes()).put(&[0; 4]);
         out.put(&self.body_len.to_le_bytes()).put(&self.body_crc.to_le_bytes());
-        out.put(&[self.kind as u8, u8::from(self.digest.is_some())]).put(&self.source_len.to_le_bytes());
+        let flags = u8::from(self.digest.is_some()) | u8::from(self.encrypted) << 1;
+        out.put(&[self.kind as u8, flags]).put(&self.source_len.to_le_bytes());
         out.put(&self.count.to_le_bytes()).put(&self.first.0.to_le_bytes());
         out.put(&self.group_start.to_le_bytes()).put(&self.steady.to_le_bytes());
         out.put(&self.arrived_at.0.to_le_bytes()).put(&self.digest.map_or([0; 16], |digest| digest.0));
@@ -273,8 +289,10 @@ impl FrameHeader {
         let (source_len, count, first) = (input.u16(), input.u32(), Position(input.u64()));
         let (group_start, steady, arrived_at) = (input.u32(), input.u32(), Timestamp(input.u64()));
         let digest = (flags & 1 != 0).then(|| PutDigest(input.array()));
+        let encrypted = flags & 2 != 0;
         let header = Self {
             kind,
+            encrypted,
             body_len,
             body_crc,
             source_len,
@@ -285,7 +303,21 @@ impl FrameHeader {
             arrived_at,
             digest,
         };
-        (body_len <= BODY_MAX && u32::from(source_len) <= body_len).then_some(header)
+        // Every record has its length in the body, whatever else it holds.
+        let lengths = if kind == FrameKind::Data { 4 * u64::from(count) } else { 0 };
+        let extra = if encrypted { ENCRYPTED_EXTRA as u64 } else { 0 };
+        let least = u64::from(source_len) + lengths + extra;
+        let possible = body_len <= BODY_MAX && least <= u64::from(body_len) && first < Position::END;
+        possible.then_some(header)
+    }
+
+    /// What is authenticated together with an encrypted body: what stays as it is when the frame is copied.
+    pub(crate) fn authenticated(&self) -> [u8; 40] {
+        let mut out = Out::<40>::new();
+        out.put(&[self.kind as u8, u8::from(self.digest.is_some())]).put(&self.source_len.to_le_bytes());
+        out.put(&self.count.to_le_bytes()).put(&self.first.0.to_le_bytes());
+        out.put(&self.arrived_at.0.to_le_bytes()).put(&self.digest.map_or([0; 16], |digest| digest.0));
+        out.bytes
     }
 
     /// The bytes that the whole frame takes in the segment.
@@ -296,8 +328,11 @@ impl FrameHeader {
     /// The records' data bytes, without their length prefixes; 0 in control frames.
     pub fn record_bytes(&self) -> u64 {
         match self.kind {
-            FrameKind::Data => u64::from(self.body_len)
-                .saturating_sub(u64::from(self.source_len) + 4 * u64::from(self.count)),
+            FrameKind::Data => {
+                let extra = if self.encrypted { ENCRYPTED_EXTRA as u64 } else { 0 };
+                u64::from(self.body_len)
+                    .saturating_sub(extra + u64::from(self.source_len) + 4 * u64::from(self.count))
+            }
             _ => 0,
         }
     }
@@ -358,6 +393,16 @@ impl Footer {
             || id.is_some_and(|id| Self::decode(bytes, SegmentId(id)).is_some())
     }
 
+    /// Whether it can be the footer of the segment with that head in a file of `size` bytes.
+    pub fn fits(&self, head: &Head, size: u64) -> bool {
+        let frames = HEAD_LEN..=size.saturating_sub(FOOTER_LEN);
+        (self.sequence, self.first) == (head.sequence, head.first)
+            && frames.contains(&self.data_end.into())
+            && self.first.0.checked_add(self.records).is_some_and(|least| least <= self.next.0)
+            && self.next < Position::END
+            && self.record_bytes < size
+    }
+
     /// Reads the footer of the segment `id`; `None` when it is not sealed.
     pub fn decode(bytes: &[u8], id: SegmentId) -> Option<Self> {
         let bytes = bytes.get(..FOOTER_USED)?;
@@ -390,6 +435,7 @@ mod tests {
     fn header() -> FrameHeader {
         FrameHeader {
             kind: FrameKind::Data,
+            encrypted: false,
             body_len: 21,
             body_crc: 7,
             source_len: 3,
@@ -413,12 +459,17 @@ mod tests {
             assert_eq!(FrameHeader::decode(&bad, ID), None, "byte {at}");
         }
         assert_eq!((header().frame_len(), header().record_bytes()), (88, 10));
+        let encrypted = FrameHeader { encrypted: true, body_len: 49, ..header() };
+        assert_eq!(FrameHeader::decode(&encrypted.encode(ID), ID), Some(encrypted));
+        assert_eq!((encrypted.frame_len(), encrypted.record_bytes()), (120, 10));
+        let short = FrameHeader { encrypted: true, body_len: 30, ..header() };
+        assert_eq!(FrameHeader::decode(&short.encode(ID), ID), None, "no room for nonce, tag and source");
     }
 
     #[test]
     fn a_head_tells_blank_newer_and_damaged_apart() {
         let head = Head {
-            version: VERSION,
+            version: PLAIN_VERSION,
             key_id: 0,
             sequence: 3,
             id: ID,
@@ -432,8 +483,13 @@ mod tests {
         assert_eq!(Head::decode(&[]), HeadBytes::Blank);
         assert_eq!(Head::decode(&bytes[..63]), HeadBytes::Damaged);
         let mut newer = bytes;
-        newer[8] = 2;
-        assert_eq!(Head::decode(&newer), HeadBytes::Newer(2));
+        newer[8] = 3;
+        assert_eq!(Head::decode(&newer), HeadBytes::Newer(3));
+        let keyed = Head { version: VERSION, key_id: KEYED, ..head };
+        assert_eq!(Head::decode(&keyed.encode()), HeadBytes::Valid(keyed));
+        for (version, key_id) in [(PLAIN_VERSION, KEYED), (VERSION, 0), (VERSION, 2), (0, 0)] {
+            assert_eq!(Head::decode(&Head { version, key_id, ..head }.encode()), HeadBytes::Damaged);
+        }
         let mut damaged = bytes;
         damaged[20] ^= 4;
         assert_eq!(Head::decode(&damaged), HeadBytes::Damaged);

@@ -12,9 +12,12 @@ use serde::Serialize;
 use standpipe_model::{Position, Timestamp};
 
 use crate::disk::{Disk, DiskFile};
-use crate::format::{FOOTER_LEN, Footer, FrameKind, HEAD_LEN, Head, HeadBytes};
-use crate::recover::{Tail, scan_tail, segment_path};
-use crate::segment::{Extent, Step, Walker, frames_end};
+use crate::format::{Footer, FrameKind, HEAD_LEN, Head, HeadBytes, KEYED};
+use crate::keyed::{Bodies, Keyed};
+use crate::keys::SegmentKeys;
+use crate::recover::{Tail, scan_tail, segment_path, sequence_in};
+use crate::segment::{Extent, Step, Walker, frames_end, tail_end};
+use crate::slots::Slots;
 
 /// A journal's folder could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +42,6 @@ pub enum SegmentStatus {
     Blank,
     /// Written by a newer standpipe, and not looked into.
     Newer,
-    /// Sealed with a key that this build cannot use, and not looked into.
-    Encrypted,
     /// Its head cannot be read.
     Damaged,
 }
@@ -69,8 +70,11 @@ pub struct SegmentSummary {
 pub struct SegmentContent {
     /// Its random id, as 32 hexadecimal digits.
     pub id: String,
-    /// The key that its frames are sealed with; 0 is plain.
+    /// How its frames are encrypted; 0 is plain.
     pub key_id: u32,
+    /// The name of the key that it is encrypted with; empty when its slots cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// The length that its head says the file has.
@@ -107,6 +111,9 @@ pub struct FrameSummary {
     pub kind: Option<&'static str>,
     /// Its body is as it was written.
     pub intact: bool,
+    /// Its body is encrypted, and was not looked into for want of the key.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub locked: bool,
     /// DATA: the first record's position. Control: the next record's position when it was written.
     pub first: Position,
     /// Records in it.
@@ -141,15 +148,22 @@ pub fn inspect(disk: &dyn Disk, dir: &Path) -> Result<Vec<SegmentSummary>, Inspe
     Ok(found)
 }
 
-/// The frames of one segment of [`inspect`], in order; none where it cannot be looked into or is gone.
+/// The frames of one segment of [`inspect`], in order; none where it cannot be looked into or is gone. Encrypted bodies
+/// are looked into where `keys` has the segment's key; `()` has none.
 ///
 /// # Errors
 /// [`InspectError`]: the disk refused.
-pub fn frames(disk: &dyn Disk, segment: &SegmentSummary) -> Result<Frames, InspectError> {
+pub fn frames(
+    disk: &dyn Disk,
+    segment: &SegmentSummary,
+    keys: &dyn SegmentKeys,
+) -> Result<Frames, InspectError> {
     let error = |source| InspectError { path: segment.path.clone(), source };
     let file = SegmentFile::open(disk, &segment.path, segment.sequence).map_err(error)?;
-    let walk = file.and_then(|file| file.walk());
-    Ok(Frames { path: segment.path.clone(), walk })
+    let bodies = file.as_ref().map_or(Bodies::Raw, |file| file.bodies(keys));
+    let locked = matches!(bodies, Bodies::Raw);
+    let walk = file.and_then(|file| file.walk(bodies));
+    Ok(Frames { path: segment.path.clone(), walk, locked })
 }
 
 /// The iterator of [`frames`].
@@ -157,6 +171,7 @@ pub fn frames(disk: &dyn Disk, segment: &SegmentSummary) -> Result<Frames, Inspe
 pub struct Frames {
     path: PathBuf,
     walk: Option<Walker>,
+    locked: bool,
 }
 
 impl Iterator for Frames {
@@ -164,7 +179,7 @@ impl Iterator for Frames {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.walk.as_mut()?.next() {
-            Ok(step) => step.map(|step| Ok(FrameSummary::of(&step))),
+            Ok(step) => step.map(|step| Ok(FrameSummary::of(&step, self.locked))),
             Err(source) => {
                 self.walk = None;
                 Some(Err(InspectError { path: self.path.clone(), source }))
@@ -174,16 +189,18 @@ impl Iterator for Frames {
 }
 
 impl FrameSummary {
-    fn of(step: &Step) -> Self {
+    fn of(step: &Step, locked: bool) -> Self {
         match step {
             Step::Gap { offset } => Self::blank(*offset),
             Step::Frame { offset, header, body } => {
-                let body_of = body.as_deref();
+                let locked = locked && header.encrypted;
+                let body_of = body.as_deref().filter(|_| !locked);
                 let data = header.kind == FrameKind::Data;
                 let source = body_of.and_then(|body| body.get(..usize::from(header.source_len)));
                 Self {
                     kind: Some(header.kind.name()),
                     intact: body.is_some(),
+                    locked,
                     first: header.first,
                     count: header.count,
                     body_bytes: header.body_len,
@@ -202,6 +219,7 @@ impl FrameSummary {
             offset,
             kind: None,
             intact: false,
+            locked: false,
             first: Position(0),
             count: 0,
             body_bytes: 0,
@@ -216,8 +234,8 @@ impl FrameSummary {
 /// The sequences of the segment files in `dir`, in order.
 pub(crate) fn sequences(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, InspectError> {
     let entries = disk.list(dir).map_err(|source| InspectError { path: dir.to_owned(), source })?;
-    let sequence = |name: &str| name.strip_suffix(".seg").and_then(|number| number.parse().ok());
-    let mut sequences: Vec<u64> = entries.iter().filter_map(|entry| sequence(&entry.name)).collect();
+    let mut sequences: Vec<u64> =
+        entries.iter().filter_map(|entry| sequence_in(&entry.name, ".seg")).collect();
     sequences.sort_unstable();
     Ok(sequences)
 }
@@ -232,6 +250,8 @@ pub(crate) struct SegmentFile {
     pub(crate) footer: Option<Footer>,
     /// There is something where the footer should be that never was one.
     pub(crate) footer_damaged: bool,
+    /// Its key, where it is encrypted.
+    pub(crate) keyed: Option<Keyed>,
     tail: Option<Tail>,
     file: Arc<dyn DiskFile>,
 }
@@ -248,25 +268,41 @@ impl SegmentFile {
         let mut buffer = [0; 128];
         let read = file.read_at(&mut buffer, 0)?;
         let head = Head::decode(&buffer[..read]);
-        let (path, footer, tail) = (path.to_owned(), None, None);
-        let mut found = Self { path, sequence, bytes, head, footer, footer_damaged: false, tail, file };
-        if let Some(id) = found.plain().map(|head| head.id) {
+        let (path, footer, tail, keyed) = (path.to_owned(), None, None, None);
+        let mut found =
+            Self { path, sequence, bytes, head, footer, footer_damaged: false, keyed, tail, file };
+        if let Some(head) = found.known().copied() {
+            if head.key_id == KEYED {
+                found.keyed = Some(Keyed::found(Slots::read(found.file.as_ref(), head.id)?));
+            }
             let read = found.file.read_at(&mut buffer, frames_end(bytes))?;
-            found.footer = Footer::decode(&buffer[..read], id);
+            let footer = Footer::decode(&buffer[..read], head.id);
+            found.footer = footer.filter(|footer| footer.fits(&head, bytes));
             if found.footer.is_none() {
-                found.footer_damaged = !Footer::absent(&buffer[..read]);
-                found.tail = Some(scan_tail(&found.file, id, bytes)?);
+                found.footer_damaged = footer.is_some() || !Footer::absent(&buffer[..read]);
+                let end = tail_end(bytes, head.capacity.into());
+                found.tail = Some(scan_tail(&found.file, head.id, end)?);
             }
         }
         Ok(Some(found))
     }
 
     /// The head, where the frames can be looked into.
-    pub(crate) fn plain(&self) -> Option<&Head> {
+    pub(crate) fn known(&self) -> Option<&Head> {
         match &self.head {
-            HeadBytes::Valid(head) if head.key_id == 0 && self.bytes >= HEAD_LEN + FOOTER_LEN => Some(head),
+            HeadBytes::Valid(head) if self.bytes >= HEAD_LEN => Some(head),
             _ => None,
         }
+    }
+
+    /// How its bodies can be read: as they are where they are encrypted and the key cannot be had.
+    pub(crate) fn bodies(&self, keys: &dyn SegmentKeys) -> Bodies {
+        self.keyed.as_ref().map_or(Bodies::Plain, |keyed| keyed.bodies(keys).unwrap_or(Bodies::Raw))
+    }
+
+    /// The name of the key that it is encrypted with; empty when its slots cannot be read.
+    pub(crate) fn key(&self) -> Option<String> {
+        self.keyed.as_ref().map(|keyed| keyed.slots().map(|slots| slots.wrapped.key).unwrap_or_default())
     }
 
     /// Where its last frame ends.
@@ -286,17 +322,16 @@ impl SegmentFile {
     }
 
     /// A walk over its frames.
-    pub(crate) fn walk(&self) -> Option<Walker> {
-        let id = self.plain()?.id;
-        Some(Walker::new(Arc::clone(&self.file), id, HEAD_LEN, self.data_end(), true))
+    pub(crate) fn walk(&self, bodies: Bodies) -> Option<Walker> {
+        let id = self.known()?.id;
+        Some(Walker::new(Arc::clone(&self.file), id, HEAD_LEN, self.data_end(), bodies))
     }
 
     fn status(&self) -> SegmentStatus {
         match &self.head {
             HeadBytes::Blank => SegmentStatus::Blank,
             HeadBytes::Newer(_) => SegmentStatus::Newer,
-            HeadBytes::Valid(head) if head.key_id != 0 => SegmentStatus::Encrypted,
-            HeadBytes::Valid(_) if self.plain().is_none() => SegmentStatus::Damaged,
+            HeadBytes::Valid(_) if self.known().is_none() => SegmentStatus::Damaged,
             HeadBytes::Valid(_) if self.footer.is_some() => SegmentStatus::Sealed,
             HeadBytes::Valid(_) => SegmentStatus::Unsealed,
             HeadBytes::Damaged => SegmentStatus::Damaged,
@@ -315,7 +350,7 @@ impl SegmentFile {
 
     fn content(&self, head: &Head) -> io::Result<SegmentContent> {
         let (mut extent, mut frames, mut unreadable) = (Extent::empty(head.first), BTreeMap::new(), 0);
-        let mut walk = self.walk();
+        let mut walk = self.walk(Bodies::Raw);
         while let Some(step) = walk.as_mut().map_or(Ok(None), Walker::next)? {
             match step {
                 Step::Frame { offset, header, body: Some(_) } => {
@@ -328,6 +363,7 @@ impl SegmentFile {
         Ok(SegmentContent {
             id: hex(&head.id.0),
             key_id: head.key_id,
+            key: self.key(),
             created_at: head.created_at,
             capacity: head.capacity.into(),
             first: head.first,

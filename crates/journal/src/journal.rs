@@ -14,6 +14,7 @@ use crate::budget::{DiskBudget, Shortage};
 use crate::control::{Control, Progress, State};
 use crate::disk::Disk;
 use crate::format::SegmentId;
+use crate::keys::{KeyTrouble, SegmentKeys, WrappedKey};
 use crate::pool::CommitPool;
 use crate::puts::{Known, PutTable};
 use crate::reader::BatchReader;
@@ -98,6 +99,8 @@ pub struct AppendReceipt {
     pub first: Position,
     /// How many records.
     pub count: u32,
+    /// That segment is encrypted.
+    pub encrypted: bool,
     /// The put was recognised as one that had been accepted before; nothing was written.
     pub repeated: bool,
 }
@@ -109,12 +112,26 @@ pub enum AppendError {
     /// No room; it may come again later.
     #[error("the journal is full: {0}")]
     Full(#[from] Shortage),
+    /// The stream's key cannot be used; it may come again when it can.
+    #[error(transparent)]
+    Key(#[from] KeyTrouble),
     /// A write or sync failed and the journal has not been reopened yet; it may come again later.
     #[error("the journal is closed after a failed write until it is reopened")]
     Poisoned,
     /// The journal was closed for good.
     #[error("the journal is closed")]
     Closed,
+}
+
+/// The wrapped key of an encrypted segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentKey {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Its data key, wrapped.
+    pub wrapped: WrappedKey,
+    /// All copies of it in the segment are this one. When not, an earlier wrapping may still be there.
+    pub whole: bool,
 }
 
 /// How far the journal reaches.
@@ -166,6 +183,7 @@ pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     pub(crate) options: JournalOptions,
     pub(crate) shelf: Shelf,
+    pub(crate) keys: Arc<dyn SegmentKeys>,
     pub(crate) used: AtomicU64,
     pub(crate) queue: Mutex<Queue>,
     pub(crate) view: Mutex<View>,
@@ -200,16 +218,31 @@ enum Waiting {
 }
 
 impl Journal {
-    /// Opens the journal in `dir`, making it when there is none, and recovers it.
+    /// Opens the journal in `dir`, making it when there is none, and recovers it. It has no keys: its segments are
+    /// plain.
     ///
     /// # Errors
-    /// [`OpenError`]: a newer format, or the disk refused to read or write.
+    /// As [`open_with_keys`](Journal::open_with_keys).
     pub fn open(
         dir: &Path,
         options: JournalOptions,
         shelf: Shelf,
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        crate::recover::open(dir, options, shelf)
+        Self::open_with_keys(dir, options, shelf, Arc::new(()))
+    }
+
+    /// Opens the journal in `dir`, making it when there is none, and recovers it. May wait for the keys of segments
+    /// that are encrypted.
+    ///
+    /// # Errors
+    /// [`OpenError`]: a newer format, the disk refused to read or write, or a key cannot be had.
+    pub fn open_with_keys(
+        dir: &Path,
+        options: JournalOptions,
+        shelf: Shelf,
+        keys: Arc<dyn SegmentKeys>,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        crate::recover::open(dir, options, shelf, keys)
     }
 
     /// Appends a put; resolves when it is durable.
@@ -323,6 +356,40 @@ impl Journal {
         BatchReader::new(Arc::clone(&self.0), range)
     }
 
+    /// Forgets the data keys in the clear that the master key of that name has wrapped: what is read from then on has
+    /// them unwrapped again, and what is written goes into a new segment under a fresh key.
+    pub fn forget_keys(&self, key: &str) {
+        let view = self.0.view();
+        let keyed = view.segments.values().filter_map(|segment| segment.keyed.as_ref());
+        keyed
+            .filter(|keyed| keyed.slots().is_some_and(|slots| slots.wrapped.key == key))
+            .for_each(|keyed| keyed.forget());
+    }
+
+    /// The wrapped keys of its encrypted segments, as they are to be looked through when a master key changes; blocking.
+    /// Other keys are not needed any more, whenever the power goes.
+    ///
+    /// # Errors
+    /// The disk refused, so that a segment that was removed might come back.
+    pub fn wrapped_keys(&self) -> io::Result<Vec<SegmentKey>> {
+        let mut writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.fade(&mut writer)?;
+        let keyed = self.0.all_segments(&writer);
+        let keyed = keyed.iter().filter_map(|segment| Some((segment.id, segment.keyed.as_ref()?.slots()?)));
+        Ok(keyed
+            .map(|(segment, slots)| SegmentKey { segment, wrapped: slots.wrapped, whole: slots.even })
+            .collect())
+    }
+
+    /// Replaces the wrapped key of a segment, durably, by another wrapping of the same data key; blocking. Whenever the
+    /// power goes, one of the two can be read. Returns whether the segment was still there.
+    ///
+    /// # Errors
+    /// The disk refused, or the wrapped key does not fit; the one that is there stays.
+    pub fn rewrap(&self, segment: SegmentId, wrapped: WrappedKey) -> io::Result<bool> {
+        self.0.rewrap(segment, wrapped)
+    }
+
     /// The space it takes.
     pub fn usage(&self) -> Usage {
         let mut queue = self.0.queue();
@@ -382,6 +449,29 @@ impl Shared {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn rewrap(&self, id: SegmentId, wrapped: WrappedKey) -> io::Result<bool> {
+        // While nobody commits: the file is neither healed nor used again meanwhile.
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let segment = self.all_segments(&writer).into_iter().find(|segment| segment.id == id);
+        let Some(segment) = segment else { return Ok(false) };
+        let Some((keyed, slots)) = segment.keyed.as_ref().and_then(|keyed| Some((keyed, keyed.slots()?)))
+        else {
+            return Ok(false);
+        };
+        let file = self.disk().open(&segment.path)?;
+        keyed.replaced(slots.replace(file.as_ref(), id, wrapped)?);
+        Ok(true)
+    }
+
+    /// The segments that hold something, and the one that was begun and holds nothing durable yet: a power cut may leave
+    /// something in it all the same.
+    fn all_segments(&self, writer: &Writer) -> Vec<Arc<Segment>> {
+        let mut segments: Vec<Arc<Segment>> = self.view().segments.values().cloned().collect();
+        let begun = writer.begun().filter(|begun| segments.iter().all(|segment| segment.id != begun.id));
+        segments.extend(begun.cloned());
+        segments
+    }
+
     fn wait_until_idle(&self) {
         drop(self.writer.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -426,6 +516,7 @@ impl Shared {
         if queue.closed {
             return Err(AppendError::Closed);
         }
+        self.keys.usable()?;
         let now = self.steady_ms();
         if queue.poisoned_until.is_some_and(|until| now < until) {
             return Err(AppendError::Poisoned);

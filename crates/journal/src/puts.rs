@@ -104,7 +104,12 @@ impl PutTable {
                 let put = |(digest, receipt): &(PutDigest, AppendReceipt)| {
                     (hex(&digest.0), receipt.first, receipt.first_ordinal, receipt.count)
                 };
-                Control::Puts(Puts { segment: hex(&segment.0), puts: puts.iter().map(put).collect() })
+                let encrypted = puts.iter().any(|(_, receipt)| receipt.encrypted);
+                Control::Puts(Puts {
+                    segment: hex(&segment.0),
+                    encrypted,
+                    puts: puts.iter().map(put).collect(),
+                })
             }));
         }
         (frames, digests)
@@ -128,6 +133,7 @@ impl PutTable {
                 first_ordinal: *first_ordinal,
                 first: *first,
                 count: *count,
+                encrypted: puts.encrypted,
                 repeated: false,
             };
             if let Some(digest) = unhex(digest) {
@@ -176,7 +182,8 @@ mod tests {
 
     fn receipt(ordinal: u64) -> AppendReceipt {
         let segment = SegmentId([1; 16]);
-        AppendReceipt { segment, first_ordinal: ordinal, first: Position(ordinal), count: 1, repeated: false }
+        let (first, encrypted) = (Position(ordinal), ordinal % 2 == 1);
+        AppendReceipt { segment, first_ordinal: ordinal, first, count: 1, encrypted, repeated: false }
     }
 
     #[test]

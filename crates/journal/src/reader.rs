@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use standpipe_model::{BatchRange, Position, RECORD_PREFIX_LEN, Records};
+use standpipe_model::{BatchRange, Position, RECORD_PREFIX_LEN, Records, Timestamp};
 
 use crate::format::{FrameHeader, FrameKind, HEADER_LEN};
 use crate::journal::{Arrival, Cursor, Shared};
@@ -18,6 +18,8 @@ use crate::segment::{Segment, Step, Walker};
 pub struct Chunk {
     /// Payloads in the layout of a [`RecordBlock`](standpipe_model::RecordBlock), in order.
     pub payloads: Vec<Bytes>,
+    /// Of each payload: its first record's position, and when its records arrived.
+    pub origins: Vec<(Position, Timestamp)>,
     /// How many records they hold.
     pub records: u64,
     /// Their bytes, prefixes included.
@@ -28,6 +30,14 @@ impl Chunk {
     /// The records' data, in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.payloads.iter().flat_map(|payload| Records::new(payload))
+    }
+
+    /// The records with where they stand and when they arrived, in order.
+    pub fn records(&self) -> impl Iterator<Item = (Position, Timestamp, Bytes)> {
+        self.payloads.iter().zip(&self.origins).flat_map(|(payload, (first, arrived_at))| {
+            let records = (first.0..).zip(Records::new(payload));
+            records.map(|(position, record)| (Position(position), *arrived_at, payload.slice_ref(record)))
+        })
     }
 }
 
@@ -57,7 +67,7 @@ impl BatchReader {
     /// # Errors
     /// The disk refused; the same call may be made again.
     pub fn next_chunk(&mut self, want: u64) -> io::Result<Option<Chunk>> {
-        let mut chunk = Chunk { payloads: Vec::new(), records: 0, bytes: 0 };
+        let mut chunk = Chunk { payloads: Vec::new(), origins: Vec::new(), records: 0, bytes: 0 };
         while self.at <= self.range.last && chunk.bytes < want {
             match self.next_frame() {
                 // What was read before is given first; the next call meets the error again.
@@ -92,6 +102,7 @@ impl BatchReader {
             chunk.records += wanted;
             chunk.bytes += payload.len() as u64;
             chunk.payloads.push(payload);
+            chunk.origins.push((first, header.arrived_at));
         }
     }
 
@@ -124,7 +135,8 @@ impl BatchReader {
             Some(found) => found.offset,
             None => segment.extent().data_end,
         };
-        self.walk = Some(segment.walk(disk.open(&segment.path)?, offset, true));
+        let file = disk.open(&segment.path)?;
+        self.walk = Some(segment.walk_bodies(file, offset, self.shared.keys.as_ref())?);
         self.sequence = Some(segment.sequence);
         Ok(true)
     }
@@ -209,7 +221,9 @@ impl Shared {
         let file = self.disk().open(&segment.path)?;
         let mut body = vec![0; header.body_len as usize];
         let read = file.read_at(&mut body, offset + HEADER_LEN as u64)?;
-        let payload = body.get(usize::from(header.source_len)..read).unwrap_or_default();
+        body.truncate(read);
+        let body = segment.bodies(self.keys.as_ref())?.open(header, body.into()).unwrap_or_default();
+        let payload = body.get(usize::from(header.source_len)..).unwrap_or_default();
         let lengths: Vec<u64> = Records::new(payload).map(|record| record.len() as u64).collect();
         let count = u64::from(header.count);
         if lengths.len() as u64 == count && lengths.iter().sum::<u64>() == header.record_bytes() {

@@ -15,13 +15,19 @@ use tokio::sync::watch;
 use crate::control::{Control, State};
 use crate::disk::{DirEntry, Disk, DiskFile};
 use crate::format::{
-    FOOTER_LEN, Footer, FrameHeader, FrameKind, HEAD_LEN, HEADER_LEN, Head, HeadBytes, SegmentId, VERSION,
-    frame_len,
+    FOOTER_LEN, Footer, FrameHeader, FrameKind, HEAD_LEN, HEADER_LEN, Head, HeadBytes, KEYED, PLAIN_VERSION,
+    SegmentId, VERSION, frame_len,
 };
 use crate::journal::{Journal, JournalOptions, Queue, Shared, Shelf, Tip, View};
+use crate::keyed::{Bodies, Keyed};
+use crate::keys::{KeyTrouble, SegmentKeys};
 use crate::puts::REMEMBERED_MS;
-use crate::segment::{Extent, Segment, SegmentPlace, Step, Walker, frames_end};
+use crate::segment::{Extent, Segment, SegmentPlace, Step, Walker, frames_end, tail_end};
+use crate::slots::{self, Slots};
 use crate::writer::Writer;
+
+/// No journal comes to so many segments.
+const SEQUENCE_END: u64 = 1 << 63;
 
 /// A journal could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -36,13 +42,13 @@ pub enum OpenError {
         /// The newest version that this build reads.
         known: u16,
     },
-    /// It is sealed with a key that this build cannot use.
-    #[error("{} is sealed with key {key_id}; this build reads plain segments only", path.display())]
-    Sealed {
-        /// The segment.
-        path: PathBuf,
-        /// The key's id.
-        key_id: u32,
+    /// A key that its decisions are encrypted with cannot be had. Nothing is lost; it may be opened again when it can.
+    #[error("cannot read the journal in {}", dir.display())]
+    Key {
+        /// The journal's folder.
+        dir: PathBuf,
+        /// The key, and what is the matter with it.
+        source: KeyTrouble,
     },
     /// The disk refused.
     #[error("cannot open the journal in {}", dir.display())]
@@ -86,12 +92,22 @@ pub(crate) fn segment_path(dir: &Path, sequence: u64) -> PathBuf {
     dir.join(format!("{sequence:020}.seg"))
 }
 
+/// The sequence that a file's name tells of; `None` for a name that no journal gives, whose file is left alone.
+pub(crate) fn sequence_in(name: &str, ending: &str) -> Option<u64> {
+    let digits = name.strip_suffix(ending).filter(|digits| digits.len() == 20 && !digits.starts_with('+'))?;
+    digits.parse().ok().filter(|sequence| *sequence < SEQUENCE_END)
+}
+
 pub(crate) fn open(
     dir: &Path,
     options: JournalOptions,
     shelf: Shelf,
+    keys: Arc<dyn SegmentKeys>,
 ) -> Result<(Journal, RecoveryReport), OpenError> {
-    let io = |source| OpenError::Io { dir: dir.to_owned(), source };
+    let io = |source: io::Error| match KeyTrouble::behind(&source) {
+        Some(trouble) => OpenError::Key { dir: dir.to_owned(), source: trouble.clone() },
+        None => OpenError::Io { dir: dir.to_owned(), source },
+    };
     let disk = Arc::clone(shelf.budget.disk());
     disk.create_dir(dir).map_err(io)?;
     let mut report = RecoveryReport::default();
@@ -108,7 +124,7 @@ pub(crate) fn open(
         gaps.extend(segment.missing(disk.as_ref()).map_err(io)?);
         view.segments.insert(segment.sequence, Arc::new(segment));
     }
-    view.state = read_state(disk.as_ref(), &view, &mut report).map_err(io)?;
+    view.state = read_state(disk.as_ref(), &view, keys.as_ref(), &mut report).map_err(io)?;
     view.state.next = view.state.next.max(end);
     // What is settled was forgotten on purpose; a gap behind it was not.
     let lowest = view.state.lowest_unsettled();
@@ -119,7 +135,7 @@ pub(crate) fn open(
     report.open_batches = open().count();
     report.partly_done = open().filter(|open| !open.done.is_empty()).count();
     let mut queue = Queue { last_arrival: view.state.last_arrival, ..Queue::default() };
-    read_puts(disk.as_ref(), &view, &shelf, &mut queue).map_err(io)?;
+    read_puts(disk.as_ref(), &view, &shelf, keys.as_ref(), &mut queue).map_err(io)?;
     let used = view.segments.values().map(|segment| segment.capacity).sum();
     shelf.budget.take(used);
     let tip = watch::Sender::new(Tip { next: view.state.next, bytes });
@@ -127,6 +143,7 @@ pub(crate) fn open(
         dir: dir.to_owned(),
         options,
         shelf,
+        keys,
         used: AtomicU64::new(used),
         queue: Mutex::new(queue),
         view: Mutex::new(view),
@@ -159,13 +176,13 @@ fn read_segments(
 /// Removes what a crash left half made; returns the sequences of the segments.
 fn tidy(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<u64>> {
     let entries = disk.list(dir)?;
-    let numbered = |name: &str, ending: &str| name.strip_suffix(ending).and_then(|name| name.parse().ok());
-    let mut sequences: Vec<u64> = entries.iter().filter_map(|entry| numbered(&entry.name, ".seg")).collect();
+    let mut sequences: Vec<u64> =
+        entries.iter().filter_map(|entry| sequence_in(&entry.name, ".seg")).collect();
     for DirEntry { name, .. } in &entries {
         if name != crate::writer::SPARE_NAME && !name.ends_with(".tmp") {
             continue;
         }
-        match numbered(name, ".tmp") {
+        match sequence_in(name, ".tmp") {
             // The power went while a damaged segment was replaced by its copy, which was whole before that began.
             Some(sequence) if !sequences.contains(&sequence) => {
                 disk.rename(&dir.join(name), &segment_path(dir, sequence))?;
@@ -191,7 +208,7 @@ fn read_segment(
     let mut bytes = [0; 128];
     let read = file.read_at(&mut bytes, 0).map_err(io)?;
     let head = match Head::decode(&bytes[..read]) {
-        HeadBytes::Valid(head) if head.sequence == sequence && capacity >= HEAD_LEN + FOOTER_LEN => head,
+        HeadBytes::Valid(head) if head.sequence == sequence && capacity >= HEAD_LEN => head,
         HeadBytes::Blank => {
             disk.remove(&path).map_err(io)?;
             return Ok(None);
@@ -202,9 +219,10 @@ fn read_segment(
             return Ok(None);
         }
     };
-    if head.key_id != 0 {
-        return Err(OpenError::Sealed { path, key_id: head.key_id });
-    }
+    let keyed = match head.key_id {
+        KEYED => Some(Arc::new(Keyed::found(Slots::read(file.as_ref(), head.id).map_err(io)?))),
+        _ => None,
+    };
     let place = SegmentPlace {
         sequence,
         id: head.id,
@@ -213,14 +231,16 @@ fn read_segment(
         first: head.first,
         base_bytes: 0,
         opened_steady: None,
+        keyed,
     };
+    if place.keyed.as_ref().is_some_and(|keyed| keyed.slots().is_none()) {
+        tracing::error!(path = %place.path.display(),
+            "neither key slot of a journal segment can be read: its records are lost");
+    }
     let read = file.read_at(&mut bytes, frames_end(capacity)).map_err(io)?;
-    match Footer::decode(&bytes[..read], head.id) {
+    match Footer::decode(&bytes[..read], head.id).filter(|footer| footer.fits(&head, capacity)) {
         Some(footer) => Ok(Some((place, Extent::sealed(&footer)))),
-        None => {
-            let cut_short = capacity != u64::from(head.capacity);
-            recover_tail(disk, dir, place, file, cut_short, report).map_err(io)
-        }
+        None => recover_tail(disk, dir, place, file, head.capacity.into(), report).map_err(io),
     }
 }
 
@@ -240,8 +260,8 @@ pub(crate) struct Tail {
     pub(crate) damaged: bool,
 }
 
-pub(crate) fn scan_tail(file: &Arc<dyn DiskFile>, id: SegmentId, capacity: u64) -> io::Result<Tail> {
-    let mut walk = Walker::new(Arc::clone(file), id, HEAD_LEN, frames_end(capacity), true);
+pub(crate) fn scan_tail(file: &Arc<dyn DiskFile>, id: SegmentId, end: u64) -> io::Result<Tail> {
+    let mut walk = Walker::new(Arc::clone(file), id, HEAD_LEN, end, Bodies::Raw);
     let (mut bad, mut durable, mut end, mut written_to) = (Vec::new(), HEAD_LEN, HEAD_LEN, HEAD_LEN);
     while let Some(step) = walk.next()? {
         match step {
@@ -263,15 +283,17 @@ pub(crate) fn scan_tail(file: &Arc<dyn DiskFile>, id: SegmentId, capacity: u64) 
     Ok(Tail { end, written_to, damaged: bad.iter().any(|offset| *offset < durable) })
 }
 
+/// Recovers a segment without a footer that was made with `capacity`.
 fn recover_tail(
     disk: &dyn Disk,
     dir: &Path,
     place: SegmentPlace,
     file: Arc<dyn DiskFile>,
-    cut_short: bool,
+    capacity: u64,
     report: &mut RecoveryReport,
 ) -> io::Result<Option<Found>> {
-    let tail = scan_tail(&file, place.id, place.capacity)?;
+    let cut_short = place.capacity != capacity;
+    let tail = scan_tail(&file, place.id, tail_end(place.capacity, capacity))?;
     report.torn_bytes += tail.written_to.saturating_sub(tail.end);
     let path = place.path.clone();
     if tail.end == HEAD_LEN {
@@ -281,6 +303,8 @@ fn recover_tail(
         }
         return Ok(None);
     }
+    // Where it was cut short there may be no room left for a footer.
+    let place = SegmentPlace { capacity: place.capacity.max(tail.end + FOOTER_LEN), ..place };
     let segment = Segment::new(place, Extent::default());
     // The copy drops what cannot be read; the bytes themselves are kept for whoever wants to look.
     let aside = (tail.damaged || cut_short).then(|| path.with_extension("damaged"));
@@ -314,7 +338,7 @@ fn seal_in_place(segment: Segment, file: &Arc<dyn DiskFile>, end: u64) -> io::Re
         at += read as u64;
     }
     let mut extent = Extent::empty(segment.first);
-    let mut walk = Walker::new(Arc::clone(file), segment.id, HEAD_LEN, end, false);
+    let mut walk = Walker::new(Arc::clone(file), segment.id, HEAD_LEN, end, Bodies::Skip);
     while let Some(step) = walk.next()? {
         if let Step::Frame { offset, header, .. } = step {
             extent.extend(offset, &header);
@@ -340,9 +364,10 @@ pub(crate) fn copy_sealed(
     let tmp = segment.path.with_extension("tmp");
     let target = disk.create(&tmp, capacity)?;
     let place = SegmentPlace { capacity, ..segment.place.clone() };
+    let (version, key_id) = if segment.keyed.is_some() { (VERSION, KEYED) } else { (PLAIN_VERSION, 0) };
     let head = Head {
-        version: VERSION,
-        key_id: 0,
+        version,
+        key_id,
         sequence: segment.sequence,
         id: segment.id,
         first: segment.first,
@@ -350,8 +375,11 @@ pub(crate) fn copy_sealed(
         capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
     };
     target.write_at(&[&head.encode()], 0)?;
+    if segment.keyed.is_some() {
+        slots::copy(file.as_ref(), target.as_ref())?;
+    }
     let mut extent = Extent::empty(segment.first);
-    let mut walk = Walker::new(file, segment.id, HEAD_LEN, end, true);
+    let mut walk = Walker::new(Arc::clone(&file), segment.id, HEAD_LEN, end, Bodies::Raw);
     while let Some(step) = walk.next()? {
         let Step::Frame { header, body: Some(body), .. } = step else { continue };
         let offset = extent.data_end;
@@ -378,10 +406,15 @@ pub(crate) fn copy_sealed(
 }
 
 /// The state: the newest STATE at a segment's head, and every frame behind it.
-fn read_state(disk: &dyn Disk, view: &View, report: &mut RecoveryReport) -> io::Result<State> {
+fn read_state(
+    disk: &dyn Disk,
+    view: &View,
+    keys: &dyn SegmentKeys,
+    report: &mut RecoveryReport,
+) -> io::Result<State> {
     let mut begin = None;
     for (sequence, segment) in view.segments.iter().rev() {
-        let mut walk = segment.walk(disk.open(&segment.path)?, HEAD_LEN, true);
+        let mut walk = segment.walk_bodies(disk.open(&segment.path)?, HEAD_LEN, keys)?;
         if let Some(Step::Frame { header, body: Some(_), .. }) = walk.next()?
             && header.kind == FrameKind::State
         {
@@ -395,7 +428,7 @@ fn read_state(disk: &dyn Disk, view: &View, report: &mut RecoveryReport) -> io::
         state = State { next: oldest.first, unread_from: Some(oldest.first), ..state };
     }
     for (_, segment) in view.segments.range(begin.unwrap_or(0)..) {
-        let mut walk = segment.walk(disk.open(&segment.path)?, HEAD_LEN, true);
+        let mut walk = segment.walk_bodies(disk.open(&segment.path)?, HEAD_LEN, keys)?;
         while let Some(step) = walk.next()? {
             let Step::Frame { offset, header, body } = step else { continue };
             report.last_frame = Some(header.kind);
@@ -418,7 +451,13 @@ fn read_state(disk: &dyn Disk, view: &View, report: &mut RecoveryReport) -> io::
     Ok(state)
 }
 
-fn read_puts(disk: &dyn Disk, view: &View, shelf: &Shelf, queue: &mut Queue) -> io::Result<()> {
+fn read_puts(
+    disk: &dyn Disk,
+    view: &View,
+    shelf: &Shelf,
+    keys: &dyn SegmentKeys,
+    queue: &mut Queue,
+) -> io::Result<()> {
     let now = shelf.clock.now();
     let steady = u64::try_from(shelf.clock.steady().as_millis()).unwrap_or(u64::MAX);
     // PUTS frames behind old DATA tell of puts that are older still.
@@ -428,18 +467,20 @@ fn read_puts(disk: &dyn Disk, view: &View, shelf: &Shelf, queue: &mut Queue) -> 
     };
     for segment in view.segments.values().filter(recent) {
         let file = disk.open(&segment.path)?;
-        let mut walk = segment.walk(Arc::clone(&file), HEAD_LEN, false);
+        let mut walk = segment.walk(Arc::clone(&file), HEAD_LEN);
         while let Some(step) = walk.next()? {
             let Step::Frame { header, offset, .. } = step else { continue };
             if header.kind == FrameKind::Puts {
                 let mut body = vec![0; header.body_len as usize];
                 file.read_at(&mut body, offset + HEADER_LEN as u64)?;
                 let sound = crc32c::crc32c(&body) == header.body_crc;
-                if sound && let Ok(Some(Control::Puts(puts))) = Control::decode(FrameKind::Puts, &body) {
+                let body = segment.bodies(keys)?.open(&header, body.into()).filter(|_| sound);
+                let puts = body.map(|body| Control::decode(FrameKind::Puts, &body));
+                if let Some(Ok(Some(Control::Puts(puts)))) = puts {
                     queue.puts.remember_carried(&puts, segment.sequence, steady);
                 }
             }
-            let Some(digest) = header.digest else { continue };
+            let Some(digest) = header.digest.filter(|_| header.kind == FrameKind::Data) else { continue };
             let receipt = segment.receipt(&header);
             queue.puts.remember(digest, receipt, segment.sequence, steady);
         }

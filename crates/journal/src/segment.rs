@@ -10,6 +10,8 @@ use standpipe_model::{Position, Timestamp};
 use crate::disk::{Disk, DiskFile};
 use crate::format::{FOOTER_LEN, Footer, FrameHeader, FrameKind, HEAD_LEN, HEADER_LEN, SegmentId};
 use crate::journal::AppendReceipt;
+use crate::keyed::{Bodies, Keyed};
+use crate::keys::{KeyTrouble, SegmentKeys};
 
 /// An index entry is kept for about every so many bytes of frames: a finer index costs memory, a coarser one time.
 const INDEX_STEP: u64 = 64 << 10;
@@ -118,9 +120,10 @@ impl Segment {
     pub(crate) fn receipt(&self, header: &FrameHeader) -> AppendReceipt {
         AppendReceipt {
             segment: self.id,
-            first_ordinal: header.first.0 - self.first.0,
+            first_ordinal: header.first.0.saturating_sub(self.first.0),
             first: header.first,
             count: header.count,
+            encrypted: self.keyed.is_some(),
             repeated: false,
         }
     }
@@ -141,10 +144,32 @@ impl Segment {
         }
     }
 
-    /// A walk over its durable frames from `offset` on.
-    pub(crate) fn walk(&self, file: Arc<dyn DiskFile>, offset: u64, bodies: bool) -> Walker {
+    /// A walk over its durable frames from `offset` on, for their headers alone.
+    pub(crate) fn walk(&self, file: Arc<dyn DiskFile>, offset: u64) -> Walker {
         let end = self.extent().data_end;
-        Walker::new(file, self.id, offset, end, bodies)
+        Walker::new(file, self.id, offset, end, Bodies::Skip)
+    }
+
+    /// A walk over its durable frames from `offset` on, with their bodies; may wait for the segment's key.
+    ///
+    /// # Errors
+    /// [`KeyTrouble`].
+    pub(crate) fn walk_bodies(
+        &self,
+        file: Arc<dyn DiskFile>,
+        offset: u64,
+        keys: &dyn SegmentKeys,
+    ) -> Result<Walker, KeyTrouble> {
+        let end = self.extent().data_end;
+        Ok(Walker::new(file, self.id, offset, end, self.bodies(keys)?))
+    }
+
+    /// How its bodies are read; may wait for the segment's key.
+    ///
+    /// # Errors
+    /// [`KeyTrouble`].
+    pub(crate) fn bodies(&self, keys: &dyn SegmentKeys) -> Result<Bodies, KeyTrouble> {
+        self.keyed.as_ref().map_or(Ok(Bodies::Plain), |keyed| keyed.bodies(keys))
     }
 
     /// Finds the first readable DATA frame that holds `position` or lies behind it; `None` when there is none in this
@@ -188,7 +213,7 @@ impl Segment {
             let at = index.partition_point(before).saturating_sub(1);
             index.get(at).map_or((HEAD_LEN, 0), |entry| (entry.offset, entry.bytes))
         };
-        let mut walk = self.walk(file, start, false);
+        let mut walk = self.walk(file, start);
         while let Some(step) = walk.next()? {
             let Step::Frame { offset, header, .. } = step else { continue };
             if header.kind == FrameKind::Data && wanted(&header, bytes) {
@@ -205,11 +230,11 @@ impl Segment {
     /// The file could not be read.
     pub(crate) fn missing(&self, disk: &dyn Disk) -> io::Result<Vec<(Position, Position)>> {
         let next = self.extent().next;
-        if self.extent().records == next.0 - self.first.0 {
+        if self.extent().records == next.0.saturating_sub(self.first.0) {
             return Ok(Vec::new());
         }
         let (mut missing, mut at) = (Vec::new(), self.first);
-        let mut walk = self.walk(disk.open(&self.path)?, HEAD_LEN, false);
+        let mut walk = self.walk(disk.open(&self.path)?, HEAD_LEN);
         while let Some(step) = walk.next()? {
             let Step::Frame { header, .. } = step else { continue };
             missing.extend((header.first > at).then_some((at, header.first)));
@@ -224,7 +249,7 @@ impl Segment {
             return Ok(());
         }
         let mut built = Extent::empty(self.first);
-        let mut walk = self.walk(file.clone(), HEAD_LEN, false);
+        let mut walk = self.walk(file.clone(), HEAD_LEN);
         while let Some(step) = walk.next()? {
             if let Step::Frame { offset, header, .. } = step {
                 built.extend(offset, &header);
@@ -247,6 +272,8 @@ pub(crate) struct SegmentPlace {
     pub(crate) base_bytes: u64,
     /// Steady time, in milliseconds, at which its frames' `steady` is zero; `None` for a segment of an earlier process.
     pub(crate) opened_steady: Option<u64>,
+    /// Its key, where it is encrypted.
+    pub(crate) keyed: Option<Arc<Keyed>>,
 }
 
 impl FrameHeader {
@@ -259,7 +286,7 @@ impl FrameHeader {
 /// What a walk met.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// A frame with a valid header. `body` is there when bodies were asked for; `None` means that its CRC is wrong.
+    /// A frame with a valid header. `body` is there when bodies were asked for; `None` means that it is damaged.
     Frame { offset: u64, header: FrameHeader, body: Option<Bytes> },
     /// Bytes that are no frame, up to the next one or the end.
     Gap { offset: u64 },
@@ -272,13 +299,13 @@ pub(crate) struct Walker {
     id: SegmentId,
     at: u64,
     end: u64,
-    bodies: bool,
+    bodies: Bodies,
     buffer: Bytes,
     buffer_at: u64,
 }
 
 impl Walker {
-    pub(crate) fn new(file: Arc<dyn DiskFile>, id: SegmentId, at: u64, end: u64, bodies: bool) -> Self {
+    pub(crate) fn new(file: Arc<dyn DiskFile>, id: SegmentId, at: u64, end: u64, bodies: Bodies) -> Self {
         Self { file, id, at, end, bodies, buffer: Bytes::new(), buffer_at: 0 }
     }
 
@@ -296,12 +323,13 @@ impl Walker {
             return Ok(Some(Step::Gap { offset }));
         };
         let body = match self.bodies {
-            true => {
+            Bodies::Skip => Some(Bytes::new()),
+            _ => {
                 let body = self.span(offset + HEADER_LEN as u64, header.body_len as usize)?;
-                (body.len() == header.body_len as usize && crc32c::crc32c(&body) == header.body_crc)
-                    .then_some(body)
+                let sound =
+                    body.len() == header.body_len as usize && crc32c::crc32c(&body) == header.body_crc;
+                sound.then(|| self.bodies.open(&header, body)).flatten()
             }
-            false => Some(Bytes::new()),
         };
         // Only now: after an error the same frame is read again.
         self.at = offset + header.frame_len();
@@ -339,7 +367,10 @@ impl Walker {
         {
             return Ok(self.buffer.slice(start..start + len));
         }
-        let ahead = if self.bodies { BODIES_AHEAD } else { HEADERS_AHEAD };
+        let ahead = match self.bodies {
+            Bodies::Skip => HEADERS_AHEAD,
+            _ => BODIES_AHEAD,
+        };
         let want = (len as u64).max(ahead.min(self.end.saturating_sub(offset)));
         let mut bytes = vec![0; want as usize];
         let read = self.file.read_at(&mut bytes, offset)?;
@@ -352,5 +383,11 @@ impl Walker {
 
 /// The most bytes that frames may take in a segment of `capacity`: all but head and footer.
 pub(crate) fn frames_end(capacity: u64) -> u64 {
-    capacity - FOOTER_LEN
+    capacity.saturating_sub(FOOTER_LEN)
+}
+
+/// Where frames may end in a file of `size` bytes that has no footer and was made with `capacity`: one that was cut
+/// short may hold them up to its very end.
+pub(crate) fn tail_end(size: u64, capacity: u64) -> u64 {
+    if size < capacity { size.min(frames_end(capacity)) } else { frames_end(size) }
 }

@@ -33,6 +33,8 @@ pub enum AlarmKind {
     CertificateRefused,
     /// The certificate of the listener expires soon, or has expired.
     CertificateExpiring,
+    /// A key that a stream is encrypted with cannot be used; puts are refused, and data is held until it can.
+    KeyUnavailable,
 }
 
 impl AlarmKind {
@@ -51,6 +53,7 @@ impl AlarmKind {
             Self::AuditFailed => "audit_failed",
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateExpiring => "certificate_expiring",
+            Self::KeyUnavailable => "key_unavailable",
         }
     }
 }

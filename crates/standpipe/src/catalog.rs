@@ -372,7 +372,14 @@ mod tests {
             logging: None,
         };
         let name = StreamName::parse("s").unwrap();
-        StreamSpec { name, destination, backup: None, journal_limit_bytes: None }
+        StreamSpec {
+            name,
+            destination,
+            backup: None,
+            processors: Vec::new(),
+            journal_limit_bytes: None,
+            encryption_key: None,
+        }
     }
 
     #[test]

@@ -16,7 +16,9 @@ mod delivery_log;
 mod durable;
 #[cfg(test)]
 mod generated;
+pub mod keys;
 pub mod metrics;
+pub mod processors;
 pub mod spec;
 pub mod stores;
 pub mod stream;

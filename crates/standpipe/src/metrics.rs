@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use standpipe_ingest::{Answered, HandshakeResult, Limit, Observer, Throttled};
 use standpipe_journal::SyncObserver;
+use standpipe_journal::keys::{KeyTrouble, TroubleKind};
 use standpipe_model::{DestinationId, StreamName, Tally};
 
 use crate::alarm::Alarm;
@@ -69,6 +70,12 @@ struct LimitOf {
     name: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyResult {
+    key: String,
+    kind: &'static str,
+}
+
 /// What is counted while the daemon runs.
 pub struct Metrics {
     registry: Registry,
@@ -86,6 +93,7 @@ pub struct Metrics {
     object_bytes: Family<Line, Counter>,
     attempt_seconds: Histogram,
     discarded: Family<StreamOnly, Counter>,
+    key_checks: Family<KeyResult, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -113,6 +121,7 @@ impl Default for Metrics {
             object_bytes: Family::default(),
             attempt_seconds: seconds(),
             discarded: Family::default(),
+            key_checks: Family::default(),
             registry: Registry::default(),
         };
         let r = &mut registry;
@@ -148,6 +157,11 @@ impl Default for Metrics {
             "records_discarded",
             "Records that a deleted stream had not delivered; they are in the trash for seven days",
             metrics.discarded.clone(),
+        );
+        r.register(
+            "key_checks",
+            "Checks of keys that streams are encrypted with, by how they ended",
+            metrics.key_checks.clone(),
         );
         Self { registry, ..metrics }
     }
@@ -212,6 +226,18 @@ impl Metrics {
     /// A stream was deleted with records that it had not delivered.
     pub(crate) fn discarded(&self, stream: &StreamName, records: u64) {
         self.discarded.get_or_create(&StreamOnly { stream: stream.to_string() }).inc_by(records);
+    }
+
+    /// A key was tried.
+    pub(crate) fn key_checked(&self, key: &str, trouble: Option<&KeyTrouble>) {
+        let kind = trouble.map_or("ok", |trouble| match trouble.kind {
+            TroubleKind::AccessDenied => "access_denied",
+            TroubleKind::Disabled => "disabled",
+            TroubleKind::InvalidState => "invalid_state",
+            TroubleKind::NotFound => "not_found",
+            TroubleKind::Unreachable => "unreachable",
+        });
+        self.key_checks.get_or_create(&KeyResult { key: key.to_owned(), kind }).inc();
     }
 
     /// All metrics as text, with those that are read from the journals.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use standpipe_model::{Compression, DestinationId, ObjectOptions, StreamName};
 
+use crate::processors::ProcessorSpec;
+
 /// Everything standpipe does for one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,9 +21,16 @@ pub struct StreamSpec {
     /// Where a raw copy of every record goes (`S3BackupMode: Enabled`); the records are settled when both have landed.
     #[serde(default)]
     pub backup: Option<S3Destination>,
+    /// What is done to its records on their way to the destination, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processors: Vec<ProcessorSpec>,
     /// The most bytes its journal may hold on disk; the daemon's share where absent.
     #[serde(default)]
     pub journal_limit_bytes: Option<u64>,
+    /// The name of the key that the configuration file has its journal encrypted under. What the API asks for is no part
+    /// of a definition: see [`Encryption`](crate::keys::Encryption).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption_key: Option<String>,
 }
 
 impl StreamSpec {
@@ -29,6 +38,11 @@ impl StreamSpec {
     pub fn destinations(&self) -> Vec<DestinationId> {
         let backup = self.backup.as_ref().map(|_| DestinationId::backup());
         [DestinationId::primary()].into_iter().chain(backup).collect()
+    }
+
+    /// What is done to the records for a destination: a backup gets them as they came.
+    pub fn processors_of(&self, id: &DestinationId) -> &[ProcessorSpec] {
+        if *id == DestinationId::primary() { &self.processors } else { &[] }
     }
 
     /// What a destination is, if the stream has it.

@@ -1,11 +1,14 @@
 //! A delivery stream at work: its journal, its definition, and a worker for each destination.
 
+mod encryption;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use standpipe_ingest::{Put, PutError, PutReceipt};
+use standpipe_journal::keys::KeyTrouble;
 use standpipe_journal::{
     Append, AppendError, Journal, JournalOptions, OpenError, RecoveryReport, Shelf, Shortage,
 };
@@ -14,8 +17,12 @@ use tokio::sync::{Mutex, oneshot};
 
 use crate::alarm::AlarmKind;
 use crate::catalog::{Catalog, CatalogError, Definition};
+use crate::keys::StateError;
 use crate::metrics::{JournalState, LineState};
 use crate::worker::{Context, Definitions, Line, Order, OrderError, Worker};
+
+use encryption::AtRest;
+pub(crate) use encryption::refusal as key_refusal;
 
 /// How long a client is asked to stay away when its put is refused.
 const COME_BACK: Duration = Duration::from_millis(500);
@@ -35,9 +42,31 @@ pub enum StreamError {
     /// Its journal could not be read.
     #[error("the journal could not be read")]
     Read(#[source] std::io::Error),
+    /// What its folder says of its encryption.
+    #[error(transparent)]
+    Encryption(#[from] StateError),
+    /// A key.
+    #[error(transparent)]
+    Key(KeyTrouble),
+    /// The key slots of its segments could not be read or written.
+    #[error("the key slots of the journal's segments could not be read or written")]
+    Slots(#[source] std::io::Error),
     /// It has a folder but no definition.
     #[error("stream '{0}' has no definition on disk")]
     Undefined(StreamName),
+}
+
+impl StreamError {
+    /// The trouble with a key that is behind it: the stream can be opened once that is over.
+    pub fn key_trouble(&self) -> Option<&KeyTrouble> {
+        match self {
+            Self::Journal(OpenError::Key { source, .. })
+            | Self::Append(AppendError::Key(source))
+            | Self::Key(source) => Some(source),
+            Self::Read(error) => KeyTrouble::behind(error),
+            _ => None,
+        }
+    }
 }
 
 /// What becomes of a stream (`DeliveryStreamStatus`).
@@ -68,6 +97,7 @@ pub struct Stream {
     context: Arc<Context>,
     catalog: Catalog,
     workers: Mutex<Vec<Worker>>,
+    at_rest: AtRest,
     /// It refuses puts: it left the configuration and only delivers what it has.
     retired: AtomicBool,
     /// It refuses puts: it is on its way into the trash.
@@ -91,8 +121,10 @@ impl Stream {
             Definitions::new(catalog.load(name)?).ok_or_else(|| StreamError::Undefined(name.clone()))?;
         let limit = definitions.current().spec.journal_limit_bytes;
         let options = limit.map_or_else(JournalOptions::default, JournalOptions::within);
-        let (folder, shelf) = (catalog.journal(name), shelf.clone());
-        let opened = tokio::task::spawn_blocking(move || Journal::open(&folder, options, shelf)).await;
+        let at_rest = AtRest::open(&definitions.current(), &catalog.folder(name), &context.keys).await?;
+        let (folder, shelf, keys) = (catalog.journal(name), shelf.clone(), Arc::clone(&at_rest.keys));
+        let open = move || Journal::open_with_keys(&folder, options, shelf, keys);
+        let opened = tokio::task::spawn_blocking(open).await;
         let (journal, report) = opened.map_err(|error| StreamError::Read(std::io::Error::other(error)))??;
         let stream = Arc::new(Self {
             name: name.clone(),
@@ -101,6 +133,7 @@ impl Stream {
             context: Arc::clone(context),
             catalog: catalog.clone(),
             workers: Mutex::default(),
+            at_rest,
             retired: AtomicBool::new(false),
             deleting: AtomicBool::new(false),
             short: AtomicBool::new(false),
@@ -226,8 +259,9 @@ impl Stream {
             Ok(receipt) => {
                 self.well();
                 let (segment, first_ordinal) = (receipt.segment.0, receipt.first_ordinal);
-                Ok(PutReceipt { segment, first_ordinal, encrypted: false })
+                Ok(PutReceipt { segment, first_ordinal, encrypted: receipt.encrypted })
             }
+            Err(AppendError::Key(trouble)) => Err(self.refused_for_key(&trouble)),
             Err(error) => {
                 self.unwell(&error);
                 Err(match error {
@@ -251,7 +285,8 @@ impl Stream {
         let (flag, kind) = match error {
             AppendError::Full(_) => (&self.short, AlarmKind::JournalFull),
             AppendError::Poisoned => (&self.failed, AlarmKind::JournalFailed),
-            AppendError::Closed => return,
+            // An alarm of its own tells of a key.
+            AppendError::Closed | AppendError::Key(_) => return,
         };
         if !flag.swap(true, Ordering::Relaxed) {
             let now = self.context.timer.now();
@@ -267,7 +302,7 @@ impl Stream {
         if full.is_none() && failed.is_none() {
             self.well();
         }
-        full.or(failed)
+        full.or(failed).or_else(|| self.key_trouble().map(|trouble| trouble.to_string()))
     }
 
     /// Puts a new version of the definition in force; it must be in the catalog already.
@@ -280,6 +315,7 @@ impl Stream {
             tracing::warn!(stream = %self.name, "a changed journal_limit takes effect at the next start");
         }
         let destinations = definition.spec.destinations();
+        self.obey_file(&definition).await;
         if destinations == current.spec.destinations() {
             self.definitions.push(definition);
             self.order_all(|| Order::Respec).await;

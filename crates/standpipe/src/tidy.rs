@@ -90,6 +90,7 @@ fn scrape() -> String {
     metrics.discarded(&stream, 1);
     metrics.synced(1, Duration::ZERO);
     metrics.shaken(HandshakeResult::Ok);
+    metrics.key_checked("k", None);
     metrics.answered(&Answered {
         operation: None,
         stream: None,

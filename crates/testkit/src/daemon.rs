@@ -114,7 +114,7 @@ impl Daemon {
         loop {
             let (port, admin_port) = (free_port()?, free_port()?);
             write_config(&dir, &options.yaml, port, admin_port)?;
-            match run(&options, &dir, admin_port) {
+            match run(&options, &dir, admin_port, "/readyz") {
                 Ok(process) => return Ok(Self { options, dir, port, admin_port, process }),
                 Err(error)
                     if tries < 4
@@ -230,10 +230,19 @@ impl Daemon {
     /// # Errors
     /// When it ends or does not get ready; the error holds the end of its log.
     pub fn restart(&mut self) -> Result<()> {
+        self.restart_until("/readyz")
+    }
+
+    /// As [`restart`](Daemon::restart), but waits for `path` of the admin port, such as `/healthz` where it will not be
+    /// ready.
+    ///
+    /// # Errors
+    /// As for [`restart`](Daemon::restart).
+    pub fn restart_until(&mut self, path: &str) -> Result<()> {
         if self.is_running()? {
             self.kill9()?;
         }
-        self.process = run(&self.options, &self.dir, self.admin_port)?;
+        self.process = run(&self.options, &self.dir, self.admin_port, path)?;
         Ok(())
     }
 }
@@ -247,14 +256,14 @@ impl Drop for Daemon {
     }
 }
 
-fn run(options: &DaemonOptions, dir: &Path, admin_port: u16) -> Result<Process> {
+fn run(options: &DaemonOptions, dir: &Path, admin_port: u16, ready_at: &str) -> Result<Process> {
     let mut command = Command::new(&options.binary);
     command.args(["serve", "--config", "standpipe.yaml"]).args(&options.args);
     command.current_dir(dir).envs(options.envs.iter().cloned());
     let mut process = Process::start("standpipe", &command, dir)?;
     process.keep_dir();
     let ready =
-        || http_get(&format!("http://127.0.0.1:{admin_port}/readyz")).is_ok_and(|reply| reply.is_ok());
+        || http_get(&format!("http://127.0.0.1:{admin_port}{ready_at}")).is_ok_and(|reply| reply.is_ok());
     process.wait_until(options.ready_within, ready)?;
     Ok(process)
 }

@@ -37,6 +37,14 @@ pub fn http_get(url: &str) -> Result<Reply> {
 /// # Errors
 /// When the server cannot be reached or does not speak HTTP.
 pub fn http_send(method: &str, url: &str, body: &str) -> Result<Reply> {
+    http_call(method, url, &[("Content-Type", "application/json")], body)
+}
+
+/// Sends `body` to `url` with the given method and headers.
+///
+/// # Errors
+/// When the server cannot be reached or does not speak HTTP.
+pub(crate) fn http_call(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Result<Reply> {
     let rest = url.strip_prefix("http://").with_context(|| format!("{url} is not an http:// address"))?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let patience = Duration::from_secs(2);
@@ -46,9 +54,9 @@ pub fn http_send(method: &str, url: &str, body: &str) -> Result<Reply> {
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
     // HTTP/1.0 keeps servers from chunking the answer and from holding the connection open.
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(
-        "{method} /{path} HTTP/1.0\r\nHost: {authority}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n",
+        "{method} /{path} HTTP/1.0\r\nHost: {authority}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes())?;

@@ -42,12 +42,9 @@ pub enum Fault {
         /// Its version.
         found: u16,
     },
-    /// Sealed with a key.
-    #[error("sealed with key {key_id}; this build reads plain segments only")]
-    Encrypted {
-        /// The key's id.
-        key_id: u32,
-    },
+    /// The segment is encrypted, and its data key is gone from both places where it was.
+    #[error("neither key slot can be read, so that no body can")]
+    KeySlots,
     /// The name and the head say different things.
     #[error("the head says that this is segment {sequence}")]
     Sequence {

@@ -4,11 +4,15 @@
 //! that control frames can be understood, that each STATE is what the frames before it come to, and that at the end
 //! every position that was ever given out is settled, in an open batch, or still to be closed.
 //!
+//! Without the key of an encrypted segment, its bodies are checked by their CRCs alone: what its control frames say, and
+//! with it the balance at the end, is then not looked at.
+//!
 //! The folder may be that of a running daemon. What looks wrong is therefore looked at twice: only what is wrong in
 //! the same way both times is told.
 
 mod fault;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +26,8 @@ use crate::control::{Control, Settle, State};
 use crate::disk::Disk;
 use crate::format::{Footer, FrameHeader, FrameKind, Head, HeadBytes};
 use crate::inspect::{InspectError, SegmentFile, sequences};
+use crate::keyed::Bodies;
+use crate::keys::SegmentKeys;
 use crate::recover::segment_path;
 use crate::segment::{Extent, Step};
 
@@ -38,6 +44,8 @@ pub struct VerifyReport {
     pub record_bytes: u64,
     /// Bytes that were written but never confirmed. A crash leaves them, recovery cuts them off: they are no damage.
     pub torn_bytes: u64,
+    /// Encrypted segments that were not looked into for want of their key, by the key's name.
+    pub locked: BTreeMap<String, u64>,
     /// Files that recovery set aside earlier; their loss was told and counted then.
     pub set_aside: Vec<PathBuf>,
     /// The state that the frames come to.
@@ -46,16 +54,16 @@ pub struct VerifyReport {
     pub problems: Vec<Problem>,
 }
 
-/// Checks the journal in `dir`.
+/// Checks the journal in `dir`; what is encrypted as far as `keys` has the key, and `()` has none.
 ///
 /// # Errors
 /// [`InspectError`]: the disk refused, so that nothing can be said.
-pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<VerifyReport, InspectError> {
-    let first = Pass::run(disk, dir)?;
+pub fn verify(disk: &dyn Disk, dir: &Path, keys: &dyn SegmentKeys) -> Result<VerifyReport, InspectError> {
+    let first = Pass::run(disk, dir, keys)?;
     if first.problems.is_empty() {
         return Ok(first);
     }
-    let mut second = Pass::run(disk, dir)?;
+    let mut second = Pass::run(disk, dir, keys)?;
     second.problems.retain(|problem| first.problems.contains(problem));
     Ok(second)
 }
@@ -90,10 +98,12 @@ struct At<'a> {
     extent: Extent,
     number: u64,
     damaged: bool,
+    /// Encrypted bodies cannot be looked into.
+    locked: bool,
 }
 
 impl Pass {
-    fn run(disk: &dyn Disk, dir: &Path) -> Result<VerifyReport, InspectError> {
+    fn run(disk: &dyn Disk, dir: &Path, keys: &dyn SegmentKeys) -> Result<VerifyReport, InspectError> {
         let mut pass = Self::default();
         let mut files = Vec::new();
         for sequence in sequences(disk, dir)? {
@@ -102,7 +112,7 @@ impl Pass {
             files.extend(file.map_err(|source| InspectError { path, source })?);
         }
         for file in &files {
-            let checked = pass.segment(file);
+            let checked = pass.segment(file, keys);
             checked.map_err(|source| InspectError { path: file.path.clone(), source })?;
         }
         let entries = disk.list(dir).map_err(|source| InspectError { path: dir.to_owned(), source })?;
@@ -118,18 +128,17 @@ impl Pass {
         self.report.problems.push(Problem { path: path.to_owned(), offset: offset.into(), fault });
     }
 
-    fn segment(&mut self, file: &SegmentFile) -> io::Result<()> {
-        let (path, plain) = (&file.path, file.plain());
+    fn segment(&mut self, file: &SegmentFile, keys: &dyn SegmentKeys) -> io::Result<()> {
+        let (path, known) = (&file.path, file.known());
         let unreadable = match &file.head {
             HeadBytes::Blank => return Ok(()),
             HeadBytes::Newer(found) => Some(Fault::Newer { found: *found }),
-            HeadBytes::Valid(head) if head.key_id != 0 => Some(Fault::Encrypted { key_id: head.key_id }),
-            HeadBytes::Valid(_) | HeadBytes::Damaged => plain.is_none().then_some(Fault::Head),
+            HeadBytes::Valid(_) | HeadBytes::Damaged => known.is_none().then_some(Fault::Head),
         };
         if let Some(fault) = unreadable {
             self.problem(path, None, fault);
         }
-        let Some(head) = plain else { return Ok(()) };
+        let Some(head) = known else { return Ok(()) };
         if head.sequence != file.sequence {
             self.problem(path, None, Fault::Sequence { sequence: head.sequence });
         }
@@ -146,14 +155,24 @@ impl Pass {
             self.blurred |= self.after.is_some_and(|after| after + 1 != file.sequence);
             self.after = Some(file.sequence);
             self.arrive(path, None, head.first);
-            self.frames(file, head)?;
+            self.frames(file, head, keys)?;
         }
         Ok(())
     }
 
-    fn frames(&mut self, file: &SegmentFile, head: &Head) -> io::Result<()> {
-        let mut at = At { path: &file.path, extent: Extent::empty(head.first), number: 0, damaged: false };
-        let Some(mut walk) = file.walk() else { return Ok(()) };
+    fn frames(&mut self, file: &SegmentFile, head: &Head, keys: &dyn SegmentKeys) -> io::Result<()> {
+        let mut bodies = file.bodies(keys);
+        if matches!(bodies, Bodies::Lost) {
+            self.problem(&file.path, None, Fault::KeySlots);
+            bodies = Bodies::Raw;
+        }
+        let locked = matches!(bodies, Bodies::Raw);
+        if locked {
+            *self.report.locked.entry(file.key().unwrap_or_default()).or_default() += 1;
+        }
+        let extent = Extent::empty(head.first);
+        let mut at = At { path: &file.path, extent, number: 0, damaged: false, locked };
+        let Some(mut walk) = file.walk(bodies) else { return Ok(()) };
         while let Some(step) = walk.next()? {
             match step {
                 Step::Gap { offset } => {
@@ -192,6 +211,10 @@ impl Pass {
             at.damaged = true;
             return self.problem(at.path, offset, Fault::Body { kind, first, count });
         };
+        if at.locked {
+            self.blurred = true;
+            return;
+        }
         match Control::decode(header.kind, &body) {
             Ok(Some(control)) => self.control(at, offset, &control),
             Ok(None) => {
@@ -261,13 +284,21 @@ impl Pass {
 
     /// What can only be told at the end.
     fn finish(&mut self, dir: &Path) {
-        // What is settled was forgotten on purpose; a gap behind it was not.
-        let lowest = self.report.state.lowest_unsettled();
+        // What is settled was forgotten on purpose; a gap behind it was not. Where nobody can know what is settled, only
+        // gaps within a segment are told.
+        let locked = !self.report.locked.is_empty();
+        let lowest = if locked { Position(0) } else { self.report.state.lowest_unsettled() };
         for Gap { path, offset, first, next } in std::mem::take(&mut self.gaps) {
+            if locked && offset.is_none() {
+                continue;
+            }
             let first = first.max(lowest);
             if first < next {
                 self.problem(&path, offset, Fault::Missing { first, last: Position(next.0 - 1) });
             }
+        }
+        if locked {
+            return;
         }
         let next = self.report.state.next;
         for (destination, progress) in self.report.state.destinations.clone() {

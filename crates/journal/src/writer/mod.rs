@@ -26,10 +26,12 @@ use standpipe_model::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::budget::Shortage;
+use crate::cipher::Cipher;
 use crate::control::{Control, State};
 use crate::disk::DiskFile;
-use crate::format::{FrameHeader, FrameKind, HEADER_LEN, frame_len};
+use crate::format::{ENCRYPTED_EXTRA, FrameHeader, FrameKind, HEADER_LEN, frame_len};
 use crate::journal::{Append, AppendError, AppendReceipt, Shared, Tip};
+use crate::keys::KeyTrouble;
 use crate::segment::{Segment, frames_end};
 
 /// The most bytes written and synced at once; bounds how long one put waits behind others.
@@ -91,11 +93,13 @@ impl Op {
         matches!(self.what, What::Data { .. })
     }
 
-    /// The bytes that it takes in a segment.
-    fn len(&self) -> u64 {
+    /// The bytes that it takes in a segment where each body grows by `extra`.
+    fn len(&self, extra: usize) -> u64 {
         match &self.what {
-            What::Data { put, .. } => frame_len(put.body_len()),
-            What::Control { frames, .. } => frames.iter().map(|(_, body)| frame_len(body.len())).sum(),
+            What::Data { put, .. } => frame_len(put.body_len() + extra),
+            What::Control { frames, .. } => {
+                frames.iter().map(|(_, body)| frame_len(body.len() + extra)).sum()
+            }
             What::Change { .. } => 0,
         }
     }
@@ -118,12 +122,19 @@ pub(crate) struct Writer {
     size_class: u64,
     heal_backoff_ms: u64,
     poisoned: bool,
+    /// Settled segments whose files could not be removed yet.
+    lingering: Vec<Arc<Segment>>,
+    /// Encrypted segments were removed, and a power cut may still bring them back, with keys that are not needed any
+    /// more by then.
+    fading: bool,
 }
 
 #[derive(Debug)]
 struct Active {
     segment: Arc<Segment>,
     file: Arc<dyn DiskFile>,
+    /// The keys' epoch that it was made in; when they are in another, the next frame goes into another segment.
+    epoch: u64,
     /// Where the next frame goes; `segment.extent().data_end` is what is durable.
     end: u64,
     opened_ms: u64,
@@ -137,16 +148,21 @@ struct Prepared {
     path: PathBuf,
     capacity: u64,
     file: Arc<dyn DiskFile>,
+    /// Its file has held plain records.
+    held_plain: bool,
 }
 
 #[derive(Debug)]
 struct Spare {
     path: PathBuf,
     capacity: u64,
+    /// It has held plain records.
+    held_plain: bool,
 }
 
 enum RotateError {
     NoRoom(Shortage),
+    NoKey(KeyTrouble),
     Io(io::Error),
 }
 
@@ -168,6 +184,8 @@ fn control_reserve(capacity: u64) -> u64 {
 #[derive(Default)]
 struct Layout {
     headers: Vec<(u64, FrameHeader)>,
+    /// The frames' bodies in the same order, where they are encrypted.
+    encrypted: Vec<Vec<u8>>,
     bytes: u64,
 }
 
@@ -186,12 +204,20 @@ impl Shared {
         queue.scheduled
     }
 
+    /// Whether the active segment may be written on: its key is the one that is wanted, and known.
+    fn may_go_on(&self, writer: &Writer) -> bool {
+        writer.active.as_ref().is_some_and(|active| {
+            let keyed = active.segment.keyed.as_ref();
+            active.epoch == self.keys.epoch() && keyed.is_none_or(|keyed| keyed.cipher().is_some())
+        })
+    }
+
     fn take_group(&self) -> VecDeque<Op> {
         let mut queue = self.queue();
         let mut bytes = 0;
         let count = queue.ops.iter().take_while(|op| {
             let first = bytes == 0;
-            bytes += op.len();
+            bytes += op.len(0);
             first || bytes <= GROUP_BYTES
         });
         let count = count.count();
@@ -204,10 +230,15 @@ impl Shared {
         }
         while let Some(op) = group.front_mut() {
             self.resolve_change(op);
-            let (need, data) = (op.len(), op.is_data());
-            if need > 0 && !writer.has_room(need, data) {
-                match self.rotate(writer, need, data) {
+            let data = op.is_data();
+            if op.len(0) > 0 && !(self.may_go_on(writer) && writer.has_room(op.len(writer.extra()), data)) {
+                match self.rotate(writer, op.len(ENCRYPTED_EXTRA), data) {
                     Ok(()) => {}
+                    Err(RotateError::NoKey(trouble)) => {
+                        let refused = group.drain(..1).collect();
+                        self.refuse(refused, &AppendError::Key(trouble));
+                        continue;
+                    }
                     Err(RotateError::NoRoom(shortage)) => {
                         self.run_short(shortage, data);
                         let refused = group.drain(..1).collect();
@@ -236,25 +267,38 @@ impl Shared {
         let mut bytes = 0;
         while let Some(op) = group.front() {
             let change = matches!(op.what, What::Change { .. });
-            if !run.is_empty() && (change || !writer.has_room(bytes + op.len(), op.is_data())) {
+            let len = op.len(writer.extra());
+            if !run.is_empty() && (change || !writer.has_room(bytes + len, op.is_data())) {
                 break;
             }
-            bytes += op.len();
+            bytes += len;
             run.extend(group.pop_front());
         }
         run
     }
 
-    fn write_run(&self, writer: &mut Writer, mut run: VecDeque<Op>) -> Result<(), (io::Error, VecDeque<Op>)> {
+    /// Returns whether the run was written; where not, those who wait for it were told.
+    fn write_run(
+        &self,
+        writer: &mut Writer,
+        mut run: VecDeque<Op>,
+    ) -> Result<bool, (io::Error, VecDeque<Op>)> {
         let Some(active) = writer.active.as_mut() else {
             // Only a run without a frame comes here: it asks to be told when everything before it is durable.
             self.answer(None, &Layout::default(), run);
-            return Ok(());
+            return Ok(true);
         };
+        let keyed = active.segment.keyed.as_ref();
+        let cipher = keyed.and_then(|keyed| keyed.cipher());
+        if keyed.is_some() != cipher.is_some() {
+            // It was forgotten this very moment. The next run begins a new segment; who waits for this comes again.
+            self.refuse(run, &AppendError::Poisoned);
+            return Ok(false);
+        }
         if let Some(preface) = active.preface.take() {
             run.push_front(preface);
         }
-        let layout = self.lay_out(active, &run);
+        let layout = self.lay_out(active, cipher.as_deref(), &run);
         let started = self.shelf.clock.steady();
         if let Err(error) = active.write(&layout, &run) {
             return Err((error, run));
@@ -264,7 +308,7 @@ impl Shared {
         let segment = Arc::clone(&active.segment);
         writer.heal_backoff_ms = 0;
         self.publish(segment, &layout, run);
-        Ok(())
+        Ok(true)
     }
 
     /// Turns a change of state into the STATE frame that it comes to.
@@ -283,18 +327,25 @@ impl Shared {
         }
     }
 
-    fn lay_out(&self, active: &Active, run: &VecDeque<Op>) -> Layout {
+    fn lay_out(&self, active: &Active, cipher: Option<&Cipher>, run: &VecDeque<Op>) -> Layout {
         let durable = active.segment.extent().data_end;
         let mut next = self.view().state.next;
         let mut layout = Layout::default();
         let steady = u32::try_from(self.steady_ms().saturating_sub(active.opened_ms)).unwrap_or(u32::MAX);
-        let mut add = |header: FrameHeader| {
+        let mut add = |mut header: FrameHeader, body: &[&[u8]]| {
+            if let Some(cipher) = cipher {
+                let body = cipher.encrypt(&header, body, self.shelf.entropy.as_ref());
+                (header.encrypted, header.body_len) = (true, body.len() as u32);
+                header.body_crc = crc32c::crc32c(&body);
+                layout.encrypted.push(body);
+            }
             layout.headers.push((active.end + layout.bytes, header));
             layout.bytes += header.frame_len();
         };
         for op in run {
             let blank = FrameHeader {
                 kind: FrameKind::State,
+                encrypted: false,
                 body_len: 0,
                 body_crc: 0,
                 source_len: 0,
@@ -308,16 +359,21 @@ impl Shared {
             match &op.what {
                 What::Data { put, body_crc, .. } => {
                     let count = put.block.count();
-                    let source_len = put.source.as_deref().map_or(0, <[u8]>::len) as u16;
+                    let source = put.source.as_deref().unwrap_or_default();
+                    let source_len = source.len() as u16;
                     let (kind, digest) = (FrameKind::Data, put.digest);
                     let (body_len, body_crc) = (put.body_len() as u32, *body_crc);
-                    add(FrameHeader { kind, body_len, body_crc, source_len, count, digest, ..blank });
+                    let header = FrameHeader { kind, body_len, body_crc, source_len, count, digest, ..blank };
+                    add(header, &[source, put.block.payload()]);
                     next = next.advance(u64::from(count));
                 }
                 What::Control { frames, .. } => {
                     for (frame, body) in frames {
                         let (body_len, body_crc) = (body.len() as u32, crc32c::crc32c(body));
-                        add(FrameHeader { kind: frame.kind(), body_len, body_crc, first: next, ..blank });
+                        add(
+                            FrameHeader { kind: frame.kind(), body_len, body_crc, first: next, ..blank },
+                            &[body],
+                        );
                     }
                 }
                 What::Change { .. } => {}
@@ -414,35 +470,50 @@ impl Writer {
         Self { next_sequence, ..Self::default() }
     }
 
+    /// The segment that is written to.
+    pub(crate) fn begun(&self) -> Option<&Arc<Segment>> {
+        self.active.as_ref().map(|active| &active.segment)
+    }
+
+    /// How much each body grows in the active segment.
+    fn extra(&self) -> usize {
+        self.active.as_ref().map_or(0, Active::extra)
+    }
+
     fn has_room(&self, bytes: u64, data: bool) -> bool {
         self.active.as_ref().is_some_and(|active| {
             let capacity = active.segment.capacity;
             let reserve = if data { control_reserve(capacity) } else { 0 };
-            let preface = active.preface.as_ref().map_or(0, Op::len);
+            let preface = active.preface.as_ref().map_or(0, |preface| preface.len(active.extra()));
             active.end + preface + bytes + reserve <= frames_end(capacity)
         })
     }
 }
 
 impl Active {
-    fn write(&self, layout: &Layout, run: &VecDeque<Op>) -> io::Result<()> {
+    fn extra(&self) -> usize {
+        if self.segment.keyed.is_some() { ENCRYPTED_EXTRA } else { 0 }
+    }
+
+    fn write<'a>(&self, layout: &'a Layout, run: &'a VecDeque<Op>) -> io::Result<()> {
         let headers: Vec<[u8; HEADER_LEN]> =
             layout.headers.iter().map(|(_, header)| header.encode(self.segment.id)).collect();
         let mut pieces: Vec<&[u8]> = Vec::with_capacity(headers.len() * 3);
         let mut number = 0;
+        let mut push = |body: &[&'a [u8]]| {
+            match layout.encrypted.get(number) {
+                Some(encrypted) => push_frame(&mut pieces, &headers[number], &[encrypted]),
+                None => push_frame(&mut pieces, &headers[number], body),
+            }
+            number += 1;
+        };
         for op in run {
             match &op.what {
                 What::Data { put, .. } => {
                     let source = put.source.as_deref().unwrap_or_default();
-                    push_frame(&mut pieces, &headers[number], &[source, put.block.payload()]);
-                    number += 1;
+                    push(&[source, put.block.payload()]);
                 }
-                What::Control { frames, .. } => {
-                    for (_, body) in frames {
-                        push_frame(&mut pieces, &headers[number], &[body]);
-                        number += 1;
-                    }
-                }
+                What::Control { frames, .. } => frames.iter().for_each(|(_, body)| push(&[body])),
                 What::Change { .. } => {}
             }
         }

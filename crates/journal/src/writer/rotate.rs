@@ -11,10 +11,14 @@ use tokio::sync::oneshot;
 use super::{Active, Op, Prepared, RotateError, Spare, Writer, control_reserve};
 use crate::budget::Shortage;
 use crate::control::Control;
-use crate::format::{FOOTER_LEN, HEAD_LEN, Head, SegmentId, VERSION};
+use crate::disk::DiskFile;
+use crate::format::{ENCRYPTED_EXTRA, FOOTER_LEN, HEAD_LEN, Head, KEYED, PLAIN_VERSION, SegmentId, VERSION};
 use crate::journal::Shared;
+use crate::keyed::Keyed;
+use crate::keys::Fresh;
 use crate::recover::{copy_sealed, segment_path};
 use crate::segment::{Extent, Segment, SegmentPlace, frames_end};
+use crate::slots::Slots;
 
 /// A segment that fills faster than this has a successor of twice its size; one that takes longer than the other, of
 /// half. In milliseconds.
@@ -32,7 +36,7 @@ impl Shared {
         let state = Control::State(Box::new(self.view().state.clone()));
         let (reply, _) = oneshot::channel();
         let preface = Op::control(vec![state], self.shelf.clock.now(), reply);
-        let frames = preface.len() + need;
+        let frames = preface.len(ENCRYPTED_EXTRA) + need;
         // The reserve is a sixteenth of the capacity, within bounds: an eighth of the frames covers it.
         let required = HEAD_LEN + FOOTER_LEN + frames + (frames / 8).max(control_reserve(0)) + 8;
         writer.size_class = self.next_class(writer);
@@ -44,11 +48,20 @@ impl Shared {
             }
             other => other?,
         };
+        // Before anything is changed: without a key the active segment stays as it is.
+        let fresh = match self.keys.usable().and_then(|()| self.keys.fresh()) {
+            Ok(fresh) => fresh,
+            Err(trouble) => {
+                writer.prepared = Some(next);
+                return Err(RotateError::NoKey(trouble));
+            }
+        };
+        let next = if fresh.key.is_some() { self.never_plain(writer, next, required, data)? } else { next };
         if let Err(error) = self.seal(writer) {
             writer.prepared = Some(next);
             return Err(RotateError::Io(error));
         }
-        self.activate(writer, next, preface)
+        self.activate(writer, next, fresh, preface)
     }
 
     /// The size that the segment after the active one should have.
@@ -77,13 +90,34 @@ impl Shared {
         self.allocate(writer, required, data)
     }
 
+    /// A file for an encrypted segment. One that has held plain records is not used: behind what it holds now they would
+    /// still be there.
+    fn never_plain(
+        &self,
+        writer: &mut Writer,
+        next: Prepared,
+        required: u64,
+        data: bool,
+    ) -> Result<Prepared, RotateError> {
+        if let Some(spare) = writer.spare.take_if(|spare| spare.held_plain) {
+            self.disk().remove(&spare.path)?;
+            self.give_back(spare.capacity);
+        }
+        if !next.held_plain {
+            return Ok(next);
+        }
+        self.disk().remove(&next.path)?;
+        self.give_back(next.capacity);
+        self.allocate(writer, required, data)
+    }
+
     fn allocate(&self, writer: &mut Writer, required: u64, data: bool) -> Result<Prepared, RotateError> {
         let sequence = writer.next_sequence;
         let path = segment_path(&self.dir, sequence);
         let prepared = match writer.spare.take() {
             Some(spare) if spare.capacity >= required => {
                 let file = self.recycle(&spare, &path)?;
-                Prepared { sequence, path, capacity: spare.capacity, file }
+                Prepared { sequence, path, capacity: spare.capacity, file, held_plain: spare.held_plain }
             }
             spare => {
                 writer.spare = spare;
@@ -91,7 +125,7 @@ impl Shared {
                 let file = self.disk().create(&path, capacity)?;
                 self.used.fetch_add(capacity, Ordering::Relaxed);
                 self.shelf.budget.take(capacity);
-                Prepared { sequence, path, capacity, file }
+                Prepared { sequence, path, capacity, file, held_plain: false }
             }
         };
         writer.next_sequence += 1;
@@ -117,7 +151,7 @@ impl Shared {
 
     /// Makes a settled segment's file the next one. Its head is blanked, so that until it is used it counts as never
     /// written; its old frames are bound to the old segment's id.
-    fn recycle(&self, spare: &Spare, path: &Path) -> io::Result<Arc<dyn crate::disk::DiskFile>> {
+    fn recycle(&self, spare: &Spare, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.disk().open(&spare.path)?;
         file.write_at(&[&[0; HEAD_LEN as usize]], 0)?;
         file.sync_data()?;
@@ -129,6 +163,7 @@ impl Shared {
         let Some(active) = &writer.active else { return Ok(()) };
         let segment = &active.segment;
         if segment.extent().frames == 0 {
+            writer.fading |= segment.keyed.is_some();
             self.disk().remove(&segment.path)?;
             self.give_back(segment.capacity);
         } else {
@@ -139,32 +174,44 @@ impl Shared {
         Ok(())
     }
 
-    fn activate(&self, writer: &mut Writer, next: Prepared, preface: Op) -> Result<(), RotateError> {
+    fn activate(
+        &self,
+        writer: &mut Writer,
+        next: Prepared,
+        fresh: Fresh,
+        preface: Op,
+    ) -> Result<(), RotateError> {
         let mut id = [0; 16];
         self.shelf.entropy.fill(&mut id);
         let id = SegmentId(id);
-        let Prepared { sequence, path, capacity, file } = next;
+        let Prepared { sequence, path, capacity, file, .. } = next;
         let first = self.view().state.next;
+        let Fresh { epoch, key } = fresh;
+        let (version, key_id) = if key.is_some() { (VERSION, KEYED) } else { (PLAIN_VERSION, 0) };
         let head = Head {
-            version: VERSION,
-            key_id: 0,
+            version,
+            key_id,
             sequence,
             id,
             first,
             created_at: self.shelf.clock.now(),
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
         };
-        if let Err(error) = file.write_at(&[&head.encode()], 0) {
+        let slots = key.map(|(key, wrapped)| (key, Slots::first(wrapped)));
+        if let Err(error) = write_head(file.as_ref(), &head, slots.as_ref().map(|(_, slots)| slots)) {
+            writer.fading |= slots.is_some();
             self.disk().remove(&path)?;
             self.give_back(capacity);
             return Err(error.into());
         }
+        let keyed = slots.map(|(key, slots)| Arc::new(Keyed::fresh(&key, slots)));
         let opened_ms = self.steady_ms();
         let base_bytes = self.tip.borrow().bytes;
-        let place =
-            SegmentPlace { sequence, id, path, capacity, first, base_bytes, opened_steady: Some(opened_ms) };
+        let opened_steady = Some(opened_ms);
+        let place = SegmentPlace { sequence, id, path, capacity, first, base_bytes, opened_steady, keyed };
         let segment = Arc::new(Segment::new(place, Extent::empty(first)));
-        writer.active = Some(Active { segment, file, end: HEAD_LEN, opened_ms, preface: Some(preface) });
+        writer.active =
+            Some(Active { segment, file, epoch, end: HEAD_LEN, opened_ms, preface: Some(preface) });
         Ok(())
     }
 
@@ -182,6 +229,9 @@ impl Shared {
             // It will be tried again when it is needed, and then refused in the open.
             Err(RotateError::NoRoom(shortage)) => {
                 tracing::debug!(dir = %self.dir.display(), %shortage, "no room to prepare a segment");
+            }
+            Err(RotateError::NoKey(trouble)) => {
+                tracing::debug!(dir = %self.dir.display(), %trouble, "no key to prepare a segment");
             }
             Err(RotateError::Io(error)) => {
                 tracing::warn!(dir = %self.dir.display(), %error, "cannot prepare a segment");
@@ -207,9 +257,10 @@ impl Shared {
         }
         for segment in settled {
             self.view().segments.remove(&segment.sequence);
-            if let Err(error) = self.forget(writer, &segment) {
-                tracing::warn!(path = %segment.path.display(), %error, "cannot remove a settled segment");
-            }
+            writer.lingering.push(segment);
+        }
+        if let Err(error) = self.fade(writer) {
+            tracing::warn!(dir = %self.dir.display(), %error, "settled segments cannot be removed for good yet");
         }
         self.look_at_shortage(&mut self.queue());
     }
@@ -224,9 +275,13 @@ impl Shared {
         }
         let (reply, _) = oneshot::channel();
         let op = Op::control(frames, self.shelf.clock.now(), reply);
-        if !writer.has_room(op.len(), false) {
-            match self.rotate(writer, op.len(), false) {
+        if !(self.may_go_on(writer) && writer.has_room(op.len(writer.extra()), false)) {
+            match self.rotate(writer, op.len(ENCRYPTED_EXTRA), false) {
                 Ok(()) => {}
+                Err(RotateError::NoKey(trouble)) => {
+                    tracing::debug!(dir = %self.dir.display(), %trouble, "settled segments stay until the key is back");
+                    return false;
+                }
                 Err(RotateError::NoRoom(shortage)) => {
                     tracing::warn!(dir = %self.dir.display(), %shortage, puts = digests.len(),
                         "no room to remember puts of forgotten segments; after a restart they are new again");
@@ -238,9 +293,13 @@ impl Shared {
                 }
             }
         }
-        if let Err((error, _)) = self.write_run(writer, VecDeque::from([op])) {
-            self.poison(writer, &error);
-            return false;
+        match self.write_run(writer, VecDeque::from([op])) {
+            Ok(false) => return false,
+            Ok(true) => {}
+            Err((error, _)) => {
+                self.poison(writer, &error);
+                return false;
+            }
         }
         if let Some(active) = &writer.active {
             self.queue().puts.carried(&digests, active.segment.sequence);
@@ -248,12 +307,42 @@ impl Shared {
         true
     }
 
+    /// Removes the files of settled segments, and makes sure that encrypted ones do not come back.
+    ///
+    /// # Errors
+    /// Some are still there, or may come back; it is for another time.
+    pub(crate) fn fade(&self, writer: &mut Writer) -> io::Result<()> {
+        let mut failed = None;
+        for segment in std::mem::take(&mut writer.lingering) {
+            match self.forget(writer, &segment) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.give_back(segment.capacity),
+                Err(error) => {
+                    writer.lingering.push(segment);
+                    failed = Some(error);
+                }
+            }
+        }
+        if writer.fading {
+            self.disk().sync_dir(&self.dir)?;
+            writer.fading = !writer.lingering.is_empty();
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
     fn forget(&self, writer: &mut Writer, segment: &Segment) -> io::Result<()> {
-        if writer.spare.is_none() && segment.capacity == writer.size_class && self.queue().shortage.is_none()
+        writer.fading |= segment.keyed.is_some();
+        // The file of an encrypted segment has never held anything else.
+        let held_plain = segment.keyed.is_none();
+        let encrypting = writer.begun().is_some_and(|begun| begun.keyed.is_some());
+        if writer.spare.is_none()
+            && segment.capacity == writer.size_class
+            && !(held_plain && encrypting)
+            && self.queue().shortage.is_none()
         {
             let path = self.dir.join(SPARE_NAME);
             self.disk().rename(&segment.path, &path)?;
-            writer.spare = Some(Spare { path, capacity: segment.capacity });
+            writer.spare = Some(Spare { path, capacity: segment.capacity, held_plain });
             return Ok(());
         }
         self.disk().remove(&segment.path)?;
@@ -316,4 +405,14 @@ impl Shared {
         writer.active = None;
         Ok(())
     }
+}
+
+/// Writes a segment's head, with its key. The key is durable before the first frame that needs it.
+fn write_head(file: &dyn DiskFile, head: &Head, slots: Option<&Slots>) -> io::Result<()> {
+    let Some(slots) = slots else { return file.write_at(&[&head.encode()], 0) };
+    let mut page = slots.page(head.id)?;
+    let encoded = head.encode();
+    page[..encoded.len()].copy_from_slice(&encoded);
+    file.write_at(&[&page], 0)?;
+    file.sync_data()
 }

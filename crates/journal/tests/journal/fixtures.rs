@@ -1,4 +1,4 @@
-//! Journals as version 1 wrote them. They must open for as long as there is a standpipe, and what is written today
+//! Journals as versions 1 (plain) and 2 (encrypted) were first written. They must open for as long as there is a standpipe, and what is written today
 //! must be the same, byte for byte: a change of the format is a new version with fixtures of its own.
 //!
 //! `STANDPIPE_WRITE_FIXTURES=1 cargo test -p standpipe-journal fixtures` writes them anew.
@@ -11,17 +11,22 @@ use standpipe_journal::control::{Control, Decide, Done, Failing, FateRun, Plan, 
 use standpipe_journal::disk::OsDisk;
 use standpipe_journal::inspect::{SegmentStatus, frames, inspect};
 use standpipe_journal::verify::verify;
-use standpipe_journal::{Append, DiskBudget, Journal, JournalOptions, Shelf};
+use standpipe_journal::{Append, DiskBudget, Journal, JournalOptions, RecoveryReport, Shelf};
 use standpipe_model::{PutDigest, Timestamp};
 
+use crate::keys::TestKeys;
 use crate::support::{TestClock, block, close, primary, range, read_all, record, settle, shelf, wait};
 
 const OPTIONS: JournalOptions =
     JournalOptions { limit_bytes: 1 << 20, segment_min: 32 << 10, segment_max: 32 << 10 };
-const NAMES: [&str; 2] = ["whole", "torn"];
+const NAMES: [&str; 6] = ["v1/whole", "v1/torn", "v1/puts", "v2/whole", "v2/torn", "v2/puts"];
 
 fn stored(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn open(dir: &Path, clock: &Arc<TestClock>, keys: &Arc<TestKeys>) -> (Journal, RecoveryReport) {
+    Journal::open_with_keys(dir, OPTIONS, shelf_in(dir, clock), keys.clone()).unwrap()
 }
 
 fn shelf_in(dir: &Path, clock: &Arc<TestClock>) -> Shelf {
@@ -68,11 +73,11 @@ fn controls() -> Vec<Control> {
 }
 
 /// Writes the journal `name` into `dir`, with the same clock and the same chance every time.
-fn write(name: &str, dir: &Path) -> State {
+fn write(name: &str, dir: &Path, keys: &Arc<TestKeys>) -> State {
     let clock = Arc::new(TestClock::default());
-    let (journal, _) = Journal::open(dir, OPTIONS, shelf_in(dir, &clock)).unwrap();
+    let (journal, _) = open(dir, &clock, keys);
     wait(journal.set_destinations(&[primary()])).unwrap();
-    let rounds = if name == "whole" { 9 } else { 2 };
+    let rounds = if name.ends_with("torn") { 2 } else { 9 };
     for round in 0..rounds {
         for put in puts(round * 6) {
             clock.advance(Duration::from_millis(1500));
@@ -82,8 +87,15 @@ fn write(name: &str, dir: &Path) -> State {
             wait(journal.control(controls())).unwrap();
         }
     }
+    if name.ends_with("puts") {
+        // The first segments go, and what is remembered of their puts is carried on.
+        let rest = close(3, range(10, journal.state().next.0 - 1));
+        wait(journal.control(vec![settle(&close(2, range(6, 9))), Control::Close(rest.clone())])).unwrap();
+        wait(journal.control(vec![settle(&rest)])).unwrap();
+        wait(journal.append(puts(54)[0].clone())).unwrap();
+    }
     let state = journal.state();
-    if name == "torn" {
+    if name.ends_with("torn") {
         let before = inspect(&OsDisk, dir).unwrap()[0].content.clone().unwrap().data_end as usize;
         wait(journal.append(puts(12)[0].clone())).unwrap();
         let path = dir.join("00000000000000000000.seg");
@@ -111,12 +123,12 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-fn listing(dir: &Path) -> String {
+fn listing(dir: &Path, keys: &TestKeys) -> String {
     let mut lines = String::new();
     for segment in inspect(&OsDisk, dir).unwrap() {
         let content = serde_json::to_string(&segment.content).unwrap();
         lines += &format!("{} {:?} {content}\n", segment.sequence, segment.status);
-        for frame in frames(&OsDisk, &segment).unwrap() {
+        for frame in frames(&OsDisk, &segment, keys).unwrap() {
             lines += &format!("  {}\n", serde_json::to_string(&frame.unwrap()).unwrap());
         }
     }
@@ -127,8 +139,10 @@ fn listing(dir: &Path) -> String {
 fn what_is_written_today_is_the_same_byte_for_byte() {
     for name in NAMES {
         let dir = tempfile::tempdir().unwrap();
-        let state = write(name, dir.path());
-        let (frames, state) = (listing(dir.path()), serde_json::to_string_pretty(&state).unwrap());
+        let keys = Arc::new(TestKeys::new(name.starts_with("v2")));
+        let state = write(name, dir.path(), &keys);
+        let (frames, state) = (listing(dir.path(), &keys), serde_json::to_string_pretty(&state).unwrap());
+        assert_eq!(frames.contains("\"PUTS\""), name.ends_with("puts"), "{name}");
         let stored = stored(name);
         if std::env::var_os("STANDPIPE_WRITE_FIXTURES").is_some() {
             std::fs::create_dir_all(&stored).unwrap();
@@ -151,7 +165,7 @@ fn what_is_written_today_is_the_same_byte_for_byte() {
 }
 
 #[test]
-fn journals_of_version_1_open_with_all_that_they_held() {
+fn journals_of_every_version_open_with_all_that_they_held() {
     for name in NAMES {
         let dir = tempfile::tempdir().unwrap();
         for (file, bytes) in files(&stored(name)) {
@@ -159,19 +173,24 @@ fn journals_of_version_1_open_with_all_that_they_held() {
         }
         let expected: State =
             serde_json::from_str(&std::fs::read_to_string(stored(name).join("state.json")).unwrap()).unwrap();
-        let looked = verify(&OsDisk, dir.path()).unwrap();
+        let keys = Arc::new(TestKeys::new(name.starts_with("v2")));
+        let looked = verify(&OsDisk, dir.path(), keys.as_ref()).unwrap();
         assert_eq!((looked.problems, &looked.state), (vec![], &expected), "{name}");
-        assert_eq!(looked.torn_bytes > 0, name == "torn");
+        assert_eq!(looked.torn_bytes > 0, name.ends_with("torn"));
         let clock = Arc::new(TestClock::default());
-        let (journal, report) = Journal::open(dir.path(), OPTIONS, shelf_in(dir.path(), &clock)).unwrap();
+        let first = inspect(&OsDisk, dir.path()).unwrap()[0].content.clone().unwrap().first.0;
+        assert_eq!(first > 0, name.ends_with("puts"));
+        let (journal, report) = open(dir.path(), &clock, &keys);
         assert_eq!((report.lost, report.set_aside), (vec![], vec![]), "{name}");
-        assert_eq!(report.torn_bytes > 0, name == "torn");
-        assert_eq!((report.open_batches, report.partly_done), (1, 1));
+        assert_eq!(report.torn_bytes > 0, name.ends_with("torn"));
+        let open = usize::from(!name.ends_with("puts"));
+        assert_eq!((report.open_batches, report.partly_done), (open, open));
         assert_eq!(journal.state(), expected);
-        let (records, lost) = read_all(&journal, range(0, expected.next.0 - 1));
+        let (records, lost) = read_all(&journal, range(first, expected.next.0 - 1));
         assert_eq!(lost, 0);
-        assert!(records == (0..expected.next.0).map(record).collect::<Vec<_>>(), "{name}");
+        assert!(records == (first..expected.next.0).map(record).collect::<Vec<_>>(), "{name}");
         let repeat = wait(journal.append(puts(6)[0].clone())).unwrap();
         assert_eq!((repeat.repeated, repeat.first.0), (true, 6), "its digest is known");
+        assert_eq!(repeat.encrypted, name.starts_with("v2"));
     }
 }

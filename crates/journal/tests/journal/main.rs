@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is a failure with a line number")]
 
 mod damage;
+mod encryption;
 mod faults;
 mod fixtures;
+mod fuzz;
+mod keys;
 mod model;
 mod sim;
 mod support;

@@ -1,4 +1,5 @@
-//! The journal against a model: any mix of appends, closes, settles, faults and power cuts, at any disk call.
+//! The journal against a model: any mix of appends, closes, settles, faults and power cuts, at any disk call, plain,
+//! encrypted, and with keys that change, stop and come back.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,11 +9,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use standpipe_journal::control::{Close, Control, Settle};
 use standpipe_journal::verify::verify;
-use standpipe_journal::{AppendError, Journal, Shelf};
+use standpipe_journal::{AppendError, Journal, OpenError, Shelf};
 use standpipe_model::{BatchId, BatchRange, Clock, CloseReason, Entropy, Position, Tally, Timestamp};
 
+use crate::keys::TestKeys;
 use crate::sim::{Fault, SimDisk};
-use crate::support::{TestClock, open, primary, put, read_all, shelf, try_open, wait};
+use crate::support::{TestClock, open_with, primary, put, read_all, shelf, wait};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -33,6 +35,12 @@ enum Step {
         fault: Fault,
     },
     Wait,
+    /// Segments are encrypted from now on, or plain.
+    Encrypt(bool),
+    /// The key cannot be used any more, and what is known of it is forgotten; or it can again.
+    StopKey(bool),
+    /// The master key changes, and all segments are wrapped anew.
+    Rewrap,
     /// The power goes and comes.
     Reopen,
     /// The process alone goes: what it wrote and did not sync is still in the cache.
@@ -49,6 +57,9 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (0..4usize).prop_map(|open| Step::Settle { open }),
         4 => (0..12u64, fault).prop_map(|(after, fault)| Step::Fault { after, fault }),
         2 => Just(Step::Wait),
+        2 => any::<bool>().prop_map(Step::Encrypt),
+        2 => prop::bool::weighted(0.3).prop_map(Step::StopKey),
+        1 => Just(Step::Rewrap),
         2 => Just(Step::Reopen),
         2 => Just(Step::Restart),
     ]
@@ -82,6 +93,7 @@ struct World {
     disk: SimDisk,
     shelf: Shelf,
     clock: Arc<TestClock>,
+    keys: Arc<TestKeys>,
     journal: Journal,
     model: Model,
     /// A write was told once that there is no space.
@@ -93,9 +105,10 @@ impl World {
         let disk = SimDisk::new(seed, 8 << 20);
         let clock = Arc::new(TestClock::default());
         let shelf = shelf(Arc::new(disk.clone()), clock.clone(), seed);
-        let (journal, _) = open(&shelf);
+        let keys = Arc::new(TestKeys::new(false));
+        let (journal, _) = open_with(&shelf, &keys).expect("the disk works");
         wait(journal.set_destinations(&[primary()])).unwrap();
-        Self { disk, shelf, clock, journal, model: Model::default(), space_ran_out: false }
+        Self { disk, shelf, clock, keys, journal, model: Model::default(), space_ran_out: false }
     }
 
     fn run(&mut self, step: &Step) {
@@ -109,6 +122,13 @@ impl World {
                 self.disk.inject(*after, *fault);
             }
             Step::Wait => self.clock.advance(Duration::from_secs(40)),
+            Step::Encrypt(encrypting) => self.keys.encrypt(*encrypting),
+            Step::StopKey(stopped) => {
+                self.keys.stop(*stopped);
+                self.journal.forget_keys("main");
+            }
+            Step::Rewrap if self.keys.stopped() => {}
+            Step::Rewrap => self.rewrap(),
             Step::Reopen => self.reopen(),
             Step::Restart if self.disk.is_down() => {}
             Step::Restart => {
@@ -129,6 +149,7 @@ impl World {
         match wait(self.journal.append(put(&records, digest))) {
             Ok(receipt) => {
                 assert!(!receipt.repeated);
+                assert_eq!(receipt.encrypted, self.keys.encrypting());
                 let first = receipt.first.0;
                 for (number, record) in records.iter().enumerate() {
                     let before = self.model.records.insert(first + number as u64, record.clone());
@@ -138,8 +159,21 @@ impl World {
                 self.model.puts.push(Put { digest, first, records, acknowledged_at });
             }
             Err(AppendError::Closed) => panic!("nobody closed it"),
+            Err(AppendError::Key(_)) => assert!(self.keys.stopped() && self.keys.encrypting()),
             Err(AppendError::Full(_) | AppendError::Poisoned) => {}
         }
+    }
+
+    fn rewrap(&mut self) {
+        self.keys.rotate();
+        let Ok(keys) = self.journal.wrapped_keys() else { return };
+        for key in keys {
+            let wrapped = self.keys.rewrap(&key.wrapped);
+            if self.journal.rewrap(key.segment, wrapped).is_err() {
+                return;
+            }
+        }
+        self.keys.forget_previous();
     }
 
     fn repeat(&mut self, back: usize) {
@@ -212,7 +246,7 @@ impl World {
     fn reopen(&mut self) {
         self.disk.power_cycle();
         assert_eq!(
-            verify(&self.disk, Path::new("/j")).expect("the disk works").problems,
+            verify(&self.disk, Path::new("/j"), self.keys.as_ref()).expect("the disk works").problems,
             [],
             "a power cut is not damage"
         );
@@ -222,7 +256,15 @@ impl World {
     fn open_again(&mut self) {
         let budget = standpipe_journal::DiskBudget::new(Arc::new(self.disk.clone()), "/j".into(), 4 << 20, 0);
         self.shelf.budget = Arc::new(budget);
-        let (journal, report) = try_open(&self.shelf).expect("a journal opens after any crash");
+        if self.keys.stopped() {
+            let opened = open_with(&self.shelf, &self.keys);
+            assert!(matches!(opened, Ok(_) | Err(OpenError::Key { .. })), "{opened:?}");
+            self.keys.stop(false);
+            let budget =
+                standpipe_journal::DiskBudget::new(Arc::new(self.disk.clone()), "/j".into(), 4 << 20, 0);
+            self.shelf.budget = Arc::new(budget);
+        }
+        let (journal, report) = open_with(&self.shelf, &self.keys).expect("a journal opens after any crash");
         assert_eq!(report.lost, [], "a power cut is not damage");
         assert_eq!(report.set_aside, Vec::<std::path::PathBuf>::new());
         self.journal = journal;
@@ -263,8 +305,11 @@ impl World {
         assert_eq!(progress.tally.total() + progress.in_journal(state.next), state.next.0, "conservation");
         assert!(progress.tally.delivered >= self.model.settled_positions);
         let lowest = state.lowest_unsettled();
-        let looked = verify(&self.disk, Path::new("/j")).expect("the disk works");
+        let without = verify(&self.disk, Path::new("/j"), &()).expect("the disk works");
+        assert_eq!(without.problems, [], "nor is there any for who has no key");
+        let looked = verify(&self.disk, Path::new("/j"), self.keys.as_ref()).expect("the disk works");
         assert_eq!(looked.problems, [], "what a crash leaves is no damage");
+        assert_eq!(looked.locked, BTreeMap::new());
         assert_eq!(looked.state, state, "the files come to the state in memory");
         if lowest == state.next {
             return;

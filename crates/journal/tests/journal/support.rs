@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::keys::TestKeys;
 use standpipe_journal::control::{Close, Control, Settle};
 use standpipe_journal::disk::Disk;
 use standpipe_journal::{
@@ -65,6 +66,14 @@ pub(crate) fn shelf(disk: Arc<dyn Disk>, clock: Arc<TestClock>, seed: u64) -> Sh
 
 pub(crate) fn open(shelf: &Shelf) -> (Journal, RecoveryReport) {
     try_open(shelf).expect("the disk works")
+}
+
+/// Opens it with keys.
+pub(crate) fn open_with(
+    shelf: &Shelf,
+    keys: &Arc<TestKeys>,
+) -> Result<(Journal, RecoveryReport), standpipe_journal::OpenError> {
+    Journal::open_with_keys(Path::new("/j"), OPTIONS, shelf.clone(), keys.clone())
 }
 
 pub(crate) fn try_open(shelf: &Shelf) -> Result<(Journal, RecoveryReport), standpipe_journal::OpenError> {

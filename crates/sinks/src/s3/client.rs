@@ -27,12 +27,12 @@ const UPLOAD_RATE_MIN: u64 = 64 << 10;
 /// them.
 pub(super) fn build(options: &S3Options) -> Result<Client, S3OptionsError> {
     options.validate()?;
-    let http = http_client(options)?;
+    let access = AwsAccess::new(&options.region, &options.credentials, options.ca_pem.as_deref())?;
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
-        .http_client(http.clone())
+        .http_client(access.http_client)
         .region(Region::new(options.region.clone()))
-        .credentials_provider(credentials(options, http)?)
+        .credentials_provider(access.credentials)
         .force_path_style(options.path_style)
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -60,11 +60,37 @@ fn timeouts(options: &S3Options, bytes: usize) -> TimeoutConfig {
         .build()
 }
 
-fn http_client(options: &S3Options) -> Result<SharedHttpClient, S3OptionsError> {
+/// How an AWS service is reached: connections with TLS by *ring*, and who signs. A client of another service is made of
+/// it like the one for S3.
+#[derive(Debug, Clone)]
+pub struct AwsAccess {
+    /// Connections.
+    pub http_client: SharedHttpClient,
+    /// Who signs.
+    pub credentials: SharedCredentialsProvider,
+}
+
+impl AwsAccess {
+    /// Access in a region, trusting the certificates in `ca_pem` beside the system's. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`S3OptionsError`]: the certificates or the credentials cannot be used.
+    pub fn new(
+        region: &str,
+        credentials: &S3Credentials,
+        ca_pem: Option<&[u8]>,
+    ) -> Result<Self, S3OptionsError> {
+        let http_client = connections(ca_pem)?;
+        let credentials = provider(region, credentials, http_client.clone())?;
+        Ok(Self { http_client, credentials })
+    }
+}
+
+fn connections(ca_pem: Option<&[u8]>) -> Result<SharedHttpClient, S3OptionsError> {
     let mut trust = TrustStore::default();
-    if let Some(pem) = &options.ca_pem {
+    if let Some(pem) = ca_pem {
         check_certificates(pem)?;
-        trust = trust.with_pem_certificate(pem.clone());
+        trust = trust.with_pem_certificate(pem);
     }
     let tls = TlsContext::builder().with_trust_store(trust).build();
     let tls = tls.map_err(|error| S3OptionsError::Certificates(error.to_string()))?;
@@ -89,11 +115,12 @@ fn check_certificates(pem: &[u8]) -> Result<(), S3OptionsError> {
     }
 }
 
-fn credentials(
-    options: &S3Options,
+fn provider(
+    region: &str,
+    credentials: &S3Credentials,
     http: SharedHttpClient,
 ) -> Result<SharedCredentialsProvider, S3OptionsError> {
-    match &options.credentials {
+    match credentials {
         S3Credentials::Static { access_key_id, secret_access_key, session_token } => {
             let token = session_token.as_ref().map(|token| token.expose().to_owned());
             let secret = secret_access_key.expose();
@@ -105,19 +132,18 @@ fn credentials(
                 "standpipe",
             )))
         }
-        S3Credentials::Chain => chain(options, http),
+        S3Credentials::Chain => chain(region, http),
     }
 }
 
 #[cfg(not(feature = "aws-chain"))]
-fn chain(_: &S3Options, _: SharedHttpClient) -> Result<SharedCredentialsProvider, S3OptionsError> {
+fn chain(_: &str, _: SharedHttpClient) -> Result<SharedCredentialsProvider, S3OptionsError> {
     Err(S3OptionsError::NoChain)
 }
 
 #[cfg(feature = "aws-chain")]
-fn chain(options: &S3Options, http: SharedHttpClient) -> Result<SharedCredentialsProvider, S3OptionsError> {
-    let region = Region::new(options.region.clone());
-    Ok(SharedCredentialsProvider::new(chain::Lazy::new(region, http)))
+fn chain(region: &str, http: SharedHttpClient) -> Result<SharedCredentialsProvider, S3OptionsError> {
+    Ok(SharedCredentialsProvider::new(chain::Lazy::new(Region::new(region.to_owned()), http)))
 }
 
 #[cfg(feature = "aws-chain")]

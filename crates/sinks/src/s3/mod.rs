@@ -34,5 +34,6 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+pub use client::AwsAccess;
 pub use options::{S3Checksum, S3Credentials, S3Options, S3OptionsError};
 pub use sink::S3Sink;

@@ -4,16 +4,21 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use standpipe_journal::disk::{Disk as _, OsDisk};
 use standpipe_journal::inspect::{FrameSummary, SegmentSummary, frames, inspect};
+use standpipe_journal::keys::SegmentKeys;
 use standpipe_journal::verify::verify;
 use standpipe_model::Timestamp;
 
-use super::{complain, count, print};
+use super::{complain, count, env, print, runtime};
+use crate::clock::OsEntropy;
+use crate::config::Config;
+use crate::keys::KeyRing;
 
 /// The commands about journals.
 #[derive(Debug, Subcommand)]
@@ -30,6 +35,27 @@ pub struct FolderArgs {
     /// A journal's folder, a stream's folder, or a data directory for all its streams.
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
+    /// The configuration that has the keys of encrypted journals. Without it, what is encrypted is checked by its
+    /// checksums alone.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The keys of a configuration, and what asks their keepers.
+struct Keys {
+    ring: Arc<dyn SegmentKeys>,
+    _runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Keys {
+    fn of(config: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = config else { return Ok(Self { ring: Arc::new(()), _runtime: None }) };
+        let config = Config::load(path, &env).map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        let runtime = runtime()?;
+        let ring = KeyRing::new(Arc::new(OsEntropy), runtime.handle().clone());
+        ring.put_in_force(ring.make(&config.keys)?);
+        Ok(Self { ring, _runtime: Some(runtime) })
+    }
 }
 
 /// Arguments of `journal inspect`.
@@ -49,15 +75,16 @@ pub struct InspectArgs {
 pub(super) fn run(command: &JournalCommand) -> anyhow::Result<ExitCode> {
     match command {
         JournalCommand::Inspect(args) => {
+            let keys = Keys::of(args.folder.config.as_deref())?;
             for journal in journals(&args.folder.dir)? {
-                show(&journal, args)?;
+                show(&journal, args, &keys)?;
             }
             Ok(ExitCode::SUCCESS)
         }
         JournalCommand::Verify(args) => {
-            let mut sound = true;
+            let (mut sound, keys) = (true, Keys::of(args.config.as_deref())?);
             for journal in journals(&args.dir)? {
-                sound &= check(&journal)?;
+                sound &= check(&journal, &keys)?;
             }
             Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
@@ -88,7 +115,7 @@ fn journals(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(vec![dir.to_owned()])
 }
 
-fn show(journal: &Path, args: &InspectArgs) -> anyhow::Result<()> {
+fn show(journal: &Path, args: &InspectArgs, keys: &Keys) -> anyhow::Result<()> {
     if !args.json {
         print(&format!("{}\n", journal.display()))?;
     }
@@ -100,7 +127,7 @@ fn show(journal: &Path, args: &InspectArgs) -> anyhow::Result<()> {
         if !args.frames {
             continue;
         }
-        for frame in frames(&OsDisk, &segment)? {
+        for frame in frames(&OsDisk, &segment, keys.ring.as_ref())? {
             let frame = frame?;
             match args.json {
                 true => print(&format!("{}\n", json!({ "path": segment.path, "frame": frame })))?,
@@ -120,6 +147,9 @@ fn segment_line(segment: &SegmentSummary) -> String {
     }
     if let Some(content) = &segment.content {
         write!(line, ", id {}, key {}", content.id, content.key_id).ok();
+        if let Some(key) = &content.key {
+            write!(line, " ('{key}')").ok();
+        }
         write!(line, ", made {}", time(content.created_at)).ok();
         write!(line, "\n    positions {}..{}", content.first, content.next).ok();
         write!(line, ", {}", count(content.records, "record")).ok();
@@ -159,6 +189,9 @@ fn frame_line(frame: &FrameSummary) -> String {
     if let Some(control) = &frame.control {
         write!(line, " {control}").ok();
     }
+    if frame.locked {
+        line.push_str(" locked");
+    }
     if !frame.intact {
         line.push_str(" DAMAGED");
     }
@@ -171,8 +204,8 @@ fn time(at: Timestamp) -> String {
 }
 
 /// Checks one journal and tells what was found; returns whether nothing is wrong.
-fn check(journal: &Path) -> anyhow::Result<bool> {
-    let report = verify(&OsDisk, journal)?;
+fn check(journal: &Path, keys: &Keys) -> anyhow::Result<bool> {
+    let report = verify(&OsDisk, journal, keys.ring.as_ref())?;
     for problem in &report.problems {
         complain(&problem.to_string());
     }
@@ -185,6 +218,9 @@ fn check(journal: &Path) -> anyhow::Result<bool> {
     );
     if report.torn_bytes > 0 {
         write!(line, ", torn tail of {}", count(report.torn_bytes, "byte")).ok();
+    }
+    for (key, segments) in &report.locked {
+        write!(line, ", {} locked by key '{key}'", count(*segments, "segment")).ok();
     }
     if !report.set_aside.is_empty() {
         write!(line, ", {} set aside earlier", count(report.set_aside.len() as u64, "file")).ok();
@@ -219,7 +255,7 @@ mod tests {
     fn a_damaged_head_is_told_and_ends_with_failure() {
         let data = tempfile::tempdir().unwrap();
         std::fs::write(data.path().join("00000000000000000000.seg"), [7; 9000]).unwrap();
-        assert!(!check(data.path()).unwrap());
+        assert!(!check(data.path(), &Keys::of(None).unwrap()).unwrap());
         let segments = inspect(&OsDisk, data.path()).unwrap();
         assert_eq!(segment_line(&segments[0]), "  segment 0 damaged, 9000 bytes\n");
     }

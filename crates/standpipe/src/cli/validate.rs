@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
-use super::{CONFIG_PATH, complain, count, env, print};
+use super::{CONFIG_PATH, complain, count, env, print, runtime};
+use crate::clock::OsEntropy;
 use crate::config::{Config, ConfigProblems};
+use crate::keys::KeyRing;
 use crate::stores::Stores;
 use crate::tls;
 
@@ -27,6 +30,7 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
             // Some settings are judged only by the client that is made of them: certificates, the letters of a key.
             Stores::default().replace(&config.stores)?;
             config.tls.as_ref().map(tls::load).transpose()?;
+            KeyRing::new(Arc::new(OsEntropy), runtime()?.handle().clone()).make(&config.keys)?;
             let (streams, stores) = (config.streams.len() as u64, config.stores.len() as u64);
             let path = args.config.display();
             print(&format!("{path}: ok, {}, {}\n", count(streams, "stream"), count(stores, "store")))?;

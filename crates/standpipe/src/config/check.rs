@@ -28,6 +28,7 @@ struct Surroundings<'a> {
 pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Config> {
     check_access(&draft, problems);
     check_stores(&draft, problems);
+    check_keys(&draft, problems);
     check_names(&draft.streams, problems);
     let only = match draft.stores.as_slice() {
         [(name, ..)] => Some(name.clone()),
@@ -55,6 +56,8 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     let roles = draft.roles.into_iter().filter_map(|(arn, _, store)| Some((arn, store?))).collect();
     let stores: Option<BTreeMap<_, _>> =
         draft.stores.into_iter().map(|(name, _, store)| Some((name, store?))).collect();
+    let keys: Option<BTreeMap<_, _>> =
+        draft.keys.into_iter().map(|(name, _, key)| Some((name, key?))).collect();
     let streams: Option<Vec<_>> = draft.streams.into_iter().map(StreamDraft::into_spec).collect();
     Some(Config {
         listen: draft.listen,
@@ -68,6 +71,9 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
         policies,
         stores: stores.expect("a store that is missing has reported a problem"),
         default_store,
+        keys: keys.expect("a key that is missing has reported a problem"),
+        default_key: draft.default_key,
+        key_check_interval: draft.key_check_interval,
         roles,
         delivery_log_dir: draft.delivery_log_dir,
         streams: streams.expect("a part of a stream that is missing has reported a problem"),
@@ -117,7 +123,7 @@ fn check_access(draft: &Draft, problems: &mut Vec<Problem>) {
 fn check_stores(draft: &Draft, problems: &mut Vec<Problem>) {
     let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
     if let Some(name) = &draft.default_store
-        && let Err(message) = known_store(name, &draft.stores)
+        && let Err(message) = known("store", name, &draft.stores)
     {
         refuse(draft.spots.of("default_store"), message);
     }
@@ -127,7 +133,7 @@ fn check_stores(draft: &Draft, problems: &mut Vec<Problem>) {
             let form = "arn:aws:iam::<account>:role/<name>";
             refuse(spot.clone(), format!("\"{arn}\" is not a role's ARN: {form}"));
         }
-        if let Some(Err(message)) = store.as_ref().map(|store| known_store(store, &draft.stores)) {
+        if let Some(Err(message)) = store.as_ref().map(|store| known("store", store, &draft.stores)) {
             refuse(spot.clone(), message);
         }
     }
@@ -138,6 +144,33 @@ fn check_stores(draft: &Draft, problems: &mut Vec<Problem>) {
                 let message = format!("the bucket \"{bucket}\" is listed by the store \"{earlier}\" already");
                 refuse(spot.clone(), message);
             }
+        }
+    }
+}
+
+fn check_keys(draft: &Draft, problems: &mut Vec<Problem>) {
+    let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
+    if let Some(name) = &draft.default_key
+        && let Err(message) = known("key", name, &draft.keys)
+    {
+        refuse(draft.spots.of("default_key"), message);
+    }
+    let mut listed: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, spot, key) in &draft.keys {
+        if !(1..=64).contains(&name.len()) {
+            refuse(spot.clone(), format!("a key's name has 1 to 64 bytes, this one has {}", name.len()));
+        }
+        for arn in key.iter().flat_map(|key| &key.arns) {
+            if let Some(earlier) = listed.insert(arn, name) {
+                refuse(spot.clone(), format!("\"{arn}\" is listed by the key \"{earlier}\" already"));
+            }
+        }
+    }
+    for stream in &draft.streams {
+        if let Some((name, spot)) = &stream.encryption
+            && let Err(message) = known("key", name, &draft.keys)
+        {
+            refuse(spot.clone(), message);
         }
     }
 }
@@ -160,12 +193,13 @@ fn check_names(streams: &[StreamDraft], problems: &mut Vec<Problem>) {
     }
 }
 
-fn known_store(name: &str, stores: &[Named<StoreConfig>]) -> Result<(), String> {
-    if stores.iter().any(|(known, ..)| known == name) {
+/// Whether a name of a `what` is under the section `what`s.
+fn known<T>(what: &str, name: &str, all: &[Named<T>]) -> Result<(), String> {
+    if all.iter().any(|(known, ..)| known == name) {
         return Ok(());
     }
-    let hint = did_you_mean(name, stores.iter().map(|(known, ..)| known.as_str()));
-    Err(format!("there is no store \"{name}\" under \"stores\"{hint}"))
+    let hint = did_you_mean(name, all.iter().map(|(known, ..)| known.as_str()));
+    Err(format!("there is no {what} \"{name}\" under \"{what}s\"{hint}"))
 }
 
 fn check_stream(stream: &mut StreamDraft, around: &Surroundings<'_>, problems: &mut Vec<Problem>) {
@@ -221,7 +255,7 @@ fn check_destination(
     };
     destination.spec.store = store.to_owned();
     if destination.store.is_some()
-        && let Err(message) = known_store(store, around.stores)
+        && let Err(message) = known("store", store, around.stores)
     {
         refuse(spots.of("store"), message);
     }

@@ -15,8 +15,10 @@
 mod access;
 mod check;
 mod compound;
+mod keys;
 mod load;
 mod problem;
+mod processors;
 mod rates;
 mod reader;
 mod root;
@@ -38,12 +40,15 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use access::Credential;
+pub use keys::{FileKeyConfig, KeyConfig, KeyKeeper, KmsKeyConfig};
 pub use problem::{ConfigProblems, Problem, Spot};
 pub use rates::{CredentialRates, PutRates, RatesConfig};
 pub use settings::{DiskShare, JournalConfig, LimitsConfig, StopConfig};
 pub use stores::{AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, Timeouts};
+pub(crate) use streams::{compression_word, key_setting};
 pub use tls::TlsConfig;
 
 use standpipe_ingest::access::Policy;
@@ -77,6 +82,12 @@ pub struct Config {
     pub stores: BTreeMap<String, StoreConfig>,
     /// The store for buckets that no store lists: the one named, or the only one there is.
     pub default_store: Option<String>,
+    /// The master keys by name.
+    pub keys: BTreeMap<String, KeyConfig>,
+    /// The key of streams that are encrypted without naming one (`AWS_OWNED_CMK`).
+    pub default_key: Option<String>,
+    /// How often keys that are in use are tried.
+    pub key_check_interval: Duration,
     /// The stores that roles lead to, by the role's ARN.
     pub roles: BTreeMap<String, String>,
     /// Where the log groups of streams are kept as files; only the daemon's own log where absent.
@@ -104,6 +115,18 @@ impl Config {
         let lists = |store: &StoreConfig| store.buckets().iter().any(|listed| listed == bucket);
         let listing = || self.stores.iter().find(|(_, store)| lists(store)).map(|(name, _)| name);
         self.roles.get(role_arn).or_else(listing).or(self.default_store.as_ref()).map(String::as_str)
+    }
+
+    /// The name of the key that a `KeyARN` leads to: the one that lists it, else the one that it is in its KMS.
+    pub fn key_of_arn(&self, arn: &str) -> Option<&str> {
+        let lists = |key: &KeyConfig| key.arns.iter().any(|listed| listed == arn);
+        let is = |key: &KeyConfig| matches!(&key.keeper, KeyKeeper::AwsKms(kms) if kms.key_id == arn);
+        let named = self
+            .keys
+            .iter()
+            .find(|(_, key)| lists(key))
+            .or_else(|| self.keys.iter().find(|(_, key)| is(key)));
+        named.map(|(name, _)| name.as_str())
     }
 }
 

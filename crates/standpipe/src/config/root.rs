@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use standpipe_ingest::access::Policy;
 
 use super::access::{CREDENTIAL, CredentialDraft, POLICIES};
 use super::compound::{List, Map, Named, Sub};
+use super::keys::{KeyConfig, KeyNames, key_names};
 use super::rates::RatesConfig;
 use super::reader::{Cursor, Section, Shape, Spots};
 use super::schema::Schema;
@@ -30,6 +32,9 @@ pub(super) struct Draft {
     pub(super) policies: Vec<Named<Policy>>,
     pub(super) stores: Vec<Named<StoreConfig>>,
     pub(super) default_store: Option<String>,
+    pub(super) keys: Vec<Named<KeyConfig>>,
+    pub(super) default_key: Option<String>,
+    pub(super) key_check_interval: Duration,
     pub(super) roles: Vec<Named<String>>,
     pub(super) delivery_log_dir: Option<PathBuf>,
     pub(super) streams: Vec<StreamDraft>,
@@ -68,6 +73,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         .optional("stores", Map(STORE), "The object stores, by a name of your own.")
         .unwrap_or_default();
     let Targets { default_store, roles, delivery_log_dir } = targets(section);
+    let KeyNames { keys, default_key, key_check_interval } = key_names(section);
     let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
     let streams_dir = section.optional(
         "streams_dir",
@@ -92,6 +98,9 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         policies,
         stores,
         default_store,
+        keys,
+        default_key,
+        key_check_interval,
         roles,
         delivery_log_dir,
         streams: streams.unwrap_or_default(),

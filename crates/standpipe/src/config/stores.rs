@@ -122,7 +122,7 @@ pub struct AzureStore {
 }
 
 /// A region's name.
-struct Region;
+pub(super) struct Region;
 
 impl Shape for Region {
     type Out = String;
@@ -186,7 +186,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<StoreConfig> {
     }))
 }
 
-fn s3_keys(section: &mut Section<'_, '_>) -> Option<S3Keys> {
+pub(super) fn s3_keys(section: &mut Section<'_, '_>) -> Option<S3Keys> {
     let access_key_id = section.optional(
         "access_key_id",
         text(1..=128),

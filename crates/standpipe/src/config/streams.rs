@@ -6,12 +6,14 @@ use std::time::Duration;
 use standpipe_model::{Compression, Encryption, LockMode, ObjectLock, ObjectOptions, StreamName};
 use standpipe_sinks::key::ObjectKeys;
 
-use super::compound::{Either, Map, Sub};
+use super::compound::{Either, List, Map, Sub};
 use super::problem::Spot;
+use super::processors::PROCESSOR;
 use super::rates::{PutRates, put_rates};
 use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
 use super::schema::Schema;
 use super::shapes::{Choice, Int, Size, Span, text};
+use crate::processors::ProcessorSpec;
 use crate::spec::{Buffering, LogTarget, S3Destination, StreamSpec};
 
 /// The smallest journal that a stream may be limited to: room for the smallest useful batch twice over.
@@ -28,6 +30,9 @@ pub(super) struct StreamDraft {
     pub(super) backup: Option<DestinationDraft>,
     pub(super) journal_limit: Option<u64>,
     pub(super) rates: PutRates,
+    pub(super) processors: Vec<ProcessorSpec>,
+    /// The name of the key that it is encrypted under, and where it stands.
+    pub(super) encryption: Option<(String, Spot)>,
 }
 
 /// A destination that was read, with the places that later checks point at.
@@ -48,7 +53,9 @@ impl StreamDraft {
             name: self.name?,
             destination: self.destination?.spec,
             backup: self.backup.map(|backup| backup.spec),
+            processors: self.processors,
             journal_limit_bytes: self.journal_limit,
+            encryption_key: self.encryption.map(|(key, _)| key),
         })
     }
 }
@@ -64,6 +71,13 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
     let backup = section
         .optional("backup", Sub(where_to), "Where a raw copy of every record goes (`S3BackupMode: Enabled`).")
         .flatten();
+    let processors = section
+        .optional(
+            "processors",
+            List(PROCESSOR),
+            "What is done to the records on their way to the destination, in this order; the backup gets them as they came.",
+        )
+        .unwrap_or_default();
     let journal_limit = section.optional(
         "journal_limit",
         Size(JOURNAL_LIMIT_MIN..=JOURNAL_LIMIT_MAX),
@@ -72,8 +86,18 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
     );
     let rates =
         section.section("limits", put_rates, "How much may be put to the stream, by all callers together.");
+    let encryption = section.optional(
+        "encryption",
+        Sub(encryption),
+        "How the stream's journal is encrypted; not at all where absent.",
+    );
     let spots = section.spots();
-    Some(StreamDraft { name, spots, destination, backup, journal_limit, rates })
+    Some(StreamDraft { name, spots, destination, backup, processors, journal_limit, rates, encryption })
+}
+
+fn encryption(section: &mut Section<'_, '_>) -> Option<(String, Spot)> {
+    let key = section.required("key", text(1..=64), "The key's name under `keys`.");
+    Some((key?, section.spot("key")))
 }
 
 /// A stream's name.
@@ -285,8 +309,17 @@ impl Shape for Zone {
     }
 }
 
+/// Our word for a compression.
+pub(crate) fn compression_word(compression: Compression) -> &'static str {
+    let word = COMPRESSION.0.iter().find(|(_, known)| *known == compression);
+    word.map(|(word, _)| *word).expect("the table has every compression")
+}
+
 /// Asks the maker of object keys whether it takes a time zone and a file extension.
-fn key_setting(zone: &str, extension: &str) -> Result<(), String> {
+///
+/// # Errors
+/// Why it does not.
+pub(crate) fn key_setting(zone: &str, extension: &str) -> Result<(), String> {
     let any = StreamName::parse("any").map_err(|error| error.to_string())?;
     ObjectKeys::new(any, "", "", zone, extension).map(drop).map_err(|error| error.to_string())
 }

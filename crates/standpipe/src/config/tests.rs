@@ -455,3 +455,36 @@ fn keys_and_levels_are_checked_by_those_who_use_them() {
         ],
     );
 }
+
+#[test]
+fn keys_are_known_where_they_are_named_and_no_arn_leads_to_two() {
+    let arn = |id: &str| format!("arn:aws:kms:us-east-1:000000000000:key/{id}");
+    let (a, b) = (arn("a"), arn("b"));
+    let config = good(&format!(
+        "keys:\n  main: {{type: file, path: m, previous: [old], arns: [\"{a}\"]}}\n  kms: {{type: aws_kms, key_id: \
+         \"{b}\", timeout: 2s}}\ndefault_key: kms\nkey_check_interval: 5s\n{}",
+        with_destination("{bucket: b}").replace("- name: a\n", "- name: a\n  encryption: {key: main}\n")
+    ));
+    assert_eq!((config.key_of_arn(&a), config.key_of_arn(&b)), (Some("main"), Some("kms")));
+    assert_eq!(config.key_of_arn(&arn("c")), None);
+    assert_eq!((config.default_key.as_deref(), config.key_check_interval.as_secs()), (Some("kms"), 5));
+    assert_eq!(config.streams[0].encryption_key.as_deref(), Some("main"));
+    bad(
+        &format!(
+            "keys: {{a: {{type: file, path: m, arns: [\"{a}\"]}}, b: {{type: file, path: n, arns: [\"{a}\", x]}}}}\n"
+        ),
+        &[
+            "standpipe.yaml:1:89: keys.b: \"arn:aws:kms:us-east-1:000000000000:key/a\" is listed by the key \"a\" already",
+            "standpipe.yaml:1:162: keys.b.arns[1]: \"x\" is not a key's ARN: arn:aws:kms:<region>:<account>:key/<id>",
+        ],
+    );
+    bad(
+        &with_destination("{bucket: b}")
+            .replace("- name: a\n", "- name: a\n  encryption: {key: mani}\n")
+            .replace("streams:", "keys: {main: {type: file, path: m}}\ndefault_key: other\nstreams:"),
+        &[
+            "standpipe.yaml:3:14: default_key: there is no key \"other\" under \"keys\"",
+            "standpipe.yaml:6:21: streams[0].encryption.key: there is no key \"mani\" under \"keys\", did you mean \"main\"?",
+        ],
+    );
+}

@@ -117,6 +117,10 @@ fn ready(daemon: &Daemon) -> Reply {
             lines.push_str(&format!("refusing puts: {}: {why}\n", stream.name()));
         }
     }
+    for (name, trouble) in daemon.locked().iter() {
+        status = StatusCode::SERVICE_UNAVAILABLE;
+        lines.push_str(&format!("refusing puts: {name}: {trouble}\n"));
+    }
     for alarm in daemon.context.alarms.raised(None) {
         let stream = alarm.stream.as_ref().map_or("-", StreamName::as_str);
         if alarm.kind == AlarmKind::NotOpened {
@@ -189,14 +193,15 @@ fn with_stream(daemon: &Daemon, name: &str, answer: impl FnOnce(&Stream) -> Repl
 /// back, empty, at the next start or reload.
 async fn discard(daemon: &Daemon, name: &str) -> Reply {
     let _changing = daemon.changing.lock().await;
-    let stream = match find(daemon, name) {
-        Ok(stream) => stream,
-        Err(reply) => return *reply,
-    };
-    let noted = daemon.begin_deletion(&stream);
-    let discarded = match noted {
-        Ok(()) => daemon.discard(&stream).await,
-        Err(error) => Err(error),
+    let discarded = match find(daemon, name) {
+        Ok(stream) => match daemon.begin_deletion(&stream) {
+            Ok(()) => daemon.discard(&stream).await,
+            Err(error) => Err(error),
+        },
+        Err(reply) => match StreamName::parse(name).ok().filter(|name| daemon.is_shut(name)) {
+            Some(name) => daemon.discard_shut(&name),
+            None => return *reply,
+        },
     };
     match discarded {
         Ok(()) => json_reply(StatusCode::OK, &json!({})),

@@ -15,11 +15,11 @@ use standpipe_model::{DestinationId, StreamName, Timestamp};
 use super::{Daemon, mapping};
 use crate::alarm::{Alarm, AlarmKind};
 use crate::catalog::{Definition, Origin};
-use crate::stream::{Status, Stream};
+use crate::stream::{Status, Stream, key_refusal};
 use crate::worker::chain;
 
 impl Daemon {
-    fn known(&self, name: &StreamName) -> Result<Arc<Stream>, ApiError> {
+    pub(super) fn known(&self, name: &StreamName) -> Result<Arc<Stream>, ApiError> {
         self.stream(name).ok_or_else(|| ApiError::stream_not_found(name.as_str(), &self.config().account_id))
     }
 
@@ -28,12 +28,12 @@ impl Daemon {
         format!("arn:aws:firehose:{}:{}:deliverystream/{name}", config.region, config.account_id)
     }
 
-    fn internal(error: &dyn std::error::Error) -> ApiError {
+    pub(super) fn internal(error: &dyn std::error::Error) -> ApiError {
         tracing::error!(error = %chain(error), "a control plane call failed");
         ApiError::internal()
     }
 
-    fn yaml_is_read_only(stream: &Stream, what: &str) -> Result<(), ApiError> {
+    pub(super) fn yaml_is_read_only(stream: &Stream, what: &str) -> Result<(), ApiError> {
         match stream.definition().origin {
             Origin::Api => Ok(()),
             Origin::Yaml => Err(ApiError::invalid_argument(format!(
@@ -54,7 +54,7 @@ impl Daemon {
             "DeliveryStreamName": stream.name().as_str(),
             "DeliveryStreamARN": self.arn(stream.name()),
             "DeliveryStreamStatus": stream.status().as_str(),
-            "DeliveryStreamEncryptionConfiguration": {"Status": "DISABLED"},
+            "DeliveryStreamEncryptionConfiguration": stream.encryption().describe(),
             "DeliveryStreamType": "DirectPut",
             "VersionId": definition.version.to_string(),
             "CreateTimestamp": seconds(definition.created_at),
@@ -125,6 +125,9 @@ impl Service for Api {
     async fn put(&self, put: Put) -> Result<PutReceipt, PutError> {
         match self.0.stream(&put.stream) {
             Some(stream) => stream.put(put).await,
+            None if let Some(trouble) = self.0.locked().get(&put.stream) => {
+                Err(key_refusal(&put.stream, trouble))
+            }
             // It is there, but not at work: producers must keep their records and come again.
             None if self.0.context.alarms.is_raised(&put.stream, AlarmKind::NotOpened) => {
                 Err(PutError::Unavailable { retry_after: None })
@@ -184,20 +187,14 @@ impl Service for Api {
     async fn start_delivery_stream_encryption(
         &self,
         stream: StreamName,
-        _: EncryptionInput,
+        input: EncryptionInput,
     ) -> Result<(), ApiError> {
-        self.0.known(&stream)?;
-        Err(encryption_unavailable())
+        self.change(|daemon| async move { daemon.change_encryption(&stream, Some(input)).await }).await
     }
 
     async fn stop_delivery_stream_encryption(&self, stream: StreamName) -> Result<(), ApiError> {
-        self.0.known(&stream)?;
-        Err(encryption_unavailable())
+        self.change(|daemon| async move { daemon.change_encryption(&stream, None).await }).await
     }
-}
-
-fn encryption_unavailable() -> ApiError {
-    ApiError::invalid_argument("Encryption at rest is not available in this version of standpipe.")
 }
 
 impl Daemon {
@@ -205,9 +202,10 @@ impl Daemon {
         let config = self.config();
         let Destination { kind, configuration } = input.destination;
         let spec = mapping::to_spec(&input.stream, &configuration, &config)?;
-        if input.encryption.is_some() {
-            return Err(encryption_unavailable());
-        }
+        let encryption = match &input.encryption {
+            Some(wanted) => Some(self.first_encryption(&input.stream, wanted).await?),
+            None => None,
+        };
         let _changing = self.changing.lock().await;
         let taken = self.catalog.load(&input.stream).map_err(|error| Self::internal(&error))?;
         if !taken.is_empty() || self.stream(&input.stream).is_some() {
@@ -226,6 +224,7 @@ impl Daemon {
             let saved = self.catalog.save_tags(&input.stream, &input.tags);
             saved.map_err(|error| Self::internal(&error))?;
         }
+        self.keep_encryption(&input.stream, encryption.as_ref()).map_err(|error| Self::internal(&error))?;
         self.create(definition).await.map_err(|error| Self::internal(&error))?;
         tracing::info!(stream = %input.stream, "stream created through the API");
         Ok(self.arn(&input.stream))
@@ -260,7 +259,7 @@ impl Daemon {
     }
 
     /// Changes need a stream that is not on its way out.
-    fn require_active(&self, stream: &Stream) -> Result<(), ApiError> {
+    pub(super) fn require_active(&self, stream: &Stream) -> Result<(), ApiError> {
         match stream.status() {
             Status::Active => Ok(()),
             status => Err(ApiError::new(

@@ -6,6 +6,7 @@
 use standpipe_model::StreamName;
 
 use super::Daemon;
+use crate::alarm::AlarmKind;
 use crate::catalog::{Away, CatalogError};
 use crate::stream::{Status, Stream};
 use crate::worker::chain;
@@ -68,6 +69,24 @@ impl Daemon {
         self.move_away(stream, Away::Trash)?;
         self.context.metrics.discarded(stream.name(), discarded);
         tracing::info!(stream = %stream.name(), discarded, "stream deleted");
+        Ok(())
+    }
+
+    /// Whether a stream is there and could not be opened.
+    pub(super) fn is_shut(&self, name: &StreamName) -> bool {
+        let waits = self.locked().contains_key(name);
+        waits || self.context.alarms.is_raised(name, AlarmKind::NotOpened)
+    }
+
+    /// Puts a stream into the trash that could not be opened.
+    ///
+    /// # Errors
+    /// [`CatalogError`]: it could not be moved.
+    pub(super) fn discard_shut(&self, name: &StreamName) -> Result<(), CatalogError> {
+        self.catalog.put_away(name, Away::Trash, self.context.timer.now())?;
+        self.let_in(name);
+        self.context.alarms.forget_stream(name);
+        tracing::info!(stream = %name, "a stream that could not be opened was deleted");
         Ok(())
     }
 

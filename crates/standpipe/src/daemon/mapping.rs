@@ -7,9 +7,11 @@ use serde_json::{Map, Value, json};
 use standpipe_ingest::{ApiError, Destination};
 use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
 use standpipe_sinks::key;
+use standpipe_transform::processors::{DECOMPRESSED_BYTES_MAX, Stage};
 
 use crate::catalog::Definition;
 use crate::config::Config;
+use crate::processors::{ProcessorSpec, chain};
 use crate::spec::{Buffering, LogTarget, S3Destination, StreamSpec};
 
 const MIB: u64 = 1 << 20;
@@ -31,7 +33,14 @@ pub(super) fn to_spec(
         }
         _ => None,
     };
-    Ok(StreamSpec { name: name.clone(), destination, backup, journal_limit_bytes: None })
+    Ok(StreamSpec {
+        name: name.clone(),
+        destination,
+        backup,
+        processors: processors(configuration)?,
+        journal_limit_bytes: None,
+        encryption_key: None,
+    })
 }
 
 fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result<S3Destination, ApiError> {
@@ -71,6 +80,47 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
         object: ObjectOptions { encryption: encryption(configuration), ..ObjectOptions::default() },
         logging: logging(configuration),
     })
+}
+
+/// AWS's processors run in an order of their own, whatever their order in the call.
+fn processors(configuration: &Map<String, Value>) -> Result<Vec<ProcessorSpec>, ApiError> {
+    let processing = configuration.get("ProcessingConfiguration").and_then(Value::as_object);
+    let Some(processing) =
+        processing.filter(|processing| processing.get("Enabled") == Some(&Value::Bool(true)))
+    else {
+        return Ok(Vec::new());
+    };
+    let listed = processing.get("Processors").and_then(Value::as_array).into_iter().flatten();
+    let mut specs: Vec<(Option<Stage>, ProcessorSpec)> =
+        listed.filter_map(Value::as_object).map(processor).collect::<Result<_, _>>()?;
+    specs.sort_by_key(|(stage, _)| *stage);
+    let specs: Vec<ProcessorSpec> = specs.into_iter().map(|(_, spec)| spec).collect();
+    chain(&specs).map_err(|error| ApiError::invalid_argument(error.to_string()))?;
+    Ok(specs)
+}
+
+fn processor(given: &Map<String, Value>) -> Result<(Option<Stage>, ProcessorSpec), ApiError> {
+    let kind = text(given, "Type");
+    let parameters = given.get("Parameters").and_then(Value::as_array).into_iter().flatten();
+    let parameters: Map<String, Value> = parameters
+        .filter_map(|parameter| {
+            let name = parameter.get("ParameterName")?.as_str()?;
+            Some((name.to_owned(), parameter.get("ParameterValue")?.clone()))
+        })
+        .collect();
+    let spec = match kind {
+        "Decompression" => ProcessorSpec::Decompress { limit_bytes: DECOMPRESSED_BYTES_MAX },
+        "CloudWatchLogProcessing" => ProcessorSpec::CloudwatchLogs {
+            messages_only: text(&parameters, "DataMessageExtraction").eq_ignore_ascii_case("true"),
+        },
+        "AppendDelimiterToRecord" => match text(&parameters, "Delimiter") {
+            "" => ProcessorSpec::AppendDelimiter("\\n".to_owned()),
+            delimiter => ProcessorSpec::AppendDelimiter(delimiter.to_owned()),
+        },
+        // The API's tables have refused the others.
+        other => return Err(ApiError::invalid_argument(format!("Processor {other} is not available."))),
+    };
+    Ok((Stage::of(kind), spec))
 }
 
 fn text<'a>(members: &'a Map<String, Value>, name: &str) -> &'a str {
@@ -123,11 +173,16 @@ pub(super) fn destination(definition: &Definition, config: &Config) -> Destinati
 }
 
 /// What a stream of the configuration file looks like in the API's members.
-fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value> {
+pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value> {
     let mut members = from_destination(&spec.destination, config);
     if let Some(backup) = &spec.backup {
+        let mut backup = from_destination(backup, config);
+        // Only an extended destination has members for these.
+        for name in ["FileExtension", "CustomTimeZone"] {
+            backup.remove(name);
+        }
         members.insert("S3BackupMode".to_owned(), "Enabled".into());
-        members.insert("S3BackupConfiguration".to_owned(), Value::Object(from_destination(backup, config)));
+        members.insert("S3BackupConfiguration".to_owned(), Value::Object(backup));
     }
     members
 }
@@ -135,7 +190,10 @@ fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value> {
 fn from_destination(destination: &S3Destination, config: &Config) -> Map<String, Value> {
     let mut members = Map::new();
     let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
-    put("RoleARN", format!("arn:aws:iam::{}:role/standpipe", config.account_id).into());
+    let role =
+        config.roles.iter().find(|(_, store)| **store == destination.store).map(|(arn, _)| arn.clone());
+    let role = role.unwrap_or_else(|| format!("arn:aws:iam::{}:role/standpipe", config.account_id));
+    put("RoleARN", role.into());
     put("BucketARN", format!("arn:aws:s3:::{}", destination.bucket).into());
     for (name, text) in [
         ("Prefix", &destination.prefix),

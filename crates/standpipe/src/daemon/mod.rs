@@ -4,7 +4,8 @@ mod admin;
 mod api;
 mod credentials;
 mod deletion;
-mod mapping;
+mod encryption;
+pub(crate) mod mapping;
 mod reload;
 mod serve;
 mod source;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use standpipe_journal::Shelf;
 use standpipe_model::StreamName;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use crate::access::Access;
 use crate::catalog::Catalog;
@@ -47,6 +48,10 @@ pub struct Daemon {
     access: Access,
     /// One change of who may do what at a time.
     changing_access: Mutex<()>,
+    /// The streams that wait for a key.
+    locked: std::sync::Mutex<encryption::Locked>,
+    /// Keys are to be tried now.
+    keys_changed: Notify,
     /// One change of the set of streams at a time.
     changing: Mutex<()>,
 }

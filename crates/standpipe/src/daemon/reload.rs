@@ -11,6 +11,7 @@ use crate::alarm::AlarmKind;
 use crate::catalog::{Away, CatalogError, Definition, Origin};
 use crate::config::{Config, ConfigProblems};
 use crate::delivery_log::LogSettings;
+use crate::keys::KeyError;
 use crate::spec::StreamSpec;
 use crate::stores::StoreError;
 use crate::stream::{Stream, StreamError};
@@ -29,6 +30,9 @@ pub enum ReloadError {
     /// A store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The data directory.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -56,6 +60,14 @@ pub enum ReloadError {
         /// A stream that needs it.
         stream: StreamName,
     },
+    /// A key is gone that is still needed.
+    #[error("key '{key}' is not configured any more, but stream '{stream}' is still encrypted with it")]
+    KeyInUse {
+        /// The key.
+        key: String,
+        /// A stream that needs it.
+        stream: StreamName,
+    },
     /// A key that is read only at the start.
     #[error("'{0}' changes only at a restart")]
     Restart(&'static str),
@@ -74,7 +86,9 @@ impl Daemon {
     /// the others from working.
     pub(super) async fn open_streams(&self) -> Result<(), ReloadError> {
         let config = self.config();
+        let keys = self.context.keys.make(&config.keys)?;
         self.context.stores.replace(&config.stores)?;
+        self.context.keys.put_in_force(keys);
         self.context.delivery_log.replace(log_settings(&config));
         let _changing = self.changing.lock().await;
         self.complete_deletions()?;
@@ -99,6 +113,9 @@ impl Daemon {
 
     pub(super) async fn open_one(&self, name: &StreamName, spec: Option<&StreamSpec>) {
         if let Err(error) = self.try_open_one(name, spec).await {
+            if let Some(trouble) = error.key_trouble() {
+                return self.lock_out(name, trouble.clone());
+            }
             let now = self.context.timer.now();
             self.context.alarms.raise(Some(name), AlarmKind::NotOpened, "", chain(&error), now);
         }
@@ -122,6 +139,7 @@ impl Daemon {
         let stream = Stream::open(name, &self.catalog, &self.context, &self.shelf).await?;
         stream.retire(retired).await;
         self.insert(stream);
+        self.let_in(name);
         self.context.alarms.clear(Some(name), AlarmKind::NotOpened, "");
         Ok(())
     }
@@ -140,6 +158,11 @@ impl Daemon {
             Ok(stream) => {
                 self.insert(stream);
                 self.context.alarms.clear(Some(&name), AlarmKind::NotOpened, "");
+                Ok(())
+            }
+            Err(source) if definition.origin == Origin::Yaml && source.key_trouble().is_some() => {
+                let trouble = source.key_trouble().expect("the guard has seen it");
+                self.lock_out(&name, trouble.clone());
                 Ok(())
             }
             Err(source) => {
@@ -170,9 +193,11 @@ impl Daemon {
     pub async fn reload(&self) -> Result<(), ReloadError> {
         let config = self.source.load().map_err(ReloadError::Config)?;
         let _changing = self.changing.lock().await;
-        self.check_reload(&config)?;
+        self.check_reload(&config).await?;
+        let keys = self.context.keys.make(&config.keys)?;
         let certificates = config.tls.as_ref().map(tls::load).transpose()?;
         self.context.stores.replace(&config.stores)?;
+        self.context.keys.put_in_force(keys);
         if let (Some(tls), Some(files), Some(loaded)) = (&self.tls, &config.tls, certificates) {
             tls.replace(files.clone(), loaded);
             self.context.alarms.clear(None, AlarmKind::CertificateRefused, "");
@@ -190,11 +215,12 @@ impl Daemon {
             stream.retire(yaml && !named.contains(stream.name())).await;
             stream.nudge().await;
         }
+        self.keys_changed.notify_one();
         tracing::info!(streams = self.streams().len(), "configuration reloaded");
         Ok(())
     }
 
-    fn check_reload(&self, config: &Config) -> Result<(), ReloadError> {
+    async fn check_reload(&self, config: &Config) -> Result<(), ReloadError> {
         let running = self.config();
         let plain = |config: &Config| config.tls.as_ref().and_then(|tls| tls.plain_listen);
         let fixed: [(&'static str, bool); 9] = [
@@ -218,6 +244,13 @@ impl Daemon {
                     return Err(ReloadError::StoreInUse { store, stream: stream.name().clone() });
                 }
             }
+            let needed = self.keys_needed(&stream, config).await;
+            let name = stream.name().clone();
+            for key in needed.map_err(|source| ReloadError::Stream { name, source })? {
+                if !config.keys.contains_key(&key) {
+                    return Err(ReloadError::KeyInUse { key, stream: stream.name().clone() });
+                }
+            }
         }
         Ok(())
     }
@@ -238,6 +271,18 @@ impl Daemon {
             [spec.destination.store.clone()].into_iter().chain(backup).collect::<Vec<_>>()
         };
         specs.flat_map(stores).collect()
+    }
+
+    /// The keys that a stream needs under a new configuration: those of its segments, and that of the definition that
+    /// stays in force.
+    async fn keys_needed(&self, stream: &Stream, config: &Config) -> Result<BTreeSet<String>, StreamError> {
+        let mut keys = stream.keys_in_segments().await?;
+        if config.streams.iter().all(|spec| spec.name != *stream.name()) {
+            let encryption = stream.encryption();
+            let targets = [encryption.in_force, encryption.wanted].into_iter().flatten();
+            keys.extend(targets.map(|target| target.key));
+        }
+        Ok(keys)
     }
 
     async fn apply(&self, spec: &StreamSpec) -> Result<(), ReloadError> {

@@ -12,12 +12,14 @@ use standpipe_journal::disk::{DirLock, Disk, LockError, OsDisk};
 use standpipe_journal::{CommitPool, DiskBudget, Shelf};
 use standpipe_model::{Clock, Entropy};
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
 use super::credentials::{Mark, follow};
+use super::encryption::look_after_keys;
 use super::reload::ReloadError;
 use super::{Daemon, STOP_GRACE, Source, admin};
 use crate::access::Access;
@@ -27,6 +29,7 @@ use crate::clock::Timer;
 use crate::config::{Config, ConfigProblems};
 use crate::delivery_log::DeliveryLog;
 use crate::durable;
+use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::stores::Stores;
 use crate::tls::dev::{self, DevTlsError};
@@ -150,7 +153,7 @@ pub async fn start(
     let pool =
         CommitPool::start(config.journal.sync_threads).map_err(system("cannot start the commit threads"))?;
     let shelf = shelf(&config, &pool, &timer, &entropy, &metrics)?;
-    let context = context(&timer, &entropy, &metrics)?;
+    let context = context(&config, &timer, &entropy, &metrics)?;
     let catalog = Catalog::open(&config.data_dir)?;
     let daemon = Arc::new(Daemon {
         source,
@@ -162,6 +165,8 @@ pub async fn start(
         streams: RwLock::default(),
         access,
         changing_access: Mutex::default(),
+        locked: std::sync::Mutex::default(),
+        keys_changed: Notify::new(),
         changing: Mutex::default(),
     });
     daemon.open_streams().await?;
@@ -177,6 +182,7 @@ pub async fn start(
         tokio::spawn(admin),
         tokio::spawn(house_keeping(Arc::clone(&daemon), stop.clone())),
         tokio::spawn(follow(Arc::clone(&daemon), mark, stop.clone())),
+        tokio::spawn(look_after_keys(Arc::clone(&daemon), stop.clone())),
     ];
     tracing::info!(listen = %endpoints.listen, tls = endpoints.tls, admin = %endpoints.admin, streams = daemon.streams().len(), "standpipe is ready");
     Ok(Running { daemon, endpoints, pool, stop, servers, _lock: lock })
@@ -243,6 +249,7 @@ fn shelf(
 }
 
 fn context(
+    config: &Config,
     timer: &Arc<dyn Timer>,
     entropy: &Arc<dyn Entropy>,
     metrics: &Arc<Metrics>,
@@ -254,9 +261,12 @@ fn context(
         timer: Arc::clone(timer),
         entropy: Arc::clone(entropy),
         stores: Stores::default(),
+        keys: KeyRing::new(Arc::clone(entropy), Handle::current()),
         alarms: Alarms::default(),
         metrics: Arc::clone(metrics),
         delivery_log,
+        region: config.region.clone(),
+        account_id: config.account_id.clone(),
         encoders: EncoderPool::new(processors),
         processors: Arc::new(Semaphore::new(processors)),
     }))

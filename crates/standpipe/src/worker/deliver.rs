@@ -1,26 +1,20 @@
 //! One attempt to deliver one batch, from its records to its settlement.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use standpipe_encode::{EncodeOptions, Entry, media};
 use standpipe_journal::AppendError;
 use standpipe_journal::control::{Close, Control, Done, Failing, OpenBatch, Settle};
-use standpipe_model::{
-    Compression, Delivery, ErrorClass, Media, ObjectTarget, Receipt, SinkError, Tally, Timestamp,
-};
-use standpipe_sinks::key::ObjectKeys;
+use standpipe_model::{ErrorClass, Receipt, SinkError, Timestamp};
 
-use super::Line;
-use super::body::{self, WORKING_BYTES};
+use super::body::{self, ObjectBody, WORKING_BYTES};
+use super::fates::Fates;
+use super::shape::{Part, Shape};
+use super::{Line, make};
 use crate::alarm::AlarmKind;
 use crate::delivery_log::Failure;
-use crate::spec::S3Destination;
 use crate::stores::Store;
 
-/// The number of a batch's only object.
-const ONLY_OBJECT: u32 = 0;
 /// Firehose gives up on S3 after so long; standpipe keeps the data and raises an alarm.
 const RETRY_DURATION: Duration = Duration::from_secs(24 * 3600);
 /// What a sink may buffer of one object, beside the chunks on their way to it.
@@ -97,18 +91,11 @@ impl AttemptError {
     }
 }
 
-/// The object of a batch: where it goes and how it is made.
-struct Planned {
-    delivery: Delivery,
-    destination: S3Destination,
-    entry: Entry,
-}
-
 impl Line {
     /// Makes an attempt at a batch.
     pub(crate) async fn deliver(&self, open: &OpenBatch, which: Try) -> Outcome {
         let started = self.context.timer.steady();
-        let result = self.attempt(&open.close, which).await;
+        let result = self.attempt(open, which).await;
         let took = self.context.timer.steady().saturating_sub(started);
         let class = result.as_ref().map_or_else(|error| error.class().as_str(), |()| "ok");
         self.context.metrics.attempted(&self.stream, &self.destination, class, took);
@@ -121,116 +108,119 @@ impl Line {
         }
     }
 
-    async fn attempt(&self, close: &Close, which: Try) -> Result<(), AttemptError> {
-        let mut planned = self.plan(close, which.repeated || which.tries > 0)?;
-        let deflated = matches!(planned.destination.compression, Compression::Gzip | Compression::Zip);
-        if deflated {
-            let level = &mut planned.destination.compression_level;
-            *level = level.or(which.effort.deflate_level());
+    /// Sends what is not done yet of the batch's objects: its rows, then what failed on the way.
+    async fn attempt(&self, open: &OpenBatch, which: Try) -> Result<(), AttemptError> {
+        let close = &open.close;
+        let mut shape = self.shape(close)?;
+        shape.make_level(which.effort.deflate_level());
+        let repeated = which.repeated || which.tries > 0;
+        let is_done = |part: Part| open.done.contains(&part.ordinal());
+        let (mut bytes, mut done) = (0, Vec::new());
+        let mut fates = Fates::default();
+        if !is_done(Part::Rows) {
+            let (receipt, seen) = self.send(close, &shape, Part::Rows, repeated).await?;
+            (bytes, fates) = (receipt.bytes, seen);
+            done.push(Part::Rows);
         }
-        let (receipt, lost) = self.send(close, planned).await?;
-        self.settle(close, &receipt, lost).await?;
+        if !fates.complete && !shape.transformation.is_empty() {
+            // The object was there already, so that nobody went through all of the batch.
+            fates = self.count(close, &shape).await?;
+        }
+        for part in fates.failed.keys().map(|kind| Part::Failures(*kind)).filter(|part| !is_done(*part)) {
+            self.journal.control(self.done(close, &mut done)).await?;
+            bytes += self.send(close, &shape, part, repeated).await?.0.bytes;
+            done.push(part);
+        }
+        self.settle(close, self.done(close, &mut done), &fates, bytes).await?;
         Ok(())
     }
 
-    /// The shape that the batch was closed under, and the key that follows from it and the batch id.
-    fn plan(&self, close: &Close, repeated: bool) -> Result<Planned, SinkError> {
-        let Some(definition) = self.definitions.version(close.version) else {
-            let message = format!("the definition of version {} is not there any more", close.version);
-            return Err(SinkError::new(ErrorClass::Misconfigured, message));
-        };
-        let Some(destination) = definition.spec.destination_of(&self.destination).cloned() else {
-            let message = format!("version {} has no destination {}", close.version, self.destination);
-            return Err(SinkError::new(ErrorClass::Misconfigured, message));
-        };
-        let media = media(destination.compression);
-        let refused = |error: &dyn std::fmt::Display| SinkError::new(ErrorClass::Refused, error.to_string());
-        let keys = self.keys(&destination, media).map_err(|error| refused(&error))?;
-        let key = keys.object_key(close.version, close.batch, ONLY_OBJECT, close.arrived_at);
-        let key = key.map_err(|error| refused(&error))?;
-        let entry_name = key.rsplit('/').next().unwrap_or_default().trim_end_matches(media.extension);
-        let entry = Entry { name: entry_name.to_owned(), modified: close.arrived_at };
-        let lock = destination.object.lock.as_ref();
-        let day = Duration::from_secs(24 * 3600);
-        let retain_until = lock.map(|lock| {
-            let kept = day * lock.retain_days;
-            Timestamp(close.closed_at.as_millis() + u64::try_from(kept.as_millis()).unwrap_or(u64::MAX))
-        });
-        let delivery = Delivery {
-            stream: self.stream.clone(),
-            version: close.version,
-            batch: close.batch,
-            range: close.range,
-            closed_by: close.reason,
-            target: ObjectTarget { bucket: destination.bucket.clone(), key },
-            media,
-            options: Arc::new(destination.object.clone()),
-            retain_until,
-            repeated,
-        };
-        Ok(Planned { delivery, destination, entry })
+    /// DONE for each of the parts, which are then told of.
+    fn done(&self, close: &Close, parts: &mut Vec<Part>) -> Vec<Control> {
+        let (batch, destination) = (close.batch, &self.destination);
+        let done = |part: Part| Done { batch, destination: destination.clone(), ordinal: part.ordinal() };
+        parts.drain(..).map(|part| Control::Done(done(part))).collect()
     }
 
-    fn keys(
+    /// Sends one part; what became of the records is known as far as they were gone through.
+    async fn send(
         &self,
-        destination: &S3Destination,
-        media: Media,
-    ) -> Result<ObjectKeys, standpipe_sinks::key::PrefixError> {
-        let extension = match destination.file_extension.as_str() {
-            "" => media.extension,
-            own => own,
-        };
-        ObjectKeys::new(
-            self.stream.clone(),
-            &destination.prefix,
-            &destination.error_output_prefix,
-            &destination.custom_time_zone,
-            extension,
-        )
-    }
-
-    async fn send(&self, close: &Close, planned: Planned) -> Result<(Receipt, u64), SinkError> {
-        let Planned { delivery, destination, entry } = planned;
-        let Some(Store { sink, memory }) = self.context.stores.get(&destination.store) else {
-            let message = format!("store '{}' is not configured", destination.store);
+        close: &Close,
+        shape: &Shape,
+        part: Part,
+        repeated: bool,
+    ) -> Result<(Receipt, Fates), SinkError> {
+        let delivery = self.delivery(close, shape, part, repeated)?;
+        let Some(Store { sink, memory }) = self.context.stores.get(&shape.destination.store) else {
+            let message = format!("store '{}' is not configured", shape.destination.store);
             return Err(SinkError::new(ErrorClass::Misconfigured, message));
         };
-        let needed = close.record_bytes.min(SINK_BUFFER_BYTES) + close.record_bytes.min(WORKING_BYTES);
-        let _reserved = memory.reserve(needed).await;
-        let options = EncodeOptions {
-            compression: destination.compression,
-            level: destination.compression_level,
-            delimiter: destination.delimiter.clone().into(),
+        let _reserved = memory.reserve(memory_for(close)).await;
+        let object = self.open(close, shape, part, &delivery.target.key).await?;
+        let receipt = match object.body {
+            Some(body) => sink.attempt(&delivery, body).await?,
+            None => Receipt::default(),
         };
+        let mut fates = object.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if receipt.existed {
+            // It was made of the same records; its own attempt read them all.
+            fates.lost = 0;
+        }
+        tracing::debug!(stream = %self.stream, batch = %close.batch, key = delivery.target.key,
+            reason = close.reason.as_str(), bytes = receipt.bytes, existed = receipt.existed, "object delivered");
+        Ok((receipt, fates))
+    }
+
+    /// Goes through the batch only to learn what becomes of its records.
+    async fn count(&self, close: &Close, shape: &Shape) -> Result<Fates, SinkError> {
+        let object = self.open(close, shape, Part::Counts, "").await?;
+        let fates = object.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(fates)
+    }
+
+    /// Begins to make a part.
+    async fn open(
+        &self,
+        close: &Close,
+        shape: &Shape,
+        part: Part,
+        key: &str,
+    ) -> Result<ObjectBody, SinkError> {
+        let options = shape.encoding(part);
         let encoder = self.context.encoders.encoder(&options).map_err(|error| {
             SinkError::new(ErrorClass::Refused, "the compression level is not one of the format's")
                 .with_source(error)
         })?;
+        let transformation = shape.transformation.clone();
+        let make = match part {
+            Part::Rows => make::rows(transformation, encoder),
+            Part::Counts => make::counts(transformation, encoder),
+            Part::Failures(kind) => make::failures(transformation, kind, close, encoder),
+        };
         let reader = self.journal.read(close.range);
         let processors = Arc::clone(&self.context.processors);
-        let body = body::open(reader, encoder, destination.compression, entry, processors).await;
-        let body = body.map_err(|error| {
+        let entry = shape.entry(close, key);
+        let object = body::open(reader, make, options.compression, entry, processors).await;
+        object.map_err(|error| {
             SinkError::new(ErrorClass::Transient, "the journal could not be read").with_source(error)
-        })?;
-        let Some(body) = body else { return Ok((Receipt::default(), close.range.count())) };
-        let receipt = sink.attempt(&delivery, body.body).await?;
-        // An object that was there already was made of the same records; its own attempt read them all.
-        let lost = if receipt.existed { 0 } else { body.lost.load(Ordering::Acquire) };
-        tracing::debug!(stream = %self.stream, batch = %close.batch, key = delivery.target.key,
-            reason = close.reason.as_str(), bytes = receipt.bytes, existed = receipt.existed, "object delivered");
-        Ok((receipt, lost))
+        })
     }
 
-    async fn settle(&self, close: &Close, receipt: &Receipt, lost: u64) -> Result<(), AppendError> {
-        let tally = Tally { delivered: close.range.count() - lost, lost, ..Tally::default() };
+    async fn settle(
+        &self,
+        close: &Close,
+        mut frames: Vec<Control>,
+        fates: &Fates,
+        bytes: u64,
+    ) -> Result<(), AppendError> {
         let (batch, destination) = (close.batch, self.destination.clone());
-        let done = Done { batch, destination: destination.clone(), ordinal: ONLY_OBJECT };
-        let settle = Settle { batch, destination, range: close.range, tally };
-        self.journal.control(vec![Control::Done(done), Control::Settle(settle)]).await?;
-        self.context.metrics.delivered(&self.stream, &self.destination, receipt.bytes);
-        if lost > 0 {
+        let tally = fates.tally(close.range.count());
+        frames.push(Control::Settle(Settle { batch, destination, range: close.range, tally }));
+        self.journal.control(frames).await?;
+        self.context.metrics.delivered(&self.stream, &self.destination, bytes);
+        if tally.lost > 0 {
             let message =
-                format!("{lost} records of batch {} could not be read from the journal", close.batch);
+                format!("{} records of batch {} could not be read from the journal", tally.lost, close.batch);
             self.raise(AlarmKind::RecordsLost, "", message);
         }
         Ok(())
@@ -316,6 +306,11 @@ fn backoff(class: ErrorClass, tries: u32, random: u64) -> Duration {
     };
     let full = (first << tries.min(16)).min(most);
     Duration::from_millis(full / 2 + random % (full / 2 + 1))
+}
+
+/// The memory that an attempt takes.
+fn memory_for(close: &Close) -> u64 {
+    close.record_bytes.min(SINK_BUFFER_BYTES) + close.record_bytes.min(WORKING_BYTES)
 }
 
 /// An error with its causes, for one log line.

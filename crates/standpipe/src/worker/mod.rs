@@ -5,7 +5,10 @@
 
 mod body;
 mod deliver;
+mod fates;
+mod make;
 mod memory;
+mod shape;
 mod step;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,8 +18,9 @@ use std::time::Duration;
 
 use standpipe_encode::EncoderPool;
 use standpipe_journal::control::{Close, Control, Decide, OpenBatch, Settle};
-use standpipe_journal::{Cursor, Journal, Tip};
+use standpipe_journal::{AppendError, Cursor, Journal, Tip};
 use standpipe_model::{BatchId, CloseReason, DestinationId, Entropy, Position, StreamName, Tally};
+use standpipe_transform::Source;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{self, JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -25,6 +29,7 @@ use crate::alarm::Alarms;
 use crate::catalog::Definition;
 use crate::clock::Timer;
 use crate::delivery_log::DeliveryLog;
+use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::spec::Buffering;
 use crate::stores::Stores;
@@ -49,16 +54,34 @@ pub struct Context {
     pub entropy: Arc<dyn Entropy>,
     /// The stores, live.
     pub stores: Stores,
+    /// The master keys of journals, live.
+    pub keys: Arc<KeyRing>,
     /// What a human must see to.
     pub alarms: Alarms,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where failed deliveries are told of for the streams that ask for it.
     pub(crate) delivery_log: DeliveryLog,
+    /// The region that the daemon says it is in.
+    pub region: String,
+    /// The account that it says it is of.
+    pub account_id: String,
     /// Compressors.
     pub encoders: EncoderPool,
     /// How many chunks are encoded at once.
     pub processors: Arc<Semaphore>,
+}
+
+impl Context {
+    /// What processors are told of a stream.
+    fn source(&self, stream: &StreamName) -> Source {
+        let Self { region, account_id, .. } = self;
+        Source {
+            stream: stream.clone(),
+            stream_arn: format!("arn:aws:firehose:{region}:{account_id}:deliverystream/{stream}"),
+            region: region.clone(),
+        }
+    }
 }
 
 /// All versions of a stream's definition that are still needed; the highest is the current one.
@@ -138,7 +161,7 @@ pub enum OrderError {
     Busy,
     /// The journal did not take it.
     #[error("the journal did not take it: {0}")]
-    Journal(#[from] standpipe_journal::AppendError),
+    Journal(#[from] AppendError),
 }
 
 /// A running worker.
@@ -385,7 +408,14 @@ impl Line {
         match self.try_close(from, reason).await {
             Ok(event) => event,
             Err(error) => {
-                tracing::warn!(stream = %self.stream, error = %chain(error.as_ref()), "a batch cannot be closed yet");
+                match error.downcast_ref() {
+                    // An alarm tells of it.
+                    Some(AppendError::Key(_)) => {}
+                    _ => {
+                        let error = chain(error.as_ref());
+                        tracing::warn!(stream = %self.stream, error, "a batch cannot be closed yet");
+                    }
+                }
                 Event::CloseFailed { retry_at: self.after(JOURNAL_RETRY) }
             }
         }

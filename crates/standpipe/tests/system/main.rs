@@ -8,7 +8,10 @@
 mod access;
 mod api_model;
 mod client;
+mod conformance;
 mod control;
+mod definitions;
+mod encryption;
 mod file_store;
 mod flights;
 mod fluent_bit;
@@ -25,3 +28,4 @@ mod stops;
 mod support;
 mod systemd;
 mod tls;
+mod transform;

@@ -142,6 +142,20 @@ impl Machine {
 }
 
 #[test]
+fn a_key_for_encryption_at_rest_is_a_credential_of_the_unit() {
+    let machine = Machine::with("LoadCredential=main-key:/etc/standpipe/credentials/main.key");
+    machine.run("standpipe generate-key /etc/standpipe/credentials/main.key");
+    let key = "keys: { main: { type: file, path: \"${CREDENTIALS_DIRECTORY}/main-key\" } }\n";
+    machine.write(CONFIG, &format!("{YAML}{key}"));
+    machine.write("/opt/streams/clicks.yaml", &format!("{}encryption: {{ key: main }}\n", stream("clicks")));
+    machine.run("systemctl start standpipe");
+    machine.put("clicks", 0..5);
+    machine.arrive("clicks", 0..5);
+    let verified = machine.run("standpipe journal verify /var/lib/standpipe");
+    assert!(verified.contains("locked by key 'main'"), "{verified}");
+}
+
+#[test]
 fn the_service_installs_as_documented_and_is_active_when_it_is_ready() {
     if !has_root() {
         return;

@@ -12,6 +12,7 @@
 //! ```
 
 mod go;
+mod local_kms;
 mod minio;
 mod toxiproxy;
 mod versions;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+pub use local_kms::LocalKms;
 pub use minio::Minio;
 pub use toxiproxy::{Proxy, Toxic, Toxiproxy};
 pub use versitygw::Versitygw;
@@ -71,5 +73,10 @@ pub type Install = fn() -> Result<()>;
 
 /// Every server with the function that installs it, in the order of the shortest first.
 pub fn all() -> Vec<(&'static str, Install)> {
-    vec![("toxiproxy", Toxiproxy::install), ("versitygw", Versitygw::install), ("minio", Minio::install)]
+    vec![
+        ("local-kms", LocalKms::install),
+        ("toxiproxy", Toxiproxy::install),
+        ("versitygw", Versitygw::install),
+        ("minio", Minio::install),
+    ]
 }

@@ -19,6 +19,14 @@ pub(crate) const MINIO: GoProgram = GoProgram {
     built_as: "minio",
 };
 
+/// The KMS server that keeps to the states of keys. It has no tagged module versions of late: the version is a commit.
+pub(crate) const LOCAL_KMS: GoProgram = GoProgram {
+    name: "local-kms",
+    package: "github.com/nsmithuk/local-kms",
+    version: "v0.0.0-20260228092603-2a5e92d09ab6",
+    built_as: "local-kms",
+};
+
 /// The proxy that breaks connections on request.
 pub(crate) const TOXIPROXY: GoProgram = GoProgram {
     name: "toxiproxy",

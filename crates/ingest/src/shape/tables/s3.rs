@@ -2,21 +2,17 @@
 
 use super::*;
 
-/// Why `ErrorOutputPrefix` has no effect.
-const NO_ERROR_OUTPUT: &str =
-    "no record of an object store is refused in this version, so nothing is written there yet";
-
 structures! {
     ExtendedS3DestinationConfiguration: [
         required("RoleARN", RoleARN),
         required("BucketARN", BucketARN),
         optional("Prefix", Prefix),
-        optional("ErrorOutputPrefix", ErrorOutputPrefix).ignored(NO_ERROR_OUTPUT),
+        optional("ErrorOutputPrefix", ErrorOutputPrefix),
         optional("BufferingHints", BufferingHints).default(r#"{"SizeInMBs":5,"IntervalInSeconds":60}"#),
         optional("CompressionFormat", CompressionFormat).default(r#""UNCOMPRESSED""#),
         optional("EncryptionConfiguration", EncryptionConfiguration).default(r#"{"NoEncryptionConfig":"NoEncryption"}"#),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions).default(NOT_LOGGED),
-        optional("ProcessingConfiguration", ProcessingConfiguration).only(not_enabled, "not enabled"),
+        optional("ProcessingConfiguration", ProcessingConfiguration).only(processable, PROCESSABLE),
         optional("S3BackupMode", S3BackupMode).default(r#""Disabled""#),
         optional("S3BackupConfiguration", S3DestinationConfiguration),
         optional("DataFormatConversionConfiguration", DataFormatConversionConfiguration).only(off, "`Enabled: false`"),
@@ -45,12 +41,12 @@ structures! {
         optional("RoleARN", RoleARN),
         optional("BucketARN", BucketARN),
         optional("Prefix", Prefix),
-        optional("ErrorOutputPrefix", ErrorOutputPrefix).ignored(NO_ERROR_OUTPUT),
+        optional("ErrorOutputPrefix", ErrorOutputPrefix),
         optional("BufferingHints", BufferingHints),
         optional("CompressionFormat", CompressionFormat),
         optional("EncryptionConfiguration", EncryptionConfiguration),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
-        optional("ProcessingConfiguration", ProcessingConfiguration).only(not_enabled, "not enabled"),
+        optional("ProcessingConfiguration", ProcessingConfiguration).only(processable, PROCESSABLE),
         optional("S3BackupMode", S3BackupMode),
         optional("S3BackupUpdate", S3DestinationUpdate).stands_for("S3BackupConfiguration"),
         optional("DataFormatConversionConfiguration", DataFormatConversionConfiguration).only(off, "`Enabled: false`"),
@@ -62,7 +58,7 @@ structures! {
         required("RoleARN", RoleARN),
         required("BucketARN", BucketARN),
         optional("Prefix", Prefix),
-        optional("ErrorOutputPrefix", ErrorOutputPrefix).ignored(NO_ERROR_OUTPUT),
+        optional("ErrorOutputPrefix", ErrorOutputPrefix),
         optional("BufferingHints", BufferingHints).default(r#"{"SizeInMBs":5,"IntervalInSeconds":60}"#),
         optional("CompressionFormat", CompressionFormat).default(r#""UNCOMPRESSED""#),
         optional("EncryptionConfiguration", EncryptionConfiguration).default(r#"{"NoEncryptionConfig":"NoEncryption"}"#),
@@ -82,7 +78,7 @@ structures! {
         optional("RoleARN", RoleARN),
         optional("BucketARN", BucketARN),
         optional("Prefix", Prefix),
-        optional("ErrorOutputPrefix", ErrorOutputPrefix).ignored(NO_ERROR_OUTPUT),
+        optional("ErrorOutputPrefix", ErrorOutputPrefix),
         optional("BufferingHints", BufferingHints),
         optional("CompressionFormat", CompressionFormat),
         optional("EncryptionConfiguration", EncryptionConfiguration),

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use csv_core::Reader;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::lines::{Line, Lines};
 use super::OptionError;
@@ -24,7 +24,7 @@ use crate::row::{Failure, FailureKind, Output, Record, Row, Source};
 const OUTPUT_BYTES_MAX: usize = 16 << 20;
 
 /// Where the names of the columns come from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Header {
     /// `true`: the first line of each record; `false`: the columns are `_1`, `_2` and so on.
@@ -34,7 +34,7 @@ pub enum Header {
 }
 
 /// What a column holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Column {
     /// Text, as it is.
@@ -48,7 +48,7 @@ pub enum Column {
 }
 
 /// The options of `csv_to_json`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvToJsonOptions {
     /// Where the names of the columns come from.

@@ -8,7 +8,7 @@ mod functions;
 mod program;
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use budget::on_stack;
 pub(crate) use program::{Fault, Program};
@@ -22,7 +22,7 @@ use crate::row::{Failure, FailureKind, Output, Record, Row, Source};
 const OUTPUT_BYTES_MAX: usize = 16 << 20;
 
 /// The options of `jq`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JqOptions {
     /// The program.

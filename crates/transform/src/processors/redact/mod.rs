@@ -15,7 +15,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use regex::bytes::Regex;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use standpipe_model::Secret;
 
@@ -28,7 +28,7 @@ use crate::row::{Failure, FailureKind, Output, Record, Row, Source};
 const REPLACEMENT_BYTES_MAX: usize = 100;
 
 /// What takes the place of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// The replacement.

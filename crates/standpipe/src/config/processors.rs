@@ -1,0 +1,158 @@
+//! The `processors` of a stream: what is done to its records, in the order of the list.
+
+use standpipe_transform::processors::{
+    Column, CsvToJsonOptions, DECOMPRESSED_BYTES_MAX, Header, JqOptions, Method,
+};
+
+use super::compound::{List, Map, Sub};
+use super::reader::{Cursor, Section, Shape};
+use super::schema::Schema;
+use super::shapes::{Choice, Size, Truth, text};
+use super::tree::Value;
+use crate::processors::{ProcessorSpec, chain};
+
+/// The shape of one processor: a map with one key, its name.
+pub(super) const PROCESSOR: Sub<ProcessorSpec> = Sub(processor);
+
+const NAMES: [&str; 6] = ["decompress", "cloudwatch_logs", "csv_to_json", "jq", "redact", "append_delimiter"];
+
+fn processor(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
+    let all = [
+        section.optional("decompress", Sub(decompress), "Takes GZIP apart (`Decompression`)."),
+        section.optional(
+            "cloudwatch_logs",
+            Sub(cloudwatch_logs),
+            "Drops the records by which CloudWatch Logs tests its subscription (`CloudWatchLogProcessing`).",
+        ),
+        section.optional("csv_to_json", Sub(csv_to_json), "Makes a JSON object of each line of CSV."),
+        section.optional("jq", Sub(jq), "Reshapes, filters or multiplies records by a jq program."),
+        section.optional("redact", Sub(redact), "Hides parts of records."),
+        section
+            .optional("append_delimiter", text(1..=100), "Ends each record (`AppendDelimiterToRecord`).")
+            .map(ProcessorSpec::AppendDelimiter),
+    ];
+    let given: Vec<&str> = NAMES.into_iter().filter(|name| section.given(name)).collect();
+    match given.as_slice() {
+        [] => section.refuse("", format!("name one processor: {}", NAMES.join(", "))),
+        [_] => {}
+        [_, second, ..] => section.refuse(second, "each processor is an item of its own in the list"),
+    }
+    let spec = all.into_iter().flatten().next()?;
+    if let Err(error) = chain(std::slice::from_ref(&spec)) {
+        section.refuse(given.first().copied().unwrap_or_default(), error);
+        return None;
+    }
+    Some(spec)
+}
+
+fn decompress(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
+    let limit = section.or(
+        "limit",
+        Size(1..=DECOMPRESSED_BYTES_MAX as u64),
+        "10MiB",
+        "The most bytes that a record may come to; one that comes to more fails.",
+    );
+    Some(ProcessorSpec::Decompress { limit_bytes: usize::try_from(limit).ok()? })
+}
+
+fn cloudwatch_logs(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
+    let messages_only = section.or(
+        "messages_only",
+        Truth,
+        "false",
+        "Whether only the messages of log events are kept (`DataMessageExtraction`).",
+    );
+    Some(ProcessorSpec::CloudwatchLogs { messages_only })
+}
+
+fn csv_to_json(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
+    let header = section.or(
+        "header",
+        HeaderShape,
+        "true",
+        "Where the columns' names come from: `true` is the first line of each record, `false` names them `_1`, `_2` and \
+         so on; or the list of names.",
+    );
+    let delimiter =
+        section.or("delimiter", text(1..=2), ",", "What is between fields: one ASCII character, or `\\t`.");
+    let quote = section.or(
+        "quote",
+        text(0..=1),
+        "\"",
+        "What is around fields: one ASCII character, twice within a field for itself; empty for none.",
+    );
+    let types = section
+        .optional(
+            "types",
+            Map(TYPE),
+            "What columns hold that are not strings, by name. An empty field of such a column is null.",
+        )
+        .unwrap_or_default();
+    let types = types.into_iter().filter_map(|(name, _, column)| Some((name, column?))).collect();
+    Some(ProcessorSpec::CsvToJson(CsvToJsonOptions { header, delimiter, quote, types }))
+}
+
+const TYPE: Choice<Column> = Choice(&[
+    ("string", Column::String),
+    ("int", Column::Int),
+    ("float", Column::Float),
+    ("bool", Column::Bool),
+]);
+
+/// `true`, `false` or a list of names.
+struct HeaderShape;
+
+impl Shape for HeaderShape {
+    type Out = Header;
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<Header> {
+        match at.node.value {
+            Value::List(_) => List(text(1..=256)).read(at).map(Header::Names),
+            _ => Truth.read(at).map(Header::Line),
+        }
+    }
+
+    fn schema(&self) -> Schema {
+        let names = Schema::List(Box::new(text(1..=256).schema()));
+        Schema::Either(Box::new(Truth.schema()), Box::new(names))
+    }
+}
+
+fn jq(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
+    let program = section.required("program", text(1..=100_000), "The program.");
+    let raw_input = section.or(
+        "raw_input",
+        Truth,
+        "false",
+        "Whether its input is the record as a string rather than the JSON in it.",
+    );
+    let raw_output = section.or(
+        "raw_output",
+        Truth,
+        "false",
+        "Whether an output that is a string is written as it is rather than as JSON.",
+    );
+    Some(ProcessorSpec::Jq(JqOptions { program: program?, raw_input, raw_output }))
+}
+
+fn redact(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
+    let paths = section.optional(
+        "paths",
+        List(text(1..=1_000)),
+        "Where values are: `.user.email`, `.cards[].number`, `..password` (anywhere).",
+    );
+    let patterns = section.optional(
+        "patterns",
+        List(text(1..=1_000)),
+        "Regular expressions of what is looked for in the text of records.",
+    );
+    let method = section.or(
+        "method",
+        Choice(&[("replace", Method::Replace), ("hash", Method::Hash)]),
+        "replace",
+        "What takes the place of a value: the replacement, or its SHA-256.",
+    );
+    let replacement = section.or("replacement", text(0..=100), "***", "The replacement.");
+    let (paths, patterns) = (paths.unwrap_or_default(), patterns.unwrap_or_default());
+    Some(ProcessorSpec::Redact { paths, patterns, method, replacement })
+}

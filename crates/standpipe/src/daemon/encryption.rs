@@ -1,0 +1,228 @@
+//! Encryption at rest, as the API drives it, and as keys come and go.
+//!
+//! Every `key_check_interval` each key in use is tried. One that does not work stops its streams: they refuse puts, what
+//! was unwrapped is forgotten, nothing is lost. One that works again sets them going, opens the streams that could not be
+//! opened without it, and wraps anew what an earlier master key has wrapped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use standpipe_ingest::{ApiError, EncryptionInput, ErrorCode};
+use standpipe_journal::keys::KeyTrouble;
+use standpipe_model::StreamName;
+use tokio_util::sync::CancellationToken;
+
+use super::Daemon;
+use crate::alarm::AlarmKind;
+use crate::keys::{Encryption, StateError, Target};
+use crate::stream::Stream;
+use crate::worker::chain;
+
+/// How often keys are tried, at the least, while one of them is in trouble.
+const TROUBLED_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long after trouble that a stream has met the keys are tried.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// The streams that could not be opened for want of a key.
+pub(super) type Locked = BTreeMap<StreamName, KeyTrouble>;
+
+/// Looks after the keys until `stop`.
+pub(super) async fn look_after_keys(daemon: Arc<Daemon>, stop: CancellationToken) {
+    loop {
+        let well = daemon.check_keys().await;
+        let every = daemon.config().key_check_interval;
+        let every = if well { every } else { every.min(TROUBLED_INTERVAL) };
+        let wait = async {
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                () = daemon.keys_changed.notified() => {}
+                () = trouble_settled(&daemon) => {}
+            }
+        };
+        if stop.run_until_cancelled(wait).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Waits until somebody has met trouble with a key, and then for it to settle, so that many who do make one check.
+async fn trouble_settled(daemon: &Daemon) {
+    daemon.context.keys.trouble_noticed().await;
+    tokio::time::sleep(SETTLING).await;
+}
+
+fn invalid_key(message: String) -> ApiError {
+    ApiError::new(ErrorCode::InvalidKmsResource, message)
+}
+
+impl Daemon {
+    /// The key that a call means.
+    fn key_meant(&self, input: &EncryptionInput) -> Result<Target, ApiError> {
+        let config = self.config();
+        let Some(arn) = &input.key_arn else {
+            let key = config.default_key.clone().ok_or_else(|| {
+                invalid_key(
+                    "KeyType AWS_OWNED_CMK leads to no key: name one of standpipe's 'keys' as its 'default_key'.".into(),
+                )
+            })?;
+            return Ok(Target::new(key, None));
+        };
+        match config.key_of_arn(arn) {
+            Some(key) => Ok(Target::new(key.to_owned(), Some(arn.clone()))),
+            // arn:partition:kms:region:account:key/id
+            None if arn.split(':').nth(3) != Some(&config.region) => Err(ApiError::invalid_argument(
+                "Cross-region keys are not allowed for SSE. Please provide CMKs in the same region as firehose",
+            )),
+            None => Err(invalid_key(format!(
+                "No key is configured for {arn}: list it under the 'arns' of one of standpipe's 'keys'."
+            ))),
+        }
+    }
+
+    /// The encryption of a stream that is being made. Its key is tried first: there is no stream without it.
+    pub(super) async fn first_encryption(
+        &self,
+        name: &StreamName,
+        input: &EncryptionInput,
+    ) -> Result<Encryption, ApiError> {
+        let target = self.key_meant(input)?;
+        self.context.keys.check(&target.key, name.as_str()).await.map_err(|trouble| {
+            tracing::warn!(stream = %name, %trouble, "a stream was not made for want of its key");
+            invalid_key(format!("The key that Firehose {name} is to be encrypted with {}.", trouble.kind))
+        })?;
+        Ok(Encryption::enabled(target))
+    }
+
+    /// Writes the encryption of a stream that is being made beside its definition-to-be, in the place of whatever an
+    /// interrupted making has left there.
+    pub(super) fn keep_encryption(
+        &self,
+        name: &StreamName,
+        encryption: Option<&Encryption>,
+    ) -> Result<(), StateError> {
+        let folder = self.catalog.folder(name);
+        encryption.map_or_else(|| Encryption::forget(&folder), |encryption| encryption.save(&folder))
+    }
+
+    /// Begins to encrypt a stream otherwise: with the key of `wanted`, or not at all.
+    pub(super) async fn change_encryption(
+        self: &Arc<Self>,
+        name: &StreamName,
+        wanted: Option<EncryptionInput>,
+    ) -> Result<(), ApiError> {
+        let _changing = self.changing.lock().await;
+        let stream = self.known(name)?;
+        Self::yaml_is_read_only(&stream, "given another encryption")?;
+        self.require_active(&stream)?;
+        let wanted = wanted.map(|input| self.key_meant(&input)).transpose()?;
+        let mut next = stream.encryption();
+        if next.is_changing() {
+            let message = format!("The encryption of Firehose {name} is being changed already.");
+            return Err(ApiError::new(ErrorCode::ResourceInUse, message));
+        }
+        if !next.count_call(self.context.timer.now()) {
+            let message = format!("The encryption of Firehose {name} was changed 25 times within 24 hours.");
+            return Err(ApiError::new(ErrorCode::LimitExceeded, message));
+        }
+        next.begin(wanted);
+        stream.note_encryption(next).map_err(|error| Self::internal(&error))?;
+        tokio::spawn(async move { finish(&stream).await });
+        Ok(())
+    }
+
+    /// The streams that could not be opened for want of a key.
+    pub(super) fn locked(&self) -> MutexGuard<'_, Locked> {
+        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A stream could not be opened for want of a key.
+    pub(super) fn lock_out(&self, name: &StreamName, trouble: KeyTrouble) {
+        let before = self.locked().insert(name.clone(), trouble.clone());
+        if let Some(before) = before.filter(|before| before.key != trouble.key) {
+            self.context.alarms.clear(Some(name), AlarmKind::KeyUnavailable, &before.key);
+        }
+        let (now, message) = (self.context.timer.now(), trouble.to_string());
+        self.context.alarms.raise(Some(name), AlarmKind::KeyUnavailable, &trouble.key, message, now);
+    }
+
+    /// No key keeps a stream from being opened any more.
+    pub(super) fn let_in(&self, name: &StreamName) {
+        if let Some(trouble) = self.locked().remove(name) {
+            self.context.alarms.clear(Some(name), AlarmKind::KeyUnavailable, &trouble.key);
+        }
+    }
+
+    /// Tries every key that is in use, and draws the conclusions. Returns whether all is well.
+    pub(super) async fn check_keys(&self) -> bool {
+        let streams = self.streams();
+        let uses = join_all(streams.iter().map(|stream| stream.keys_in_use())).await;
+        let mut wanted: BTreeMap<String, StreamName> = BTreeMap::new();
+        for (stream, keys) in streams.iter().zip(&uses) {
+            wanted.extend(keys.iter().map(|key| (key.clone(), stream.name().clone())));
+        }
+        for (name, trouble) in self.locked().iter() {
+            wanted.entry(trouble.key.clone()).or_insert(name.clone());
+        }
+        let checks = wanted.into_iter().map(async |(key, stream)| {
+            let checked = self.context.keys.check(&key, stream.as_str()).await;
+            self.context.metrics.key_checked(&key, checked.as_ref().err());
+            (key, checked)
+        });
+        let checked: BTreeMap<String, Result<(), KeyTrouble>> = join_all(checks).await.into_iter().collect();
+        join_all(streams.iter().zip(&uses).map(|(stream, keys)| conclude(stream, keys, &checked))).await;
+        self.open_locked(&checked).await;
+        checked.values().all(Result::is_ok) && self.locked().is_empty()
+    }
+
+    /// Opens the streams whose key has come back; those of the others say what is the matter with it now.
+    async fn open_locked(&self, checked: &BTreeMap<String, Result<(), KeyTrouble>>) {
+        let locked = self.locked().clone();
+        let mut names = Vec::new();
+        for (name, trouble) in locked {
+            match checked.get(&trouble.key) {
+                Some(Ok(())) => names.push(name),
+                Some(Err(now)) if *now != trouble => self.lock_out(&name, now.clone()),
+                _ => {}
+            }
+        }
+        if names.is_empty() {
+            return;
+        }
+        let _changing = self.changing.lock().await;
+        let config = self.config();
+        for name in names {
+            if self.stream(&name).is_none() {
+                self.open_one(&name, config.streams.iter().find(|spec| spec.name == name)).await;
+            }
+        }
+    }
+}
+
+/// Draws the conclusions for one stream.
+async fn conclude(
+    stream: &Stream,
+    in_use: &BTreeSet<String>,
+    checked: &BTreeMap<String, Result<(), KeyTrouble>>,
+) {
+    stream.miss_only(in_use);
+    for (key, checked) in in_use.iter().filter_map(|key| Some((key, checked.get(key)?))) {
+        stream.key_checked(key, checked).await;
+    }
+    finish(stream).await;
+    // What a stopped key has wrapped has an alarm already.
+    if in_use.iter().all(|key| checked.get(key).is_some_and(Result::is_ok))
+        && let Err(error) = stream.rewrap().await
+    {
+        tracing::warn!(stream = %stream.name(), error = %chain(&error), "data keys could not be wrapped anew yet");
+    }
+}
+
+/// Finishes a change of encryption that was begun, perhaps by an earlier process.
+async fn finish(stream: &Stream) {
+    if let Err(error) = stream.finish_encryption().await {
+        tracing::error!(stream = %stream.name(), error = %chain(&error), "a change of encryption cannot be noted down yet");
+    }
+}

@@ -1,0 +1,79 @@
+//! The processors that a stream lists, between their specification and the chain that runs.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use standpipe_transform::processors::{
+    AppendDelimiterToRecord, CloudWatchLogProcessing, CsvToJson, CsvToJsonOptions, Decompression, Jq,
+    JqOptions, Method, OptionError, Redact, RedactOptions,
+};
+use standpipe_transform::{Chain, Processor};
+
+/// A processor, by the name that the configuration file has for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessorSpec {
+    /// Takes apart what is compressed (`Decompression`).
+    Decompress {
+        /// The most bytes that a record may come to.
+        limit_bytes: usize,
+    },
+    /// Drops what CloudWatch Logs sends to test, and takes the messages out (`CloudWatchLogProcessing`).
+    CloudwatchLogs {
+        /// Only the messages are kept (`DataMessageExtraction`).
+        messages_only: bool,
+    },
+    /// Makes JSON of CSV.
+    CsvToJson(CsvToJsonOptions),
+    /// Runs a jq program.
+    Jq(JqOptions),
+    /// Hides parts.
+    Redact {
+        /// Where the values are.
+        paths: Vec<String>,
+        /// What they look like.
+        patterns: Vec<String>,
+        /// What takes their place.
+        method: Method,
+        /// The replacement.
+        replacement: String,
+    },
+    /// Ends each record (`AppendDelimiterToRecord`).
+    AppendDelimiter(String),
+}
+
+impl ProcessorSpec {
+    /// The processor.
+    ///
+    /// # Errors
+    /// An option that it cannot work with.
+    fn make(&self) -> Result<Box<dyn Processor>, OptionError> {
+        Ok(match self {
+            Self::Decompress { limit_bytes } => Box::new(Decompression::new("GZIP", *limit_bytes)?),
+            Self::CloudwatchLogs { messages_only } => Box::new(CloudWatchLogProcessing::new(*messages_only)),
+            Self::CsvToJson(options) => Box::new(CsvToJson::new(options)?),
+            Self::Jq(options) => Box::new(Jq::new(options)?),
+            Self::Redact { paths, patterns, method, replacement } => {
+                let (paths, patterns) = (paths.clone(), patterns.clone());
+                let replacement = replacement.clone();
+                Box::new(Redact::new(&RedactOptions {
+                    paths,
+                    patterns,
+                    method: *method,
+                    replacement,
+                    key: None,
+                })?)
+            }
+            Self::AppendDelimiter(delimiter) => Box::new(AppendDelimiterToRecord::new(delimiter)?),
+        })
+    }
+}
+
+/// The chain of these processors, in their order.
+///
+/// # Errors
+/// An option that one of them cannot work with.
+pub fn chain(processors: &[ProcessorSpec]) -> Result<Arc<Chain>, OptionError> {
+    let made = processors.iter().map(ProcessorSpec::make).collect::<Result<_, _>>()?;
+    Ok(Arc::new(Chain::new(made)))
+}
