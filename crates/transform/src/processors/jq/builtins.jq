@@ -15,6 +15,10 @@ def IN(s): any(s == .; .);
 def IN(src; s): any(src == s; .);
 def INDEX(stream; idx_expr): reduce stream as $row ({}; .[$row | idx_expr | tostring] |= $row);
 def INDEX(idx_expr): INDEX(.[]; idx_expr);
+def standpipe_seconds:
+  if isnumber and (. > 1e12 or . < -1e12) then error("\(.) is no time in seconds") else . end;
+def strftime($format): standpipe_seconds | standpipe_strftime($format);
+def gmtime: standpipe_seconds | standpipe_gmtime;
 def gamma: lgamma;
 def join($s):
   reduce .[] as $x (null;

@@ -162,6 +162,8 @@ fn what_is_not_pure_is_refused_when_it_is_compiled() {
         "nothing(1)",
         "debug_empty",
         "stderr_empty",
+        "jn(1; .)",
+        "yn(1; .)",
         "{",
         ".a.",
         "",
@@ -315,6 +317,7 @@ fn data_does_not_make_a_step_large() {
     }
     assert_eq!(failure(".[1000000] = 1", "[]").0, "Jq.ProgramError");
     assert_eq!(failure(". as $n | [] | .[$n] = 1", "100000000000").0, "Jq.ProgramError");
+    assert_eq!(failure("gmtime", "9223372036854775807").1, "9223372036854775807 is no time in seconds");
     assert_eq!(failure("[range(.)]", "1e15").0, "Jq.LimitExceeded");
     assert_eq!(failure("range(.)", "20000").1, "the program has more than 10000 outputs");
     let (code, message) = failure("reduce range(40) as $i (0; [., .])", "0");
