@@ -48,7 +48,7 @@ pub use record_id::RecordId;
 pub use server::{Frontend, Listener, Options};
 pub use service::{
     CreateDeliveryStream, DeleteDeliveryStream, DescribeDeliveryStream, EncryptionInput, KeyType,
-    ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service, StreamNames, TAGS_MAX, TagList, Tags,
-    UpdateDestination,
+    ListDeliveryStreams, ListTags, Proof, Put, PutError, PutReceipt, Service, StreamNames, TAGS_MAX, TagList,
+    Tags, UpdateDestination,
 };
 pub use tls::{ClientAuth, HandshakeResult, Tls, TlsContext, TlsError, TlsOptions, TlsPart, TlsVersion};

@@ -14,7 +14,7 @@ use crate::access::{Caller, Cost, Noted, Slots, admit, event};
 use crate::peer::Peer;
 use crate::reply::{Reply, uuid_v4};
 use crate::sigv4::{self, Signed};
-use crate::{ApiError, ErrorCode, Frontend, Operation, control, shape};
+use crate::{ApiError, ErrorCode, Frontend, Operation, Proof, control, shape};
 
 /// What a listing is authorised for.
 const ALL_STREAMS: &str = "*";
@@ -153,7 +153,15 @@ impl Frontend {
         let peer = head.extensions.get::<Peer>();
         let source = peer.map(|peer| peer.address.ip());
         let certificate = peer.and_then(|peer| peer.subject.clone());
-        if !self.service.auth_required() {
+        let proof = self.service.proof();
+        // The connection may be older than what is asked for now.
+        if let Some(session) = peer.and_then(|peer| peer.session.as_ref())
+            && !session.holds(proof == Proof::Certificate)
+        {
+            let message = "What is asked of clients' certificates has changed; connect again.";
+            return Err(ApiError::new(ErrorCode::ServiceUnavailable, message));
+        }
+        if proof != Proof::Signature {
             return Ok(Caller { credential: None, source, certificate });
         }
         let signed = Signed {

@@ -10,11 +10,11 @@ mod audit;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use standpipe_ingest::Credential;
 use standpipe_ingest::access::{CallLimiter, PutLimiter, PutLimits};
+use standpipe_ingest::{Credential, Proof};
 use standpipe_model::StreamName;
 
-use crate::config::{self, Config, PutRates, RatesConfig};
+use crate::config::{self, Config, PutRates, RatesConfig, TlsConfig};
 
 pub(crate) use audit::AuditLog;
 
@@ -31,7 +31,7 @@ pub(crate) struct Access {
 
 #[derive(Debug, Default)]
 struct InForce {
-    required: bool,
+    proof: Proof,
     credentials: HashMap<String, Arc<Credential>>,
     calls: Option<Arc<CallLimiter>>,
     /// The limits of the streams that have some of their own.
@@ -65,8 +65,7 @@ impl Access {
         let credentials = credentials.collect();
         let own = config.stream_rates.iter().filter(|(_, rates)| **rates != PutRates::default());
         *in_force = InForce {
-            // A file that holds no credentials, or cannot be read, must not open the door.
-            required: !config.credentials.is_empty() || config.credentials_file.is_some(),
+            proof: proof(config),
             credentials,
             calls: calls(config.rates.calls_per_second(), in_force.calls.as_ref()),
             own: own.map(|(name, rates)| (name.clone(), *rates)).collect(),
@@ -84,9 +83,9 @@ impl Access {
         look(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether requests must be signed.
-    pub(crate) fn required(&self) -> bool {
-        self.with(|in_force| in_force.required)
+    /// What a request must have to be let in.
+    pub(crate) fn proof(&self) -> Proof {
+        self.with(|in_force| in_force.proof)
     }
 
     /// What belongs to an access key.
@@ -114,6 +113,17 @@ impl Access {
     /// Forgets what a stream that is gone had used of its limits.
     pub(crate) fn forget_stream(&self, name: &StreamName) {
         self.streams().remove(name);
+    }
+}
+
+fn proof(config: &Config) -> Proof {
+    // A file that holds no credentials, or cannot be read, must not open the door.
+    let signed = !config.credentials.is_empty() || config.credentials_file.is_some();
+    let certified = config.tls.as_ref().is_some_and(TlsConfig::authenticates);
+    match (signed, certified) {
+        (true, _) => Proof::Signature,
+        (false, true) => Proof::Certificate,
+        (false, false) => Proof::Nothing,
     }
 }
 

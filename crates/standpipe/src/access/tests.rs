@@ -80,9 +80,24 @@ fn quotas_of_aws_are_those_of_the_region() {
 fn a_credentials_file_asks_for_signatures_even_when_it_holds_none() {
     let access = Access::default();
     access.put_in_force(&config(""), None);
-    assert!(!access.required());
+    assert_eq!(access.proof(), Proof::Nothing);
     access.put_in_force(&config("credentials_file: c.yaml\n"), Some(Vec::new()));
-    assert!(access.required() && access.credential("a").is_none());
+    assert!(access.proof() == Proof::Signature && access.credential("a").is_none());
+}
+
+#[test]
+fn without_credentials_a_certificate_counts_where_everybody_must_have_one() {
+    let tls = |auth| format!("tls: {{certificate: a, key: b, client_ca: c, client_auth: {auth}}}\n");
+    let keys = "credentials: [{access_key_id: a, secret_access_key: s}]\n";
+    let access = Access::default();
+    for (yaml, expect) in [
+        (tls("required"), Proof::Certificate),
+        (tls("optional"), Proof::Nothing),
+        (tls("required") + keys, Proof::Signature),
+    ] {
+        access.put_in_force(&config(&yaml), None);
+        assert_eq!(access.proof(), expect, "{yaml}");
+    }
 }
 
 #[test]
