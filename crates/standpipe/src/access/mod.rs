@@ -72,6 +72,7 @@ impl Access {
             per_stream: config.rates.per_stream,
         };
         self.streams().retain(|name, limiter| in_force.limits_of(name) == Some(limiter.limits()));
+        drop(in_force);
         self.audit.write_to(config.audit.clone());
     }
 

@@ -95,9 +95,7 @@ impl Daemon {
 
     /// Opens the file and writes the lines that wait; whether that could be done stands in an alarm.
     async fn flush_audit(&self) -> bool {
-        let log = self.access.audit.clone();
-        let flushed = tokio::task::spawn_blocking(move || log.flush()).await;
-        match flushed.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+        match self.access.audit.flush().await {
             Ok(()) => {
                 self.context.alarms.clear(None, AlarmKind::AuditFailed, "");
                 true
