@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use standpipe_model::StreamName;
 
 use super::{Progress, Refusing, is_json_object, not_json};
-use crate::access::{Caller, Cost, Noted, Slots, admit, event};
+use crate::access::{Caller, Cost, Noted, Slots, admit, admit_call, event};
 use crate::peer::Peer;
 use crate::reply::{Reply, uuid_v4};
 use crate::sigv4::{self, Signed};
@@ -89,21 +89,17 @@ impl Frontend {
     }
 
     fn admit_call(&self, caller: &Caller, operation: Operation) -> Result<(), RefusedCall> {
-        let now = self.clock.steady();
-        let refuse = |wait, refusing| {
+        let credential = caller.credential.as_deref();
+        let of_caller = credential.and_then(|credential| credential.calls.as_deref());
+        let of_all = self.service.call_limiter();
+        admit_call([of_caller, of_all.as_deref()], operation, self.clock.steady()).map_err(|(index, wait)| {
+            let refusing = match credential.filter(|_| index == 0) {
+                Some(credential) => Refusing::Credential { user: credential.user.clone(), records: 0 },
+                None => Refusing::Operation,
+            };
             let error = ApiError::new(ErrorCode::Throttling, "Rate exceeded");
             (ApiError { retry_after: Some(wait), ..error }, Some(refusing))
-        };
-        if let Some(credential) = &caller.credential
-            && let Some(calls) = &credential.calls
-        {
-            let refusing = || Refusing::Credential { user: credential.user.clone(), records: 0 };
-            calls.admit(operation, now).map_err(|wait| refuse(wait, refusing()))?;
-        }
-        match self.service.call_limiter() {
-            Some(calls) => calls.admit(operation, now).map_err(|wait| refuse(wait, Refusing::Operation)),
-            None => Ok(()),
-        }
+        })
     }
 
     /// Whether the caller may put to the stream of that name. A refusal is noted down.
