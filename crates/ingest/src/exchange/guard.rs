@@ -60,7 +60,7 @@ impl Frontend {
 
     async fn noted(&self, call: &Call) -> Result<String, RefusedCall> {
         let outcome = match shape::check(shape::input_of(call.operation), &call.input) {
-            Ok(checked) => self.permitted(call, &checked).await,
+            Ok(checked) => self.permitted(call, checked).await,
             Err(error) => Err((error, None)),
         };
         let told = outcome.as_deref().map_err(|(error, _)| error);
@@ -69,9 +69,8 @@ impl Frontend {
     }
 
     /// Runs an operation, if its caller may.
-    async fn permitted(&self, call: &Call, checked: &Map<String, Value>) -> Result<String, RefusedCall> {
-        let Call { caller, operation, input, .. } = call;
-        let operation = *operation;
+    async fn permitted(&self, call: &Call, checked: Map<String, Value>) -> Result<String, RefusedCall> {
+        let (caller, operation) = (&call.caller, call.operation);
         let name = checked.get("DeliveryStreamName").and_then(Value::as_str).unwrap_or(ALL_STREAMS);
         let tagged = checked.get("Tags").and_then(Value::as_array).is_some_and(|tags| !tags.is_empty());
         let tagging =
@@ -84,7 +83,7 @@ impl Frontend {
             let message = "The change was not made because the audit log cannot be written.";
             return Err((ApiError::new(ErrorCode::ServiceUnavailable, message), None));
         }
-        let ran = control::run(&*self.service, operation, input, &self.options.account_id).await;
+        let ran = control::run(&*self.service, operation, checked, &self.options.account_id).await;
         ran.map_err(|error| (error, None))
     }
 
