@@ -19,6 +19,7 @@ mod generated;
 pub mod keys;
 pub mod metrics;
 pub mod spec;
+mod stamp;
 pub mod stores;
 pub mod stream;
 #[cfg(test)]

@@ -64,7 +64,8 @@ async fn requests_that_are_not_rightly_signed_are_refused() {
 
 #[tokio::test]
 async fn without_credentials_requests_are_taken_as_they_come() {
-    let server = Server::start_with(Memory { proof: Proof::Nothing, ..Memory::default() }, Options::default()).await;
+    let server =
+        Server::start_with(Memory { proof: Proof::Nothing, ..Memory::default() }, Options::default()).await;
     assert_eq!(server.send(Call { secret: "any", ..put() }).await.status, 200);
     let mut unsigned = put().into_request();
     unsigned.headers_mut().remove("authorization");

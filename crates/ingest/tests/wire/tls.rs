@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use standpipe_ingest::{ClientAuth, HandshakeResult, Options, Proof, Tls, TlsContext, TlsOptions, TlsVersion};
+use standpipe_ingest::{
+    ClientAuth, HandshakeResult, Options, Proof, Tls, TlsContext, TlsOptions, TlsVersion,
+};
 use standpipe_model::Secret;
 use standpipe_testkit::{Authority, Issued};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -5,7 +5,6 @@
 //! that Kubernetes mounts changes by a link two folders away. It is read when two looks in a row see the same, so that a
 //! file that is being written is not read in the middle.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,25 +15,21 @@ use tokio_util::sync::CancellationToken;
 use super::Daemon;
 use crate::alarm::AlarmKind;
 use crate::config::Config;
+use crate::stamp::Stamp;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// What a change of the file changes: its path, device, inode, length, and the times of the last changes of content
-/// and of anything, in seconds and nanoseconds. Only the path where it cannot be looked at.
+/// Which file it is, and what is seen of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mark(PathBuf, Option<[i64; 7]>);
+pub(super) struct Mark(PathBuf, Stamp);
 
 impl Mark {
     /// The mark of a configuration's credentials file, if it has one.
     pub(super) fn of(config: &Config) -> Option<Self> {
         let path = config.credentials_file.clone()?;
-        let signed = |number: u64| i64::from_ne_bytes(number.to_ne_bytes());
-        let numbers = std::fs::metadata(&path).ok().map(|file| {
-            let (dev, ino, size) = (signed(file.dev()), signed(file.ino()), signed(file.size()));
-            [dev, ino, size, file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()]
-        });
-        Some(Self(path, numbers))
+        let stamp = Stamp::of(&path);
+        Some(Self(path, stamp))
     }
 }
 

@@ -242,7 +242,8 @@ fn a_plain_listener_beside_it_asks_for_signatures_but_not_for_certificates() {
         let takes = |secret: &str| {
             let mut put = Command::new(STANDPIPE);
             put.args(["put", "--retries", "0", "--stream", "s", "--endpoint", &format!("http://{plain}")]);
-            put.env("STANDPIPE_ACCESS_KEY_ID", Daemon::ACCESS_KEY_ID).env("STANDPIPE_SECRET_ACCESS_KEY", secret);
+            put.env("STANDPIPE_ACCESS_KEY_ID", Daemon::ACCESS_KEY_ID)
+                .env("STANDPIPE_SECRET_ACCESS_KEY", secret);
             put.arg(&line).output().unwrap().status.success()
         };
         assert!(takes(Daemon::SECRET_ACCESS_KEY));

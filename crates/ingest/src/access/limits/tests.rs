@@ -96,9 +96,8 @@ fn every_operation_has_its_own_count_of_calls() {
 #[test]
 fn a_call_that_one_limiter_refuses_is_not_taken_from_the_other() {
     let (own, all) = (CallLimiter::new(2), CallLimiter::new(1));
-    let call = |limiters, at_ms| {
-        admit_call(limiters, Operation::ListDeliveryStreams, Duration::from_millis(at_ms))
-    };
+    let call =
+        |limiters, at_ms| admit_call(limiters, Operation::ListDeliveryStreams, Duration::from_millis(at_ms));
     let both = [Some(&own), Some(&all)];
     assert_eq!(call(both, 0), Ok(()));
     for _ in 0..5 {
