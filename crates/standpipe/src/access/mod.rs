@@ -3,7 +3,6 @@
 //!
 //! # Invariants
 //! - What has been used of a limit outlives a reload that does not change the limit.
-//! - What the credentials file held stays in force until a readable one takes its place.
 
 mod audit;
 
@@ -22,8 +21,6 @@ pub(crate) use audit::AuditLog;
 #[derive(Debug, Default)]
 pub(crate) struct Access {
     in_force: RwLock<InForce>,
-    /// What the credentials file held when it last could be read.
-    of_file: Mutex<Vec<config::Credential>>,
     /// The limits of streams that were put to, made when they are first asked for.
     streams: Mutex<HashMap<StreamName, Arc<PutLimiter>>>,
     pub(crate) audit: AuditLog,
@@ -49,15 +46,10 @@ impl InForce {
 }
 
 impl Access {
-    /// Puts a configuration in force, with what its credentials file holds; `None` for what it held before.
-    pub(crate) fn put_in_force(&self, config: &Config, of_file: Option<Vec<config::Credential>>) {
-        let mut kept = self.of_file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_file) = of_file {
-            *kept = of_file;
-        }
+    /// Puts a configuration in force, with what its credentials file holds.
+    pub(crate) fn put_in_force(&self, config: &Config, of_file: &[config::Credential]) {
         let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
-        // An id that both hold is refused when the file is read; until then the configuration's counts.
-        let credentials = kept.iter().chain(&config.credentials).map(|configured| {
+        let credentials = of_file.iter().chain(&config.credentials).map(|configured| {
             let before = in_force.credentials.get(&configured.access_key_id);
             let credential = credential(configured, config.rates, before.map(Arc::as_ref));
             (configured.access_key_id.clone(), Arc::new(credential))

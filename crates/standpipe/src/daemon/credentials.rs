@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
 use crate::alarm::AlarmKind;
-use crate::config::Config;
+use crate::config::{Config, Credential};
 use crate::stamp::Stamp;
 
 /// How often the file is looked at.
@@ -35,44 +35,55 @@ impl Mark {
 
 /// Follows the file until `stop`; `taken` is the mark that was read at the start.
 pub(super) async fn follow(daemon: Arc<Daemon>, mut taken: Option<Mark>, stop: CancellationToken) {
-    let mut last = taken.clone();
+    let (mut last, mut refused) = (taken.clone(), false);
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
         let config = daemon.config();
         let Ok(mark) = tokio::task::spawn_blocking(move || Mark::of(&config)).await else { return };
-        if mark != taken && mark == last {
+        // What is wrong may be put right elsewhere: in a file that it names.
+        if mark == last && (mark != taken || refused) {
             taken = mark.clone();
-            daemon.put_access_in_force().await;
+            refused = !daemon.renew_credentials().await;
         }
         last = mark;
     }
 }
 
+/// The variables of the environment, for the files that are read.
+pub(super) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 impl Daemon {
-    /// Puts credentials, policies and limits of the configuration in force, and reads the credentials file anew. A file
-    /// that is wrong raises an alarm, and what it held before stays.
-    pub(super) async fn put_access_in_force(&self) {
+    /// Reads the credentials file anew and puts it in force. `false` where it is wrong: that raises an alarm, and what
+    /// it held before stays.
+    async fn renew_credentials(&self) -> bool {
         let _one = self.changing_access.lock().await;
         let config = self.config();
         let reading = Arc::clone(&config);
-        let env = |name: &str| std::env::var(name).ok();
-        let Ok(read) = tokio::task::spawn_blocking(move || reading.load_credentials(&env)).await else {
-            return;
-        };
+        let read = tokio::task::spawn_blocking(move || reading.load_credentials(&environment)).await;
         match read {
-            Ok(of_file) => {
-                tracing::info!(
-                    credentials = config.credentials.len() + of_file.len(),
-                    "credentials in force"
-                );
-                self.access.put_in_force(&config, Some(of_file));
-                self.context.alarms.clear(None, AlarmKind::CredentialsRefused, "");
+            Ok(Ok(of_file)) => {
+                self.put_access_in_force(&config, &of_file).await;
+                true
             }
-            Err(problems) => {
-                self.access.put_in_force(&config, None);
+            Ok(Err(problems)) => {
                 let now = self.context.timer.now();
                 self.context.alarms.raise(None, AlarmKind::CredentialsRefused, "", problems.to_string(), now);
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "reading the credentials file ended badly");
+                false
             }
         }
+    }
+
+    /// Puts credentials, policies and limits of a configuration in force, with what its credentials file holds. Whoever
+    /// calls it has held `changing_access` since the file was read.
+    pub(super) async fn put_access_in_force(&self, config: &Config, of_file: &[Credential]) {
+        tracing::info!(credentials = config.credentials.len() + of_file.len(), "credentials in force");
+        self.access.put_in_force(config, of_file);
+        self.context.alarms.clear(None, AlarmKind::CredentialsRefused, "");
         self.flush_audit().await;
     }
 

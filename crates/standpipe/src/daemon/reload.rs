@@ -7,6 +7,7 @@ use futures::stream::{self, StreamExt as _};
 use standpipe_model::StreamName;
 
 use super::Daemon;
+use super::credentials::environment;
 use crate::alarm::AlarmKind;
 use crate::catalog::{Away, CatalogError, Definition, Origin};
 use crate::config::{Config, ConfigProblems};
@@ -193,7 +194,10 @@ impl Daemon {
     pub async fn reload(&self) -> Result<(), ReloadError> {
         let config = self.source.load().map_err(ReloadError::Config)?;
         let _changing = self.changing.lock().await;
+        let access = self.changing_access.lock().await;
         self.check_reload(&config).await?;
+        // Its policies are those of the configuration, so neither is put in force without the other.
+        let of_file = config.load_credentials(&environment).map_err(ReloadError::Config)?;
         let keys = self.context.keys.make(&config.keys)?;
         let certificates = config.tls.as_ref().map(tls::load).transpose()?;
         self.context.stores.replace(&config.stores)?;
@@ -205,7 +209,8 @@ impl Daemon {
         self.context.delivery_log.replace(log_settings(&config));
         let config = Arc::new(config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
-        self.put_access_in_force().await;
+        self.put_access_in_force(&config, &of_file).await;
+        drop(access);
         for spec in &config.streams {
             self.apply(spec).await?;
         }

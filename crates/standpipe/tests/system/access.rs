@@ -216,6 +216,42 @@ fn keys_of_the_file_come_and_go_with_it_and_a_file_that_is_wrong_changes_nothing
     assert!(refused.contains("credentials.yaml:1:3"), "{refused}");
 }
 
+#[test]
+fn a_reload_with_a_credentials_file_that_is_wrong_is_refused_as_a_whole() {
+    let of_policy = format!("- {{ access_key_id: KEYONE, secret_access_key: {SECRET}, policy: its }}\n");
+    let file = CredentialsFile::with(&of_policy);
+    let yaml = |effect: &str| {
+        format!(
+            "credentials_file: {}\npolicies: {{ its: {{ Statement: {{ Effect: {effect}, Action: \"*\", Resource: \"*\" }} \
+             }} }}\n{STREAMS}",
+            file.path().display()
+        )
+    };
+    let mut daemon = start(yaml("Allow"));
+    let one = Sdk::with(&daemon, "KEYONE");
+    one.put("app-a").unwrap();
+
+    let secret = file.0.path().join("secret");
+    let later = format!("- {{ access_key_id: KEYTWO, secret_access_key_file: {} }}\n", secret.display());
+    file.write(&format!("{of_policy}{later}"));
+    eventually("the alarm is raised", SOON, || alarm(&daemon, "credentials_refused").then_some(()));
+    daemon.reconfigure(yaml("Deny")).unwrap();
+    daemon.signal(Signal::HUP).unwrap();
+    eventually("the reload is refused", SOON, || alarm(&daemon, "reload_refused").then_some(()));
+    assert!(daemon.get("/readyz").unwrap().body.contains("credentials.yaml:2:"));
+    one.put("app-a").unwrap();
+
+    fs::write(&secret, SECRET).unwrap();
+    eventually("the file that it names is looked for again", SOON, || {
+        (!alarm(&daemon, "credentials_refused")).then_some(())
+    });
+    Sdk::with(&daemon, "KEYTWO").put("app-a").unwrap();
+    one.put("app-a").unwrap();
+    daemon.signal(Signal::HUP).unwrap();
+    eventually("the reload is through", SOON, || (!alarm(&daemon, "reload_refused")).then_some(()));
+    assert_eq!(code(one.put("app-a")), "AccessDeniedException");
+}
+
 fn in_utc(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
