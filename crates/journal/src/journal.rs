@@ -454,13 +454,14 @@ impl Shared {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let segment = self.all_segments(&writer).into_iter().find(|segment| segment.id == id);
         let Some(segment) = segment else { return Ok(false) };
-        let Some((keyed, slots)) = segment.keyed.as_ref().and_then(|keyed| Some((keyed, keyed.slots()?)))
+        let Some((keyed, mut slots)) = segment.keyed.as_ref().and_then(|keyed| Some((keyed, keyed.slots()?)))
         else {
             return Ok(false);
         };
         let file = self.disk().open(&segment.path)?;
-        keyed.replaced(slots.replace(file.as_ref(), id, wrapped)?);
-        Ok(true)
+        let replaced = slots.replace(file.as_ref(), id, wrapped);
+        keyed.replaced(slots);
+        replaced.map(|()| true)
     }
 
     /// The segments that hold something, and the one that was begun and holds nothing durable yet: a power cut may leave

@@ -61,15 +61,19 @@ impl Keyed {
     /// # Errors
     /// [`KeyTrouble`].
     pub(crate) fn bodies(&self, keys: &dyn SegmentKeys) -> Result<Bodies, KeyTrouble> {
-        let wrapped = {
+        let slots = {
             let inner = self.lock();
             match (&inner.cipher, &inner.slots) {
                 (Some(cipher), _) => return Ok(Bodies::Encrypted(Arc::clone(cipher))),
                 (None, None) => return Ok(Bodies::Lost),
-                (None, Some(slots)) => slots.wrapped.clone(),
+                (None, Some(slots)) => slots.clone(),
             }
         };
-        let cipher = Arc::new(Cipher::new(&keys.unwrap_key(&wrapped)?));
+        let key = keys.unwrap_key(&slots.wrapped).or_else(|trouble| {
+            let other = slots.other.and_then(|other| keys.unwrap_key(&other).ok());
+            other.ok_or(trouble)
+        })?;
+        let cipher = Arc::new(Cipher::new(&key));
         self.lock().cipher = Some(Arc::clone(&cipher));
         Ok(Bodies::Encrypted(cipher))
     }

@@ -33,8 +33,12 @@ struct Rig {
 impl Rig {
     /// A journal with `puts` encrypted puts.
     fn with(puts: u64) -> Self {
+        Self::seeded(7, puts)
+    }
+
+    fn seeded(seed: u64, puts: u64) -> Self {
         let (disk, clock, keys) =
-            (SimDisk::new(7, 8 << 20), Arc::new(TestClock::default()), Arc::new(TestKeys::new(true)));
+            (SimDisk::new(seed, 8 << 20), Arc::new(TestClock::default()), Arc::new(TestKeys::new(true)));
         let shelf = shelf(Arc::new(disk.clone()), clock.clone(), 7);
         let (journal, _) = open_with(&shelf, &keys).expect("the disk works");
         wait(journal.set_destinations(&[primary()])).expect("the disk works");
@@ -343,6 +347,42 @@ fn rewrapped_segments_need_their_old_master_key_no_more_whenever_the_power_goes(
         assert!(!rig.segments().iter().any(|segment| old(&rig.disk.bytes(&segment.path))), "no trace of it");
     }
     assert!(finished > 0, "every call was tried");
+}
+
+#[test]
+fn wrapping_anew_after_a_failed_try_leaves_one_good_slot_whenever_the_power_goes() {
+    for (failing, cut) in (0..4).flat_map(|failing| (0..5).map(move |cut| (failing, cut))) {
+        for seed in 0..6 {
+            let mut rig = Rig::seeded(seed, 2);
+            let rewrap = |rig: &Rig| {
+                let key = rig.journal.wrapped_keys().expect("the disk works").swap_remove(0);
+                rig.keys.rotate();
+                let again = rig.keys.rewrap(&key.wrapped);
+                (key.whole, rig.journal.rewrap(key.segment, again))
+            };
+            rig.disk.inject(failing, Fault::Io);
+            assert!(matches!(rewrap(&rig), (true, Err(_))), "call {failing}");
+            rig.disk.inject(cut, Fault::Crash);
+            let (whole, again) = rewrap(&rig);
+            assert_eq!((whole, again.is_ok()), (false, cut == 4), "it was known to be unfinished");
+            rig.reopen();
+            expect_all_but(&rig.journal, 0, 0..0);
+        }
+    }
+}
+
+#[test]
+fn a_change_of_keys_that_failed_and_was_taken_back_locks_nothing() {
+    for (failing, seed) in (0..2).flat_map(|failing| (0..16).map(move |seed| (failing, seed))) {
+        let mut rig = Rig::seeded(seed, 2);
+        let key = rig.journal.wrapped_keys().unwrap().swap_remove(0);
+        let other = TestKeys::new(true);
+        (0..4).for_each(|_| other.rotate());
+        rig.disk.inject(failing, Fault::Io);
+        rig.journal.rewrap(key.segment, other.rewrap(&key.wrapped)).unwrap_err();
+        rig.reopen();
+        expect_all_but(&rig.journal, 0, 0..0);
+    }
 }
 
 #[test]
