@@ -9,7 +9,7 @@ use standpipe_journal::format::{FrameHeader, SegmentId};
 use standpipe_journal::inspect::{FrameSummary, SegmentStatus, SegmentSummary, frames, inspect};
 use standpipe_journal::keys::{KeyTrouble, SegmentKeys, TroubleKind};
 use standpipe_journal::verify::{Fault as Wrong, VerifyReport, verify};
-use standpipe_journal::{AppendError, DiskBudget, Journal, OpenError, RecoveryReport, Shelf};
+use standpipe_journal::{AppendError, DiskBudget, Journal, OpenError, RecoveryReport, Shelf, Shortage};
 use standpipe_model::{Position, Timestamp};
 
 use crate::keys::TestKeys;
@@ -145,6 +145,28 @@ fn a_file_that_has_held_plain_records_is_not_used_for_encrypted_ones() {
     assert!(rig.files().iter().any(|file| file.ends_with("spare")), "encrypted ones are used again");
     rig.reopen();
     expect_all_but(&rig.journal, 2001, 0..0);
+}
+
+#[test]
+fn a_disk_that_fails_while_a_plain_file_is_put_away_costs_neither_the_journal_nor_its_space() {
+    // The spare is blanked, synced, renamed, its folder synced; then removed, another made, the folder synced again.
+    for call in 0..7 {
+        let rig = Rig::with(0);
+        rig.keys.encrypt(false);
+        fill(&rig.journal, 200);
+        deliver(&rig.journal, 1, range(0, 899));
+        assert!(rig.files().iter().any(|file| file.ends_with("spare")), "else this test could not fail");
+        rig.keys.encrypt(true);
+        rig.disk.inject(call, Fault::Io);
+        let refused = append(&rig.journal, 1000).unwrap_err();
+        assert_eq!(refused, AppendError::Full(Shortage::System), "call {call}");
+        assert!(!rig.journal.usage().poisoned);
+        assert_eq!(rig.journal.usage().used, rig.disk.used(), "call {call}");
+        rig.clock.advance(std::time::Duration::from_secs(1));
+        fill(&rig.journal, 20);
+        assert_eq!(rig.journal.usage().used, rig.disk.used(), "call {call}");
+        expect_all_but(&rig.journal, 900, 0..0);
+    }
 }
 
 #[test]
