@@ -224,18 +224,21 @@ fn read_segment(
         opened_steady: None,
         keyed,
     };
-    if place.keyed.as_ref().is_some_and(|keyed| keyed.slots().is_none()) {
+    let read = file.read_at(&mut bytes, frames_end(capacity)).map_err(io)?;
+    let found = match Footer::decode(&bytes[..read], head.id) {
+        Some(footer) => Some((place, Extent::sealed(&footer))),
+        None => {
+            let cut_short = capacity != u64::from(head.capacity);
+            recover_tail(disk, dir, place, file, cut_short, report).map_err(io)?
+        }
+    };
+    if let Some((place, _)) = &found
+        && place.keyed.as_ref().is_some_and(|keyed| keyed.slots().is_none())
+    {
         tracing::error!(path = %place.path.display(),
             "neither key slot of a journal segment can be read: its records are lost");
     }
-    let read = file.read_at(&mut bytes, frames_end(capacity)).map_err(io)?;
-    match Footer::decode(&bytes[..read], head.id) {
-        Some(footer) => Ok(Some((place, Extent::sealed(&footer)))),
-        None => {
-            let cut_short = capacity != u64::from(head.capacity);
-            recover_tail(disk, dir, place, file, cut_short, report).map_err(io)
-        }
-    }
+    Ok(found)
 }
 
 fn set_aside(disk: &dyn Disk, path: PathBuf, report: &mut RecoveryReport) -> io::Result<()> {
