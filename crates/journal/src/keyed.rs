@@ -46,6 +46,12 @@ impl Keyed {
         self.lock().cipher = None;
     }
 
+    /// Whether it can be unwrapped again, and is not unwrapped now.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        let inner = self.lock();
+        inner.cipher.is_none() && inner.slots.is_some()
+    }
+
     /// What its slots say, where they can be read.
     pub(crate) fn slots(&self) -> Option<Slots> {
         self.lock().slots.clone()

@@ -316,6 +316,34 @@ fn a_stopped_key_refuses_puts_and_decisions_and_loses_nothing() {
 }
 
 #[test]
+fn who_reads_already_does_not_read_on_with_a_key_that_was_stopped() {
+    let rig = Rig::with(8);
+    let mut reader = rig.journal.read(range(0, 39));
+    let first = reader.next_chunk(1).unwrap().unwrap().records;
+    assert!(first < 40);
+    rig.keys.stop(true);
+    rig.journal.forget_keys("main");
+    assert!(KeyTrouble::behind(&reader.next_chunk(1).unwrap_err()).is_some());
+    rig.keys.stop(false);
+    assert_eq!(reader.next_chunk(1 << 20).unwrap().unwrap().records, 40 - first);
+    assert_eq!(reader.lost(), 0);
+}
+
+#[test]
+fn a_journal_without_a_put_turns_to_its_key_and_removes_what_was_plain_and_is_settled() {
+    let rig = Rig::with(0);
+    rig.keys.encrypt(false);
+    fill(&rig.journal, 3);
+    deliver(&rig.journal, 1, range(0, 14));
+    assert!(rig.in_the_clear(5) && rig.journal.ends_encrypted() == Some(false));
+    rig.keys.encrypt(true);
+    wait(rig.journal.restate()).unwrap();
+    assert_eq!(rig.journal.ends_encrypted(), Some(true));
+    assert!((1..15).all(|number| !rig.in_the_clear(number)));
+    assert_eq!(rig.problems(), []);
+}
+
+#[test]
 fn a_key_that_comes_back_is_used_by_itself() {
     let rig = Rig::with(8);
     rig.keys.stop(true);
