@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use standpipe_ingest::{ApiError, EncryptionInput, ErrorCode};
-use standpipe_journal::keys::KeyTrouble;
+use standpipe_journal::keys::{KeyTrouble, TroubleKind};
 use standpipe_model::StreamName;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +28,43 @@ const SETTLING: Duration = Duration::from_secs(1);
 
 /// The streams that could not be opened for want of a key.
 pub(super) type Locked = BTreeMap<StreamName, KeyTrouble>;
+
+/// How the checks of the keys ended, by their names.
+type Checks = BTreeMap<String, Checked>;
+
+/// How the check of a key ended.
+#[derive(Debug)]
+struct Checked {
+    /// The streams that it is denied for.
+    denied: BTreeMap<StreamName, KeyTrouble>,
+    /// What holds for all others.
+    others: Result<(), KeyTrouble>,
+}
+
+impl Checked {
+    /// Takes note of what was found for a stream; returns whether that was about this stream alone.
+    fn note(&mut self, stream: &StreamName, found: Result<(), KeyTrouble>) -> bool {
+        match found {
+            Err(trouble) if trouble.kind == TroubleKind::AccessDenied => {
+                self.denied.insert(stream.clone(), trouble);
+                true
+            }
+            found => {
+                self.others = found;
+                false
+            }
+        }
+    }
+
+    /// What holds for a stream.
+    fn of(&self, stream: &StreamName) -> Result<(), KeyTrouble> {
+        self.denied.get(stream).map_or_else(|| self.others.clone(), |trouble| Err(trouble.clone()))
+    }
+
+    fn is_well(&self) -> bool {
+        self.denied.is_empty() && self.others.is_ok()
+    }
+}
 
 /// Looks after the keys until `stop`.
 pub(super) async fn look_after_keys(daemon: Arc<Daemon>, stop: CancellationToken) {
@@ -89,7 +126,7 @@ impl Daemon {
         input: &EncryptionInput,
     ) -> Result<Encryption, ApiError> {
         let target = self.key_meant(input)?;
-        self.context.keys.check(&target.key, name.as_str()).await.map_err(|trouble| {
+        self.context.keys.trial(&target.key, name.as_str()).await.map_err(|trouble| {
             tracing::warn!(stream = %name, %trouble, "a stream was not made for want of its key");
             invalid_key(format!("The key that Firehose {name} is to be encrypted with {}.", trouble.kind))
         })?;
@@ -159,32 +196,55 @@ impl Daemon {
     pub(super) async fn check_keys(&self) -> bool {
         let streams = self.streams();
         let uses = join_all(streams.iter().map(|stream| stream.keys_in_use())).await;
-        let mut wanted: BTreeMap<String, StreamName> = BTreeMap::new();
+        let mut wanted: BTreeMap<String, BTreeSet<StreamName>> = BTreeMap::new();
+        let mut want = |key: &String, stream: &StreamName| {
+            wanted.entry(key.clone()).or_default().insert(stream.clone());
+        };
         for (stream, keys) in streams.iter().zip(&uses) {
-            wanted.extend(keys.iter().map(|key| (key.clone(), stream.name().clone())));
+            keys.iter().for_each(|key| want(key, stream.name()));
         }
-        for (name, trouble) in self.locked().iter() {
-            wanted.entry(trouble.key.clone()).or_insert(name.clone());
-        }
-        let checks = wanted.into_iter().map(async |(key, stream)| {
-            let checked = self.context.keys.check(&key, stream.as_str()).await;
-            self.context.metrics.key_checked(&key, checked.as_ref().err());
+        self.locked().iter().for_each(|(name, trouble)| want(&trouble.key, name));
+        let checks = wanted.into_iter().map(async |(key, streams)| {
+            let checked = self.check_key(&key, &streams).await;
             (key, checked)
         });
-        let checked: BTreeMap<String, Result<(), KeyTrouble>> = join_all(checks).await.into_iter().collect();
+        let checked: Checks = join_all(checks).await.into_iter().collect();
         join_all(streams.iter().zip(&uses).map(|(stream, keys)| conclude(stream, keys, &checked))).await;
         self.open_locked(&checked).await;
-        checked.values().all(Result::is_ok) && self.locked().is_empty()
+        checked.values().all(Checked::is_well) && self.locked().is_empty()
+    }
+
+    /// Tries a key for one of its streams, which speaks for all, and for each that it was denied for.
+    async fn check_key(&self, key: &str, streams: &BTreeSet<StreamName>) -> Checked {
+        let check = async |stream: &StreamName| {
+            let checked = self.context.keys.check(key, stream.as_str()).await;
+            self.context.metrics.key_checked(key, checked.as_ref().err());
+            checked
+        };
+        let is_denied = |stream: &&StreamName| self.context.keys.is_denied(key, stream.as_str());
+        let (denied, others): (Vec<_>, Vec<_>) = streams.iter().partition(is_denied);
+        let again = join_all(denied.iter().map(|stream| check(stream))).await;
+        let mut checked = Checked { denied: BTreeMap::new(), others: Ok(()) };
+        for (stream, found) in denied.into_iter().zip(again) {
+            checked.note(stream, found);
+        }
+        for stream in others {
+            // One that is denied says nothing of the next.
+            if !checked.note(stream, check(stream).await) {
+                break;
+            }
+        }
+        checked
     }
 
     /// Opens the streams whose key has come back; those of the others say what is the matter with it now.
-    async fn open_locked(&self, checked: &BTreeMap<String, Result<(), KeyTrouble>>) {
+    async fn open_locked(&self, checked: &Checks) {
         let locked = self.locked().clone();
         let mut names = Vec::new();
         for (name, trouble) in locked {
-            match checked.get(&trouble.key) {
+            match checked.get(&trouble.key).map(|checked| checked.of(&name)) {
                 Some(Ok(())) => names.push(name),
-                Some(Err(now)) if *now != trouble => self.lock_out(&name, now.clone()),
+                Some(Err(now)) if now != trouble => self.lock_out(&name, now),
                 _ => {}
             }
         }
@@ -205,15 +265,16 @@ impl Daemon {
 async fn conclude(
     stream: &Stream,
     in_use: &BTreeSet<String>,
-    checked: &BTreeMap<String, Result<(), KeyTrouble>>,
+    checked: &Checks,
 ) {
     stream.miss_only(in_use);
-    for (key, checked) in in_use.iter().filter_map(|key| Some((key, checked.get(key)?))) {
-        stream.key_checked(key, checked).await;
+    let of = |key: &String| checked.get(key).map(|checked| checked.of(stream.name()));
+    for (key, checked) in in_use.iter().filter_map(|key| Some((key, of(key)?))) {
+        stream.key_checked(key, &checked).await;
     }
     finish(stream).await;
     // What a stopped key has wrapped has an alarm already.
-    if in_use.iter().all(|key| checked.get(key).is_some_and(Result::is_ok))
+    if in_use.iter().all(|key| of(key).is_some_and(|checked| checked.is_ok()))
         && let Err(error) = stream.rewrap().await
     {
         tracing::warn!(stream = %stream.name(), error = %chain(&error), "data keys could not be wrapped anew yet");

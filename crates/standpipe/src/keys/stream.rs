@@ -10,13 +10,11 @@ use standpipe_journal::keys::{DataKey, Fresh, KeyTrouble, SegmentKeys, TroubleKi
 use standpipe_model::StreamName;
 
 use super::KeyRing;
+use super::ring::Made;
 
 /// Data keys that are made ahead. A stream that fills segments faster than its keeper makes keys for them meets it
 /// first; its producers are asked to come again.
 const AHEAD: usize = 3;
-
-/// A data key, in the clear and wrapped.
-type Made = (DataKey, WrappedKey);
 
 /// The keys of one stream.
 #[derive(Debug)]
@@ -58,8 +56,7 @@ impl StreamKeys {
     /// # Errors
     /// [`KeyTrouble`].
     pub async fn first(&self, key: &str) -> Result<Made, KeyTrouble> {
-        self.ring.check(key, self.stream.as_str()).await?;
-        self.ring.generate(key, self.stream.as_str()).await
+        self.ring.trial(key, self.stream.as_str()).await
     }
 
     /// From the next frame on, segments are encrypted under `key`, the next of them with the data key `first`; plain
@@ -80,7 +77,7 @@ impl StreamKeys {
             let inner = self.lock();
             (inner.key.clone(), inner.ahead.is_empty())
         };
-        if let Some(key) = key.filter(|key| empty && self.ring.trouble(key).is_none()) {
+        if let Some(key) = key.filter(|key| empty && self.ring.trouble(key, self.stream.as_str()).is_none()) {
             self.make_one(&key).await;
         }
     }
@@ -147,14 +144,14 @@ impl SegmentKeys for StreamKeys {
             return Ok(());
         }
         let key = self.lock().key.clone();
-        key.map_or(Ok(()), |key| self.ring.usable(&key))
+        key.map_or(Ok(()), |key| self.ring.usable(&key, self.stream.as_str()))
     }
 
     fn fresh(&self) -> Result<Fresh, KeyTrouble> {
         let mut inner = self.lock();
         let epoch = self.epoch();
         let Some(key) = inner.key.clone() else { return Ok(Fresh { epoch, key: None }) };
-        self.ring.usable(&key)?;
+        self.ring.usable(&key, self.stream.as_str())?;
         inner.ahead.retain(|(_, wrapped)| !self.ring.is_outdated(wrapped, &key));
         let next = inner.ahead.pop();
         self.fill(&mut inner);
