@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
 use crate::alarm::AlarmKind;
+use crate::durable;
 use crate::keys::{Encryption, StateError, Target};
 use crate::stream::Stream;
 use crate::worker::chain;
@@ -141,7 +142,10 @@ impl Daemon {
         encryption: Option<&Encryption>,
     ) -> Result<(), StateError> {
         let folder = self.catalog.folder(name);
-        encryption.map_or_else(|| Encryption::forget(&folder), |encryption| encryption.save(&folder))
+        let Some(encryption) = encryption else { return Encryption::forget(&folder) };
+        durable::create_dir(&folder)
+            .map_err(|source| StateError::Io { path: folder.clone(), source })?;
+        encryption.save(&folder)
     }
 
     /// Begins to encrypt a stream otherwise: with the key of `wanted`, or not at all.

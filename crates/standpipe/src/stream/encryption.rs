@@ -29,6 +29,8 @@ pub(super) struct AtRest {
     state: Mutex<Encryption>,
     /// One change at a time.
     changing: tokio::sync::Mutex<()>,
+    /// Nothing is noted down any more: the stream was stopped, and its folder may be another's.
+    stopped: Mutex<bool>,
     /// The keys, by name, that an alarm is raised about.
     missed: Mutex<BTreeSet<String>>,
 }
@@ -51,12 +53,21 @@ impl AtRest {
         let keys = StreamKeys::new(Arc::clone(ring), definition.spec.name.clone());
         keys.turn_to(state.in_force.as_ref().map(|target| target.key.clone()), None);
         keys.prepare().await;
-        let (changing, missed) = (tokio::sync::Mutex::default(), Mutex::default());
-        Ok(Self { keys, state: Mutex::new(state), changing, missed })
+        let (changing, stopped, missed) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { keys, state: Mutex::new(state), changing, stopped, missed })
     }
 
     fn state(&self) -> MutexGuard<'_, Encryption> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stopped(&self) -> MutexGuard<'_, bool> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A change that is still under way is not noted down any more when this returns.
+    pub(super) fn stop(&self) {
+        *self.stopped() = true;
     }
 
     fn missed(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -92,6 +103,10 @@ impl Stream {
     /// # Errors
     /// [`StateError`]; it stays as it was.
     pub fn note_encryption(&self, next: Encryption) -> Result<(), StateError> {
+        let stopped = self.at_rest.stopped();
+        if *stopped {
+            return Err(StateError::Stopped);
+        }
         next.save(&self.catalog.folder(&self.name))?;
         *self.at_rest.state() = next;
         Ok(())
@@ -153,7 +168,10 @@ impl Stream {
                 next.fail(&trouble);
             }
         }
-        self.note_encryption(next)
+        match self.note_encryption(next) {
+            Err(StateError::Stopped) => Ok(()),
+            noted => noted,
+        }
     }
 
     /// The keys, by name, without which something of it cannot be written or read.
