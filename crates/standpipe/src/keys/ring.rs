@@ -276,6 +276,19 @@ impl KeyRing {
         }
     }
 
+    /// What keeps `keys` from unwrapping a data key that those in force do unwrap, if anything does. A keeper that does not
+    /// answer is no such thing.
+    pub async fn would_lose(&self, keys: &Keys, wrapped: &WrappedKey) -> Option<KeyTrouble> {
+        let (old, new) = (self.find(&wrapped.key)?, keys.0.get(&wrapped.key)?);
+        if Arc::ptr_eq(&old, new) {
+            return None;
+        }
+        let _check = self.checks.acquire().await;
+        let trouble = new.trouble_of(new.keeper.unwrap_key(wrapped).await.err()?);
+        let lost = trouble.kind != TroubleKind::Unreachable && old.keeper.unwrap_key(wrapped).await.is_ok();
+        lost.then_some(trouble)
+    }
+
     /// Does something on the runtime that keepers are asked on.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         drop(self.runtime.spawn(work));
@@ -392,9 +405,12 @@ mod tests {
 
     use async_trait::async_trait;
 
+    use standpipe_model::StreamName;
+
     use super::*;
     use crate::clock::OsEntropy;
     use crate::config::FileKeyConfig;
+    use crate::keys::StreamKeys;
 
     /// A keeper that says of each stream what a test wants: no server denies on demand.
     #[derive(Debug, Default)]
@@ -464,7 +480,9 @@ mod tests {
         assert_eq!(ring.usable("main", "third").unwrap_err().kind, TroubleKind::Disabled, "that is for all");
         moody.refuse("denied", None);
         ring.check("main", "denied").await.unwrap();
-        ["denied", "other", "third"].map(|stream| ring.usable("main", stream).unwrap());
+        for stream in ["denied", "other", "third"] {
+            ring.usable("main", stream).unwrap();
+        }
     }
 
     #[tokio::test]
@@ -475,5 +493,48 @@ mod tests {
             assert_eq!(ring.trial("main", "new").await.unwrap_err().kind, kind);
             assert_eq!(ring.trouble("main", "new"), None);
         }
+    }
+
+    #[tokio::test]
+    async fn a_keeper_that_is_silent_when_a_data_key_is_read_is_not_asked_again_before_a_check() {
+        let (ring, moody) = ring();
+        let (data, wrapped) = ring.generate("main", "clicks").await.unwrap();
+        moody.refuse("clicks", Some(TroubleKind::Unreachable));
+        ring.open(&wrapped).await.unwrap_err();
+        ring.trouble_noticed().await;
+        let asked = moody.asked.load(Ordering::Relaxed);
+        ring.open(&wrapped).await.unwrap_err();
+        assert_eq!(moody.asked.load(Ordering::Relaxed), asked);
+        moody.refuse("clicks", None);
+        ring.check("main", "clicks").await.unwrap();
+        assert_eq!(ring.open(&wrapped).await, Ok(data));
+    }
+
+    #[tokio::test]
+    async fn checks_do_not_wait_behind_calls_that_hang() {
+        let (ring, _) = ring();
+        let _hanging = ring.calls.acquire_many(CALLS_MAX as u32).await.unwrap();
+        ring.check("main", "clicks").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_silent_keeper_is_not_asked_for_a_data_key_by_each_put() {
+        let (ring, moody) = ring();
+        let keys = StreamKeys::new(Arc::clone(&ring), StreamName::parse("clicks").unwrap());
+        moody.refuse("clicks", Some(TroubleKind::Unreachable));
+        keys.turn_to(Some("main".to_owned()), None);
+        keys.fresh().unwrap_err();
+        while ring.trouble("main", "clicks").is_none() {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..20 {
+            assert_eq!(keys.fresh().unwrap_err().kind, TroubleKind::Unreachable);
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(moody.asked.load(Ordering::Relaxed), 1);
+        moody.refuse("clicks", None);
+        ring.check("main", "clicks").await.unwrap();
+        keys.prepare().await;
+        assert!(keys.fresh().unwrap().key.is_some());
     }
 }

@@ -74,12 +74,21 @@ impl StreamKeys {
     /// Has a data key made, where one is needed and none is there.
     pub async fn prepare(&self) {
         let (key, empty) = {
-            let inner = self.lock();
-            (inner.key.clone(), inner.ahead.is_empty())
+            let mut inner = self.lock();
+            let key = inner.key.clone();
+            key.iter().for_each(|key| self.drop_outdated(&mut inner, key));
+            (key, inner.ahead.is_empty())
         };
         if let Some(key) = key.filter(|key| empty && self.ring.trouble(key, self.stream.as_str()).is_none()) {
             self.make_one(&key).await;
         }
+    }
+
+    /// Forgets the data keys made ahead that the master key of today has not wrapped, also where that is not known: then
+    /// `key` was configured anew, and leads to another one perhaps.
+    fn drop_outdated(&self, inner: &mut Inner, key: &str) {
+        let master = self.ring.master(key);
+        inner.ahead.retain(|(_, wrapped)| wrapped.key == key && master.as_ref() == Some(&wrapped.master));
     }
 
     /// Forgets the data keys that the master key of that name has wrapped ahead.
@@ -107,6 +116,10 @@ impl StreamKeys {
             return;
         }
         let (Some(me), Some(key)) = (self.me.upgrade(), inner.key.clone()) else { return };
+        // While it is in trouble the checks ask, and prepare the first one when it is over.
+        if self.ring.trouble(&key, self.stream.as_str()).is_some() {
+            return;
+        }
         inner.filling = true;
         self.ring.spawn(async move {
             while me.make_one(&key).await {}
@@ -126,7 +139,9 @@ impl StreamKeys {
             }
             Ok(_) => false,
             Err(trouble) => {
-                tracing::warn!(stream = %self.stream, %trouble, "no data key could be made");
+                if inner.trouble.as_ref() != Some(&trouble) {
+                    tracing::warn!(stream = %self.stream, %trouble, "no data key could be made");
+                }
                 inner.trouble = Some(trouble);
                 false
             }
@@ -152,7 +167,7 @@ impl SegmentKeys for StreamKeys {
         let epoch = self.epoch();
         let Some(key) = inner.key.clone() else { return Ok(Fresh { epoch, key: None }) };
         self.ring.usable(&key, self.stream.as_str())?;
-        inner.ahead.retain(|(_, wrapped)| !self.ring.is_outdated(wrapped, &key));
+        self.drop_outdated(&mut inner, &key);
         let next = inner.ahead.pop();
         self.fill(&mut inner);
         match next {
@@ -275,6 +290,10 @@ mod tests {
         assert!(!rig.keys.is_outdated(&rig.keys.fresh().unwrap().key.unwrap().1));
         let new = rig.keys.rewrap(&old).await.unwrap();
         assert!(!rig.keys.is_outdated(&new));
+        rig.keys.fresh().expect("there is one ahead");
+        rig.keys.prepare().await;
+        rig.configure("third", &["second"]);
+        rig.keys.fresh().expect_err("nobody knows yet which master key it is, and that made ahead is the former one's");
         rig.configure("second", &[]);
         assert_eq!(rig.keys.unwrap_key(&new), Ok(data));
         assert_eq!(rig.keys.unwrap_key(&old).unwrap_err().kind, TroubleKind::NotFound);
