@@ -18,7 +18,7 @@ use super::Daemon;
 use crate::alarm::AlarmKind;
 use crate::durable;
 use crate::keys::{Encryption, StateError, Target};
-use crate::stream::Stream;
+use crate::stream::{Stream, StreamError};
 use crate::worker::chain;
 
 /// How often keys are tried, at the least, while one of them is in trouble.
@@ -205,7 +205,7 @@ impl Daemon {
             wanted.entry(key.clone()).or_default().insert(stream.clone());
         };
         for (stream, keys) in streams.iter().zip(&uses) {
-            keys.iter().for_each(|key| want(key, stream.name()));
+            keys.0.iter().for_each(|key| want(key, stream.name()));
         }
         self.locked().iter().for_each(|(name, trouble)| want(&trouble.key, name));
         let checks = wanted.into_iter().map(async |(key, streams)| {
@@ -213,9 +213,10 @@ impl Daemon {
             (key, checked)
         });
         let checked: Checks = join_all(checks).await.into_iter().collect();
-        join_all(streams.iter().zip(&uses).map(|(stream, keys)| conclude(stream, keys, &checked))).await;
+        let concluded = streams.iter().zip(&uses).map(|(stream, keys)| conclude(stream, keys, &checked));
+        let well = join_all(concluded).await.into_iter().all(|well| well);
         self.open_locked(&checked).await;
-        checked.values().all(Checked::is_well) && self.locked().is_empty()
+        well && checked.values().all(Checked::is_well) && self.locked().is_empty()
     }
 
     /// Tries a key for one of its streams, which speaks for all, and for each that it was denied for.
@@ -265,23 +266,35 @@ impl Daemon {
     }
 }
 
-/// Draws the conclusions for one stream.
-async fn conclude(
-    stream: &Stream,
-    in_use: &BTreeSet<String>,
-    checked: &Checks,
-) {
-    stream.miss_only(in_use);
-    let of = |key: &String| checked.get(key).map(|checked| checked.of(stream.name()));
-    for (key, checked) in in_use.iter().filter_map(|key| Some((key, of(key)?))) {
-        stream.key_checked(key, &checked).await;
+/// Draws the conclusions for one stream. Returns whether it has everything that it needs.
+async fn conclude(stream: &Stream, (in_use, all): &(BTreeSet<String>, bool), checks: &Checks) -> bool {
+    if *all {
+        stream.miss_only(in_use);
+    }
+    let checked = |key: &String| Some((key.clone(), checks.get(key)?.of(stream.name())));
+    let checked: BTreeMap<String, Result<(), KeyTrouble>> = in_use.iter().filter_map(checked).collect();
+    for trouble in checked.values().filter_map(|checked| checked.as_ref().err()) {
+        stream.key_missed(trouble).await;
     }
     finish(stream).await;
     // What a stopped key has wrapped has an alarm already.
-    if in_use.iter().all(|key| of(key).is_some_and(|checked| checked.is_ok()))
-        && let Err(error) = stream.rewrap().await
-    {
-        tracing::warn!(stream = %stream.name(), error = %chain(&error), "data keys could not be wrapped anew yet");
+    let well = checked.values().all(Result::is_ok);
+    let missed = if well { rewrap(stream).await } else { None };
+    for (key, _) in checked.iter().filter(|(_, checked)| checked.is_ok()) {
+        stream.key_found(key, missed.as_ref()).await;
+    }
+    stream.follow_encryption().await;
+    well && missed.is_none()
+}
+
+/// Wraps data keys anew. Returns why that cannot be, where it is for want of the key that wrapped one of them: what is
+/// under it is readable in this process alone.
+async fn rewrap(stream: &Stream) -> Option<KeyTrouble> {
+    let error = stream.rewrap().await.err()?;
+    tracing::warn!(stream = %stream.name(), error = %chain(&error), "data keys could not be wrapped anew yet");
+    match error {
+        StreamError::Key(trouble) => Some(trouble),
+        _ => None,
     }
 }
 

@@ -172,6 +172,11 @@ impl Encryption {
         Self { status: Status::Enabled, in_force: Some(target), ..Self::default() }
     }
 
+    /// The keys, by name, that it is or is to be under.
+    pub fn keys(&self) -> impl Iterator<Item = String> {
+        [&self.in_force, &self.wanted].into_iter().flatten().map(|target| target.key.clone())
+    }
+
     /// Whether a change is under way.
     pub fn is_changing(&self) -> bool {
         matches!(self.status, Status::Enabling | Status::Disabling)
