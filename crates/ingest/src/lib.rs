@@ -51,4 +51,6 @@ pub use service::{
     ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service, StreamNames, TAGS_MAX, TagList, Tags,
     UpdateDestination,
 };
+#[doc(hidden)]
+pub use sigv4::verify_signature;
 pub use tls::{ClientAuth, HandshakeResult, Tls, TlsContext, TlsError, TlsOptions, TlsPart, TlsVersion};

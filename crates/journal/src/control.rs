@@ -267,14 +267,15 @@ impl State {
     pub fn accept(&mut self, records: u32, bytes: u64, arrived_at: Timestamp) {
         self.next = self.next.advance(u64::from(records));
         self.last_arrival = self.last_arrival.max(arrived_at);
-        self.accepted_records += u64::from(records);
-        self.accepted_bytes += bytes;
+        self.accepted_records = self.accepted_records.saturating_add(records.into());
+        self.accepted_bytes = self.accepted_bytes.saturating_add(bytes);
     }
 
     /// Takes into account that a frame lies at `position`: what comes before it was accepted, whether or not it can
     /// still be read.
     pub fn reach(&mut self, position: Position) {
-        self.accepted_records += position.0.saturating_sub(self.next.0);
+        let unseen = position.0.saturating_sub(self.next.0);
+        self.accepted_records = self.accepted_records.saturating_add(unseen);
         self.next = self.next.max(position);
     }
 
@@ -383,7 +384,7 @@ impl Progress {
 
     /// Records accepted since `start` that have no fate yet.
     pub fn in_journal(&self, next: Position) -> u64 {
-        (next.0 - self.start.0).saturating_sub(self.tally.total())
+        next.0.saturating_sub(self.start.0).saturating_sub(self.tally.total())
     }
 }
 

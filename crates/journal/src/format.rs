@@ -225,8 +225,9 @@ impl Head {
         let _flags = input.u16();
         let (key_id, sequence, id) = (input.u32(), input.u64(), SegmentId(input.array()));
         let (first, created_at, capacity) = (Position(input.u64()), Timestamp(input.u64()), input.u32());
+        let crc = crc32c::crc32c(&bytes[..HEAD_USED - 4]);
         let known = (version == PLAIN_VERSION && key_id == 0) || (version == VERSION && key_id == KEYED);
-        if input.u32() != crc32c::crc32c(&bytes[..HEAD_USED - 4]) || !known {
+        if input.u32() != crc || !known || first >= Position::END {
             return HeadBytes::Damaged;
         }
         HeadBytes::Valid(Head { version, key_id, sequence, id, first, created_at, capacity })
@@ -302,8 +303,12 @@ impl FrameHeader {
             arrived_at,
             digest,
         };
-        let least = u32::from(source_len) + if encrypted { ENCRYPTED_EXTRA as u32 } else { 0 };
-        (body_len <= BODY_MAX && least <= body_len).then_some(header)
+        // Every record has its length in the body, whatever else it holds.
+        let lengths = if kind == FrameKind::Data { 4 * u64::from(count) } else { 0 };
+        let extra = if encrypted { ENCRYPTED_EXTRA as u64 } else { 0 };
+        let least = u64::from(source_len) + lengths + extra;
+        let possible = body_len <= BODY_MAX && least <= u64::from(body_len) && first < Position::END;
+        possible.then_some(header)
     }
 
     /// What is authenticated together with an encrypted body: what stays as it is when the frame is copied.
@@ -386,6 +391,16 @@ impl Footer {
         let id = bytes.get(8..).and_then(<[u8]>::first_chunk).copied();
         bytes.iter().all(|byte| *byte == 0)
             || id.is_some_and(|id| Self::decode(bytes, SegmentId(id)).is_some())
+    }
+
+    /// Whether it can be the footer of the segment with that head in a file of `size` bytes.
+    pub fn fits(&self, head: &Head, size: u64) -> bool {
+        let frames = HEAD_LEN..=size.saturating_sub(FOOTER_LEN);
+        (self.sequence, self.first) == (head.sequence, head.first)
+            && frames.contains(&self.data_end.into())
+            && self.first.0.checked_add(self.records).is_some_and(|least| least <= self.next.0)
+            && self.next < Position::END
+            && self.record_bytes < size
     }
 
     /// Reads the footer of the segment `id`; `None` when it is not sealed.

@@ -12,11 +12,11 @@ use serde::Serialize;
 use standpipe_model::{Position, Timestamp};
 
 use crate::disk::{Disk, DiskFile};
-use crate::format::{FOOTER_LEN, Footer, FrameKind, HEAD_LEN, Head, HeadBytes, KEYED};
+use crate::format::{Footer, FrameKind, HEAD_LEN, Head, HeadBytes, KEYED};
 use crate::keyed::{Bodies, Keyed};
 use crate::keys::SegmentKeys;
-use crate::recover::{Tail, scan_tail, segment_path};
-use crate::segment::{Extent, Step, Walker, frames_end};
+use crate::recover::{Tail, scan_tail, segment_path, sequence_in};
+use crate::segment::{Extent, Step, Walker, frames_end, tail_end};
 use crate::slots::Slots;
 
 /// A journal's folder could not be read.
@@ -234,8 +234,8 @@ impl FrameSummary {
 /// The sequences of the segment files in `dir`, in order.
 pub(crate) fn sequences(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, InspectError> {
     let entries = disk.list(dir).map_err(|source| InspectError { path: dir.to_owned(), source })?;
-    let sequence = |name: &str| name.strip_suffix(".seg").and_then(|number| number.parse().ok());
-    let mut sequences: Vec<u64> = entries.iter().filter_map(|entry| sequence(&entry.name)).collect();
+    let mut sequences: Vec<u64> =
+        entries.iter().filter_map(|entry| sequence_in(&entry.name, ".seg")).collect();
     sequences.sort_unstable();
     Ok(sequences)
 }
@@ -271,15 +271,17 @@ impl SegmentFile {
         let (path, footer, tail, keyed) = (path.to_owned(), None, None, None);
         let mut found =
             Self { path, sequence, bytes, head, footer, footer_damaged: false, keyed, tail, file };
-        if let Some(Head { id, key_id, .. }) = found.known().copied() {
-            if key_id == KEYED {
-                found.keyed = Some(Keyed::found(Slots::read(found.file.as_ref(), id)?));
+        if let Some(head) = found.known().copied() {
+            if head.key_id == KEYED {
+                found.keyed = Some(Keyed::found(Slots::read(found.file.as_ref(), head.id)?));
             }
             let read = found.file.read_at(&mut buffer, frames_end(bytes))?;
-            found.footer = Footer::decode(&buffer[..read], id);
+            let footer = Footer::decode(&buffer[..read], head.id);
+            found.footer = footer.filter(|footer| footer.fits(&head, bytes));
             if found.footer.is_none() {
-                found.footer_damaged = !Footer::absent(&buffer[..read]);
-                found.tail = Some(scan_tail(&found.file, id, bytes)?);
+                found.footer_damaged = footer.is_some() || !Footer::absent(&buffer[..read]);
+                let end = tail_end(bytes, head.capacity.into());
+                found.tail = Some(scan_tail(&found.file, head.id, end)?);
             }
         }
         Ok(Some(found))
@@ -288,7 +290,7 @@ impl SegmentFile {
     /// The head, where the frames can be looked into.
     pub(crate) fn known(&self) -> Option<&Head> {
         match &self.head {
-            HeadBytes::Valid(head) if self.bytes >= HEAD_LEN + FOOTER_LEN => Some(head),
+            HeadBytes::Valid(head) if self.bytes >= HEAD_LEN => Some(head),
             _ => None,
         }
     }

@@ -22,9 +22,12 @@ use crate::journal::{Journal, JournalOptions, Queue, Shared, Shelf, Tip, View};
 use crate::keyed::{Bodies, Keyed};
 use crate::keys::{KeyTrouble, SegmentKeys};
 use crate::puts::REMEMBERED_MS;
-use crate::segment::{Extent, Segment, SegmentPlace, Step, Walker, frames_end};
+use crate::segment::{Extent, Segment, SegmentPlace, Step, Walker, frames_end, tail_end};
 use crate::slots::{self, Slots};
 use crate::writer::Writer;
+
+/// No journal comes to so many segments.
+const SEQUENCE_END: u64 = 1 << 63;
 
 /// A journal could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +90,12 @@ impl RecoveryReport {
 /// The path of a segment.
 pub(crate) fn segment_path(dir: &Path, sequence: u64) -> PathBuf {
     dir.join(format!("{sequence:020}.seg"))
+}
+
+/// The sequence that a file's name tells of; `None` for a name that no journal gives, whose file is left alone.
+pub(crate) fn sequence_in(name: &str, ending: &str) -> Option<u64> {
+    let digits = name.strip_suffix(ending).filter(|digits| digits.len() == 20 && !digits.starts_with('+'))?;
+    digits.parse().ok().filter(|sequence| *sequence < SEQUENCE_END)
 }
 
 pub(crate) fn open(
@@ -167,13 +176,13 @@ fn read_segments(
 /// Removes what a crash left half made; returns the sequences of the segments.
 fn tidy(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<u64>> {
     let entries = disk.list(dir)?;
-    let numbered = |name: &str, ending: &str| name.strip_suffix(ending).and_then(|name| name.parse().ok());
-    let mut sequences: Vec<u64> = entries.iter().filter_map(|entry| numbered(&entry.name, ".seg")).collect();
+    let mut sequences: Vec<u64> =
+        entries.iter().filter_map(|entry| sequence_in(&entry.name, ".seg")).collect();
     for DirEntry { name, .. } in &entries {
         if name != crate::writer::SPARE_NAME && !name.ends_with(".tmp") {
             continue;
         }
-        match numbered(name, ".tmp") {
+        match sequence_in(name, ".tmp") {
             // The power went while a damaged segment was replaced by its copy, which was whole before that began.
             Some(sequence) if !sequences.contains(&sequence) => {
                 disk.rename(&dir.join(name), &segment_path(dir, sequence))?;
@@ -199,7 +208,7 @@ fn read_segment(
     let mut bytes = [0; 128];
     let read = file.read_at(&mut bytes, 0).map_err(io)?;
     let head = match Head::decode(&bytes[..read]) {
-        HeadBytes::Valid(head) if head.sequence == sequence && capacity >= HEAD_LEN + FOOTER_LEN => head,
+        HeadBytes::Valid(head) if head.sequence == sequence && capacity >= HEAD_LEN => head,
         HeadBytes::Blank => {
             disk.remove(&path).map_err(io)?;
             return Ok(None);
@@ -225,12 +234,9 @@ fn read_segment(
         keyed,
     };
     let read = file.read_at(&mut bytes, frames_end(capacity)).map_err(io)?;
-    let found = match Footer::decode(&bytes[..read], head.id) {
+    let found = match Footer::decode(&bytes[..read], head.id).filter(|footer| footer.fits(&head, capacity)) {
         Some(footer) => Some((place, Extent::sealed(&footer))),
-        None => {
-            let cut_short = capacity != u64::from(head.capacity);
-            recover_tail(disk, dir, place, file, cut_short, report).map_err(io)?
-        }
+        None => recover_tail(disk, dir, place, file, head.capacity.into(), report).map_err(io)?,
     };
     if let Some((place, _)) = &found
         && place.keyed.as_ref().is_some_and(|keyed| keyed.slots().is_none())
@@ -257,8 +263,8 @@ pub(crate) struct Tail {
     pub(crate) damaged: bool,
 }
 
-pub(crate) fn scan_tail(file: &Arc<dyn DiskFile>, id: SegmentId, capacity: u64) -> io::Result<Tail> {
-    let mut walk = Walker::new(Arc::clone(file), id, HEAD_LEN, frames_end(capacity), Bodies::Raw);
+pub(crate) fn scan_tail(file: &Arc<dyn DiskFile>, id: SegmentId, end: u64) -> io::Result<Tail> {
+    let mut walk = Walker::new(Arc::clone(file), id, HEAD_LEN, end, Bodies::Raw);
     let (mut bad, mut durable, mut end, mut written_to) = (Vec::new(), HEAD_LEN, HEAD_LEN, HEAD_LEN);
     while let Some(step) = walk.next()? {
         match step {
@@ -280,15 +286,17 @@ pub(crate) fn scan_tail(file: &Arc<dyn DiskFile>, id: SegmentId, capacity: u64) 
     Ok(Tail { end, written_to, damaged: bad.iter().any(|offset| *offset < durable) })
 }
 
+/// Recovers a segment without a footer that was made with `capacity`.
 fn recover_tail(
     disk: &dyn Disk,
     dir: &Path,
     place: SegmentPlace,
     file: Arc<dyn DiskFile>,
-    cut_short: bool,
+    capacity: u64,
     report: &mut RecoveryReport,
 ) -> io::Result<Option<Found>> {
-    let tail = scan_tail(&file, place.id, place.capacity)?;
+    let cut_short = place.capacity != capacity;
+    let tail = scan_tail(&file, place.id, tail_end(place.capacity, capacity))?;
     report.torn_bytes += tail.written_to.saturating_sub(tail.end);
     let path = place.path.clone();
     if tail.end == HEAD_LEN {
@@ -298,6 +306,8 @@ fn recover_tail(
         }
         return Ok(None);
     }
+    // Where it was cut short there may be no room left for a footer.
+    let place = SegmentPlace { capacity: place.capacity.max(tail.end + FOOTER_LEN), ..place };
     let segment = Segment::new(place, Extent::default());
     // The copy drops what cannot be read; the bytes themselves are kept for whoever wants to look.
     let aside = (tail.damaged || cut_short).then(|| path.with_extension("damaged"));
@@ -473,7 +483,7 @@ fn read_puts(
                     queue.puts.remember_carried(&puts, segment.sequence, steady);
                 }
             }
-            let Some(digest) = header.digest else { continue };
+            let Some(digest) = header.digest.filter(|_| header.kind == FrameKind::Data) else { continue };
             let receipt = segment.receipt(&header);
             queue.puts.remember(digest, receipt, segment.sequence, steady);
         }

@@ -120,7 +120,7 @@ impl Segment {
     pub(crate) fn receipt(&self, header: &FrameHeader) -> AppendReceipt {
         AppendReceipt {
             segment: self.id,
-            first_ordinal: header.first.0 - self.first.0,
+            first_ordinal: header.first.0.saturating_sub(self.first.0),
             first: header.first,
             count: header.count,
             encrypted: self.keyed.is_some(),
@@ -230,7 +230,7 @@ impl Segment {
     /// The file could not be read.
     pub(crate) fn missing(&self, disk: &dyn Disk) -> io::Result<Vec<(Position, Position)>> {
         let next = self.extent().next;
-        if self.extent().records == next.0 - self.first.0 {
+        if self.extent().records == next.0.saturating_sub(self.first.0) {
             return Ok(Vec::new());
         }
         let (mut missing, mut at) = (Vec::new(), self.first);
@@ -383,5 +383,11 @@ impl Walker {
 
 /// The most bytes that frames may take in a segment of `capacity`: all but head and footer.
 pub(crate) fn frames_end(capacity: u64) -> u64 {
-    capacity - FOOTER_LEN
+    capacity.saturating_sub(FOOTER_LEN)
+}
+
+/// Where frames may end in a file of `size` bytes that has no footer and was made with `capacity`: one that was cut
+/// short may hold them up to its very end.
+pub(crate) fn tail_end(size: u64, capacity: u64) -> u64 {
+    if size < capacity { size.min(frames_end(capacity)) } else { frames_end(size) }
 }

@@ -60,11 +60,31 @@ impl<'de> Deserialize<'de> for BatchId {
 
 /// The positions of a batch, both ends included; never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Ends")]
 pub struct BatchRange {
     /// The first record's position.
     pub first: Position,
     /// The last record's position.
     pub last: Position,
+}
+
+/// The ends of a range as they are read.
+#[derive(Deserialize)]
+struct Ends {
+    first: Position,
+    last: Position,
+}
+
+impl TryFrom<Ends> for BatchRange {
+    type Error = &'static str;
+
+    fn try_from(Ends { first, last }: Ends) -> Result<Self, Self::Error> {
+        if first <= last {
+            Ok(Self { first, last })
+        } else {
+            Err("the range of a batch ends before it begins")
+        }
+    }
 }
 
 impl BatchRange {

@@ -125,13 +125,30 @@ impl fmt::Display for DestinationId {
 
 /// A record's place in its stream: dense, increasing, starting at 0, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct Position(pub u64);
 
+impl From<Position> for u64 {
+    fn from(position: Position) -> u64 {
+        position.0
+    }
+}
+
+impl TryFrom<u64> for Position {
+    type Error = &'static str;
+
+    fn try_from(position: u64) -> Result<Self, Self::Error> {
+        if position < Self::END.0 { Ok(Self(position)) } else { Err("no stream comes to that position") }
+    }
+}
+
 impl Position {
+    /// No stream comes to so many records: what is read and lies beyond is nonsense, and sums of what lies before fit.
+    pub const END: Self = Self(1 << 62);
+
     /// The position `count` records further on.
     pub fn advance(self, count: u64) -> Self {
-        Self(self.0 + count)
+        Self(self.0.saturating_add(count))
     }
 }
 

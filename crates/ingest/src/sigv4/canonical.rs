@@ -65,7 +65,8 @@ fn path(path: &str) -> String {
         canonical.push('/');
         encode_percent(segment.as_bytes(), &mut canonical);
     }
-    if segments.is_empty() || path.ends_with('/') {
+    // What the last segment stood for was a folder.
+    if segments.is_empty() || matches!(path.rsplit('/').next(), Some("" | "." | "..")) {
         canonical.push('/');
     }
     canonical
@@ -144,6 +145,8 @@ mod tests {
             ("//example//", "/example/"),
             ("/./example", "/example"),
             ("/a/b/../c", "/a/c"),
+            ("/a/b/..", "/a/"),
+            ("/a/.", "/a/"),
             ("/a%20b", "/a%2520b"),
         ] {
             assert_eq!(path(given), expect, "{given}");

@@ -72,6 +72,28 @@ pub(crate) fn verify(
     Ok(credential)
 }
 
+/// [`verify`] on a whole request and without remembered keys: the door that fuzzing comes through.
+///
+/// # Errors
+/// AWS's authentication errors, in AWS's order.
+#[doc(hidden)]
+pub fn verify_signature<B>(
+    request: &http::Request<B>,
+    body: &[u8],
+    now: Timestamp,
+    find: impl FnOnce(&str) -> Option<Arc<Credential>>,
+) -> Result<Arc<Credential>, ApiError> {
+    let signed = Signed {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        query: request.uri().query().unwrap_or_default(),
+        authority: request.uri().authority().map(|authority| authority.as_str()),
+        headers: request.headers(),
+        body_sha256: &Sha256::digest(body).into(),
+    };
+    verify(&signed, now, &SigningKeys::default(), find)
+}
+
 /// The signature that `request` should have; `None` when a header that it says to sign is missing.
 fn signature(request: &Signed<'_>, claim: &Claim, payload: &str, key: &[u8; 32]) -> Option<String> {
     let canonical = canonical::request(request, claim, payload)?;

@@ -10,6 +10,7 @@ mod access;
 mod auth;
 mod connections;
 mod control;
+mod fuzz;
 mod harness;
 mod protocol;
 mod put;

@@ -6,6 +6,7 @@ mod damage;
 mod encryption;
 mod faults;
 mod fixtures;
+mod fuzz;
 mod keys;
 mod model;
 mod sim;

@@ -4,6 +4,7 @@
 mod access;
 mod deliveries;
 mod file;
+mod fuzz;
 mod memory;
 mod minio;
 mod scripted;

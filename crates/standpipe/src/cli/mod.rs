@@ -5,6 +5,8 @@
 
 pub mod batches;
 pub mod client;
+pub mod export;
+pub mod import;
 pub mod journal;
 pub mod key;
 pub mod put;
@@ -48,6 +50,11 @@ pub enum Command {
     /// List, describe, create and delete streams through the Firehose API.
     #[command(subcommand)]
     Streams(streams::StreamsCommand),
+    /// Turn definitions of CloudFormation, Terraform or a running Firehose into streams of the configuration file.
+    #[command(subcommand)]
+    Import(import::ImportCommand),
+    /// Print streams as the JSON that creates them through the Firehose API.
+    Export(export::ExportArgs),
     /// List the batches that are not through yet, and help one whose target will never come back.
     #[command(subcommand)]
     Batches(batches::BatchesCommand),
@@ -90,6 +97,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Put(args) => runtime()?.block_on(put::run(&args)),
         Command::Streams(command) => runtime()?.block_on(streams::run(command)),
+        Command::Import(command) => import::run(&command),
+        Command::Export(args) => runtime()?.block_on(export::run(&args)),
         Command::Batches(command) => runtime()?.block_on(batches::run(command)),
         Command::Journal(command) => journal::run(&command),
         Command::GenerateKey(args) => key::run(&args),

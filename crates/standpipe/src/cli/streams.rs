@@ -68,13 +68,15 @@ pub struct DeleteArgs {
 
 pub(super) async fn run(command: StreamsCommand) -> anyhow::Result<ExitCode> {
     match command {
-        StreamsCommand::List(connect) => list(&FirehoseClient::connect(&connect)?).await?,
+        StreamsCommand::List(connect) => {
+            // A name is printed as soon as it is known.
+            let print_all =
+                |names: &[String]| print(&names.iter().map(|name| format!("{name}\n")).collect::<String>());
+            list(&FirehoseClient::connect(&connect)?, print_all).await?;
+        }
         StreamsCommand::Describe(NameArgs { name, connect }) => {
-            let input = json!({ "DeliveryStreamName": name });
-            let answer: Value =
-                call(&FirehoseClient::connect(&connect)?, "DescribeDeliveryStream", &input).await?;
-            let described = answer.get("DeliveryStreamDescription").unwrap_or(&answer);
-            print(&format!("{}\n", serde_json::to_string_pretty(described)?))?;
+            let described = describe(&FirehoseClient::connect(&connect)?, &name).await?;
+            print(&format!("{}\n", serde_json::to_string_pretty(&described)?))?;
         }
         StreamsCommand::Create(CreateArgs { file, connect }) => {
             let input = read(&file)?;
@@ -114,12 +116,15 @@ struct Page {
     has_more_delivery_streams: bool,
 }
 
-/// Prints all names, page by page; a name is printed as soon as it is known.
-async fn list(client: &FirehoseClient) -> anyhow::Result<()> {
+/// Hands all names to `take`, page by page.
+pub(super) async fn list(
+    client: &FirehoseClient,
+    mut take: impl FnMut(&[String]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut input = json!({ "Limit": 1000 });
     loop {
         let page: Page = call(client, "ListDeliveryStreams", &input).await?;
-        print(&page.delivery_stream_names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
+        take(&page.delivery_stream_names)?;
         match page.delivery_stream_names.last() {
             Some(last) if page.has_more_delivery_streams => {
                 input["ExclusiveStartDeliveryStreamName"] = json!(last);
@@ -127,6 +132,20 @@ async fn list(client: &FirehoseClient) -> anyhow::Result<()> {
             _ => return Ok(()),
         }
     }
+}
+
+/// The description of a stream.
+pub(super) async fn describe(client: &FirehoseClient, name: &str) -> anyhow::Result<Value> {
+    let mut answer: Value =
+        call(client, "DescribeDeliveryStream", &json!({ "DeliveryStreamName": name })).await?;
+    Ok(answer.get_mut("DeliveryStreamDescription").map(Value::take).unwrap_or(answer))
+}
+
+/// The tags of a stream: they all fit into one answer.
+pub(super) async fn tags(client: &FirehoseClient, name: &str) -> anyhow::Result<Value> {
+    let mut answer: Value =
+        call(client, "ListTagsForDeliveryStream", &json!({ "DeliveryStreamName": name })).await?;
+    Ok(answer["Tags"].take())
 }
 
 async fn call<T: for<'de> Deserialize<'de>>(

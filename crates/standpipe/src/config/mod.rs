@@ -47,6 +47,7 @@ pub use problem::{ConfigProblems, Problem, Spot};
 pub use rates::{CredentialRates, PutRates, RatesConfig};
 pub use settings::{DiskShare, JournalConfig, LimitsConfig, StopConfig};
 pub use stores::{AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, Timeouts};
+pub(crate) use streams::{compression_word, key_setting};
 pub use tls::TlsConfig;
 
 use standpipe_ingest::access::Policy;

@@ -298,8 +298,17 @@ impl Shape for Zone {
     }
 }
 
+/// Our word for a compression.
+pub(crate) fn compression_word(compression: Compression) -> &'static str {
+    let word = COMPRESSION.0.iter().find(|(_, known)| *known == compression);
+    word.map(|(word, _)| *word).expect("the table has every compression")
+}
+
 /// Asks the maker of object keys whether it takes a time zone and a file extension.
-fn key_setting(zone: &str, extension: &str) -> Result<(), String> {
+///
+/// # Errors
+/// Why it does not.
+pub(crate) fn key_setting(zone: &str, extension: &str) -> Result<(), String> {
     let any = StreamName::parse("any").map_err(|error| error.to_string())?;
     ObjectKeys::new(any, "", "", zone, extension).map(drop).map_err(|error| error.to_string())
 }

@@ -143,8 +143,7 @@ impl Daemon {
     ) -> Result<(), StateError> {
         let folder = self.catalog.folder(name);
         let Some(encryption) = encryption else { return Encryption::forget(&folder) };
-        durable::create_dir(&folder)
-            .map_err(|source| StateError::Io { path: folder.clone(), source })?;
+        durable::create_dir(&folder).map_err(|source| StateError::Io { path: folder.clone(), source })?;
         encryption.save(&folder)
     }
 

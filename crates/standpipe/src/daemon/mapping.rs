@@ -129,11 +129,16 @@ pub(super) fn destination(definition: &Definition, config: &Config) -> Destinati
 }
 
 /// What a stream of the configuration file looks like in the API's members.
-fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value> {
+pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value> {
     let mut members = from_destination(&spec.destination, config);
     if let Some(backup) = &spec.backup {
+        let mut backup = from_destination(backup, config);
+        // Only an extended destination has members for these.
+        for name in ["FileExtension", "CustomTimeZone"] {
+            backup.remove(name);
+        }
         members.insert("S3BackupMode".to_owned(), "Enabled".into());
-        members.insert("S3BackupConfiguration".to_owned(), Value::Object(from_destination(backup, config)));
+        members.insert("S3BackupConfiguration".to_owned(), Value::Object(backup));
     }
     members
 }
@@ -141,7 +146,10 @@ fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value> {
 fn from_destination(destination: &S3Destination, config: &Config) -> Map<String, Value> {
     let mut members = Map::new();
     let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
-    put("RoleARN", format!("arn:aws:iam::{}:role/standpipe", config.account_id).into());
+    let role =
+        config.roles.iter().find(|(_, store)| **store == destination.store).map(|(arn, _)| arn.clone());
+    let role = role.unwrap_or_else(|| format!("arn:aws:iam::{}:role/standpipe", config.account_id));
+    put("RoleARN", role.into());
     put("BucketARN", format!("arn:aws:s3:::{}", destination.bucket).into());
     for (name, text) in [
         ("Prefix", &destination.prefix),

@@ -5,7 +5,7 @@ mod api;
 mod credentials;
 mod deletion;
 mod encryption;
-mod mapping;
+pub(crate) mod mapping;
 mod reload;
 mod serve;
 mod source;

@@ -10,6 +10,7 @@ mod api_model;
 mod client;
 mod conformance;
 mod control;
+mod definitions;
 mod encryption;
 mod file_store;
 mod flights;

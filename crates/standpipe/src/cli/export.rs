@@ -1,0 +1,181 @@
+//! `standpipe export`: streams as the JSON that creates them through the Firehose API, here or at AWS.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Map, Value, json};
+use standpipe_ingest::{Operation, shape};
+use standpipe_model::{Encryption, ObjectOptions};
+
+use super::client::{ConnectArgs, FirehoseClient};
+use super::import::describe;
+use super::{CONFIG_PATH, complain, count, env, print, streams};
+use crate::config::{Config, KeyKeeper};
+use crate::daemon::mapping;
+use crate::spec::{S3Destination, StreamSpec};
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The streams' names; all of them where none is given.
+    pub streams: Vec<String>,
+    /// A folder that gets one file per stream, for `--cli-input-json file://…`; `-` prints them one behind the other.
+    #[arg(long, short, default_value = "-", value_name = "DIR|-")]
+    pub output: PathBuf,
+    /// End with 1 where anything of a stream cannot be said in the API.
+    #[arg(long)]
+    pub strict: bool,
+    /// With an endpoint, the daemon there is asked for its streams; else those of the configuration file are taken.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// A stream in the members of `CreateDeliveryStream`.
+struct Exported {
+    name: String,
+    input: Map<String, Value>,
+    /// What the API has no member for.
+    left_out: Vec<String>,
+}
+
+pub(super) async fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let exported = match args.connect.endpoint {
+        Some(_) => of_daemon(&args.streams, &args.connect).await?,
+        None => of_file(&args.streams, args.connect.config.as_deref().unwrap_or(Path::new(CONFIG_PATH)))?,
+    };
+    let (mut failed, mut left_out) = (0, 0);
+    for stream in &exported {
+        stream.left_out.iter().for_each(|what| complain(&format!("{}: left out {what}", stream.name)));
+        left_out += stream.left_out.len();
+        match check(&stream.input) {
+            Ok(()) => write(stream, &args.output)?,
+            Err(why) => {
+                complain(&format!("{}: not exported: {why}", stream.name));
+                failed += 1;
+            }
+        }
+    }
+    let done = count((exported.len() - failed) as u64, "stream");
+    complain(&format!("{done} exported, {failed} not; {} left out", count(left_out as u64, "setting")));
+    Ok(if failed > 0 || args.strict && left_out > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn of_file(names: &[String], path: &Path) -> anyhow::Result<Vec<Exported>> {
+    let config = Config::load(path, &env)?;
+    let wanted =
+        |stream: &&StreamSpec| names.is_empty() || names.iter().any(|name| name == stream.name.as_str());
+    for name in names {
+        let known = config.streams.iter().any(|stream| stream.name.as_str() == name);
+        anyhow::ensure!(known, "{} has no stream {name}", path.display());
+    }
+    Ok(config.streams.iter().filter(wanted).map(|stream| of_spec(stream, &config)).collect())
+}
+
+async fn of_daemon(names: &[String], connect: &ConnectArgs) -> anyhow::Result<Vec<Exported>> {
+    let client = FirehoseClient::connect(connect)?;
+    let mut names = names.to_vec();
+    if names.is_empty() {
+        let take = |page: &[String]| {
+            names.extend_from_slice(page);
+            Ok(())
+        };
+        streams::list(&client, take).await?;
+    }
+    let mut exported = Vec::new();
+    for name in names {
+        let described = streams::describe(&client, &name).await?;
+        let mut input = describe::create_input(&described).context("the answer describes no stream")?;
+        let tags = streams::tags(&client, &name).await?;
+        if tags.as_array().is_some_and(|tags| !tags.is_empty()) {
+            input.insert("Tags".to_owned(), tags);
+        }
+        exported.push(Exported { name, input, left_out: Vec::new() });
+    }
+    Ok(exported)
+}
+
+fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
+    let destination = mapping::from_spec(spec, config);
+    let input = json!({
+        "DeliveryStreamName": spec.name.as_str(),
+        "DeliveryStreamType": "DirectPut",
+        "ExtendedS3DestinationConfiguration": destination,
+    });
+    let mut input = input.as_object().cloned().unwrap_or_default();
+    let mut left_out = Vec::new();
+    if let Some(name) = &spec.encryption_key {
+        match encryption(name, config) {
+            Some(given) => drop(input.insert("DeliveryStreamEncryptionConfigurationInput".to_owned(), given)),
+            None => left_out.push("encryption".to_owned()),
+        }
+    }
+    left_out.extend(spec.journal_limit_bytes.map(|_| "journal_limit".to_owned()));
+    let backup = spec.backup.iter().map(|backup| ("backup", backup));
+    for (path, destination) in [("destination", &spec.destination)].into_iter().chain(backup) {
+        left_out.extend(unsaid(destination).map(|key| format!("{path}.s3.{key}")));
+    }
+    if let Some(backup) = &spec.backup {
+        let unsaid = [
+            ("file_extension", !backup.file_extension.is_empty()),
+            ("custom_time_zone", !matches!(backup.custom_time_zone.as_str(), "" | "UTC")),
+        ];
+        left_out.extend(unsaid.iter().filter(|(_, set)| *set).map(|(key, _)| format!("backup.s3.{key}")));
+    }
+    Exported { name: spec.name.to_string(), input, left_out }
+}
+
+/// What the API calls a key of the file; `None` for one that has no name there.
+fn encryption(name: &str, config: &Config) -> Option<Value> {
+    let key = config.keys.get(name)?;
+    let arn = key.arns.first().or(match &key.keeper {
+        KeyKeeper::AwsKms(kms) if kms.key_id.starts_with("arn:") => Some(&kms.key_id),
+        _ => None,
+    });
+    match arn {
+        Some(arn) => Some(json!({ "KeyType": "CUSTOMER_MANAGED_CMK", "KeyARN": arn })),
+        None if config.default_key.as_deref() == Some(name) => Some(json!({ "KeyType": "AWS_OWNED_CMK" })),
+        None => None,
+    }
+}
+
+/// The keys of a destination that are set and have no member in the API.
+fn unsaid(destination: &S3Destination) -> impl Iterator<Item = &'static str> {
+    let ObjectOptions { storage_class, acl, encryption, tags, metadata, lock } = &destination.object;
+    [
+        ("compression_level", destination.compression_level.is_some()),
+        ("delimiter", !destination.delimiter.is_empty()),
+        ("storage_class", storage_class.is_some()),
+        ("acl", acl.is_some()),
+        ("encryption", *encryption == Encryption::S3),
+        ("tags", !tags.is_empty()),
+        ("metadata", !metadata.is_empty()),
+        ("object_lock", lock.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(key, set)| set.then_some(key))
+}
+
+/// Checks the input as the API would.
+fn check(input: &Map<String, Value>) -> Result<(), String> {
+    let structure = shape::input_of(Operation::CreateDeliveryStream);
+    match shape::check(structure, &Value::Object(input.clone())) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.message.as_deref().unwrap_or(error.code.as_str()).to_owned()),
+    }
+}
+
+fn write(stream: &Exported, output: &Path) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(&stream.input)? + "\n";
+    if output == Path::new("-") {
+        return print(&text);
+    }
+    std::fs::create_dir_all(output)
+        .with_context(|| format!("cannot make the folder {}", output.display()))?;
+    let path = output.join(format!("{}.json", stream.name));
+    let file = std::fs::File::create_new(&path);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
