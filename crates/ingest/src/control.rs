@@ -21,15 +21,14 @@ use crate::{ApiError, Destination, DestinationKind, Operation, Service};
 /// How many names `ListDeliveryStreams` returns unless told otherwise.
 const LIST_LIMIT: u64 = 10;
 
-/// Runs an operation other than a put on a JSON object; returns the answer's body.
+/// Runs an operation other than a put on its checked input; returns the answer's body.
 pub(crate) async fn run(
     service: &dyn Service,
     operation: Operation,
-    input: &Value,
+    members: Map<String, Value>,
     account: &str,
 ) -> Result<String, ApiError> {
-    let structure = shape::input_of(operation);
-    let input = Input { members: shape::check(structure, input)?, structure, account };
+    let input = Input { members, structure: shape::input_of(operation), account };
     let answer = match operation {
         Operation::CreateDeliveryStream => {
             json!({ "DeliveryStreamARN": service.create_delivery_stream(input.create()?).await? })

@@ -48,8 +48,8 @@ pub use record_id::RecordId;
 pub use server::{Frontend, Listener, Options};
 pub use service::{
     CreateDeliveryStream, DeleteDeliveryStream, DescribeDeliveryStream, EncryptionInput, KeyType,
-    ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service, StreamNames, TAGS_MAX, TagList, Tags,
-    UpdateDestination,
+    ListDeliveryStreams, ListTags, Proof, Put, PutError, PutReceipt, Service, StreamNames, TAGS_MAX, TagList,
+    Tags, UpdateDestination,
 };
 #[doc(hidden)]
 pub use sigv4::verify_signature;

@@ -211,16 +211,16 @@ impl Frontend {
             tracing::debug!(%error, "connection without nodelay");
         }
         let Some(tls) = tls else {
-            return self.connection(stream, Peer { address, subject: None }, stop).await;
+            return self.connection(stream, Peer { address, subject: None, session: None }, stop).await;
         };
         let shaking = handshake(stream, &tls, self.options.handshake_timeout);
         // Nothing has been asked for yet, so a stop waits for no handshake.
         let Some(shaken) = stop.run_until_cancelled(shaking).await else { return };
         drop(places.handshake.take());
         match shaken {
-            Ok((stream, subject)) => {
+            Ok((stream, subject, session)) => {
                 self.observer.shaken(HandshakeResult::Ok);
-                self.connection(stream, Peer { address, subject }, stop).await;
+                self.connection(stream, Peer { address, subject, session: Some(session) }, stop).await;
             }
             Err(error) => {
                 self.observer.shaken(error.result());
@@ -256,7 +256,7 @@ impl Frontend {
                     }
                     return;
                 }
-                () = stop.cancelled(), if !stopping => {
+                () = ending(&stop, &shown), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
@@ -289,6 +289,16 @@ impl Frontend {
             .initial_connection_window_size(WINDOWS.1)
             .auto_date_header(false);
         builder
+    }
+}
+
+/// Waits until a connection is to end: at the stop, or when something else is asked of clients' certificates.
+async fn ending(stop: &CancellationToken, peer: &Peer) {
+    match &peer.session {
+        Some(session) => {
+            stop.run_until_cancelled(session.trust.over()).await;
+        }
+        None => stop.cancelled().await,
     }
 }
 

@@ -12,6 +12,19 @@ use standpipe_model::{PutDigest, RecordBlock, StreamName};
 use crate::access::{AuditEvent, CallLimiter, Credential, PutLimiter};
 use crate::{ApiError, Destination};
 
+/// What a request must have to be let in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// A signature.
+    #[default]
+    Signature,
+    /// Its connection's certificate, on a listener with TLS; it may be signed by whatever. A plain listener takes all,
+    /// so it must not be reachable from other machines.
+    Certificate,
+    /// Nothing; it may be signed by whatever.
+    Nothing,
+}
+
 /// The daemon, as the front end sees it.
 ///
 /// # Cancel safety
@@ -22,9 +35,8 @@ pub trait Service: Send + Sync + 'static {
     /// What belongs to an access key, looked up for every request so that rotation takes effect at once.
     fn credential(&self, access_key_id: &str) -> Option<Arc<Credential>>;
 
-    /// Whether requests must be signed. False only while no credential is configured; requests are then taken as
-    /// they come, signed or not.
-    fn auth_required(&self) -> bool;
+    /// What a request must have to be let in.
+    fn proof(&self) -> Proof;
 
     /// The limits of a stream; `None` where there are none or no such stream.
     fn stream_limiter(&self, stream: &StreamName) -> Option<Arc<PutLimiter>>;

@@ -20,7 +20,7 @@ use crate::puts::{Known, PutTable};
 use crate::reader::BatchReader;
 use crate::recover::{OpenError, RecoveryReport};
 use crate::segment::Segment;
-use crate::writer::{Op, Writer};
+use crate::writer::{Change, Op, Writer};
 
 /// How often a refusal for want of space is looked at again, in milliseconds.
 const SHORTAGE_LOOK_MS: u64 = 250;
@@ -268,15 +268,7 @@ impl Journal {
     /// Frames whose future is dropped may still be written.
     pub async fn control(&self, frames: Vec<Control>) -> Result<(), AppendError> {
         let (reply, answer) = oneshot::channel();
-        {
-            let mut queue = self.0.queue();
-            if queue.closed {
-                return Err(AppendError::Closed);
-            }
-            let arrived_at = self.0.arrival(&mut queue);
-            queue.ops.push_back(Op::control(frames, arrived_at, reply));
-        }
-        self.0.schedule();
+        self.enqueue(|arrived_at| Op::control(frames, arrived_at, reply))?;
         answer.await.unwrap_or(Err(AppendError::Poisoned))
     }
 
@@ -291,24 +283,32 @@ impl Journal {
         if self.with_state(known) {
             return Ok(());
         }
-        let (reply, answer) = oneshot::channel();
-        {
-            let mut queue = self.0.queue();
-            if queue.closed {
-                return Err(AppendError::Closed);
+        self.change(Box::new(move |state: &mut State| {
+            let next = state.unread_from.take().unwrap_or(state.next);
+            state.destinations.retain(|id, _| wanted.contains(id));
+            for id in wanted {
+                state.destinations.entry(id).or_insert_with(|| Progress::starting_at(next));
             }
-            let arrived_at = self.0.arrival(&mut queue);
-            let change = move |state: &mut State| {
-                let next = state.unread_from.take().unwrap_or(state.next);
-                state.destinations.retain(|id, _| wanted.contains(id));
-                for id in wanted {
-                    state.destinations.entry(id).or_insert_with(|| Progress::starting_at(next));
-                }
-            };
-            queue.ops.push_back(Op::change(Box::new(change), arrived_at, reply));
-        }
-        self.0.schedule();
+        }))
+        .await
+    }
+
+    async fn change(&self, change: Change) -> Result<(), AppendError> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(|arrived_at| Op::change(change, arrived_at, reply))?;
         answer.await.unwrap_or(Err(AppendError::Poisoned))
+    }
+
+    fn enqueue(&self, op: impl FnOnce(Timestamp) -> Op) -> Result<(), AppendError> {
+        let mut queue = self.0.queue();
+        if queue.closed {
+            return Err(AppendError::Closed);
+        }
+        let arrived_at = self.0.arrival(&mut queue);
+        queue.ops.push_back(op(arrived_at));
+        drop(queue);
+        self.0.schedule();
+        Ok(())
     }
 
     /// Everything that the durable control frames come to.
@@ -357,13 +357,30 @@ impl Journal {
     }
 
     /// Forgets the data keys in the clear that the master key of that name has wrapped: what is read from then on has
-    /// them unwrapped again, and what is written goes into a new segment under a fresh key.
+    /// them unwrapped again, also by who reads already, and what is written goes into a new segment under a fresh key.
+    /// Waits for a commit that is under way; blocking.
     pub fn forget_keys(&self, key: &str) {
-        let view = self.0.view();
-        let keyed = view.segments.values().filter_map(|segment| segment.keyed.as_ref());
+        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let segments = self.0.all_segments(&writer);
+        let keyed = segments.iter().filter_map(|segment| segment.keyed.as_ref());
         keyed
             .filter(|keyed| keyed.slots().is_some_and(|slots| slots.wrapped.key == key))
             .for_each(|keyed| keyed.forget());
+    }
+
+    /// Whether its newest segment is encrypted; `None` when it has none.
+    pub fn ends_encrypted(&self) -> Option<bool> {
+        let view = self.0.view();
+        view.segments.last_key_value().map(|(_, newest)| newest.keyed.is_some())
+    }
+
+    /// Writes its state once more, so that it goes on as its keys want it now and what is settled can go; resolves when
+    /// that is durable.
+    ///
+    /// # Errors
+    /// [`AppendError`]: it goes on so with the next frame.
+    pub async fn restate(&self) -> Result<(), AppendError> {
+        self.change(Box::new(|_| {})).await
     }
 
     /// The wrapped keys of its encrypted segments, as they are to be looked through when a master key changes; blocking.
@@ -454,13 +471,14 @@ impl Shared {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let segment = self.all_segments(&writer).into_iter().find(|segment| segment.id == id);
         let Some(segment) = segment else { return Ok(false) };
-        let Some((keyed, slots)) = segment.keyed.as_ref().and_then(|keyed| Some((keyed, keyed.slots()?)))
+        let Some((keyed, mut slots)) = segment.keyed.as_ref().and_then(|keyed| Some((keyed, keyed.slots()?)))
         else {
             return Ok(false);
         };
         let file = self.disk().open(&segment.path)?;
-        keyed.replaced(slots.replace(file.as_ref(), id, wrapped)?);
-        Ok(true)
+        let replaced = slots.replace(file.as_ref(), id, wrapped);
+        keyed.replaced(slots);
+        replaced.map(|()| true)
     }
 
     /// The segments that hold something, and the one that was begun and holds nothing durable yet: a power cut may leave

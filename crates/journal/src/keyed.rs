@@ -46,6 +46,12 @@ impl Keyed {
         self.lock().cipher = None;
     }
 
+    /// Whether it can be unwrapped again, and is not unwrapped now.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        let inner = self.lock();
+        inner.cipher.is_none() && inner.slots.is_some()
+    }
+
     /// What its slots say, where they can be read.
     pub(crate) fn slots(&self) -> Option<Slots> {
         self.lock().slots.clone()
@@ -61,15 +67,19 @@ impl Keyed {
     /// # Errors
     /// [`KeyTrouble`].
     pub(crate) fn bodies(&self, keys: &dyn SegmentKeys) -> Result<Bodies, KeyTrouble> {
-        let wrapped = {
+        let slots = {
             let inner = self.lock();
             match (&inner.cipher, &inner.slots) {
                 (Some(cipher), _) => return Ok(Bodies::Encrypted(Arc::clone(cipher))),
                 (None, None) => return Ok(Bodies::Lost),
-                (None, Some(slots)) => slots.wrapped.clone(),
+                (None, Some(slots)) => slots.clone(),
             }
         };
-        let cipher = Arc::new(Cipher::new(&keys.unwrap_key(&wrapped)?));
+        let key = keys.unwrap_key(&slots.wrapped).or_else(|trouble| {
+            let other = slots.other.and_then(|other| keys.unwrap_key(&other).ok());
+            other.ok_or(trouble)
+        })?;
+        let cipher = Arc::new(Cipher::new(&key));
         self.lock().cipher = Some(Arc::clone(&cipher));
         Ok(Bodies::Encrypted(cipher))
     }

@@ -48,13 +48,15 @@ pub struct BatchReader {
     range: BatchRange,
     at: Position,
     walk: Option<Walker>,
+    /// The segment that is walked through.
+    segment: Option<Arc<Segment>>,
     sequence: Option<u64>,
     lost: u64,
 }
 
 impl BatchReader {
     pub(crate) fn new(shared: Arc<Shared>, range: BatchRange) -> Self {
-        Self { shared, range, at: range.first, walk: None, sequence: None, lost: 0 }
+        Self { shared, range, at: range.first, walk: None, segment: None, sequence: None, lost: 0 }
     }
 
     /// How many records of the batch, up to where it was read, cannot be read any more.
@@ -108,6 +110,11 @@ impl BatchReader {
 
     /// The next DATA frame that reaches behind `at`; its body is `None` when it is damaged.
     fn next_frame(&mut self) -> io::Result<Option<(FrameHeader, Option<Bytes>)>> {
+        // A key that was forgotten since is not used on: it is asked for again.
+        let keyed = self.segment.as_ref().and_then(|segment| segment.keyed.as_ref());
+        if keyed.is_some_and(|keyed| keyed.is_forgotten()) {
+            (self.walk, self.segment, self.sequence) = (None, None, None);
+        }
         loop {
             if self.walk.is_none() && !self.open_next()? {
                 return Ok(None);
@@ -138,6 +145,7 @@ impl BatchReader {
         let file = disk.open(&segment.path)?;
         self.walk = Some(segment.walk_bodies(file, offset, self.shared.keys.as_ref())?);
         self.sequence = Some(segment.sequence);
+        self.segment = Some(segment);
         Ok(true)
     }
 }

@@ -233,15 +233,18 @@ fn read_segment(
         opened_steady: None,
         keyed,
     };
-    if place.keyed.as_ref().is_some_and(|keyed| keyed.slots().is_none()) {
+    let read = file.read_at(&mut bytes, frames_end(capacity)).map_err(io)?;
+    let found = match Footer::decode(&bytes[..read], head.id).filter(|footer| footer.fits(&head, capacity)) {
+        Some(footer) => Some((place, Extent::sealed(&footer))),
+        None => recover_tail(disk, dir, place, file, head.capacity.into(), report).map_err(io)?,
+    };
+    if let Some((place, _)) = &found
+        && place.keyed.as_ref().is_some_and(|keyed| keyed.slots().is_none())
+    {
         tracing::error!(path = %place.path.display(),
             "neither key slot of a journal segment can be read: its records are lost");
     }
-    let read = file.read_at(&mut bytes, frames_end(capacity)).map_err(io)?;
-    match Footer::decode(&bytes[..read], head.id).filter(|footer| footer.fits(&head, capacity)) {
-        Some(footer) => Ok(Some((place, Extent::sealed(&footer)))),
-        None => recover_tail(disk, dir, place, file, head.capacity.into(), report).map_err(io),
-    }
+    Ok(found)
 }
 
 fn set_aside(disk: &dyn Disk, path: PathBuf, report: &mut RecoveryReport) -> io::Result<()> {

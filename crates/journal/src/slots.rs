@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Both slots hold the same when the segment is made. Wrapping the key anew writes one slot and syncs, then the other:
-//! whenever the power goes, one of the two can be read, and the higher sequence counts. No sector is part of both.
+//! whenever the power goes, one of the two can be read, and the higher sequence counts. No sector is part of both. A slot
+//! whose write or sync failed is the first to be written again, whatever a read says of it: it need not be on the disk.
 
 use std::io;
 
@@ -26,9 +27,13 @@ const CRC_AT: usize = 40;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Slots {
     pub(crate) wrapped: WrappedKey,
+    /// What the other slot holds, where that is something else: it will do if the key that wrapped the first is gone.
+    pub(crate) other: Option<WrappedKey>,
     sequence: u64,
     /// Both slots hold it. When they do not, the other may be wrapped by a key that is to go.
     pub(crate) even: bool,
+    /// The slot that may be written over: the other one holds what counts.
+    first: usize,
 }
 
 /// A wrapped key, with its names, is longer than a slot.
@@ -47,7 +52,7 @@ impl From<TooLong> for io::Error {
 impl Slots {
     /// The slots of a new segment.
     pub(crate) fn first(wrapped: WrappedKey) -> Self {
-        Self { wrapped, sequence: 1, even: true }
+        Self { wrapped, other: None, sequence: 1, even: true, first: 0 }
     }
 
     /// The rest of the head page, behind the head: both slots.
@@ -69,40 +74,42 @@ impl Slots {
     /// The file could not be read.
     pub(crate) fn read(file: &dyn DiskFile, id: SegmentId) -> io::Result<Option<Self>> {
         let mut found = Vec::new();
-        for at in SLOTS_AT {
+        for (number, at) in SLOTS_AT.into_iter().enumerate() {
             let mut bytes = [0; SLOT_LEN];
             let read = file.read_at(&mut bytes, at)?;
-            found.extend(decode(&bytes[..read], id));
+            found.extend(decode(&bytes[..read], id).map(|(wrapped, sequence)| (sequence, number, wrapped)));
         }
-        let even = matches!(found.as_slice(), [first, second] if first == second);
-        let newest = found.into_iter().max_by_key(|(_, sequence)| *sequence);
-        Ok(newest.map(|(wrapped, sequence)| Self { wrapped, sequence, even }))
+        found.sort_by_key(|(sequence, ..)| *sequence);
+        let Some((sequence, number, wrapped)) = found.pop() else { return Ok(None) };
+        let other = found.pop();
+        let even = other.as_ref().is_some_and(|(found, _, other)| (*found, other) == (sequence, &wrapped));
+        let other = other.map(|(_, _, other)| other).filter(|other| *other != wrapped);
+        Ok(Some(Self { wrapped, other, sequence, even, first: 1 - number }))
     }
 
     /// Replaces the wrapped key in `file`: one slot and a sync, then the other and a sync.
     ///
     /// # Errors
-    /// The disk refused, or the wrapped key is too long for a slot. One of the two slots is whole, whatever happened.
+    /// The disk refused, or the wrapped key is too long for a slot. One of the two slots is whole, whatever happened;
+    /// `self` knows which, and must be used for the next try.
     pub(crate) fn replace(
-        &self,
+        &mut self,
         file: &dyn DiskFile,
         id: SegmentId,
         wrapped: WrappedKey,
-    ) -> io::Result<Self> {
-        let sequence = self.sequence + 1;
-        let slot = encode(&wrapped, sequence, id)?;
-        // The slot that does not hold what counts now comes first.
-        let mut order = SLOTS_AT;
-        let mut bytes = [0; SLOT_LEN];
-        let read = file.read_at(&mut bytes, order[0])?;
-        if decode(&bytes[..read], id).is_some_and(|(_, found)| found == self.sequence) && !self.even {
-            order.reverse();
-        }
-        for at in order {
-            file.write_at(&[&slot], at)?;
+    ) -> io::Result<()> {
+        let slot = encode(&wrapped, self.sequence + 1, id)?;
+        // Also a try that fails may leave its sequence on the disk.
+        self.sequence += 1;
+        self.even = false;
+        for _ in SLOTS_AT {
+            file.write_at(&[&slot], SLOTS_AT[self.first])?;
             file.sync_data()?;
+            self.wrapped = wrapped.clone();
+            self.first = 1 - self.first;
         }
-        Ok(Self { wrapped, sequence, even: true })
+        (self.other, self.even) = (None, true);
+        Ok(())
     }
 }
 

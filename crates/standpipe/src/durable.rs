@@ -63,7 +63,11 @@ pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn sync_parent(path: &Path) -> io::Result<()> {
+/// Makes the name of a file or folder durable.
+///
+/// # Errors
+/// As the operating system says.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent)?.sync_all()
 }

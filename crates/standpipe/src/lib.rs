@@ -20,6 +20,7 @@ pub mod keys;
 pub mod metrics;
 pub mod processors;
 pub mod spec;
+mod stamp;
 pub mod stores;
 pub mod stream;
 #[cfg(test)]

@@ -43,6 +43,11 @@ pub enum ProcessorSpec {
 }
 
 impl ProcessorSpec {
+    /// Whether a record may come to many times its size.
+    pub(crate) fn expands(&self) -> bool {
+        matches!(self, Self::Decompress { .. })
+    }
+
     /// The processor.
     ///
     /// # Errors

@@ -419,6 +419,7 @@ impl Stream {
 
     /// Stops it as a planned crash: what waits to be synced is, the rest is the next start's.
     pub async fn stop(&self) {
+        self.at_rest.stop();
         self.journal.close().await;
         self.stop_workers().await;
     }

@@ -188,7 +188,7 @@ impl Throttle {
 
     /// Lets one through, or says when.
     pub(crate) fn admit(&self, now: Duration) -> Result<(), Duration> {
-        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.lock();
         match bucket.wait(1.0, now) {
             Duration::ZERO => {
                 bucket.level -= 1.0;
@@ -196,6 +196,10 @@ impl Throttle {
             }
             wait => Err(wait),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Bucket> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -216,10 +220,30 @@ impl CallLimiter {
     pub fn calls_per_second(&self) -> u64 {
         self.per_second
     }
+}
 
-    pub(crate) fn admit(&self, operation: Operation, now: Duration) -> Result<(), Duration> {
-        self.operations[operation as usize].admit(now)
+/// Lets a call in, or says which of the limiters refuses it and for how long. As for [`admit`], the limiters always
+/// come in the same order of kinds.
+pub(crate) fn admit_call(
+    limiters: [Option<&CallLimiter>; 2],
+    operation: Operation,
+    now: Duration,
+) -> Result<(), (usize, Duration)> {
+    let mut buckets = limiters.map(|limiter| Some(limiter?.operations[operation as usize].lock()));
+    let mut refused: Option<(usize, Duration)> = None;
+    for (index, bucket) in buckets.iter_mut().enumerate() {
+        let wait = bucket.as_mut().map_or(Duration::ZERO, |bucket| bucket.wait(1.0, now));
+        if wait > refused.map_or(Duration::ZERO, |(_, longest)| longest) {
+            refused = Some((index, wait));
+        }
     }
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    for bucket in buckets.iter_mut().flatten() {
+        bucket.level -= 1.0;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

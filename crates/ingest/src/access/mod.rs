@@ -24,7 +24,7 @@ pub use audit::{AuditEvent, AuditKind};
 pub(crate) use audit::{Noted, event};
 pub(crate) use caller::Caller;
 pub use limits::{CallLimiter, PutLimiter, PutLimits, THROTTLED_RETRY_AFTER};
-pub(crate) use limits::{Cost, Slots, Throttle, admit};
+pub(crate) use limits::{Cost, Slots, Throttle, admit, admit_call};
 pub use policy::{
     ActionError, Attempt, Decision, Effect, Operations, Policy, ResourceError, ResourcePattern, Resources,
     SourceNetwork, SourceNetworkError, SourceRule, Statement,

@@ -10,11 +10,11 @@ use sha2::{Digest, Sha256};
 use standpipe_model::StreamName;
 
 use super::{Progress, Refusing, is_json_object, not_json};
-use crate::access::{Caller, Cost, Noted, Slots, admit, event};
+use crate::access::{Caller, Cost, Noted, Slots, admit, admit_call, event};
 use crate::peer::Peer;
 use crate::reply::{Reply, uuid_v4};
 use crate::sigv4::{self, Signed};
-use crate::{ApiError, ErrorCode, Frontend, Operation, control, shape};
+use crate::{ApiError, ErrorCode, Frontend, Operation, Proof, control, shape};
 
 /// What a listing is authorised for.
 const ALL_STREAMS: &str = "*";
@@ -60,7 +60,7 @@ impl Frontend {
 
     async fn noted(&self, call: &Call) -> Result<String, RefusedCall> {
         let outcome = match shape::check(shape::input_of(call.operation), &call.input) {
-            Ok(checked) => self.permitted(call, &checked).await,
+            Ok(checked) => self.permitted(call, checked).await,
             Err(error) => Err((error, None)),
         };
         let told = outcome.as_deref().map_err(|(error, _)| error);
@@ -69,9 +69,8 @@ impl Frontend {
     }
 
     /// Runs an operation, if its caller may.
-    async fn permitted(&self, call: &Call, checked: &Map<String, Value>) -> Result<String, RefusedCall> {
-        let Call { caller, operation, input, .. } = call;
-        let operation = *operation;
+    async fn permitted(&self, call: &Call, checked: Map<String, Value>) -> Result<String, RefusedCall> {
+        let (caller, operation) = (&call.caller, call.operation);
         let name = checked.get("DeliveryStreamName").and_then(Value::as_str).unwrap_or(ALL_STREAMS);
         let tagged = checked.get("Tags").and_then(Value::as_array).is_some_and(|tags| !tags.is_empty());
         let tagging =
@@ -84,26 +83,22 @@ impl Frontend {
             let message = "The change was not made because the audit log cannot be written.";
             return Err((ApiError::new(ErrorCode::ServiceUnavailable, message), None));
         }
-        let ran = control::run(&*self.service, operation, input, &self.options.account_id).await;
+        let ran = control::run(&*self.service, operation, checked, &self.options.account_id).await;
         ran.map_err(|error| (error, None))
     }
 
     fn admit_call(&self, caller: &Caller, operation: Operation) -> Result<(), RefusedCall> {
-        let now = self.clock.steady();
-        let refuse = |wait, refusing| {
+        let credential = caller.credential.as_deref();
+        let of_caller = credential.and_then(|credential| credential.calls.as_deref());
+        let of_all = self.service.call_limiter();
+        admit_call([of_caller, of_all.as_deref()], operation, self.clock.steady()).map_err(|(index, wait)| {
+            let refusing = match credential.filter(|_| index == 0) {
+                Some(credential) => Refusing::Credential { user: credential.user.clone(), records: 0 },
+                None => Refusing::Operation,
+            };
             let error = ApiError::new(ErrorCode::Throttling, "Rate exceeded");
             (ApiError { retry_after: Some(wait), ..error }, Some(refusing))
-        };
-        if let Some(credential) = &caller.credential
-            && let Some(calls) = &credential.calls
-        {
-            let refusing = || Refusing::Credential { user: credential.user.clone(), records: 0 };
-            calls.admit(operation, now).map_err(|wait| refuse(wait, refusing()))?;
-        }
-        match self.service.call_limiter() {
-            Some(calls) => calls.admit(operation, now).map_err(|wait| refuse(wait, Refusing::Operation)),
-            None => Ok(()),
-        }
+        })
     }
 
     /// Whether the caller may put to the stream of that name. A refusal is noted down.
@@ -153,7 +148,15 @@ impl Frontend {
         let peer = head.extensions.get::<Peer>();
         let source = peer.map(|peer| peer.address.ip());
         let certificate = peer.and_then(|peer| peer.subject.clone());
-        if !self.service.auth_required() {
+        let proof = self.service.proof();
+        // The connection may be older than what is asked for now.
+        if let Some(session) = peer.and_then(|peer| peer.session.as_ref())
+            && !session.holds(proof == Proof::Certificate)
+        {
+            let message = "What is asked of clients' certificates has changed; connect again.";
+            return Err(ApiError::new(ErrorCode::ServiceUnavailable, message));
+        }
+        if proof != Proof::Signature {
             return Ok(Caller { credential: None, source, certificate });
         }
         let signed = Signed {

@@ -11,6 +11,7 @@ use tokio_rustls::rustls;
 use tokio_rustls::server::TlsStream;
 
 use super::{Tls, certificate};
+use crate::peer::Session;
 
 /// The first byte of a TLS connection: a record of the handshake.
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -81,7 +82,10 @@ impl HandshakeError {
     }
 }
 
-/// Makes a TLS connection of `stream` within `limit`, and says whose certificate the client has shown.
+/// A connection, whose certificate its client has shown, and what that is worth.
+pub(crate) type Shaken = (TlsStream<TcpStream>, Option<Arc<str>>, Session);
+
+/// Makes a TLS connection of `stream` within `limit`.
 ///
 /// # Errors
 /// [`HandshakeError`]; the connection is closed.
@@ -89,14 +93,11 @@ pub(crate) async fn handshake(
     stream: TcpStream,
     tls: &Tls,
     limit: Duration,
-) -> Result<(TlsStream<TcpStream>, Option<Arc<str>>), HandshakeError> {
+) -> Result<Shaken, HandshakeError> {
     timeout(limit, shake_hands(stream, tls)).await.unwrap_or(Err(HandshakeError::Timeout(limit)))
 }
 
-async fn shake_hands(
-    stream: TcpStream,
-    tls: &Tls,
-) -> Result<(TlsStream<TcpStream>, Option<Arc<str>>), HandshakeError> {
+async fn shake_hands(stream: TcpStream, tls: &Tls) -> Result<Shaken, HandshakeError> {
     let mut first = [0];
     match (stream.peek(&mut first).await?, first) {
         (0, _) => return Err(HandshakeError::Closed),
@@ -108,11 +109,12 @@ async fn shake_hands(
             return Err(HandshakeError::Plain);
         }
     }
-    let stream = tls.acceptor().accept(stream).await?;
-    let (_, session) = stream.get_ref();
-    let shown = session.peer_certificates().and_then(<[_]>::first);
+    let (acceptor, trust) = tls.in_force();
+    let stream = acceptor.accept(stream).await?;
+    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let subject = shown.and_then(|shown| certificate::subject(shown)).map(Arc::from);
-    Ok((stream, subject))
+    let session = Session { certified: shown.is_some(), trust };
+    Ok((stream, subject, session))
 }
 
 /// Tells a client that came without TLS what is wrong, as it would else see a connection that breaks.

@@ -8,6 +8,7 @@
 //! # Invariants
 //! - A [`TlsContext`] is only made of a key that belongs to its certificate.
 //! - A context has session tickets of its own: with another client CA no session of the old one is resumed.
+//! - What is asked of clients' certificates counts for all connections: where it changes, those that are open end.
 
 mod certificate;
 mod handshake;
@@ -23,6 +24,7 @@ use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio_util::sync::CancellationToken;
 
 pub use handshake::HandshakeResult;
 pub(crate) use handshake::handshake;
@@ -109,11 +111,15 @@ impl TlsError {
     }
 }
 
+/// The CAs of clients' certificates in PEM, and whether clients must have one.
+type Clients = Option<(String, ClientAuth)>;
+
 /// Checked certificates, ready for handshakes.
 #[derive(Debug, Clone)]
 pub struct TlsContext {
     config: Arc<ServerConfig>,
     expires_at: Timestamp,
+    clients: Clients,
 }
 
 impl TlsContext {
@@ -150,7 +156,7 @@ impl TlsContext {
         };
         let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Pair)?;
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
-        Ok(Self { config: Arc::new(config), expires_at })
+        Ok(Self { config: Arc::new(config), expires_at, clients: options.clients.clone() })
     }
 
     /// When the first certificate of the chain expires.
@@ -183,28 +189,60 @@ fn verifier(
     })
 }
 
+/// What was asked of clients' certificates when a connection was made, until something else is.
+#[derive(Debug, Default)]
+pub(crate) struct Trust(CancellationToken);
+
+impl Trust {
+    /// Whether something else is asked by now.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Waits for that.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn over(&self) {
+        self.0.cancelled().await;
+    }
+}
+
 /// The TLS of a listener: every handshake takes the context that is in force when it begins.
 #[derive(Debug)]
-pub struct Tls(RwLock<TlsContext>);
+pub struct Tls(RwLock<InForce>);
+
+#[derive(Debug)]
+struct InForce {
+    context: TlsContext,
+    trust: Arc<Trust>,
+}
 
 impl Tls {
     /// TLS by `context`, until another replaces it.
     pub fn new(context: TlsContext) -> Self {
-        Self(RwLock::new(context))
+        Self(RwLock::new(InForce { context, trust: Arc::default() }))
     }
 
-    /// Puts a context in force for the handshakes to come; connections that are open stay as they are.
+    /// Puts a context in force for the handshakes to come. Connections that are open stay as they are, unless it asks
+    /// something else of clients' certificates: then they end, and what still comes over them is refused.
     pub fn replace(&self, context: TlsContext) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = context;
+        let mut in_force = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if in_force.context.clients != context.clients {
+            in_force.trust.0.cancel();
+            in_force.trust = Arc::default();
+        }
+        in_force.context = context;
     }
 
     /// When the certificate in force expires.
     pub fn expires_at(&self) -> Timestamp {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).expires_at
+        self.0.read().unwrap_or_else(PoisonError::into_inner).context.expires_at
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).config).into()
+    fn in_force(&self) -> (TlsAcceptor, Arc<Trust>) {
+        let in_force = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        (Arc::clone(&in_force.context.config).into(), Arc::clone(&in_force.trust))
     }
 }
 

@@ -5,7 +5,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 
 use crate::harness::{Call, Memory, NOW, Server, TEMPORARY_KEY, TOKEN, single};
-use standpipe_ingest::Options;
+use standpipe_ingest::{Options, Proof};
 
 fn put() -> Call {
     Call::new("PutRecord", single("s", b"hello").to_string())
@@ -64,7 +64,8 @@ async fn requests_that_are_not_rightly_signed_are_refused() {
 
 #[tokio::test]
 async fn without_credentials_requests_are_taken_as_they_come() {
-    let server = Server::start_with(Memory { unsigned: true, ..Memory::default() }, Options::default()).await;
+    let server =
+        Server::start_with(Memory { proof: Proof::Nothing, ..Memory::default() }, Options::default()).await;
     assert_eq!(server.send(Call { secret: "any", ..put() }).await.status, 200);
     let mut unsigned = put().into_request();
     unsigned.headers_mut().remove("authorization");

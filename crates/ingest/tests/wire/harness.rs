@@ -18,7 +18,7 @@ use standpipe_ingest::access::{AuditEvent, CallLimiter, PutLimiter};
 use standpipe_ingest::{
     Answered, ApiError, CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream,
     EncryptionInput, Frontend, HandshakeResult, ListDeliveryStreams, ListTags, Listener, Observer, Options,
-    Put, PutError, PutReceipt, Service, StreamNames, TagList, Tags, Throttled, Tls, UpdateDestination,
+    Proof, Put, PutError, PutReceipt, Service, StreamNames, TagList, Tags, Throttled, Tls, UpdateDestination,
 };
 use standpipe_model::{Clock, Entropy, Secret, StreamName, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -72,7 +72,7 @@ pub(crate) type Seen = (String, u16, Option<&'static str>);
 /// Keeps what it is given.
 #[derive(Default)]
 pub(crate) struct Memory {
-    pub(crate) unsigned: bool,
+    pub(crate) proof: Proof,
     /// Beside the two that are always there.
     pub(crate) credentials: Vec<Arc<Credential>>,
     pub(crate) stream_limits: HashMap<&'static str, Arc<PutLimiter>>,
@@ -107,8 +107,8 @@ impl Service for Memory {
         [ACCESS_KEY, TEMPORARY_KEY].contains(&access_key_id).then(|| Arc::new(credential))
     }
 
-    fn auth_required(&self) -> bool {
-        !self.unsigned
+    fn proof(&self) -> Proof {
+        self.proof
     }
 
     fn stream_limiter(&self, stream: &StreamName) -> Option<Arc<PutLimiter>> {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use standpipe_ingest::{ClientAuth, HandshakeResult, Options, Tls, TlsContext, TlsOptions, TlsVersion};
+use standpipe_ingest::{
+    ClientAuth, HandshakeResult, Options, Proof, Tls, TlsContext, TlsOptions, TlsVersion,
+};
 use standpipe_model::Secret;
 use standpipe_testkit::{Authority, Issued};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -207,6 +209,66 @@ async fn another_certificate_counts_for_new_connections_and_leaves_the_open_ones
     assert_eq!(Client::of(&old).put(&server).await, None);
     assert_eq!(Client::of(&new).put(&server).await, Some(200));
     assert_eq!(open.send(put()).await.unwrap().status, 200);
+}
+
+/// The head of a signed put that sends its body when it is told to, and the body.
+fn put_in_two() -> (String, Vec<u8>) {
+    let body = single("s", b"x").to_string();
+    let request = Call::new("PutRecord", body.clone()).into_request();
+    let headers = request.headers().iter();
+    let lines: String =
+        headers.map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect();
+    let length = body.len();
+    let head = format!("POST / HTTP/1.1\r\n{lines}content-length: {length}\r\nexpect: 100-continue\r\n\r\n");
+    (head, body.into_bytes())
+}
+
+#[tokio::test]
+async fn connections_end_when_something_else_is_asked_of_certificates() {
+    let (authority, clients) = (Authority::new("ca").unwrap(), Authority::new("clients").unwrap());
+    let other = Authority::new("other").unwrap();
+    let issued = authority.server("server", YEAR).unwrap();
+    let asking = |clients| context(&issued, clients, TlsVersion::Tls12);
+    let asks = [None, Some((&clients, ClientAuth::Required)), Some((&other, ClientAuth::Required)), None];
+    for step in asks.windows(2) {
+        let tls = Arc::new(Tls::new(asking(step[0])));
+        let server = Server::serve(Memory::default(), Options::default(), Some(Arc::clone(&tls))).await;
+        let shows = step[0].map(|(authority, _)| authority.client("producer").unwrap());
+        let client = Client { shows, ..Client::of(&authority) };
+        let mut idle = Sender::over(client.connect(&server).await.unwrap(), false).await;
+        assert_eq!(idle.send(put()).await.unwrap().status, 200);
+        let (mut busy, (head, body)) = (client.connect(&server).await.unwrap(), put_in_two());
+        busy.write_all(head.as_bytes()).await.unwrap();
+        let mut go_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        busy.read_exact(&mut go_on).await.unwrap();
+
+        tls.replace(asking(step[0]));
+        assert_eq!(idle.send(put()).await.unwrap().status, 200, "the same is asked as before");
+        tls.replace(asking(step[1]));
+        busy.write_all(&body).await.unwrap();
+        let mut answer = String::new();
+        busy.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "what was under way is refused: {answer}");
+        while let Ok(answer) = idle.send(put()).await {
+            answer.is_error(503, "ServiceUnavailableException", "connect again");
+        }
+        assert_eq!(server.memory.puts.lock().unwrap().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn where_the_certificate_alone_counts_a_connection_must_have_shown_one() {
+    let (authority, clients) = (Authority::new("ca").unwrap(), Authority::new("clients").unwrap());
+    let issued = authority.server("server", YEAR).unwrap();
+    let memory = || Memory { proof: Proof::Certificate, ..Memory::default() };
+    // As it is for a moment while certificates are no longer asked for, and signatures not yet.
+    let optional = context(&issued, Some((&clients, ClientAuth::Optional)), TlsVersion::Tls12);
+    let server = Server::serve(memory(), Options::default(), Some(Arc::new(Tls::new(optional)))).await;
+    for (shows, expect) in [(Some(clients.client("producer").unwrap()), 200), (None, 503)] {
+        assert_eq!(Client { shows, ..Client::of(&authority) }.put(&server).await, Some(expect));
+    }
+    let plain = Server::start_with(memory(), Options::default()).await;
+    assert_eq!(plain.exchange(put(), false).await.status, 200);
 }
 
 /// What the server sends until it closes.

@@ -31,7 +31,7 @@ use crate::control::{Control, State};
 use crate::disk::DiskFile;
 use crate::format::{ENCRYPTED_EXTRA, FrameHeader, FrameKind, HEADER_LEN, frame_len};
 use crate::journal::{Append, AppendError, AppendReceipt, Shared, Tip};
-use crate::keys::KeyTrouble;
+use crate::keys::{KeyTrouble, TroubleKind};
 use crate::segment::{Segment, frames_end};
 
 /// The most bytes written and synced at once; bounds how long one put waits behind others.
@@ -290,9 +290,11 @@ impl Shared {
         };
         let keyed = active.segment.keyed.as_ref();
         let cipher = keyed.and_then(|keyed| keyed.cipher());
-        if keyed.is_some() != cipher.is_some() {
-            // It was forgotten this very moment. The next run begins a new segment; who waits for this comes again.
-            self.refuse(run, &AppendError::Poisoned);
+        if let Some(slots) = keyed.filter(|_| cipher.is_none()).and_then(|keyed| keyed.slots()) {
+            // Keys are forgotten between two commits alone; but nothing may ever be written in the clear here.
+            let (key, kind) = (slots.wrapped.key, TroubleKind::Unreachable);
+            let reason = "it was forgotten this very moment".to_owned();
+            self.refuse(run, &AppendError::Key(KeyTrouble { key, kind, reason }));
             return Ok(false);
         }
         if let Some(preface) = active.preface.take() {

@@ -40,14 +40,7 @@ impl Shared {
         // The reserve is a sixteenth of the capacity, within bounds: an eighth of the frames covers it.
         let required = HEAD_LEN + FOOTER_LEN + frames + (frames / 8).max(control_reserve(0)) + 8;
         writer.size_class = self.next_class(writer);
-        let next = match self.obtain(writer, required, data) {
-            // Nothing was written to the active segment, so there is nothing to distrust: only no room.
-            Err(RotateError::Io(error)) => {
-                tracing::warn!(dir = %self.dir.display(), %error, "no new journal segment");
-                return Err(RotateError::NoRoom(Shortage::System));
-            }
-            other => other?,
-        };
+        let next = self.nothing_written(self.obtain(writer, required, data))?;
         // Before anything is changed: without a key the active segment stays as it is.
         let fresh = match self.keys.usable().and_then(|()| self.keys.fresh()) {
             Ok(fresh) => fresh,
@@ -56,12 +49,27 @@ impl Shared {
                 return Err(RotateError::NoKey(trouble));
             }
         };
-        let next = if fresh.key.is_some() { self.never_plain(writer, next, required, data)? } else { next };
+        let next = match fresh.key.is_some() {
+            true => self.nothing_written(self.never_plain(writer, next, required, data))?,
+            false => next,
+        };
         if let Err(error) = self.seal(writer) {
             writer.prepared = Some(next);
             return Err(RotateError::Io(error));
         }
         self.activate(writer, next, fresh, preface)
+    }
+
+    /// What an error comes to before anything was written to the active segment: there is nothing to distrust, only no
+    /// room.
+    fn nothing_written(&self, obtained: Result<Prepared, RotateError>) -> Result<Prepared, RotateError> {
+        obtained.map_err(|error| match error {
+            RotateError::Io(error) => {
+                tracing::warn!(dir = %self.dir.display(), %error, "no new journal segment");
+                RotateError::NoRoom(Shortage::System)
+            }
+            other => other,
+        })
     }
 
     /// The size that the segment after the active one should have.
@@ -81,13 +89,18 @@ impl Shared {
     fn obtain(&self, writer: &mut Writer, required: u64, data: bool) -> Result<Prepared, RotateError> {
         match writer.prepared.take() {
             Some(prepared) if prepared.capacity >= required => return Ok(prepared),
-            Some(small) => {
-                self.disk().remove(&small.path)?;
-                self.give_back(small.capacity);
-            }
+            Some(small) => self.drop_file(&small.path, small.capacity).inspect_err(|_| {
+                writer.prepared = Some(small);
+            })?,
             None => {}
         }
         self.allocate(writer, required, data)
+    }
+
+    fn drop_file(&self, path: &Path, capacity: u64) -> io::Result<()> {
+        self.disk().remove(path)?;
+        self.give_back(capacity);
+        Ok(())
     }
 
     /// A file for an encrypted segment. One that has held plain records is not used: behind what it holds now they would
@@ -99,26 +112,41 @@ impl Shared {
         required: u64,
         data: bool,
     ) -> Result<Prepared, RotateError> {
-        if let Some(spare) = writer.spare.take_if(|spare| spare.held_plain) {
-            self.disk().remove(&spare.path)?;
-            self.give_back(spare.capacity);
+        let dropped = self.drop_plain_spare(writer).and_then(|()| match next.held_plain {
+            true => self.drop_file(&next.path, next.capacity),
+            false => Ok(()),
+        });
+        match dropped {
+            Ok(()) if next.held_plain => self.allocate(writer, required, data),
+            Ok(()) => Ok(next),
+            Err(error) => {
+                writer.prepared = Some(next);
+                Err(error.into())
+            }
         }
-        if !next.held_plain {
-            return Ok(next);
+    }
+
+    fn drop_plain_spare(&self, writer: &mut Writer) -> io::Result<()> {
+        if let Some(spare) = writer.spare.as_ref().filter(|spare| spare.held_plain) {
+            self.drop_file(&spare.path, spare.capacity)?;
+            writer.spare = None;
         }
-        self.disk().remove(&next.path)?;
-        self.give_back(next.capacity);
-        self.allocate(writer, required, data)
+        Ok(())
     }
 
     fn allocate(&self, writer: &mut Writer, required: u64, data: bool) -> Result<Prepared, RotateError> {
         let sequence = writer.next_sequence;
         let path = segment_path(&self.dir, sequence);
         let prepared = match writer.spare.take() {
-            Some(spare) if spare.capacity >= required => {
-                let file = self.recycle(&spare, &path)?;
-                Prepared { sequence, path, capacity: spare.capacity, file, held_plain: spare.held_plain }
-            }
+            Some(spare) if spare.capacity >= required => match self.recycle(&spare, &path) {
+                Ok(file) => {
+                    Prepared { sequence, path, capacity: spare.capacity, file, held_plain: spare.held_plain }
+                }
+                Err(error) => {
+                    writer.spare = Some(spare);
+                    return Err(error.into());
+                }
+            },
             spare => {
                 writer.spare = spare;
                 let capacity = self.admitted_capacity(writer.size_class, required, data)?;
@@ -129,7 +157,10 @@ impl Shared {
             }
         };
         writer.next_sequence += 1;
-        self.disk().sync_dir(&self.dir)?;
+        if let Err(error) = self.disk().sync_dir(&self.dir) {
+            self.drop_file(&prepared.path, prepared.capacity)?;
+            return Err(error.into());
+        }
         Ok(prepared)
     }
 

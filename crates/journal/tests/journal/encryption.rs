@@ -9,7 +9,7 @@ use standpipe_journal::format::{FrameHeader, SegmentId};
 use standpipe_journal::inspect::{FrameSummary, SegmentStatus, SegmentSummary, frames, inspect};
 use standpipe_journal::keys::{KeyTrouble, SegmentKeys, TroubleKind};
 use standpipe_journal::verify::{Fault as Wrong, VerifyReport, verify};
-use standpipe_journal::{AppendError, DiskBudget, Journal, OpenError, RecoveryReport, Shelf};
+use standpipe_journal::{AppendError, DiskBudget, Journal, OpenError, RecoveryReport, Shelf, Shortage};
 use standpipe_model::{Position, Timestamp};
 
 use crate::keys::TestKeys;
@@ -33,8 +33,12 @@ struct Rig {
 impl Rig {
     /// A journal with `puts` encrypted puts.
     fn with(puts: u64) -> Self {
+        Self::seeded(7, puts)
+    }
+
+    fn seeded(seed: u64, puts: u64) -> Self {
         let (disk, clock, keys) =
-            (SimDisk::new(7, 8 << 20), Arc::new(TestClock::default()), Arc::new(TestKeys::new(true)));
+            (SimDisk::new(seed, 8 << 20), Arc::new(TestClock::default()), Arc::new(TestKeys::new(true)));
         let shelf = shelf(Arc::new(disk.clone()), clock.clone(), 7);
         let (journal, _) = open_with(&shelf, &keys).expect("the disk works");
         wait(journal.set_destinations(&[primary()])).expect("the disk works");
@@ -141,6 +145,28 @@ fn a_file_that_has_held_plain_records_is_not_used_for_encrypted_ones() {
     assert!(rig.files().iter().any(|file| file.ends_with("spare")), "encrypted ones are used again");
     rig.reopen();
     expect_all_but(&rig.journal, 2001, 0..0);
+}
+
+#[test]
+fn a_disk_that_fails_while_a_plain_file_is_put_away_costs_neither_the_journal_nor_its_space() {
+    // The spare is blanked, synced, renamed, its folder synced; then removed, another made, the folder synced again.
+    for call in 0..7 {
+        let rig = Rig::with(0);
+        rig.keys.encrypt(false);
+        fill(&rig.journal, 200);
+        deliver(&rig.journal, 1, range(0, 899));
+        assert!(rig.files().iter().any(|file| file.ends_with("spare")), "else this test could not fail");
+        rig.keys.encrypt(true);
+        rig.disk.inject(call, Fault::Io);
+        let refused = append(&rig.journal, 1000).unwrap_err();
+        assert_eq!(refused, AppendError::Full(Shortage::System), "call {call}");
+        assert!(!rig.journal.usage().poisoned);
+        assert_eq!(rig.journal.usage().used, rig.disk.used(), "call {call}");
+        rig.clock.advance(std::time::Duration::from_secs(1));
+        fill(&rig.journal, 20);
+        assert_eq!(rig.journal.usage().used, rig.disk.used(), "call {call}");
+        expect_all_but(&rig.journal, 900, 0..0);
+    }
 }
 
 #[test]
@@ -290,6 +316,34 @@ fn a_stopped_key_refuses_puts_and_decisions_and_loses_nothing() {
 }
 
 #[test]
+fn who_reads_already_does_not_read_on_with_a_key_that_was_stopped() {
+    let rig = Rig::with(8);
+    let mut reader = rig.journal.read(range(0, 39));
+    let first = reader.next_chunk(1).unwrap().unwrap().records;
+    assert!(first < 40);
+    rig.keys.stop(true);
+    rig.journal.forget_keys("main");
+    assert!(KeyTrouble::behind(&reader.next_chunk(1).unwrap_err()).is_some());
+    rig.keys.stop(false);
+    assert_eq!(reader.next_chunk(1 << 20).unwrap().unwrap().records, 40 - first);
+    assert_eq!(reader.lost(), 0);
+}
+
+#[test]
+fn a_journal_without_a_put_turns_to_its_key_and_removes_what_was_plain_and_is_settled() {
+    let rig = Rig::with(0);
+    rig.keys.encrypt(false);
+    fill(&rig.journal, 3);
+    deliver(&rig.journal, 1, range(0, 14));
+    assert!(rig.in_the_clear(5) && rig.journal.ends_encrypted() == Some(false));
+    rig.keys.encrypt(true);
+    wait(rig.journal.restate()).unwrap();
+    assert_eq!(rig.journal.ends_encrypted(), Some(true));
+    assert!((1..15).all(|number| !rig.in_the_clear(number)));
+    assert_eq!(rig.problems(), []);
+}
+
+#[test]
 fn a_key_that_comes_back_is_used_by_itself() {
     let rig = Rig::with(8);
     rig.keys.stop(true);
@@ -343,6 +397,42 @@ fn rewrapped_segments_need_their_old_master_key_no_more_whenever_the_power_goes(
         assert!(!rig.segments().iter().any(|segment| old(&rig.disk.bytes(&segment.path))), "no trace of it");
     }
     assert!(finished > 0, "every call was tried");
+}
+
+#[test]
+fn wrapping_anew_after_a_failed_try_leaves_one_good_slot_whenever_the_power_goes() {
+    for (failing, cut) in (0..4).flat_map(|failing| (0..5).map(move |cut| (failing, cut))) {
+        for seed in 0..6 {
+            let mut rig = Rig::seeded(seed, 2);
+            let rewrap = |rig: &Rig| {
+                let key = rig.journal.wrapped_keys().expect("the disk works").swap_remove(0);
+                rig.keys.rotate();
+                let again = rig.keys.rewrap(&key.wrapped);
+                (key.whole, rig.journal.rewrap(key.segment, again))
+            };
+            rig.disk.inject(failing, Fault::Io);
+            assert!(matches!(rewrap(&rig), (true, Err(_))), "call {failing}");
+            rig.disk.inject(cut, Fault::Crash);
+            let (whole, again) = rewrap(&rig);
+            assert_eq!((whole, again.is_ok()), (false, cut == 4), "it was known to be unfinished");
+            rig.reopen();
+            expect_all_but(&rig.journal, 0, 0..0);
+        }
+    }
+}
+
+#[test]
+fn a_change_of_keys_that_failed_and_was_taken_back_locks_nothing() {
+    for (failing, seed) in (0..2).flat_map(|failing| (0..16).map(move |seed| (failing, seed))) {
+        let mut rig = Rig::seeded(seed, 2);
+        let key = rig.journal.wrapped_keys().unwrap().swap_remove(0);
+        let other = TestKeys::new(true);
+        (0..4).for_each(|_| other.rotate());
+        rig.disk.inject(failing, Fault::Io);
+        rig.journal.rewrap(key.segment, other.rewrap(&key.wrapped)).unwrap_err();
+        rig.reopen();
+        expect_all_but(&rig.journal, 0, 0..0);
+    }
 }
 
 #[test]

@@ -73,7 +73,9 @@ impl Inner {
     }
 
     fn wrap(&self, key: &DataKey) -> WrappedKey {
-        let bytes = key.expose().iter().map(|byte| byte ^ self.master).collect();
+        // Longer than a sector once it is wrapped anew, so that a slot can be torn.
+        let filler = std::iter::repeat_n(self.master, if self.master > 1 { 1000 } else { 0 });
+        let bytes = key.expose().iter().map(|byte| byte ^ self.master).chain(filler).collect();
         WrappedKey { key: "main".into(), master: self.master.to_string(), context: "test".into(), bytes }
     }
 }
@@ -110,7 +112,7 @@ impl SegmentKeys for TestKeys {
             let (key, reason) = (wrapped.key.clone(), format!("master key {master} is gone"));
             return Err(KeyTrouble { key, kind: TroubleKind::NotFound, reason });
         }
-        let key: Vec<u8> = wrapped.bytes.iter().map(|byte| byte ^ master).collect();
+        let key: Vec<u8> = wrapped.bytes.iter().take(32).map(|byte| byte ^ master).collect();
         Ok(DataKey::from_slice(&key).expect("a test wrapped it"))
     }
 }

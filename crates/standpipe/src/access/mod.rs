@@ -3,18 +3,17 @@
 //!
 //! # Invariants
 //! - What has been used of a limit outlives a reload that does not change the limit.
-//! - What the credentials file held stays in force until a readable one takes its place.
 
 mod audit;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use standpipe_ingest::Credential;
 use standpipe_ingest::access::{CallLimiter, PutLimiter, PutLimits};
+use standpipe_ingest::{Credential, Proof};
 use standpipe_model::StreamName;
 
-use crate::config::{self, Config, PutRates, RatesConfig};
+use crate::config::{self, Config, PutRates, RatesConfig, TlsConfig};
 
 pub(crate) use audit::AuditLog;
 
@@ -22,8 +21,6 @@ pub(crate) use audit::AuditLog;
 #[derive(Debug, Default)]
 pub(crate) struct Access {
     in_force: RwLock<InForce>,
-    /// What the credentials file held when it last could be read.
-    of_file: Mutex<Vec<config::Credential>>,
     /// The limits of streams that were put to, made when they are first asked for.
     streams: Mutex<HashMap<StreamName, Arc<PutLimiter>>>,
     pub(crate) audit: AuditLog,
@@ -31,7 +28,7 @@ pub(crate) struct Access {
 
 #[derive(Debug, Default)]
 struct InForce {
-    required: bool,
+    proof: Proof,
     credentials: HashMap<String, Arc<Credential>>,
     calls: Option<Arc<CallLimiter>>,
     /// The limits of the streams that have some of their own.
@@ -49,15 +46,10 @@ impl InForce {
 }
 
 impl Access {
-    /// Puts a configuration in force, with what its credentials file holds; `None` for what it held before.
-    pub(crate) fn put_in_force(&self, config: &Config, of_file: Option<Vec<config::Credential>>) {
-        let mut kept = self.of_file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_file) = of_file {
-            *kept = of_file;
-        }
+    /// Puts a configuration in force, with what its credentials file holds.
+    pub(crate) fn put_in_force(&self, config: &Config, of_file: &[config::Credential]) {
         let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
-        // An id that both hold is refused when the file is read; until then the configuration's counts.
-        let credentials = kept.iter().chain(&config.credentials).map(|configured| {
+        let credentials = of_file.iter().chain(&config.credentials).map(|configured| {
             let before = in_force.credentials.get(&configured.access_key_id);
             let credential = credential(configured, config.rates, before.map(Arc::as_ref));
             (configured.access_key_id.clone(), Arc::new(credential))
@@ -65,14 +57,14 @@ impl Access {
         let credentials = credentials.collect();
         let own = config.stream_rates.iter().filter(|(_, rates)| **rates != PutRates::default());
         *in_force = InForce {
-            // A file that holds no credentials, or cannot be read, must not open the door.
-            required: !config.credentials.is_empty() || config.credentials_file.is_some(),
+            proof: proof(config),
             credentials,
             calls: calls(config.rates.calls_per_second(), in_force.calls.as_ref()),
             own: own.map(|(name, rates)| (name.clone(), *rates)).collect(),
             per_stream: config.rates.per_stream,
         };
         self.streams().retain(|name, limiter| in_force.limits_of(name) == Some(limiter.limits()));
+        drop(in_force);
         self.audit.write_to(config.audit.clone());
     }
 
@@ -84,9 +76,9 @@ impl Access {
         look(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether requests must be signed.
-    pub(crate) fn required(&self) -> bool {
-        self.with(|in_force| in_force.required)
+    /// What a request must have to be let in.
+    pub(crate) fn proof(&self) -> Proof {
+        self.with(|in_force| in_force.proof)
     }
 
     /// What belongs to an access key.
@@ -114,6 +106,17 @@ impl Access {
     /// Forgets what a stream that is gone had used of its limits.
     pub(crate) fn forget_stream(&self, name: &StreamName) {
         self.streams().remove(name);
+    }
+}
+
+fn proof(config: &Config) -> Proof {
+    // A file that holds no credentials, or cannot be read, must not open the door.
+    let signed = !config.credentials.is_empty() || config.credentials_file.is_some();
+    let certified = config.tls.as_ref().is_some_and(TlsConfig::authenticates);
+    match (signed, certified) {
+        (true, _) => Proof::Signature,
+        (false, true) => Proof::Certificate,
+        (false, false) => Proof::Nothing,
     }
 }
 

@@ -90,8 +90,8 @@ fn file(section: &mut Section<'_, '_>) -> Option<KeyConfig> {
     let path = section.required(
         "path",
         FilePath,
-        "The file: 32 random bytes, raw, in hexadecimal or in base64, as `standpipe keys generate` writes them. Only \
-         its owner may read it.",
+        "The file: 32 random bytes, raw, in hexadecimal or in base64, as `standpipe generate-key` writes them. None \
+         but its owner and group may read it.",
     );
     let previous = section.optional(
         "previous",

@@ -119,7 +119,7 @@ impl Shape for HeaderShape {
 }
 
 fn jq(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
-    let program = section.required("program", text(1..=100_000), "The program.");
+    let program = section.required("program", text(1..=16_384), "The program; at most 16 KiB.");
     let raw_input = section.or(
         "raw_input",
         Truth,

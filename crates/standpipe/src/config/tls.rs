@@ -30,7 +30,7 @@ pub struct TlsConfig {
 
 impl TlsConfig {
     /// Whether nobody gets in without a certificate that the operator's CA issued.
-    pub(super) fn authenticates(&self) -> bool {
+    pub(crate) fn authenticates(&self) -> bool {
         matches!(self.clients, Some((_, ClientAuth::Required)))
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use standpipe_ingest::access::{AuditEvent, CallLimiter, PutLimiter};
 use standpipe_ingest::{
     ApiError, CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream, Destination,
-    EncryptionInput, ErrorCode, ListDeliveryStreams, ListTags, Put, PutError, PutReceipt, Service,
+    EncryptionInput, ErrorCode, ListDeliveryStreams, ListTags, Proof, Put, PutError, PutReceipt, Service,
     StreamNames, TAGS_MAX, TagList, Tags, UpdateDestination,
 };
 use standpipe_model::{DestinationId, StreamName, Timestamp};
@@ -102,8 +102,8 @@ impl Service for Api {
         self.0.access.credential(access_key_id)
     }
 
-    fn auth_required(&self) -> bool {
-        self.0.access.required()
+    fn proof(&self) -> Proof {
+        self.0.access.proof()
     }
 
     fn stream_limiter(&self, stream: &StreamName) -> Option<Arc<PutLimiter>> {

@@ -5,7 +5,6 @@
 //! that Kubernetes mounts changes by a link two folders away. It is read when two looks in a row see the same, so that a
 //! file that is being written is not read in the middle.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,69 +14,76 @@ use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
 use crate::alarm::AlarmKind;
-use crate::config::Config;
+use crate::config::{Config, Credential};
+use crate::stamp::Stamp;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// What a change of the file changes: its path, device, inode, length, and the times of the last changes of content
-/// and of anything, in seconds and nanoseconds. Only the path where it cannot be looked at.
+/// Which file it is, and what is seen of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mark(PathBuf, Option<[i64; 7]>);
+pub(super) struct Mark(PathBuf, Stamp);
 
 impl Mark {
     /// The mark of a configuration's credentials file, if it has one.
     pub(super) fn of(config: &Config) -> Option<Self> {
         let path = config.credentials_file.clone()?;
-        let signed = |number: u64| i64::from_ne_bytes(number.to_ne_bytes());
-        let numbers = std::fs::metadata(&path).ok().map(|file| {
-            let (dev, ino, size) = (signed(file.dev()), signed(file.ino()), signed(file.size()));
-            [dev, ino, size, file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()]
-        });
-        Some(Self(path, numbers))
+        let stamp = Stamp::of(&path);
+        Some(Self(path, stamp))
     }
 }
 
 /// Follows the file until `stop`; `taken` is the mark that was read at the start.
 pub(super) async fn follow(daemon: Arc<Daemon>, mut taken: Option<Mark>, stop: CancellationToken) {
-    let mut last = taken.clone();
+    let (mut last, mut refused) = (taken.clone(), false);
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
         let config = daemon.config();
         let Ok(mark) = tokio::task::spawn_blocking(move || Mark::of(&config)).await else { return };
-        if mark != taken && mark == last {
+        // What is wrong may be put right elsewhere: in a file that it names.
+        if mark == last && (mark != taken || refused) {
             taken = mark.clone();
-            daemon.put_access_in_force().await;
+            refused = !daemon.renew_credentials().await;
         }
         last = mark;
     }
 }
 
+/// The variables of the environment, for the files that are read.
+pub(super) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 impl Daemon {
-    /// Puts credentials, policies and limits of the configuration in force, and reads the credentials file anew. A file
-    /// that is wrong raises an alarm, and what it held before stays.
-    pub(super) async fn put_access_in_force(&self) {
+    /// Reads the credentials file anew and puts it in force. `false` where it is wrong: that raises an alarm, and what
+    /// it held before stays.
+    async fn renew_credentials(&self) -> bool {
         let _one = self.changing_access.lock().await;
         let config = self.config();
         let reading = Arc::clone(&config);
-        let env = |name: &str| std::env::var(name).ok();
-        let Ok(read) = tokio::task::spawn_blocking(move || reading.load_credentials(&env)).await else {
-            return;
-        };
+        let read = tokio::task::spawn_blocking(move || reading.load_credentials(&environment)).await;
         match read {
-            Ok(of_file) => {
-                tracing::info!(
-                    credentials = config.credentials.len() + of_file.len(),
-                    "credentials in force"
-                );
-                self.access.put_in_force(&config, Some(of_file));
-                self.context.alarms.clear(None, AlarmKind::CredentialsRefused, "");
+            Ok(Ok(of_file)) => {
+                self.put_access_in_force(&config, &of_file).await;
+                true
             }
-            Err(problems) => {
-                self.access.put_in_force(&config, None);
+            Ok(Err(problems)) => {
                 let now = self.context.timer.now();
                 self.context.alarms.raise(None, AlarmKind::CredentialsRefused, "", problems.to_string(), now);
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "reading the credentials file ended badly");
+                false
             }
         }
+    }
+
+    /// Puts credentials, policies and limits of a configuration in force, with what its credentials file holds. Whoever
+    /// calls it has held `changing_access` since the file was read.
+    pub(super) async fn put_access_in_force(&self, config: &Config, of_file: &[Credential]) {
+        tracing::info!(credentials = config.credentials.len() + of_file.len(), "credentials in force");
+        self.access.put_in_force(config, of_file);
+        self.context.alarms.clear(None, AlarmKind::CredentialsRefused, "");
         self.flush_audit().await;
     }
 
@@ -95,9 +101,7 @@ impl Daemon {
 
     /// Opens the file and writes the lines that wait; whether that could be done stands in an alarm.
     async fn flush_audit(&self) -> bool {
-        let log = self.access.audit.clone();
-        let flushed = tokio::task::spawn_blocking(move || log.flush()).await;
-        match flushed.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+        match self.access.audit.flush().await {
             Ok(()) => {
                 self.context.alarms.clear(None, AlarmKind::AuditFailed, "");
                 true

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use standpipe_ingest::{ApiError, EncryptionInput, ErrorCode};
-use standpipe_journal::keys::KeyTrouble;
+use standpipe_journal::keys::{KeyTrouble, TroubleKind};
 use standpipe_model::StreamName;
 use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
 use crate::alarm::AlarmKind;
+use crate::durable;
 use crate::keys::{Encryption, StateError, Target};
-use crate::stream::Stream;
+use crate::stream::{Stream, StreamError};
 use crate::worker::chain;
 
 /// How often keys are tried, at the least, while one of them is in trouble.
@@ -28,6 +29,43 @@ const SETTLING: Duration = Duration::from_secs(1);
 
 /// The streams that could not be opened for want of a key.
 pub(super) type Locked = BTreeMap<StreamName, KeyTrouble>;
+
+/// How the checks of the keys ended, by their names.
+type Checks = BTreeMap<String, Checked>;
+
+/// How the check of a key ended.
+#[derive(Debug)]
+struct Checked {
+    /// The streams that it is denied for.
+    denied: BTreeMap<StreamName, KeyTrouble>,
+    /// What holds for all others.
+    others: Result<(), KeyTrouble>,
+}
+
+impl Checked {
+    /// Takes note of what was found for a stream; returns whether that was about this stream alone.
+    fn note(&mut self, stream: &StreamName, found: Result<(), KeyTrouble>) -> bool {
+        match found {
+            Err(trouble) if trouble.kind == TroubleKind::AccessDenied => {
+                self.denied.insert(stream.clone(), trouble);
+                true
+            }
+            found => {
+                self.others = found;
+                false
+            }
+        }
+    }
+
+    /// What holds for a stream.
+    fn of(&self, stream: &StreamName) -> Result<(), KeyTrouble> {
+        self.denied.get(stream).map_or_else(|| self.others.clone(), |trouble| Err(trouble.clone()))
+    }
+
+    fn is_well(&self) -> bool {
+        self.denied.is_empty() && self.others.is_ok()
+    }
+}
 
 /// Looks after the keys until `stop`.
 pub(super) async fn look_after_keys(daemon: Arc<Daemon>, stop: CancellationToken) {
@@ -89,7 +127,7 @@ impl Daemon {
         input: &EncryptionInput,
     ) -> Result<Encryption, ApiError> {
         let target = self.key_meant(input)?;
-        self.context.keys.check(&target.key, name.as_str()).await.map_err(|trouble| {
+        self.context.keys.trial(&target.key, name.as_str()).await.map_err(|trouble| {
             tracing::warn!(stream = %name, %trouble, "a stream was not made for want of its key");
             invalid_key(format!("The key that Firehose {name} is to be encrypted with {}.", trouble.kind))
         })?;
@@ -104,7 +142,9 @@ impl Daemon {
         encryption: Option<&Encryption>,
     ) -> Result<(), StateError> {
         let folder = self.catalog.folder(name);
-        encryption.map_or_else(|| Encryption::forget(&folder), |encryption| encryption.save(&folder))
+        let Some(encryption) = encryption else { return Encryption::forget(&folder) };
+        durable::create_dir(&folder).map_err(|source| StateError::Io { path: folder.clone(), source })?;
+        encryption.save(&folder)
     }
 
     /// Begins to encrypt a stream otherwise: with the key of `wanted`, or not at all.
@@ -159,32 +199,56 @@ impl Daemon {
     pub(super) async fn check_keys(&self) -> bool {
         let streams = self.streams();
         let uses = join_all(streams.iter().map(|stream| stream.keys_in_use())).await;
-        let mut wanted: BTreeMap<String, StreamName> = BTreeMap::new();
+        let mut wanted: BTreeMap<String, BTreeSet<StreamName>> = BTreeMap::new();
+        let mut want = |key: &String, stream: &StreamName| {
+            wanted.entry(key.clone()).or_default().insert(stream.clone());
+        };
         for (stream, keys) in streams.iter().zip(&uses) {
-            wanted.extend(keys.iter().map(|key| (key.clone(), stream.name().clone())));
+            keys.0.iter().for_each(|key| want(key, stream.name()));
         }
-        for (name, trouble) in self.locked().iter() {
-            wanted.entry(trouble.key.clone()).or_insert(name.clone());
-        }
-        let checks = wanted.into_iter().map(async |(key, stream)| {
-            let checked = self.context.keys.check(&key, stream.as_str()).await;
-            self.context.metrics.key_checked(&key, checked.as_ref().err());
+        self.locked().iter().for_each(|(name, trouble)| want(&trouble.key, name));
+        let checks = wanted.into_iter().map(async |(key, streams)| {
+            let checked = self.check_key(&key, &streams).await;
             (key, checked)
         });
-        let checked: BTreeMap<String, Result<(), KeyTrouble>> = join_all(checks).await.into_iter().collect();
-        join_all(streams.iter().zip(&uses).map(|(stream, keys)| conclude(stream, keys, &checked))).await;
+        let checked: Checks = join_all(checks).await.into_iter().collect();
+        let concluded = streams.iter().zip(&uses).map(|(stream, keys)| conclude(stream, keys, &checked));
+        let well = join_all(concluded).await.into_iter().all(|well| well);
         self.open_locked(&checked).await;
-        checked.values().all(Result::is_ok) && self.locked().is_empty()
+        well && checked.values().all(Checked::is_well) && self.locked().is_empty()
+    }
+
+    /// Tries a key for one of its streams, which speaks for all, and for each that it was denied for.
+    async fn check_key(&self, key: &str, streams: &BTreeSet<StreamName>) -> Checked {
+        let check = async |stream: &StreamName| {
+            let checked = self.context.keys.check(key, stream.as_str()).await;
+            self.context.metrics.key_checked(key, checked.as_ref().err());
+            checked
+        };
+        let is_denied = |stream: &&StreamName| self.context.keys.is_denied(key, stream.as_str());
+        let (denied, others): (Vec<_>, Vec<_>) = streams.iter().partition(is_denied);
+        let again = join_all(denied.iter().map(|stream| check(stream))).await;
+        let mut checked = Checked { denied: BTreeMap::new(), others: Ok(()) };
+        for (stream, found) in denied.into_iter().zip(again) {
+            checked.note(stream, found);
+        }
+        for stream in others {
+            // One that is denied says nothing of the next.
+            if !checked.note(stream, check(stream).await) {
+                break;
+            }
+        }
+        checked
     }
 
     /// Opens the streams whose key has come back; those of the others say what is the matter with it now.
-    async fn open_locked(&self, checked: &BTreeMap<String, Result<(), KeyTrouble>>) {
+    async fn open_locked(&self, checked: &Checks) {
         let locked = self.locked().clone();
         let mut names = Vec::new();
         for (name, trouble) in locked {
-            match checked.get(&trouble.key) {
+            match checked.get(&trouble.key).map(|checked| checked.of(&name)) {
                 Some(Ok(())) => names.push(name),
-                Some(Err(now)) if *now != trouble => self.lock_out(&name, now.clone()),
+                Some(Err(now)) if now != trouble => self.lock_out(&name, now),
                 _ => {}
             }
         }
@@ -201,22 +265,35 @@ impl Daemon {
     }
 }
 
-/// Draws the conclusions for one stream.
-async fn conclude(
-    stream: &Stream,
-    in_use: &BTreeSet<String>,
-    checked: &BTreeMap<String, Result<(), KeyTrouble>>,
-) {
-    stream.miss_only(in_use);
-    for (key, checked) in in_use.iter().filter_map(|key| Some((key, checked.get(key)?))) {
-        stream.key_checked(key, checked).await;
+/// Draws the conclusions for one stream. Returns whether it has everything that it needs.
+async fn conclude(stream: &Stream, (in_use, all): &(BTreeSet<String>, bool), checks: &Checks) -> bool {
+    if *all {
+        stream.miss_only(in_use);
+    }
+    let checked = |key: &String| Some((key.clone(), checks.get(key)?.of(stream.name())));
+    let checked: BTreeMap<String, Result<(), KeyTrouble>> = in_use.iter().filter_map(checked).collect();
+    for trouble in checked.values().filter_map(|checked| checked.as_ref().err()) {
+        stream.key_missed(trouble).await;
     }
     finish(stream).await;
     // What a stopped key has wrapped has an alarm already.
-    if in_use.iter().all(|key| checked.get(key).is_some_and(Result::is_ok))
-        && let Err(error) = stream.rewrap().await
-    {
-        tracing::warn!(stream = %stream.name(), error = %chain(&error), "data keys could not be wrapped anew yet");
+    let well = checked.values().all(Result::is_ok);
+    let missed = if well { rewrap(stream).await } else { None };
+    for (key, _) in checked.iter().filter(|(_, checked)| checked.is_ok()) {
+        stream.key_found(key, missed.as_ref()).await;
+    }
+    stream.follow_encryption().await;
+    well && missed.is_none()
+}
+
+/// Wraps data keys anew. Returns why that cannot be, where it is for want of the key that wrapped one of them: what is
+/// under it is readable in this process alone.
+async fn rewrap(stream: &Stream) -> Option<KeyTrouble> {
+    let error = stream.rewrap().await.err()?;
+    tracing::warn!(stream = %stream.name(), error = %chain(&error), "data keys could not be wrapped anew yet");
+    match error {
+        StreamError::Key(trouble) => Some(trouble),
+        _ => None,
     }
 }
 

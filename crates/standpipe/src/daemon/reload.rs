@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 use futures::stream::{self, StreamExt as _};
+use standpipe_journal::keys::KeyTrouble;
 use standpipe_model::StreamName;
 
 use super::Daemon;
+use super::credentials::environment;
 use crate::alarm::AlarmKind;
 use crate::catalog::{Away, CatalogError, Definition, Origin};
 use crate::config::{Config, ConfigProblems};
 use crate::delivery_log::LogSettings;
-use crate::keys::KeyError;
+use crate::keys::{Encryption, KeyError, Keys};
 use crate::spec::StreamSpec;
 use crate::stores::StoreError;
 use crate::stream::{Stream, StreamError};
@@ -67,6 +69,14 @@ pub enum ReloadError {
         key: String,
         /// A stream that needs it.
         stream: StreamName,
+    },
+    /// A key would not be the one any more that wrapped what is still needed.
+    #[error("as it is configured now, not everything of stream '{stream}' could be read any more")]
+    KeyLost {
+        /// A stream that needs the former one.
+        stream: StreamName,
+        /// Why.
+        source: KeyTrouble,
     },
     /// A key that is read only at the start.
     #[error("'{0}' changes only at a restart")]
@@ -193,8 +203,11 @@ impl Daemon {
     pub async fn reload(&self) -> Result<(), ReloadError> {
         let config = self.source.load().map_err(ReloadError::Config)?;
         let _changing = self.changing.lock().await;
-        self.check_reload(&config).await?;
+        let access = self.changing_access.lock().await;
         let keys = self.context.keys.make(&config.keys)?;
+        self.check_reload(&config, &keys).await?;
+        // Its policies are those of the configuration, so neither is put in force without the other.
+        let of_file = config.load_credentials(&environment).map_err(ReloadError::Config)?;
         let certificates = config.tls.as_ref().map(tls::load).transpose()?;
         self.context.stores.replace(&config.stores)?;
         self.context.keys.put_in_force(keys);
@@ -205,7 +218,8 @@ impl Daemon {
         self.context.delivery_log.replace(log_settings(&config));
         let config = Arc::new(config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
-        self.put_access_in_force().await;
+        self.put_access_in_force(&config, &of_file).await;
+        drop(access);
         for spec in &config.streams {
             self.apply(spec).await?;
         }
@@ -220,7 +234,7 @@ impl Daemon {
         Ok(())
     }
 
-    async fn check_reload(&self, config: &Config) -> Result<(), ReloadError> {
+    async fn check_reload(&self, config: &Config, keys: &Keys) -> Result<(), ReloadError> {
         let running = self.config();
         let plain = |config: &Config| config.tls.as_ref().and_then(|tls| tls.plain_listen);
         let fixed: [(&'static str, bool); 9] = [
@@ -244,12 +258,49 @@ impl Daemon {
                     return Err(ReloadError::StoreInUse { store, stream: stream.name().clone() });
                 }
             }
-            let needed = self.keys_needed(&stream, config).await;
+        }
+        self.check_keys_needed(config, keys).await
+    }
+
+    /// What was encrypted can be read under a new configuration as it can now.
+    async fn check_keys_needed(&self, config: &Config, keys: &Keys) -> Result<(), ReloadError> {
+        let mut tried = BTreeSet::new();
+        for stream in self.streams() {
             let name = stream.name().clone();
-            for key in needed.map_err(|source| ReloadError::Stream { name, source })? {
-                if !config.keys.contains_key(&key) {
-                    return Err(ReloadError::KeyInUse { key, stream: stream.name().clone() });
+            let wrapped = match stream.wrapped_keys().await {
+                Ok(wrapped) => wrapped,
+                Err(source) => return Err(ReloadError::Stream { name, source }),
+            };
+            let mut needed: BTreeSet<String> = wrapped.iter().map(|key| key.key.clone()).collect();
+            if config.streams.iter().all(|spec| spec.name != name) {
+                needed.extend(stream.encryption().keys());
+            }
+            if let Some(key) = needed.into_iter().find(|key| !config.keys.contains_key(key)) {
+                return Err(ReloadError::KeyInUse { key, stream: name });
+            }
+            for key in wrapped.iter().filter(|key| tried.insert((key.key.clone(), key.master.clone()))) {
+                if let Some(source) = self.context.keys.would_lose(keys, key).await {
+                    return Err(ReloadError::KeyLost { stream: name, source });
                 }
+            }
+        }
+        self.check_keys_of_shut(config)
+    }
+
+    /// The keys that are configured stay for streams that could not be opened: nobody can look what they need.
+    fn check_keys_of_shut(&self, config: &Config) -> Result<(), ReloadError> {
+        let running = self.config();
+        let shut = |name: &StreamName| self.stream(name).is_none() && !self.catalog.is_deleting(name);
+        for name in self.catalog.list()?.into_iter().filter(shut) {
+            let mut needed: BTreeSet<String> = Encryption::load(&self.catalog.folder(&name))
+                .map(|encryption| encryption.keys().collect())
+                .unwrap_or_default();
+            needed.extend(self.locked().get(&name).map(|trouble| trouble.key.clone()));
+            let versions = self.catalog.load(&name).unwrap_or_default();
+            needed.extend(versions.into_values().filter_map(|definition| definition.spec.encryption_key));
+            let gone = |key: &String| running.keys.contains_key(key) && !config.keys.contains_key(key);
+            if let Some(key) = needed.into_iter().find(gone) {
+                return Err(ReloadError::KeyInUse { key, stream: name });
             }
         }
         Ok(())
@@ -271,18 +322,6 @@ impl Daemon {
             [spec.destination.store.clone()].into_iter().chain(backup).collect::<Vec<_>>()
         };
         specs.flat_map(stores).collect()
-    }
-
-    /// The keys that a stream needs under a new configuration: those of its segments, and that of the definition that
-    /// stays in force.
-    async fn keys_needed(&self, stream: &Stream, config: &Config) -> Result<BTreeSet<String>, StreamError> {
-        let mut keys = stream.keys_in_segments().await?;
-        if config.streams.iter().all(|spec| spec.name != *stream.name()) {
-            let encryption = stream.encryption();
-            let targets = [encryption.in_force, encryption.wanted].into_iter().flatten();
-            keys.extend(targets.map(|target| target.key));
-        }
-        Ok(keys)
     }
 
     async fn apply(&self, spec: &StreamSpec) -> Result<(), ReloadError> {

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
-use super::credentials::{Mark, follow};
+use super::credentials::{Mark, environment, follow};
 use super::encryption::look_after_keys;
 use super::reload::ReloadError;
 use super::{Daemon, STOP_GRACE, Source, admin};
@@ -148,8 +148,8 @@ pub async fn start(
     let admin_listener = listen("admin", config.admin).await?;
     let metrics = Arc::new(Metrics::default());
     let (access, mark) = (Access::default(), Mark::of(&config));
-    let of_file = config.load_credentials(&|name| std::env::var(name).ok()).map_err(ServeError::Config)?;
-    access.put_in_force(&config, Some(of_file));
+    let of_file = config.load_credentials(&environment).map_err(ServeError::Config)?;
+    access.put_in_force(&config, &of_file);
     let pool =
         CommitPool::start(config.journal.sync_threads).map_err(system("cannot start the commit threads"))?;
     let shelf = shelf(&config, &pool, &timer, &entropy, &metrics)?;

@@ -21,6 +21,7 @@ use standpipe_model::Entropy;
 use zeroize::Zeroizing;
 
 use super::{Keeper, Refused, Wrapping};
+use crate::durable;
 
 /// The longest file that can hold a key: base64 with line ends and some room.
 const FILE_MAX: u64 = 256;
@@ -195,8 +196,14 @@ pub fn generate_file(path: &Path, entropy: &dyn Entropy) -> std::io::Result<()> 
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(path)?;
-    file.write_all(generate_text(entropy).as_bytes())?;
-    file.sync_all()
+    let written = file.write_all(generate_text(entropy).as_bytes()).and_then(|()| file.sync_all());
+    // Its name too: what it wraps may be durable before it otherwise.
+    let written = written.and_then(|()| durable::sync_parent(path));
+    if written.is_err() {
+        // Half a key, or one that may go, is of no use to anybody; the error is what counts.
+        drop(fs::remove_file(path));
+    }
+    written
 }
 
 #[cfg(test)]

@@ -119,6 +119,9 @@ pub enum StateError {
         /// Its format.
         found: u32,
     },
+    /// The stream was stopped meanwhile: what its folder says is somebody else's now.
+    #[error("the stream was stopped")]
+    Stopped,
 }
 
 impl Encryption {
@@ -153,7 +156,7 @@ impl Encryption {
         }
     }
 
-    /// Writes it to the stream's folder; it is durable when this returns.
+    /// Writes it to the stream's folder, which must be there; it is durable when this returns.
     ///
     /// # Errors
     /// [`StateError`].
@@ -161,13 +164,17 @@ impl Encryption {
         let path = path(folder);
         let text = serde_json::to_vec_pretty(&Self { format: FORMAT, ..self.clone() })
             .map_err(|source| StateError::Malformed { path: path.clone(), source })?;
-        let written = durable::create_dir(folder).and_then(|()| durable::write(&path, &text));
-        written.map_err(|source| StateError::Io { path, source })
+        durable::write(&path, &text).map_err(|source| StateError::Io { path, source })
     }
 
     /// Encrypted under `target`, without a call.
     pub fn enabled(target: Target) -> Self {
         Self { status: Status::Enabled, in_force: Some(target), ..Self::default() }
+    }
+
+    /// The keys, by name, that it is or is to be under.
+    pub fn keys(&self) -> impl Iterator<Item = String> {
+        [&self.in_force, &self.wanted].into_iter().flatten().map(|target| target.key.clone())
     }
 
     /// Whether a change is under way.
@@ -285,5 +292,8 @@ mod tests {
         assert_eq!(Encryption::load(dir.path()).unwrap(), Encryption { format: FORMAT, ..encryption });
         fs::write(path(dir.path()), r#"{"format":2,"status":"ENABLED"}"#).unwrap();
         assert!(Encryption::load(dir.path()).unwrap_err().to_string().contains("has format 2"));
+        let gone = dir.path().join("gone");
+        Encryption::default().save(&gone).unwrap_err();
+        assert!(!gone.exists(), "a folder that was moved away is not made anew");
     }
 }

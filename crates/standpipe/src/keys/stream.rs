@@ -10,13 +10,11 @@ use standpipe_journal::keys::{DataKey, Fresh, KeyTrouble, SegmentKeys, TroubleKi
 use standpipe_model::StreamName;
 
 use super::KeyRing;
+use super::ring::Made;
 
 /// Data keys that are made ahead. A stream that fills segments faster than its keeper makes keys for them meets it
 /// first; its producers are asked to come again.
 const AHEAD: usize = 3;
-
-/// A data key, in the clear and wrapped.
-type Made = (DataKey, WrappedKey);
 
 /// The keys of one stream.
 #[derive(Debug)]
@@ -58,8 +56,7 @@ impl StreamKeys {
     /// # Errors
     /// [`KeyTrouble`].
     pub async fn first(&self, key: &str) -> Result<Made, KeyTrouble> {
-        self.ring.check(key, self.stream.as_str()).await?;
-        self.ring.generate(key, self.stream.as_str()).await
+        self.ring.trial(key, self.stream.as_str()).await
     }
 
     /// From the next frame on, segments are encrypted under `key`, the next of them with the data key `first`; plain
@@ -77,12 +74,21 @@ impl StreamKeys {
     /// Has a data key made, where one is needed and none is there.
     pub async fn prepare(&self) {
         let (key, empty) = {
-            let inner = self.lock();
-            (inner.key.clone(), inner.ahead.is_empty())
+            let mut inner = self.lock();
+            let key = inner.key.clone();
+            key.iter().for_each(|key| self.drop_outdated(&mut inner, key));
+            (key, inner.ahead.is_empty())
         };
-        if let Some(key) = key.filter(|key| empty && self.ring.trouble(key).is_none()) {
+        if let Some(key) = key.filter(|key| empty && self.ring.trouble(key, self.stream.as_str()).is_none()) {
             self.make_one(&key).await;
         }
+    }
+
+    /// Forgets the data keys made ahead that the master key of today has not wrapped, also where that is not known: then
+    /// `key` was configured anew, and leads to another one perhaps.
+    fn drop_outdated(&self, inner: &mut Inner, key: &str) {
+        let master = self.ring.master(key);
+        inner.ahead.retain(|(_, wrapped)| wrapped.key == key && master.as_ref() == Some(&wrapped.master));
     }
 
     /// Forgets the data keys that the master key of that name has wrapped ahead.
@@ -110,6 +116,10 @@ impl StreamKeys {
             return;
         }
         let (Some(me), Some(key)) = (self.me.upgrade(), inner.key.clone()) else { return };
+        // While it is in trouble the checks ask, and prepare the first one when it is over.
+        if self.ring.trouble(&key, self.stream.as_str()).is_some() {
+            return;
+        }
         inner.filling = true;
         self.ring.spawn(async move {
             while me.make_one(&key).await {}
@@ -129,7 +139,9 @@ impl StreamKeys {
             }
             Ok(_) => false,
             Err(trouble) => {
-                tracing::warn!(stream = %self.stream, %trouble, "no data key could be made");
+                if inner.trouble.as_ref() != Some(&trouble) {
+                    tracing::warn!(stream = %self.stream, %trouble, "no data key could be made");
+                }
                 inner.trouble = Some(trouble);
                 false
             }
@@ -147,15 +159,15 @@ impl SegmentKeys for StreamKeys {
             return Ok(());
         }
         let key = self.lock().key.clone();
-        key.map_or(Ok(()), |key| self.ring.usable(&key))
+        key.map_or(Ok(()), |key| self.ring.usable(&key, self.stream.as_str()))
     }
 
     fn fresh(&self) -> Result<Fresh, KeyTrouble> {
         let mut inner = self.lock();
         let epoch = self.epoch();
         let Some(key) = inner.key.clone() else { return Ok(Fresh { epoch, key: None }) };
-        self.ring.usable(&key)?;
-        inner.ahead.retain(|(_, wrapped)| !self.ring.is_outdated(wrapped, &key));
+        self.ring.usable(&key, self.stream.as_str())?;
+        self.drop_outdated(&mut inner, &key);
         let next = inner.ahead.pop();
         self.fill(&mut inner);
         match next {
@@ -278,6 +290,14 @@ mod tests {
         assert!(!rig.keys.is_outdated(&rig.keys.fresh().unwrap().key.unwrap().1));
         let new = rig.keys.rewrap(&old).await.unwrap();
         assert!(!rig.keys.is_outdated(&new));
+        rig.keys.prepare().await;
+        rig.configure("third", &["second"]);
+        if let Ok(Fresh { key: Some((_, ahead)), .. }) = rig.keys.fresh() {
+            assert_ne!(
+                ahead.master, new.master,
+                "what was made ahead under the former master key is not used"
+            );
+        }
         rig.configure("second", &[]);
         assert_eq!(rig.keys.unwrap_key(&new), Ok(data));
         assert_eq!(rig.keys.unwrap_key(&old).unwrap_err().kind, TroubleKind::NotFound);

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use standpipe_ingest::{ApiError, ErrorCode, PutError};
-use standpipe_journal::keys::{KeyTrouble, SegmentKeys as _, TroubleKind};
+use standpipe_journal::keys::{KeyTrouble, SegmentKeys as _, TroubleKind, WrappedKey};
 use standpipe_journal::{Journal, SegmentKey};
 use standpipe_model::StreamName;
 use tokio::task::spawn_blocking;
@@ -29,6 +29,8 @@ pub(super) struct AtRest {
     state: Mutex<Encryption>,
     /// One change at a time.
     changing: tokio::sync::Mutex<()>,
+    /// Nothing is noted down any more: the stream was stopped, and its folder may be another's.
+    stopped: Mutex<bool>,
     /// The keys, by name, that an alarm is raised about.
     missed: Mutex<BTreeSet<String>>,
 }
@@ -51,12 +53,21 @@ impl AtRest {
         let keys = StreamKeys::new(Arc::clone(ring), definition.spec.name.clone());
         keys.turn_to(state.in_force.as_ref().map(|target| target.key.clone()), None);
         keys.prepare().await;
-        let (changing, missed) = (tokio::sync::Mutex::default(), Mutex::default());
-        Ok(Self { keys, state: Mutex::new(state), changing, missed })
+        let (changing, stopped, missed) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { keys, state: Mutex::new(state), changing, stopped, missed })
     }
 
     fn state(&self) -> MutexGuard<'_, Encryption> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stopped(&self) -> MutexGuard<'_, bool> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A change that is still under way is not noted down any more when this returns.
+    pub(super) fn stop(&self) {
+        *self.stopped() = true;
     }
 
     fn missed(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -92,6 +103,10 @@ impl Stream {
     /// # Errors
     /// [`StateError`]; it stays as it was.
     pub fn note_encryption(&self, next: Encryption) -> Result<(), StateError> {
+        let stopped = self.at_rest.stopped();
+        if *stopped {
+            return Err(StateError::Stopped);
+        }
         next.save(&self.catalog.folder(&self.name))?;
         *self.at_rest.state() = next;
         Ok(())
@@ -113,6 +128,7 @@ impl Stream {
             self.turned(target.as_ref());
             self.at_rest.keys.turn_to(target.map(|target| target.key), None);
             self.at_rest.keys.prepare().await;
+            self.follow_encryption().await;
         }
     }
 
@@ -153,28 +169,35 @@ impl Stream {
                 next.fail(&trouble);
             }
         }
-        self.note_encryption(next)
+        match self.note_encryption(next) {
+            Err(StateError::Stopped) => return Ok(()),
+            noted => noted?,
+        }
+        self.follow_encryption().await;
+        Ok(())
     }
 
-    /// The keys, by name, without which something of it cannot be written or read.
-    pub async fn keys_in_use(&self) -> BTreeSet<String> {
-        let mut keys = self.keys_in_segments().await.unwrap_or_else(|error| {
-            tracing::warn!(stream = %self.name, error = %chain(&error), "the keys of its segments cannot be told");
-            BTreeSet::new()
+    /// The keys, by name, without which something of it cannot be written or read, and whether those are all: the disk
+    /// may refuse to tell.
+    pub async fn keys_in_use(&self) -> (BTreeSet<String>, bool) {
+        let wrapped = self.wrapped_keys().await.inspect_err(|error| {
+            tracing::warn!(stream = %self.name, error = %chain(error), "the keys of its segments cannot be told");
         });
+        let all = wrapped.is_ok();
+        let mut keys: BTreeSet<String> = wrapped.unwrap_or_default().into_iter().map(|key| key.key).collect();
         keys.extend(self.encryption().in_force.map(|target| target.key));
-        keys
+        (keys, all)
     }
 
-    /// The keys, by name, that its segments are encrypted with.
+    /// The data keys of its segments.
     ///
     /// # Errors
     /// [`StreamError::Slots`].
-    pub async fn keys_in_segments(&self) -> Result<BTreeSet<String>, StreamError> {
-        Ok(self.wrapped_keys().await?.into_iter().map(|key| key.wrapped.key).collect())
+    pub async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>, StreamError> {
+        Ok(self.segment_keys().await?.into_iter().map(|key| key.wrapped).collect())
     }
 
-    async fn wrapped_keys(&self) -> Result<Vec<SegmentKey>, StreamError> {
+    async fn segment_keys(&self) -> Result<Vec<SegmentKey>, StreamError> {
         self.slots(|journal| journal.wrapped_keys()).await
     }
 
@@ -207,23 +230,41 @@ impl Stream {
         self.context.alarms.raise(Some(&self.name), AlarmKind::KeyUnavailable, &trouble.key, message, now);
     }
 
-    /// Draws the conclusions from a check of a key that it uses: without it, nothing that was unwrapped stays in memory;
-    /// with it again, everything that waited goes on.
-    pub async fn key_checked(&self, key: &str, checked: &Result<(), KeyTrouble>) {
-        match checked {
-            Err(trouble) => {
-                self.raise_key(trouble);
-                if trouble.kind != TroubleKind::Unreachable {
-                    self.at_rest.keys.forget(key);
-                    self.journal.forget_keys(key);
-                }
+    /// A key that it uses was found in trouble: unless that is its keeper's silence, nothing that was unwrapped stays in
+    /// memory.
+    pub async fn key_missed(&self, trouble: &KeyTrouble) {
+        self.raise_key(trouble);
+        if trouble.kind != TroubleKind::Unreachable {
+            self.at_rest.keys.forget(&trouble.key);
+            let key = trouble.key.clone();
+            let forgotten = self.slots(move |journal| {
+                journal.forget_keys(&key);
+                Ok(())
+            });
+            if let Err(error) = forgotten.await {
+                tracing::error!(stream = %self.name, error = %chain(&error), "data keys could not be forgotten");
             }
-            Ok(()) => {
-                self.at_rest.keys.prepare().await;
-                if self.found(key) {
-                    self.nudge().await;
-                }
-            }
+        }
+    }
+
+    /// A key that it uses was found well: everything that waited goes on. `missed` is what is still wrapped by another
+    /// that cannot be had.
+    pub async fn key_found(&self, key: &str, missed: Option<&KeyTrouble>) {
+        self.at_rest.keys.prepare().await;
+        match missed.filter(|trouble| trouble.key == key) {
+            Some(trouble) => self.raise_key(trouble),
+            None if self.found(key) => self.nudge().await,
+            None => {}
+        }
+    }
+
+    /// Goes on in a new segment where the newest is not as it wants them now, though nobody puts: so that what is settled
+    /// of before can go. Where that fails the next frame does it, or the next check.
+    pub async fn follow_encryption(&self) {
+        let wanted = self.encryption().in_force.is_some();
+        let follows = self.journal.ends_encrypted().is_none_or(|encrypted| encrypted == wanted);
+        if !follows && let Err(error) = self.journal.restate().await {
+            tracing::debug!(stream = %self.name, %error, "the journal goes on as it was for now");
         }
     }
 
@@ -250,7 +291,7 @@ impl Stream {
         let keys = &self.at_rest.keys;
         let outdated = |key: &SegmentKey| !key.whole || keys.is_outdated(&key.wrapped);
         let mut done = 0_u64;
-        for key in self.wrapped_keys().await?.into_iter().filter(outdated) {
+        for key in self.segment_keys().await?.into_iter().filter(outdated) {
             let wrapped = keys.rewrap(&key.wrapped).await.map_err(StreamError::Key)?;
             let replaced = self.slots(move |journal| journal.rewrap(key.segment, wrapped)).await?;
             done += u64::from(replaced);

@@ -10,16 +10,16 @@ pub mod dev;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use standpipe_ingest::{Tls, TlsContext, TlsError, TlsOptions, TlsPart};
 use standpipe_model::{Secret, Timestamp};
 
 use crate::alarm::{AlarmKind, Alarms};
 use crate::config::TlsConfig;
+use crate::stamp::Stamp;
 use crate::worker::chain;
 
 /// How long before its end a certificate that nobody has renewed raises an alarm.
@@ -52,9 +52,6 @@ pub struct Loaded {
     context: TlsContext,
     stamps: Vec<Stamp>,
 }
-
-/// What changes when a file is written or replaced; `None` where there is none.
-type Stamp = Option<(SystemTime, u64, u64)>;
 
 /// Reads and checks the files of a configuration.
 ///
@@ -93,11 +90,7 @@ fn read(path: &Path) -> Result<String, TlsFileError> {
 fn stamps(config: &TlsConfig) -> Vec<Stamp> {
     let ca = config.clients.as_ref().map(|(ca, _)| ca);
     let files = [Some(&config.certificate), Some(&config.key), ca];
-    let stamp = |path: &PathBuf| {
-        let found = fs::metadata(path).ok()?;
-        Some((found.modified().ok()?, found.len(), found.ino()))
-    };
-    files.into_iter().flatten().map(stamp).collect()
+    files.into_iter().flatten().map(|path| Stamp::of(path)).collect()
 }
 
 /// The TLS of the listener, with the files that it follows.

@@ -1,6 +1,7 @@
 //! Certificates that change, expire, or are made here, on a clock of our own.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::time::SystemTime;
 
 use standpipe_ingest::ClientAuth;
 use standpipe_ingest::TlsVersion;

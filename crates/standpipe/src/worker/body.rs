@@ -15,7 +15,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::fates::Fates;
 
 /// About so many bytes of records are read, transformed and encoded in one piece.
-const CHUNK_BYTES: u64 = 1 << 20;
+pub(crate) const CHUNK_BYTES: u64 = 1 << 20;
+/// The same where records may come to a thousand times their size, as bombs of gzip do: of 64 records of 1 KiB each may
+/// come to 1 MiB.
+pub(crate) const EXPANDING_CHUNK_BYTES: u64 = 64 << 10;
 /// How many encoded chunks of one object wait to be sent, at the most; as many again may be in the making.
 const CHUNKS_AHEAD: usize = 2;
 /// The memory that one object's chunks take at the most: read, being encoded, and waiting.
@@ -67,13 +70,14 @@ pub(crate) fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>)
 /// The journal could not be read.
 pub(crate) async fn open(
     reader: BatchReader,
+    chunk_bytes: u64,
     make: Make,
     compression: Compression,
     entry: Entry,
     processors: Arc<Semaphore>,
 ) -> Result<ObjectBody, BodyError> {
     let (sender, pieces) = mpsc::channel(CHUNKS_AHEAD);
-    tokio::spawn(produce(reader, make, processors, sender));
+    tokio::spawn(produce(reader, chunk_bytes, make, processors, sender));
     let mut making = Chunks { pieces, seen: Seen::default() };
     let seen = Arc::clone(&making.seen);
     // An object without rows is none, which shows only when the first row does.
@@ -94,9 +98,9 @@ pub(crate) async fn open(
     Ok(ObjectBody { body: Some(body.boxed()), seen })
 }
 
-async fn read(mut reader: BatchReader) -> Result<(BatchReader, Option<Chunk>), BodyError> {
+async fn read(mut reader: BatchReader, bytes: u64) -> Result<(BatchReader, Option<Chunk>), BodyError> {
     let read = spawn_blocking(move || {
-        let chunk = reader.next_chunk(CHUNK_BYTES)?;
+        let chunk = reader.next_chunk(bytes)?;
         Ok::<_, io::Error>((reader, chunk))
     });
     read.await.map_err(failed)?.map_err(failed)
@@ -105,13 +109,14 @@ async fn read(mut reader: BatchReader) -> Result<(BatchReader, Option<Chunk>), B
 /// Reads on and starts the making of each chunk; ends when the batch does or when nobody wants it any more.
 async fn produce(
     mut reader: BatchReader,
+    chunk_bytes: u64,
     make: Make,
     processors: Arc<Semaphore>,
     chunks: mpsc::Sender<Result<Piece, BodyError>>,
 ) {
     loop {
         let chunk;
-        match read(reader).await {
+        match read(reader, chunk_bytes).await {
             Ok((again, next)) => (reader, chunk) = (again, next),
             Err(error) => {
                 // Nobody listening any more is no loss: the batch is still in the journal.

@@ -192,6 +192,7 @@ impl Line {
                 .with_source(error)
         })?;
         let transformation = shape.transformation.clone();
+        let chunk_bytes = transformation.chunk_bytes;
         let make = match part {
             Part::Rows => make::rows(transformation, encoder),
             Part::Counts => make::counts(transformation, encoder),
@@ -200,7 +201,7 @@ impl Line {
         let reader = self.journal.read(close.range);
         let processors = Arc::clone(&self.context.processors);
         let entry = shape.entry(close, key);
-        let object = body::open(reader, make, options.compression, entry, processors).await;
+        let object = body::open(reader, chunk_bytes, make, options.compression, entry, processors).await;
         object.map_err(|error| {
             SinkError::new(ErrorClass::Transient, "the journal could not be read").with_source(error)
         })

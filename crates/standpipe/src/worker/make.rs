@@ -21,6 +21,8 @@ use super::fates::Fates;
 pub(super) struct Transformation {
     pub(super) chain: Arc<Chain>,
     pub(super) source: Source,
+    /// About so many bytes of records go through it in one piece.
+    pub(super) chunk_bytes: u64,
 }
 
 impl Transformation {

@@ -10,8 +10,9 @@ use standpipe_sinks::key::ObjectKeys;
 use standpipe_transform::FailureKind;
 
 use super::Line;
+use super::body::{CHUNK_BYTES, EXPANDING_CHUNK_BYTES};
 use super::make::Transformation;
-use crate::processors::chain;
+use crate::processors::{ProcessorSpec, chain};
 use crate::spec::S3Destination;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -77,7 +78,9 @@ impl Line {
             SinkError::new(ErrorClass::Misconfigured, "a processor cannot be made").with_source(error)
         })?;
         let source = self.context.source(&self.stream);
-        Ok(Shape { destination, transformation: Transformation { chain, source }, keys })
+        let expands = processors.iter().any(ProcessorSpec::expands);
+        let chunk_bytes = if expands { EXPANDING_CHUNK_BYTES } else { CHUNK_BYTES };
+        Ok(Shape { destination, transformation: Transformation { chain, source, chunk_bytes }, keys })
     }
 
     /// What a part is delivered as; its key follows from the shape and the batch id.

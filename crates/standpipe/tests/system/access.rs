@@ -2,6 +2,7 @@
 //! log.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +16,7 @@ use aws_sdk_firehose::types::{
     Record, S3DestinationConfiguration, Tag,
 };
 use chrono::{DateTime, SecondsFormat, Utc};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use standpipe_testkit::Daemon;
 use tempfile::TempDir;
@@ -214,6 +216,42 @@ fn keys_of_the_file_come_and_go_with_it_and_a_file_that_is_wrong_changes_nothing
     assert!(refused.contains("credentials.yaml:1:3"), "{refused}");
 }
 
+#[test]
+fn a_reload_with_a_credentials_file_that_is_wrong_is_refused_as_a_whole() {
+    let of_policy = format!("- {{ access_key_id: KEYONE, secret_access_key: {SECRET}, policy: its }}\n");
+    let file = CredentialsFile::with(&of_policy);
+    let yaml = |effect: &str| {
+        format!(
+            "credentials_file: {}\npolicies: {{ its: {{ Statement: {{ Effect: {effect}, Action: \"*\", Resource: \"*\" }} \
+             }} }}\n{STREAMS}",
+            file.path().display()
+        )
+    };
+    let mut daemon = start(yaml("Allow"));
+    let one = Sdk::with(&daemon, "KEYONE");
+    one.put("app-a").unwrap();
+
+    let secret = file.0.path().join("secret");
+    let later = format!("- {{ access_key_id: KEYTWO, secret_access_key_file: {} }}\n", secret.display());
+    file.write(&format!("{of_policy}{later}"));
+    eventually("the alarm is raised", SOON, || alarm(&daemon, "credentials_refused").then_some(()));
+    daemon.reconfigure(yaml("Deny")).unwrap();
+    daemon.signal(Signal::HUP).unwrap();
+    eventually("the reload is refused", SOON, || alarm(&daemon, "reload_refused").then_some(()));
+    assert!(daemon.get("/readyz").unwrap().body.contains("credentials.yaml:2:"));
+    one.put("app-a").unwrap();
+
+    fs::write(&secret, SECRET).unwrap();
+    eventually("the file that it names is looked for again", SOON, || {
+        (!alarm(&daemon, "credentials_refused")).then_some(())
+    });
+    Sdk::with(&daemon, "KEYTWO").put("app-a").unwrap();
+    one.put("app-a").unwrap();
+    daemon.signal(Signal::HUP).unwrap();
+    eventually("the reload is through", SOON, || (!alarm(&daemon, "reload_refused")).then_some(()));
+    assert_eq!(code(one.put("app-a")), "AccessDeniedException");
+}
+
 fn in_utc(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
@@ -373,4 +411,40 @@ fn nothing_is_changed_while_it_could_not_be_noted_down() {
     daemon.restart().unwrap();
     assert_eq!(root.list().unwrap(), ["app-a", "other"]);
     assert_eq!(told(&path).len(), 5, "a restart goes on in the same file");
+}
+
+#[test]
+fn a_disk_that_does_not_answer_keeps_changes_from_being_made_and_nothing_else() {
+    let credentials = format!(
+        "audit: {{ path: ./audit.log }}\ncredentials: [{{ access_key_id: KEYROOT, secret_access_key: {SECRET} }}]\n"
+    );
+    let daemon = start(format!("{credentials}{STREAMS}"));
+    let (root, path) = (Sdk::with(&daemon, "KEYROOT"), daemon.dir().join("audit.log"));
+    // Opening a pipe that nobody reads lasts.
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    for _ in 0..2 {
+        let (code, message) = root.create("made").unwrap_err();
+        assert!(code == "ServiceUnavailableException" && message.contains("audit log"), "{code} {message}");
+        root.put("app-a").unwrap();
+    }
+    assert_eq!(root.list().unwrap(), ["app-a", "other"]);
+    assert!(daemon.get("/readyz").unwrap().body.contains("the disk does not answer"));
+    daemon.signal(Signal::HUP).unwrap();
+    eventually("a reload is not held up", SOON, || {
+        daemon.log().contains("configuration reloaded").then_some(())
+    });
+    root.put("app-a").unwrap();
+
+    let mut answers = fs::File::options().read(true).write(true).open(&path).unwrap();
+    root.create("made").unwrap();
+    assert!(!alarm(&daemon, "audit_failed"));
+    let mut lines = String::new();
+    while lines.lines().count() < 4 || !lines.ends_with('\n') {
+        let mut some = [0; 4096];
+        let count = answers.read(&mut some).unwrap();
+        lines.push_str(std::str::from_utf8(&some[..count]).unwrap());
+    }
+    let names = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["eventName"].clone());
+    let (list, create) = ("ListDeliveryStreams", "CreateDeliveryStream");
+    assert_eq!(names.collect::<Vec<_>>(), [create, create, list, create], "in order, and each once");
 }

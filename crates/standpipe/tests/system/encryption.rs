@@ -206,9 +206,11 @@ fn a_stream_is_encrypted_with_another_key_and_no_more_as_the_api_asks() {
     let encryption = rig.await_status(&sdk, "s", Status::Enabled);
     assert_eq!(encryption.key_arn(), Some(rig.arns[0].as_str()));
     assert_eq!(encryption.key_type(), Some(&KeyType::CustomerManagedCmk));
-    assert!(rig.put(&sdk, "s", 10..20));
     all_settled(&daemon, "s", SOON);
-    assert!(rig.put(&sdk, "s", 20..30), "what was plain is forgotten with the next commit");
+    eventually("what was plain is removed though nobody puts", SOON, || {
+        in_the_clear(&daemon).is_empty().then_some(())
+    });
+    assert!(rig.put(&sdk, "s", 10..30));
     all_settled(&daemon, "s", SOON);
     assert_eq!(in_the_clear(&daemon), Vec::<String>::new());
 
@@ -350,6 +352,17 @@ fn a_stream_whose_key_is_gone_for_good_can_be_deleted_and_made_again() {
     rig.kms.call("ScheduleKeyDeletion", &json!({"KeyId": rig.arns[0], "PendingWindowInDays": 7})).unwrap();
     daemon.restart_until("/healthz").unwrap();
     eventually("it waits for its key", SOON, || missed(&daemon, "s").then_some(()));
+    let other = rig.key(&rig.arns[1]);
+    daemon.reconfigure(rig.with_keys(&format!("  other: {other}\n"), "")).unwrap();
+    daemon.signal(Signal::HUP).unwrap();
+    eventually("its key may not leave the configuration", SOON, || {
+        (metric(&daemon, "standpipe_alarm", &["kind=\"reload_refused\""]) > 0).then_some(())
+    });
+    daemon.reconfigure(rig.yaml("")).unwrap();
+    daemon.signal(Signal::HUP).unwrap();
+    eventually("it is as it was", SOON, || {
+        (metric(&daemon, "standpipe_alarm", &["kind=\"reload_refused\""]) == 0).then_some(())
+    });
     let address = format!("{}/streams/s", daemon.admin());
     assert!(http_send("DELETE", &address, "").unwrap().is_ok());
     assert_eq!(http_send("DELETE", &address, "").unwrap().status, 404);
@@ -436,8 +449,14 @@ fn after_a_rotation_the_former_key_is_needed_no_more() {
     let sdk = rig.sdk(&daemon);
     rig.lake.server.kill().unwrap();
     assert!(rig.put(&sdk, "s", 0..100));
+    rig.enable(&rig.arns[0], false);
     daemon.reconfigure(new).unwrap();
     daemon.signal(Signal::HUP).unwrap();
+    let checks = || metric(&daemon, "standpipe_key_checks_total", &["kind=\"ok\""]);
+    let before = checks();
+    eventually("the new key is tried", SOON, || (checks() > before + 1).then_some(()));
+    eventually("what the former one has wrapped is missed", SOON, || missed(&daemon, "s").then_some(()));
+    rig.enable(&rig.arns[0], true);
     let holds = |text: &str, bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
     let still = |daemon: &Daemon, arn: &str| {
         let files = files_below(&daemon.data_dir()).into_iter();
@@ -505,6 +524,11 @@ fn a_key_in_a_file_may_be_absent_for_a_while_and_is_rotated() {
         (metric(&daemon, "standpipe_alarm", &["kind=\"reload_refused\""]) > 0).then_some(())
     });
     generate(&daemon, "second.key");
+    reload(&mut daemon, last.clone());
+    eventually("a rotation without the former key is refused", SOON, || {
+        daemon.get("/readyz").unwrap().body.contains("neither in").then_some(())
+    });
+    put(&daemon, 150..160);
     reload(&mut daemon, second);
     eventually("data keys are wrapped anew", SOON, || {
         daemon.log().contains("data keys wrapped anew").then_some(())
@@ -512,7 +536,7 @@ fn a_key_in_a_file_may_be_absent_for_a_while_and_is_rotated() {
     fs::remove_file(daemon.dir().join("first.key")).unwrap();
     daemon.reconfigure(last).unwrap();
     daemon.restart().unwrap();
-    put(&daemon, 150..200);
+    put(&daemon, 160..200);
     lake.server.restart().unwrap();
     assert_eq!(all_settled(&daemon, "s", SOON).lost, 0);
     assert_eq!(balance(&daemon, "s").accepted, 200);

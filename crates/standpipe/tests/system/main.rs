@@ -28,3 +28,4 @@ mod stops;
 mod support;
 mod systemd;
 mod tls;
+mod transform;

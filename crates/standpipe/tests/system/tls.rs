@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use aws_sdk_firehose::Client;
+use aws_sdk_firehose::config::retry::RetryConfig;
 use aws_sdk_firehose::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
@@ -121,6 +122,15 @@ fn the_sdk_for_javascript_puts_over_http2_and_that_for_rust_over_what_it_likes()
         "{put}"
     );
 
+    let client = rust_sdk(&daemon, &authority);
+    let record = Record::builder().data(Blob::new("{\"id\":0}\n")).build().unwrap();
+    let put = client.put_record().delivery_stream_name("s").record(record).send();
+    assert!(!Runtime::new().unwrap().block_on(put).unwrap().record_id().is_empty());
+    assert_eq!(all_settled(&daemon, "s", SOON).accepted, 6);
+}
+
+/// The SDK for Rust, without a certificate.
+fn rust_sdk(daemon: &Daemon, authority: &Authority) -> Client {
     let trust = TrustStore::empty().with_pem_certificate(authority.certificate());
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
@@ -137,13 +147,10 @@ fn the_sdk_for_javascript_puts_over_http2_and_that_for_rust_over_what_it_likes()
             None,
             "test",
         ))
+        .retry_config(RetryConfig::disabled())
         .http_client(http)
         .build();
-    let client = Client::from_conf(config);
-    let record = Record::builder().data(Blob::new("{\"id\":0}\n")).build().unwrap();
-    let put = client.put_record().delivery_stream_name("s").record(record).send();
-    assert!(!Runtime::new().unwrap().block_on(put).unwrap().record_id().is_empty());
-    assert_eq!(all_settled(&daemon, "s", SOON).accepted, 6);
+    Client::from_conf(config)
 }
 
 #[test]
@@ -191,6 +198,60 @@ fn a_daemon_that_asks_for_certificates_takes_boto3_with_one_and_nobody_without()
     let taken = put_line(&daemon, &[&trusts[..], &shows[..]].concat());
     assert!(taken.status.success(), "{}", text(&taken));
     assert_eq!(all_settled(&daemon, "s", SOON).accepted, 3001);
+}
+
+#[test]
+fn a_connection_of_before_a_client_ca_is_not_let_in_by_it() {
+    let (lake, authority) = (Lake::with(&["lake"]), Authority::new("ca").unwrap());
+    let (files, clients) = (Files::of(&authority), Authority::new("clients").unwrap());
+    fs::write(files.path("clients.pem"), clients.certificate()).unwrap();
+    let certificate_alone =
+        format!("  client_ca: {}\ncredentials: []\n", files.path("clients.pem").display());
+    let mut daemon = start(files.yaml(&lake, ""));
+    let (runtime, client) = (Runtime::new().unwrap(), rust_sdk(&daemon, &authority));
+    let put = || {
+        let record = Record::builder().data(Blob::new("{\"id\":0}\n")).build().unwrap();
+        runtime.block_on(client.put_record().delivery_stream_name("s").record(record).send()).is_ok()
+    };
+    assert!(put());
+    daemon.reconfigure(files.yaml(&lake, &certificate_alone)).unwrap();
+    let reloaded = reload(&daemon);
+    assert!(reloaded.status.success(), "{}", text(&reloaded));
+    assert!(!put());
+    assert!(handshakes(&daemon, "certificate") >= 1, "it had to come anew");
+    daemon.reconfigure(files.yaml(&lake, "")).unwrap();
+    assert!(reload(&daemon).status.success());
+    assert!(put());
+    assert_eq!(all_settled(&daemon, "s", SOON).accepted, 2);
+}
+
+#[test]
+fn a_plain_listener_beside_it_asks_for_signatures_but_not_for_certificates() {
+    let (lake, authority) = (Lake::with(&["lake"]), Authority::new("ca").unwrap());
+    let (files, clients) = (Files::of(&authority), Authority::new("clients").unwrap());
+    fs::write(files.path("clients.pem"), clients.certificate()).unwrap();
+    let ca = files.path("ca.pem");
+    let asks = format!("  plain_listen: 127.0.0.1:0\n  client_ca: {}\n", files.path("clients.pem").display());
+    for (more, of_nobody) in [("", false), ("credentials: []\n", true)] {
+        let daemon = start(files.yaml(&lake, &format!("{asks}{more}")));
+        let endpoints = fs::read(daemon.data_dir().join("endpoints.json")).unwrap();
+        let endpoints: serde_json::Value = serde_json::from_slice(&endpoints).unwrap();
+        let plain = endpoints["plain_listen"].as_str().unwrap();
+        let line = daemon.dir().join("line");
+        fs::write(&line, "{\"id\":0}\n").unwrap();
+        let takes = |secret: &str| {
+            let mut put = Command::new(STANDPIPE);
+            put.args(["put", "--retries", "0", "--stream", "s", "--endpoint", &format!("http://{plain}")]);
+            put.env("STANDPIPE_ACCESS_KEY_ID", Daemon::ACCESS_KEY_ID)
+                .env("STANDPIPE_SECRET_ACCESS_KEY", secret);
+            put.arg(&line).output().unwrap().status.success()
+        };
+        assert!(takes(Daemon::SECRET_ACCESS_KEY));
+        assert_eq!(takes("of nobody"), of_nobody, "without credentials, who is on this machine may write");
+        let refused = put_line(&daemon, &["--ca-file", ca.to_str().unwrap()]);
+        assert!(!refused.status.success(), "the other listener asks for a certificate");
+        assert_eq!(all_settled(&daemon, "s", SOON).accepted, 1 + u64::from(of_nobody));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jaq_json::Val;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::jq::{Fault, Program, on_stack};
@@ -15,7 +15,7 @@ use crate::row::{Failure, FailureKind, Output, Record, Row, Source};
 use crate::table::{Table, TableRow};
 
 /// What becomes of a record whose key the table does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnMiss {
     /// It stays as it is.
@@ -28,7 +28,7 @@ pub enum OnMiss {
 }
 
 /// The options of `enrich`, beside the table.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrichOptions {
     /// A jq program that gives a record's key.

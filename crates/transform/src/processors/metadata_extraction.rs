@@ -150,6 +150,11 @@ mod tests {
             ("empty", "{}", "the query gives no result"),
             (".a", "{\"a\":1}", "the query does not give an object"),
             ("{a}", "{\"a\":{\"b\":1}}", "partitionKeys values must be strings, numbers or booleans"),
+            (
+                "{a: .a | strftime(\"%Y\")}",
+                "{\"a\":1565382027000000000}",
+                "1565382027000000000 is no time in seconds",
+            ),
             ("{a: (.a | tonumber)}", "{\"a\":\"x\"}", "x cannot be parsed as a number"),
         ] {
             assert_eq!(keys_found(query, row), Err(why.to_owned()), "{query} of {row}");

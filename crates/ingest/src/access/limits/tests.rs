@@ -84,12 +84,29 @@ fn a_request_that_is_being_answered_holds_its_place_until_it_is_dropped() {
 #[test]
 fn every_operation_has_its_own_count_of_calls() {
     let calls = CallLimiter::new(2);
-    let call = |operation| calls.admit(operation, Duration::ZERO);
+    let at = |operation, now| admit_call([Some(&calls), None], operation, now).map_err(|(_, wait)| wait);
+    let call = |operation| at(operation, Duration::ZERO);
     let (describe, list) = (Operation::DescribeDeliveryStream, Operation::ListDeliveryStreams);
     assert!(call(describe).is_ok() && call(describe).is_ok());
     assert_eq!(call(describe), Err(Duration::from_millis(500)));
     assert!(call(list).is_ok());
-    assert!(calls.admit(describe, Duration::from_millis(500)).is_ok());
+    assert!(at(describe, Duration::from_millis(500)).is_ok());
+}
+
+#[test]
+fn a_call_that_one_limiter_refuses_is_not_taken_from_the_other() {
+    let (own, all) = (CallLimiter::new(2), CallLimiter::new(1));
+    let call =
+        |limiters, at_ms| admit_call(limiters, Operation::ListDeliveryStreams, Duration::from_millis(at_ms));
+    let both = [Some(&own), Some(&all)];
+    assert_eq!(call(both, 0), Ok(()));
+    for _ in 0..5 {
+        assert_eq!(call(both, 0), Err((1, Duration::from_secs(1))));
+    }
+    assert_eq!(call([Some(&own), None], 0), Ok(()), "of its two calls one is left");
+    assert_eq!(call(both, 0), Err((1, Duration::from_secs(1))), "the one that lasts longer is told");
+    assert_eq!(call(both, 1_000), Ok(()));
+    assert_eq!(call([Some(&own), None], 1_000), Ok(()));
 }
 
 #[test]

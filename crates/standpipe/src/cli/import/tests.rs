@@ -52,6 +52,7 @@ fn spec(name: &str, destination: S3Destination, backup: Option<S3Destination>) -
         name: StreamName::parse(name).unwrap(),
         destination,
         backup,
+        processors: Vec::new(),
         journal_limit_bytes: None,
         encryption_key: None,
     }

@@ -6,12 +6,12 @@
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::load::{Arena, File, Lexer, Loader, Parser};
-use jaq_core::path::Part;
+use jaq_core::path::{Part, Path};
 use jaq_core::{Compiler, Ctx, Filter, Vars, ops, unwrap_valr};
 use jaq_json::Val;
 
 use super::budget::{Budget, Stop, on_stack};
-use super::functions::{Bounded, OWN, Run, TIMES, functions};
+use super::functions::{Bounded, MADE, OWN, PLUS, ROOM, Run, TIMES, functions};
 
 /// The longest program. It nests less deeply than it is long, and so fits the stack of its thread.
 const PROGRAM_BYTES_MAX: usize = 16 << 10;
@@ -42,6 +42,9 @@ const REFUSED: [&str; 19] = [
     "debug_empty",
     "stderr_empty",
 ];
+
+/// What takes as long as a number of the record says, within a step: Bessel functions of any order.
+const SLOW: [&str; 2] = ["jn", "yn"];
 
 /// Why a text is no program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -127,7 +130,7 @@ fn compile(code: &str) -> Result<Filter<Bounded>, NoProgram> {
     let mut defs: Vec<Def<&str>> = jaq_core::defs()
         .chain(jaq_std::defs())
         .chain(jaq_json::defs())
-        .filter(|def| !REFUSED.contains(&def.name))
+        .filter(|def| def.name != "tostring" && !REFUSED.contains(&def.name))
         .chain(builtins.expect("a test runs the built-in definitions"))
         .collect();
     defs.push(Def { name: "standpipe_main", args: Vec::new(), body: main });
@@ -141,9 +144,20 @@ fn compile(code: &str) -> Result<Filter<Bounded>, NoProgram> {
     let natives = jaq_core::funs()
         .chain(jaq_std::funs())
         .chain(jaq_json::funs())
-        .filter(|(name, ..)| !OWN.contains(name) && !REFUSED.contains(name))
+        .filter(|(name, ..)| !OWN.contains(name) && !REFUSED.contains(name) && !SLOW.contains(name))
+        .map(|(name, arguments, native)| (checked(name), arguments, native))
         .chain(functions());
     Compiler::default().with_funs(natives).compile(modules).map_err(undefined)
+}
+
+/// What functions of jaq are called that `builtins.jq` calls under their names: they take times of any size, and come to
+/// anything with those that are too large.
+fn checked(name: &'static str) -> &'static str {
+    match name {
+        "strftime" => "standpipe_strftime",
+        "gmtime" => "standpipe_gmtime",
+        name => name,
+    }
 }
 
 fn undefined(errors: jaq_core::compile::Errors<&str, ()>) -> NoProgram {
@@ -169,25 +183,86 @@ fn parse(code: &str) -> Result<Term<&str>, NoProgram> {
     })
 }
 
-/// Puts bounded multiplication in the place of jaq's.
+/// Makes a term one of jq 1.6, and a bounded one.
+///
+/// Puts bounded functions in the place of what jaq has its own terms for: sums and products, and values within strings;
+/// and has the values that are made looked at.
 fn bound(term: &mut Term<&str>) {
-    const FACTOR: &str = "$standpipe_factor";
     if let Term::BinOp(
         left,
-        op @ (BinaryOp::Math(ops::Math::Mul) | BinaryOp::UpdateMath(ops::Math::Mul)),
-        right,
+        BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt,
+        _,
     ) = term
     {
-        let (left, right) = (std::mem::take(&mut **left), std::mem::take(&mut **right));
-        *term = if matches!(op, BinaryOp::Math(_)) {
-            Term::Call(TIMES, vec![left, right])
-        } else {
-            let times = Term::Call(TIMES, vec![Term::Id, Term::Var(FACTOR)]);
-            let update = Term::BinOp(Box::new(left), BinaryOp::Update, Box::new(times));
-            let factor = BinaryOp::Pipe(Some(Pattern::Var(FACTOR)));
-            Term::BinOp(Box::new(right), factor, Box::new(update))
-        };
+        walk(left, &mut making_room);
     }
+    in_own_place(term);
+}
+
+fn in_own_place(term: &mut Term<&str>) {
+    const OPERAND: &str = "$standpipe_operand";
+    match term {
+        Term::Str(None, parts) => {
+            for part in parts {
+                if let StrPart::Term(value) = part {
+                    *value = piped(std::mem::take(value), "tostring");
+                }
+            }
+        }
+        Term::BinOp(left, BinaryOp::Math(op), right) => {
+            if let Some(name) = own(op) {
+                *term = Term::Call(name, vec![std::mem::take(left), std::mem::take(right)]);
+            }
+        }
+        Term::BinOp(left, BinaryOp::UpdateMath(op), right) => {
+            if let Some(name) = own(op) {
+                let call = Term::Call(name, vec![Term::Id, Term::Var(OPERAND)]);
+                let update = Term::BinOp(std::mem::take(left), BinaryOp::Update, Box::new(call));
+                let operand = BinaryOp::Pipe(Some(Pattern::Var(OPERAND)));
+                *term = Term::BinOp(std::mem::take(right), operand, Box::new(piped(update, MADE)));
+            }
+        }
+        Term::Arr(Some(_)) | Term::Obj(_) | Term::BinOp(_, BinaryOp::Assign | BinaryOp::Update, _) => {
+            *term = piped(std::mem::take(term), MADE);
+        }
+        Term::Call("group_by", _) => *term = piped(std::mem::take(term), MADE),
+        _ => {}
+    }
+}
+
+/// Has the keys of an updated path made room for. A key that depends on the path's input stays as it is.
+fn making_room(term: &mut Term<&str>) {
+    let constant = |key: &Term<&str>| match key {
+        Term::Str(None, parts) => !parts.iter().any(|part| matches!(part, StrPart::Term(_))),
+        Term::Num(_) | Term::Var(_) => true,
+        _ => false,
+    };
+    let Term::Path(inner, path) = term else { return };
+    if !path.0.iter().all(|(part, _)| !matches!(part, Part::Index(key) if !constant(key))) {
+        return;
+    }
+    let mut whole = std::mem::take(&mut **inner);
+    for (part, optional) in std::mem::take(&mut path.0) {
+        if let Part::Index(key) = &part {
+            let room = Term::Call(ROOM, vec![key.clone()]);
+            whole = Term::BinOp(Box::new(whole), BinaryOp::Pipe(None), Box::new(room));
+        }
+        whole = Term::Path(Box::new(whole), Path(vec![(part, optional)]));
+    }
+    *term = whole;
+}
+
+/// The function that takes the place of an operator.
+fn own(op: &ops::Math) -> Option<&'static str> {
+    match op {
+        ops::Math::Add => Some(PLUS),
+        ops::Math::Mul => Some(TIMES),
+        _ => None,
+    }
+}
+
+fn piped<'s>(term: Term<&'s str>, into: &'s str) -> Term<&'s str> {
+    Term::BinOp(Box::new(term), BinaryOp::Pipe(None), Box::new(Term::Call(into, Vec::new())))
 }
 
 /// Visits all terms of a term, the inner ones first.

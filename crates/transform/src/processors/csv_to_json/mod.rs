@@ -7,20 +7,21 @@
 //! # Limits
 //! A record comes to at most [`OUTPUT_BYTES_MAX`], as each line repeats the names of the columns.
 
+mod lines;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use csv::{ReaderBuilder, StringRecord};
+use csv_core::Reader;
 use serde::{Deserialize, Serialize};
 
+use self::lines::{Line, Lines};
 use super::OptionError;
 use crate::chain::Processor;
 use crate::row::{Failure, FailureKind, Output, Record, Row, Source};
 
 /// The most bytes that a record comes to.
 const OUTPUT_BYTES_MAX: usize = 16 << 20;
-/// The buffer of the reader at most: that of longer records is filled several times.
-const BUFFER_BYTES: usize = 8 << 10;
 
 /// Where the names of the columns come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,8 +75,7 @@ impl Default for CsvToJsonOptions {
 /// Makes JSON objects of lines.
 #[derive(Debug)]
 pub struct CsvToJson {
-    delimiter: u8,
-    quote: Option<u8>,
+    reader: csv_core::ReaderBuilder,
     types: BTreeMap<String, Column>,
     columns: Columns,
 }
@@ -98,8 +98,8 @@ struct Named {
 /// Why a record has no rows.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error("The record is not CSV in UTF-8: {0}.")]
-    Csv(#[from] csv::Error),
+    #[error("The record is not UTF-8: {0}.")]
+    Utf8(#[from] std::str::Utf8Error),
     #[error("Line {line} has {fields} fields, and there are {columns} columns.")]
     Fields { line: u64, fields: usize, columns: usize },
     #[error("The column `{0}` is there twice.")]
@@ -115,7 +115,7 @@ impl Fault {
         match self {
             Self::Long => "CsvToJson.LimitExceeded",
             Self::Type { .. } => "CsvToJson.TypeMismatch",
-            Self::Csv(_) | Self::Fields { .. } | Self::Duplicate(_) => "CsvToJson.MalformedRecord",
+            Self::Utf8(_) | Self::Fields { .. } | Self::Duplicate(_) => "CsvToJson.MalformedRecord",
         }
     }
 }
@@ -151,44 +151,40 @@ impl CsvToJson {
         {
             return Err(wrong("types", unknown, "is not among the columns of `header`"));
         }
-        Ok(Self { delimiter, quote, types: options.types.clone(), columns })
+        let mut reader = csv_core::ReaderBuilder::new();
+        reader.delimiter(delimiter).quoting(quote.is_some()).quote(quote.unwrap_or(b'"'));
+        Ok(Self { reader, types: options.types.clone(), columns })
     }
 
     /// Writes the rows of a record, and gives the end of each.
-    fn write(&self, record: &[u8], out: &mut Vec<u8>) -> Result<Vec<usize>, Fault> {
-        let mut reader = ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(self.delimiter)
-            .quoting(self.quote.is_some())
-            .quote(self.quote.unwrap_or(b'"'))
-            .buffer_capacity(record.len().clamp(1, BUFFER_BYTES))
-            .from_reader(record);
-        let mut line = StringRecord::new();
-        let mut more = reader.read_record(&mut line)?;
+    fn write(&self, reader: &mut Reader, record: &[u8], out: &mut Vec<u8>) -> Result<Vec<usize>, Fault> {
+        std::str::from_utf8(record)?;
+        let mut lines = Lines::new(reader, record);
+        let mut line = lines.next();
         let found;
-        let columns = match &self.columns {
-            Columns::Known(columns) => columns,
-            Columns::InFirstLine => {
-                found = named(line.iter(), &self.types).map_err(Fault::Duplicate)?;
-                more = reader.read_record(&mut line)?;
+        let columns = match (&self.columns, &line) {
+            (Columns::Known(columns), _) => columns,
+            (Columns::InFirstLine, Some(first)) => {
+                found = named(first.fields(), &self.types).map_err(Fault::Duplicate)?;
+                line = lines.next();
                 &found
             }
-            Columns::Numbered => {
-                let numbers: Vec<String> = (1..=line.len()).map(|number| format!("_{number}")).collect();
+            (Columns::Numbered, Some(first)) => {
+                let numbers: Vec<String> =
+                    first.fields().zip(1..).map(|(_, number)| format!("_{number}")).collect();
                 found = named(numbers.iter().map(String::as_str), &self.types).map_err(Fault::Duplicate)?;
                 &found
             }
+            (_, None) => return Ok(Vec::new()),
         };
         let (begin, mut ends) = (out.len(), Vec::new());
-        while more {
-            let number = line.position().map_or(0, csv::Position::line);
-            object(&line, number, columns, out)?;
+        while let Some(one) = line {
+            object(&one, columns, out)?;
             if out.len() - begin > OUTPUT_BYTES_MAX {
                 return Err(Fault::Long);
             }
             ends.push(out.len());
-            more = reader.read_record(&mut line)?;
+            line = lines.next();
         }
         Ok(ends)
     }
@@ -199,9 +195,11 @@ impl Processor for CsvToJson {
         // One allocation for the chunk, of which each row is a part.
         let mut data = Vec::with_capacity(2 * rows.iter().map(|row| row.data.len()).sum::<usize>());
         let mut kept = Vec::with_capacity(rows.len());
+        // To make a reader takes longer than most records do.
+        let mut reader = self.reader.build();
         for row in rows {
             let begin = data.len();
-            match self.write(&row.data, &mut data) {
+            match self.write(&mut reader, &row.data, &mut data) {
                 Ok(ends) => kept.push((row, ends)),
                 Err(fault) => {
                     data.truncate(begin);
@@ -248,12 +246,13 @@ fn named<'a>(
 }
 
 /// Writes a line as an object.
-fn object(line: &StringRecord, number: u64, columns: &[Named], out: &mut Vec<u8>) -> Result<(), Fault> {
+fn object(line: &Line, columns: &[Named], out: &mut Vec<u8>) -> Result<(), Fault> {
+    let number = line.number;
     if line.len() != columns.len() {
         return Err(Fault::Fields { line: number, fields: line.len(), columns: columns.len() });
     }
     out.push(b'{');
-    for (place, (column, field)) in columns.iter().zip(line).enumerate() {
+    for (place, (column, field)) in columns.iter().zip(line.fields()).enumerate() {
         if place > 0 {
             out.push(b',');
         }
@@ -315,121 +314,4 @@ fn float(text: &str, out: &mut Vec<u8>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::tests::{codes, kept, run};
-    use super::*;
-
-    fn processor(yaml_as_json: &str) -> CsvToJson {
-        CsvToJson::new(&serde_json::from_str(yaml_as_json).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn with_a_header_each_record_is_a_file_of_its_own() {
-        let done = run(
-            processor(r#"{"header":true}"#),
-            &["a,b\n1,x\n2,\"y, \"\"z\"\"\"\n", "b\r\n3\r\n", "a,b\n", ""],
-        );
-        assert_eq!(kept(&done), [r#"{"a":"1","b":"x"}"#, r#"{"a":"2","b":"y, \"z\""}"#, r#"{"b":"3"}"#]);
-        assert_eq!(done.dropped, 2);
-    }
-
-    #[test]
-    fn names_make_each_line_a_row() {
-        let names =
-            processor(r#"{"header":["id","name"],"types":{"id":"int"},"delimiter":"\\t","quote":""}"#);
-        let done = run(names, &["1\t\"x\"", "2\ty\n\n3\tz"]);
-        assert_eq!(
-            kept(&done),
-            [r#"{"id":1,"name":"\"x\""}"#, r#"{"id":2,"name":"y"}"#, r#"{"id":3,"name":"z"}"#]
-        );
-        let done = run(processor(r#"{"header":false,"delimiter":";"}"#), &["a;b,c"]);
-        assert_eq!(kept(&done), [r#"{"_1":"a","_2":"b,c"}"#]);
-    }
-
-    #[test]
-    fn types_are_checked_and_digits_stay() {
-        let options = r#"{"header":["i","f","b"],"types":{"i":"int","f":"float","b":"bool"}}"#;
-        let rows = [
-            "-7,1.10,TRUE",
-            " 8 ,12345678901234567890.50,no",
-            ",,",
-            "+9,.5,1",
-            "1.5,1,1",
-            "1,x,1",
-            "1,1,maybe",
-            "1,NaN,1",
-        ];
-        let done = run(processor(options), &rows);
-        assert_eq!(
-            kept(&done),
-            [
-                r#"{"i":-7,"f":1.10,"b":true}"#,
-                r#"{"i":8,"f":12345678901234567890.50,"b":false}"#,
-                r#"{"i":null,"f":null,"b":null}"#,
-                r#"{"i":9,"f":0.5,"b":true}"#
-            ]
-        );
-        assert_eq!(codes(&done), ["CsvToJson.TypeMismatch"; 4]);
-        assert_eq!(done.failures[&4].message, "Line 1: `1.5` is no Int, which `i` holds.");
-    }
-
-    #[test]
-    fn a_line_that_does_not_fit_fails_its_record() {
-        let done = run(processor(r#"{"header":true}"#), &["a,b\n1,2\n3", "a,a\n1,2"]);
-        assert_eq!((kept(&done).len(), codes(&done)), (0, vec!["CsvToJson.MalformedRecord"; 2]));
-        assert_eq!(done.failures[&0].message, "Line 3 has 1 fields, and there are 2 columns.");
-        assert_eq!(done.failures[&1].message, "The column `a` is there twice.");
-        let done = run(processor(r#"{"header":["a"]}"#), &[&b"\xff\xfe"[..]]);
-        assert_eq!(codes(&done), ["CsvToJson.MalformedRecord"]);
-    }
-
-    #[test]
-    fn long_names_over_many_lines_fail_at_the_limit() {
-        let bomb = format!("{}\n{}", "x".repeat(100_000), "1\n".repeat(100_000));
-        assert_eq!(codes(&run(processor("{}"), &[bomb])), ["CsvToJson.LimitExceeded"]);
-    }
-
-    #[test]
-    fn options_are_checked() {
-        for (options, error) in [
-            (r#"{"delimiter":";;"}"#, "csv_to_json: delimiter `;;` must be one ASCII character"),
-            (
-                r#"{"quote":","}"#,
-                "csv_to_json: quote `,` must be one ASCII character other than the delimiter, or empty",
-            ),
-            (r#"{"header":[]}"#, "csv_to_json: header `[]` must name at least one column"),
-            (r#"{"header":["a","a"]}"#, "csv_to_json: header `a` is there twice"),
-            (
-                r#"{"header":["a"],"types":{"b":"int"}}"#,
-                "csv_to_json: types `b` is not among the columns of `header`",
-            ),
-        ] {
-            let wrong = CsvToJson::new(&serde_json::from_str(options).unwrap()).unwrap_err();
-            assert_eq!(wrong.to_string(), error);
-        }
-        assert!(serde_json::from_str::<CsvToJsonOptions>(r#"{"headers":true}"#).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn fields_come_out_as_they_went_in(
-            table in proptest::collection::vec(proptest::collection::vec("[ -~\n\u{e4}\"]{1,8}", 3), 1..6)
-        ) {
-            let mut writer = csv::Writer::from_writer(Vec::new());
-            table.iter().for_each(|line| writer.write_record(line).unwrap());
-            let done = run(processor(r#"{"header":["a","b","c"]}"#), &[writer.into_inner().unwrap()]);
-            let back: Vec<Vec<String>> = done.rows.iter().map(|row| {
-                let object: BTreeMap<String, String> = serde_json::from_slice(&row.data).unwrap();
-                object.into_values().collect()
-            }).collect();
-            prop_assert_eq!(back, table);
-        }
-
-        #[test]
-        fn rubbish_is_kept_dropped_or_fails(record in proptest::collection::vec(any::<u8>(), 0..200)) {
-            run(processor(r#"{"types":{"a":"float"}}"#), &[record]);
-        }
-    }
-}
+mod tests;
