@@ -5,8 +5,10 @@
 //! sealed with its SHA-256 once it is written, and before anything is compiled all files that are not as they were sealed
 //! are removed: a damaged or half-written one is compiled anew, never run.
 //!
-//!     <dir>/code/modules/<engine version>/<key>     as wasmtime lays it out
-//!     <dir>/seals/<key>                             the SHA-256 of that file
+//! ```text
+//! <dir>/code/modules/<engine version>/<key>     as wasmtime lays it out
+//! <dir>/seals/<key>                             the SHA-256 of that file
+//! ```
 
 use std::collections::BTreeMap;
 use std::fs;
