@@ -208,7 +208,7 @@ impl Catalog {
         Ok(versions)
     }
 
-    /// Stores a version of a definition; it is durable when this returns.
+    /// Stores a version of a definition, for its owner alone as it may hold secrets; it is durable when this returns.
     ///
     /// # Errors
     /// [`CatalogError::Io`].
@@ -218,7 +218,7 @@ impl Catalog {
         let path = folder.join(format!("definition-{}.json", definition.version));
         let text = serde_json::to_vec_pretty(definition)
             .map_err(|source| CatalogError::Malformed { path: path.clone(), source })?;
-        durable::write(&path, &text).map_err(at(&path))
+        durable::write_private(&path, &text).map_err(at(&path))
     }
 
     /// Forgets a version that no batch needs any more.
@@ -352,6 +352,8 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Definition, CatalogError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::spec::{Buffering, S3Destination};
     use standpipe_model::{Compression, ObjectOptions};
@@ -392,6 +394,8 @@ mod tests {
         catalog.save(&second).unwrap();
         let name = &first.spec.name;
         assert_eq!(catalog.list().unwrap(), std::slice::from_ref(name));
+        let file = fs::metadata(catalog.folder(name).join("definition-1.json")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600, "a destination may hold secrets");
         assert_eq!(catalog.load(name).unwrap(), BTreeMap::from([(1, first.clone()), (2, second)]));
         catalog.forget(name, 1).unwrap();
         assert_eq!(catalog.load(name).unwrap().len(), 1);
