@@ -340,9 +340,12 @@ mod tests {
         );
         check(
             s3(json!({})),
-            update(
-                json!({"ProcessingConfiguration": {"Enabled": true, "Processors": [{"Type": "AppendDelimiterToRecord"}]}}),
-            ),
+            update(json!({"ProcessingConfiguration": {"Enabled": true, "Processors": [{
+                "Type": "Lambda", "Parameters": [{
+                    "ParameterName": "LambdaArn",
+                    "ParameterValue": "arn:aws:lambda:us-east-1:123456789012:function:f",
+                }],
+            }]}})),
             "ExtendedS3DestinationConfiguration.ProcessingConfiguration is not available in this version of standpipe.",
         );
         check(
