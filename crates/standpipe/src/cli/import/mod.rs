@@ -5,11 +5,11 @@
 //! ```
 //!
 //! Every input becomes the same JSON first, with AWS's own member names, so that what a member maps to is said once (in
-//! [`stream`]). Nothing is left out in silence: each member without a counterpart is told with its value, why, and
+//! `stream`). Nothing is left out in silence: each member without a counterpart is told with its value, why, and
 //! what to do, in the YAML and on standard error.
 //!
 //! # Limits
-//! - A file may have [`FILE_MAX`] bytes; the parsers bound depth and aliases.
+//! - A file may have `FILE_MAX` bytes; the parsers bound depth and aliases.
 //! - No value of a member that holds a secret is told.
 
 mod cloudformation;

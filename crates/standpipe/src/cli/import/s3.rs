@@ -38,7 +38,7 @@ const ADVICE: [(&str, &str); 2] = [
     ),
 ];
 const PROCESSOR_ADVICE: &str =
-    "records are stored as they come; process them before they are put, or the objects afterwards";
+    "not taken over; see whether one of standpipe's processors does it, and list that under processors";
 
 /// AWS's own buffering, where a definition names none: it differs from ours.
 const AWS_SIZE_MIB: u64 = 5;
