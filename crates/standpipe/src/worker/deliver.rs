@@ -3,12 +3,14 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use standpipe_encode::{ChunkEncoder, EncodeOptions};
 use standpipe_journal::AppendError;
 use standpipe_journal::control::{Close, Control, Done, Failing, OpenBatch, Settle};
 use standpipe_model::{ErrorClass, Receipt, SinkError, Timestamp};
 
-use super::body::{self, ObjectBody, WORKING_BYTES};
+use super::body::{self, Make, ObjectBody, WORKING_BYTES};
 use super::fates::Fates;
+use super::make::Transformation;
 use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::alarm::AlarmKind;
@@ -127,7 +129,9 @@ impl Line {
             fates = self.count(close, &shape).await?;
         }
         for part in fates.failed.keys().map(|kind| Part::Failures(*kind)).filter(|part| !is_done(*part)) {
-            self.journal.control(self.done(close, &mut done)).await?;
+            if !done.is_empty() {
+                self.journal.control(self.done(close, &mut done)).await?;
+            }
             bytes += self.send(close, &shape, part, repeated).await?.0.bytes;
             done.push(part);
         }
@@ -151,12 +155,14 @@ impl Line {
         repeated: bool,
     ) -> Result<(Receipt, Fates), SinkError> {
         let delivery = self.delivery(close, shape, part, repeated)?;
-        let Some(Store { sink, memory }) = self.context.stores.get(&shape.destination.store) else {
-            let message = format!("store '{}' is not configured", shape.destination.store);
-            return Err(SinkError::new(ErrorClass::Misconfigured, message));
-        };
+        let Store { sink, memory } = self.store(shape)?;
         let _reserved = memory.reserve(memory_for(close)).await;
-        let object = self.open(close, shape, part, &delivery.target.key).await?;
+        let key = &delivery.target.key;
+        let make = |of, encoder| match part {
+            Part::Rows => make::rows(of, encoder),
+            Part::Failures(kind) => make::failures(of, kind, close, encoder),
+        };
+        let object = self.open(close, shape, &shape.encoding(part), key, make).await?;
         let receipt = match object.body {
             Some(body) => sink.attempt(&delivery, body).await?,
             None => Receipt::default(),
@@ -166,38 +172,42 @@ impl Line {
             // It was made of the same records; its own attempt read them all.
             fates.lost = 0;
         }
-        tracing::debug!(stream = %self.stream, batch = %close.batch, key = delivery.target.key,
+        tracing::debug!(stream = %self.stream, batch = %close.batch, key,
             reason = close.reason.as_str(), bytes = receipt.bytes, existed = receipt.existed, "object delivered");
         Ok((receipt, fates))
     }
 
     /// Goes through the batch only to learn what becomes of its records.
     async fn count(&self, close: &Close, shape: &Shape) -> Result<Fates, SinkError> {
-        let object = self.open(close, shape, Part::Counts, "").await?;
+        let Store { memory, .. } = self.store(shape)?;
+        let _reserved = memory.reserve(memory_for(close)).await;
+        let object = self.open(close, shape, &EncodeOptions::default(), "", make::counts).await?;
         let fates = object.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(fates)
     }
 
-    /// Begins to make a part.
+    fn store(&self, shape: &Shape) -> Result<Store, SinkError> {
+        self.context.stores.get(&shape.destination.store).ok_or_else(|| {
+            let message = format!("store '{}' is not configured", shape.destination.store);
+            SinkError::new(ErrorClass::Misconfigured, message)
+        })
+    }
+
+    /// Begins to go through the batch.
     async fn open(
         &self,
         close: &Close,
         shape: &Shape,
-        part: Part,
+        options: &EncodeOptions,
         key: &str,
+        make: impl FnOnce(Transformation, ChunkEncoder) -> Make,
     ) -> Result<ObjectBody, SinkError> {
-        let options = shape.encoding(part);
-        let encoder = self.context.encoders.encoder(&options).map_err(|error| {
+        let encoder = self.context.encoders.encoder(options).map_err(|error| {
             SinkError::new(ErrorClass::Refused, "the compression level is not one of the format's")
                 .with_source(error)
         })?;
-        let transformation = shape.transformation.clone();
-        let chunk_bytes = transformation.chunk_bytes;
-        let make = match part {
-            Part::Rows => make::rows(transformation, encoder),
-            Part::Counts => make::counts(transformation, encoder),
-            Part::Failures(kind) => make::failures(transformation, kind, close, encoder),
-        };
+        let chunk_bytes = shape.transformation.chunk_bytes;
+        let make = make(shape.transformation.clone(), encoder);
         let reader = self.journal.read(close.range);
         let processors = Arc::clone(&self.context.processors);
         let entry = shape.entry(close, key);
@@ -248,8 +258,9 @@ impl Line {
 
     /// Tells the log that the destination asks for.
     fn log_failure(&self, close: &Close, error: &AttemptError, at: Timestamp) {
-        let definition = self.definitions.version(close.version);
-        let destination = definition.as_ref().and_then(|known| known.spec.destination_of(&self.destination));
+        let version = self.definitions.version(close.version);
+        let spec = version.as_ref().map(|version| &version.definition.spec);
+        let destination = spec.and_then(|spec| spec.destination_of(&self.destination));
         let Some((destination, target)) = destination.and_then(|to| Some((to, to.logging.as_ref()?))) else {
             return;
         };

@@ -13,14 +13,15 @@ mod step;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use standpipe_encode::EncoderPool;
 use standpipe_journal::control::{Close, Control, Decide, OpenBatch, Settle};
 use standpipe_journal::{AppendError, Cursor, Journal, Tip};
 use standpipe_model::{BatchId, CloseReason, DestinationId, Entropy, Position, StreamName, Tally};
-use standpipe_transform::Source;
+use standpipe_transform::processors::OptionError;
+use standpipe_transform::{Chain, Source};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{self, JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -31,6 +32,7 @@ use crate::clock::Timer;
 use crate::delivery_log::DeliveryLog;
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
+use crate::processors;
 use crate::spec::Buffering;
 use crate::stores::Stores;
 
@@ -84,34 +86,60 @@ impl Context {
     }
 }
 
+/// A version of a stream's definition, with what is made of it once.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) definition: Arc<Definition>,
+    chain: OnceLock<Arc<Chain>>,
+}
+
+impl Version {
+    fn of(definition: Definition) -> Arc<Self> {
+        Arc::new(Self { definition: Arc::new(definition), chain: OnceLock::new() })
+    }
+
+    /// The stream's processors, made when they are first asked for.
+    ///
+    /// # Errors
+    /// An option that one of them cannot work with.
+    pub(crate) fn chain(&self) -> Result<Arc<Chain>, OptionError> {
+        if let Some(chain) = self.chain.get() {
+            return Ok(Arc::clone(chain));
+        }
+        let made = processors::chain(&self.definition.spec.processors)?;
+        Ok(Arc::clone(self.chain.get_or_init(|| made)))
+    }
+}
+
 /// All versions of a stream's definition that are still needed; the highest is the current one.
 #[derive(Debug)]
-pub(crate) struct Definitions(RwLock<BTreeMap<u64, Arc<Definition>>>);
+pub(crate) struct Definitions(RwLock<BTreeMap<u64, Arc<Version>>>);
 
 impl Definitions {
     pub(crate) fn new(versions: BTreeMap<u64, Definition>) -> Option<Self> {
         let versions: BTreeMap<_, _> =
-            versions.into_iter().map(|(version, d)| (version, Arc::new(d))).collect();
+            versions.into_iter().map(|(version, definition)| (version, Version::of(definition))).collect();
         (!versions.is_empty()).then(|| Self(RwLock::new(versions)))
     }
 
-    pub(crate) fn version(&self, version: u64) -> Option<Arc<Definition>> {
+    pub(crate) fn version(&self, version: u64) -> Option<Arc<Version>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&version).cloned()
     }
 
     pub(crate) fn current(&self) -> Arc<Definition> {
         let versions = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let last = versions.last_key_value().map(|(_, definition)| Arc::clone(definition));
+        let last = versions.last_key_value().map(|(_, version)| Arc::clone(&version.definition));
         last.expect("there is a version from the start, and none is ever the last to go")
     }
 
     pub(crate) fn push(&self, definition: Definition) {
         let mut versions = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        versions.insert(definition.version, Arc::new(definition));
+        versions.insert(definition.version, Version::of(definition));
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Definition>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        let versions = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        versions.values().map(|version| Arc::clone(&version.definition)).collect()
     }
 
     /// Lets go of all versions but the current one and those that `needed` says.

@@ -12,7 +12,7 @@ use standpipe_transform::FailureKind;
 use super::Line;
 use super::body::{CHUNK_BYTES, EXPANDING_CHUNK_BYTES};
 use super::make::Transformation;
-use crate::processors::{ProcessorSpec, chain};
+use crate::processors::ProcessorSpec;
 use crate::spec::S3Destination;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -29,8 +29,6 @@ pub(super) struct Shape {
 pub(super) enum Part {
     /// Its rows.
     Rows,
-    /// No object: only what became of its records.
-    Counts,
     /// A part of its error output.
     Failures(FailureKind),
 }
@@ -39,7 +37,7 @@ impl Part {
     /// The object's number within its batch.
     pub(super) fn ordinal(self) -> u32 {
         match self {
-            Self::Rows | Self::Counts => 0,
+            Self::Rows => 0,
             Self::Failures(FailureKind::Processing) => 1,
             Self::Failures(FailureKind::Decompression) => 2,
         }
@@ -53,11 +51,12 @@ fn refused(error: &dyn std::fmt::Display) -> SinkError {
 impl Line {
     /// The shape that the batch was closed under.
     pub(super) fn shape(&self, close: &Close) -> Result<Shape, SinkError> {
-        let Some(definition) = self.definitions.version(close.version) else {
+        let Some(version) = self.definitions.version(close.version) else {
             let message = format!("the definition of version {} is not there any more", close.version);
             return Err(SinkError::new(ErrorClass::Misconfigured, message));
         };
-        let Some(destination) = definition.spec.destination_of(&self.destination).cloned() else {
+        let spec = &version.definition.spec;
+        let Some(destination) = spec.destination_of(&self.destination).cloned() else {
             let message = format!("version {} has no destination {}", close.version, self.destination);
             return Err(SinkError::new(ErrorClass::Misconfigured, message));
         };
@@ -73,8 +72,9 @@ impl Line {
             extension,
         );
         let keys = keys.map_err(|error| refused(&error))?;
-        let processors = definition.spec.processors_of(&self.destination);
-        let chain = chain(processors).map_err(|error| {
+        let processors = spec.processors_of(&self.destination);
+        let chain = if processors.is_empty() { Ok(Arc::default()) } else { version.chain() };
+        let chain = chain.map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "a processor cannot be made").with_source(error)
         })?;
         let source = self.context.source(&self.stream);
@@ -93,7 +93,7 @@ impl Line {
     ) -> Result<Delivery, SinkError> {
         let (version, batch, arrived_at) = (close.version, close.batch, close.arrived_at);
         let key = match part {
-            Part::Rows | Part::Counts => shape.keys.object_key(version, batch, part.ordinal(), arrived_at),
+            Part::Rows => shape.keys.object_key(version, batch, part.ordinal(), arrived_at),
             Part::Failures(kind) => {
                 shape.keys.error_key(kind.as_str(), version, batch, part.ordinal(), arrived_at)
             }
@@ -137,7 +137,7 @@ impl Shape {
                 level: self.destination.compression_level,
                 delimiter: self.destination.delimiter.clone().into(),
             },
-            Part::Counts | Part::Failures(_) => EncodeOptions::default(),
+            Part::Failures(_) => EncodeOptions::default(),
         }
     }
 
