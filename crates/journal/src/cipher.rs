@@ -69,19 +69,8 @@ mod tests {
     }
 
     fn header() -> FrameHeader {
-        FrameHeader {
-            kind: FrameKind::Data,
-            encrypted: true,
-            body_len: 0,
-            body_crc: 0,
-            source_len: 1,
-            count: 2,
-            first: Position(11),
-            group_start: 4096,
-            steady: 5,
-            arrived_at: Timestamp(1_700_000_000_000),
-            digest: Some(PutDigest([9; 16])),
-        }
+        let plain = crate::format::tests::header();
+        FrameHeader { encrypted: true, body_len: 0, body_crc: 0, source_len: 1, ..plain }
     }
 
     #[test]

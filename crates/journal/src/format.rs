@@ -427,12 +427,12 @@ impl Footer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const ID: SegmentId = SegmentId(*b"segment-id-0001.");
 
-    fn header() -> FrameHeader {
+    pub(crate) fn header() -> FrameHeader {
         FrameHeader {
             kind: FrameKind::Data,
             encrypted: false,

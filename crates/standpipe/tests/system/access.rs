@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_firehose::Client;
+use aws_sdk_firehose::config::Credentials;
 use aws_sdk_firehose::config::retry::RetryConfig;
-use aws_sdk_firehose::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_firehose::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::{
@@ -22,7 +22,7 @@ use standpipe_testkit::Daemon;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::support::{SOON, all_settled, eventually, metric, start};
+use crate::support::{SOON, all_settled, eventually, metric, sdk_config, start};
 
 const SECRET: &str = "a-secret-that-nobody-prints";
 const STREAMS: &str = "\
@@ -44,14 +44,8 @@ struct Sdk {
 impl Sdk {
     fn of(daemon: &Daemon, key: &str, token: Option<&str>, attempts: u32) -> Self {
         let credentials = Credentials::new(key, SECRET, token.map(str::to_owned), None, "test");
-        let config = aws_sdk_firehose::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(daemon.endpoint())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(credentials)
-            .retry_config(RetryConfig::standard().with_max_attempts(attempts))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .build();
+        let retries = RetryConfig::standard().with_max_attempts(attempts);
+        let config = sdk_config(daemon.endpoint(), credentials).retry_config(retries).build();
         Self { client: Client::from_conf(config), runtime: Runtime::new().unwrap() }
     }
 

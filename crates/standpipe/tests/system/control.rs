@@ -1,8 +1,5 @@
 //! The control plane as boto3 and the AWS CLI use it, and what the streams made through it deliver.
 
-use std::path::Path;
-use std::process::Command;
-
 use serde_json::{Value, json};
 use standpipe_testkit::Daemon;
 use standpipe_testkit::clients::{Python, finish};
@@ -21,16 +18,8 @@ fn yaml(lake: &Lake) -> String {
 
 /// Runs a phase of `control.py`.
 fn control(daemon: &Daemon, phase: &str) -> Value {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/control.py");
-    let mut command = Command::new(Python::installed().unwrap().interpreter());
-    command.arg(program).args([&daemon.endpoint(), phase]).envs([
-        ("AWS_ACCESS_KEY_ID", Daemon::ACCESS_KEY_ID),
-        ("AWS_SECRET_ACCESS_KEY", Daemon::SECRET_ACCESS_KEY),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-        ("AWS_CONFIG_FILE", "/dev/null"),
-        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
-        ("PYTHONDONTWRITEBYTECODE", "1"),
-    ]);
+    let mut command = Python::installed().unwrap().program("control.py");
+    command.args([&daemon.endpoint(), phase]);
     finish(command).unwrap()
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use aws_sdk_firehose::Client as Sdk;
 use aws_sdk_firehose::config::retry::RetryConfig;
-use aws_sdk_firehose::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::{
     DeliveryStreamEncryptionConfiguration, DeliveryStreamEncryptionConfigurationInput as Input,
@@ -24,7 +23,8 @@ use tokio::runtime::Runtime;
 use crate::client::{Client, batch_of};
 use crate::lake::Lake;
 use crate::support::{
-    SOON, STANDPIPE, all_settled, balance, eventually, files_below, metric, options, start,
+    SOON, STANDPIPE, all_settled, balance, default_credentials, eventually, files_below, metric, options,
+    sdk_config, start,
 };
 
 /// What every record holds, and nothing else on the disk may.
@@ -123,16 +123,7 @@ impl Rig {
 }
 
 fn sdk(daemon: &Daemon, retries: RetryConfig) -> Sdk {
-    let credentials = Credentials::new(Daemon::ACCESS_KEY_ID, Daemon::SECRET_ACCESS_KEY, None, None, "test");
-    let config = aws_sdk_firehose::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(daemon.endpoint())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(credentials)
-        .retry_config(retries)
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
-    Sdk::from_conf(config)
+    Sdk::from_conf(sdk_config(daemon.endpoint(), default_credentials()).retry_config(retries).build())
 }
 
 fn row(id: u64) -> Vec<u8> {

@@ -1,7 +1,6 @@
 //! The SDKs for JavaScript and Rust put text and binary data; every byte arrives.
 
 use aws_sdk_firehose::Client;
-use aws_sdk_firehose::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use base64_simd::STANDARD;
@@ -11,7 +10,7 @@ use standpipe_testkit::{Daemon, SeededEntropy};
 use tokio::runtime::Runtime;
 
 use crate::lake::Lake;
-use crate::support::{SOON, all_settled, start};
+use crate::support::{SOON, all_settled, default_credentials, sdk_config, start};
 
 fn daemon_with_raw_stream(lake: &Lake) -> Daemon {
     start(format!(
@@ -44,15 +43,7 @@ fn what_the_sdk_for_javascript_puts_arrives_byte_for_byte() {
 fn what_the_sdk_for_rust_puts_arrives_byte_for_byte() {
     let lake = Lake::with(&["lake"]);
     let daemon = daemon_with_raw_stream(&lake);
-    let credentials = Credentials::new(Daemon::ACCESS_KEY_ID, Daemon::SECRET_ACCESS_KEY, None, None, "test");
-    let config = aws_sdk_firehose::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(daemon.endpoint())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(credentials)
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
-    let client = Client::from_conf(config);
+    let client = Client::from_conf(sdk_config(daemon.endpoint(), default_credentials()).build());
     let chance = SeededEntropy::new(7);
     let records: Vec<Vec<u8>> = (0..200)
         .map(|size| {

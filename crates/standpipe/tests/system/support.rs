@@ -5,6 +5,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use aws_sdk_firehose as sdk;
+use aws_sdk_firehose::config::{BehaviorVersion, Credentials, Region};
 use standpipe_testkit::{Daemon, DaemonOptions};
 
 /// The program under test.
@@ -87,6 +89,21 @@ pub(crate) fn all_settled(daemon: &Daemon, stream: &str, patience: Duration) -> 
         let balance = balance(daemon, stream);
         (balance.in_journal == 0).then_some(balance)
     })
+}
+
+/// How the SDK for Rust reaches a daemon, with everything else at its defaults; over plain HTTP unless told otherwise.
+pub(crate) fn sdk_config(endpoint: impl Into<String>, credentials: Credentials) -> sdk::config::Builder {
+    sdk::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::new("us-east-1"))
+        .credentials_provider(credentials)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+}
+
+/// The daemon's default credentials.
+pub(crate) fn default_credentials() -> Credentials {
+    Credentials::new(Daemon::ACCESS_KEY_ID, Daemon::SECRET_ACCESS_KEY, None, None, "test")
 }
 
 /// `standpipe put` with the daemon's default credentials.

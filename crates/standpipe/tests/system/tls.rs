@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::config::retry::RetryConfig;
-use aws_sdk_firehose::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -21,7 +20,8 @@ use tokio::runtime::Runtime;
 
 use crate::lake::Lake;
 use crate::support::{
-    SOON, STANDPIPE, all_settled, eventually, flights_file, metric, options, standpipe_put, start,
+    SOON, STANDPIPE, all_settled, default_credentials, eventually, flights_file, metric, options, sdk_config,
+    standpipe_put, start,
 };
 
 const YEAR: Duration = Duration::from_hours(365 * 24);
@@ -136,21 +136,8 @@ fn rust_sdk(daemon: &Daemon, authority: &Authority) -> Client {
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(TlsContext::builder().with_trust_store(trust).build().unwrap())
         .build_https();
-    let config = aws_sdk_firehose::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(daemon.endpoint())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new(
-            Daemon::ACCESS_KEY_ID,
-            Daemon::SECRET_ACCESS_KEY,
-            None,
-            None,
-            "test",
-        ))
-        .retry_config(RetryConfig::disabled())
-        .http_client(http)
-        .build();
-    Client::from_conf(config)
+    let config = sdk_config(daemon.endpoint(), default_credentials());
+    Client::from_conf(config.retry_config(RetryConfig::disabled()).http_client(http).build())
 }
 
 #[test]

@@ -39,10 +39,17 @@ impl Python {
         self.dir.join("bin/python")
     }
 
+    /// A program of the tests, such as `control.py`, with the daemon's default credentials.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = with_credentials(Command::new(self.interpreter()));
+        command.arg(programs().join(name));
+        command
+    }
+
     /// `put.py` with the daemon's default credentials; `args` are its source and options besides the endpoint.
     pub fn put(&self, endpoint: &str, stream: &str, args: &[&str]) -> Command {
-        let mut command = with_credentials(Command::new(self.interpreter()));
-        command.arg(programs().join("put.py")).args(["--endpoint", endpoint, "--stream", stream]).args(args);
+        let mut command = self.program("put.py");
+        command.args(["--endpoint", endpoint, "--stream", stream]).args(args);
         command
     }
 

@@ -7,7 +7,7 @@ use standpipe_model::OsClock;
 use standpipe_transform::{LoadError, Table, TableFormat};
 
 use crate::guests::{example, probe_component};
-use crate::running::{ARRIVED_MS, load, options, rows, run, sandbox};
+use crate::running::{ARRIVED_MS, learns_nothing, load, options, rows, run, sandbox};
 
 #[test]
 fn a_component_gets_records_and_gives_outcomes() {
@@ -68,19 +68,7 @@ fn tables_are_there_for_those_only_that_are_given_some() {
 
 #[test]
 fn nothing_that_a_component_can_learn_differs_from_call_to_call() {
-    let look = || rows(&run(load(&probe_component()), &["look around"]).0).remove(0);
-    let seen = look();
-    assert_eq!(look(), seen);
-    for part in [
-        &*format!(r#""wall_ms":{ARRIVED_MS}"#),
-        r#""slept_hours":1"#,
-        r#""greeting":"hello""#,
-        r#""root":false"#,
-        r#""file":false"#,
-        r#""written":false"#,
-    ] {
-        assert!(seen.contains(part), "{part} is not in {seen}");
-    }
+    learns_nothing(&probe_component());
 }
 
 #[test]

@@ -63,3 +63,20 @@ pub(crate) fn failure_of_all(done: &Transformed, records: usize) -> Failure {
     assert!(done.failures.values().all(|other| *other == failure), "{done:?}");
     failure
 }
+
+/// Checks that a probe which looks around learns the same in every call, and nothing of the machine.
+pub(crate) fn learns_nothing(probe: &[u8]) {
+    let look = || rows(&run(load(probe), &["look around"]).0).remove(0);
+    let seen = look();
+    assert_eq!(look(), seen);
+    for part in [
+        &*format!(r#""wall_ms":{ARRIVED_MS}"#),
+        r#""slept_hours":1"#,
+        r#""greeting":"hello""#,
+        r#""root":false"#,
+        r#""file":false"#,
+        r#""written":false"#,
+    ] {
+        assert!(seen.contains(part), "{part} is not in {seen}");
+    }
+}

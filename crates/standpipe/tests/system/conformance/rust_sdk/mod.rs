@@ -13,15 +13,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_firehose::config::retry::RetryConfig;
-use aws_sdk_firehose::config::{
-    BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RuntimeComponents,
-};
+use aws_sdk_firehose::config::{ConfigBag, Credentials, Intercept, RuntimeComponents};
 use aws_sdk_firehose::error::{BoxError, BuildError, ProvideErrorMetadata, SdkError};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use self::input::Members;
 use super::Sdk;
+use crate::support::sdk_config;
 
 /// Counts what is sent.
 #[derive(Debug, Clone, Default)]
@@ -63,13 +62,7 @@ impl RustSdk {
             None,
             "test",
         );
-        let mut config = aws_sdk_firehose::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(text("endpoint").unwrap())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(credentials)
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .interceptor(self.sent.clone());
+        let mut config = sdk_config(text("endpoint").unwrap(), credentials).interceptor(self.sent.clone());
         if let Some(attempts) = wanted["attempts"].as_u64() {
             config.set_retry_config(Some(RetryConfig::standard().with_max_attempts(attempts as u32)));
         }
