@@ -164,11 +164,8 @@ impl Destination {
 
 /// A backup that is on stays on, and one of everything stays one of everything.
 fn refuse_less_backup(current: &Map<String, Value>, update: &Map<String, Value>) -> Result<(), ApiError> {
-    let mode =
-        |members: &Map<String, Value>| members.get("S3BackupMode").and_then(Value::as_str).map(str::to_owned);
-    match (mode(current).as_deref(), mode(update).as_deref()) {
-        (Some(from @ "Enabled"), Some(to @ "Disabled"))
-        | (Some(from @ "AllData"), Some(to @ "FailedDataOnly")) => {
+    match (shape::text(current, "S3BackupMode"), shape::text(update, "S3BackupMode")) {
+        (from @ "Enabled", to @ "Disabled") | (from @ "AllData", to @ "FailedDataOnly") => {
             Err(ApiError::invalid_argument(format!("S3BackupMode cannot be changed from {from} to {to}.")))
         }
         _ => Ok(()),

@@ -85,7 +85,7 @@ impl Default for Options {
 impl Options {
     /// The ARN of the stream of that name.
     pub(crate) fn stream_arn(&self, stream: &str) -> String {
-        format!("arn:aws:firehose:{}:{}:deliverystream/{stream}", self.region, self.account_id)
+        standpipe_model::stream_arn(&self.region, &self.account_id, stream)
     }
 
     /// The ARN of the user of that name.

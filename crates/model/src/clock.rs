@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 /// A point in time: milliseconds since the Unix epoch, UTC.
@@ -26,6 +26,11 @@ impl Timestamp {
     pub fn to_utc(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(i64::try_from(self.0).unwrap_or(i64::MAX))
             .unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    /// The instant as RFC 3339 has it, in UTC with milliseconds.
+    pub fn to_rfc3339(self) -> String {
+        self.to_utc().to_rfc3339_opts(SecondsFormat::Millis, true)
     }
 }
 

@@ -21,7 +21,7 @@ mod sink;
 pub use batch::{BatchId, BatchRange, CloseReason, Compression, Tally};
 pub use block::{RECORD_PREFIX_LEN, RecordBlock, RecordBlockBuilder, Records};
 pub use clock::{Clock, Entropy, OsClock, Timestamp};
-pub use names::{DestinationId, NameError, Position, PutDigest, StreamName};
+pub use names::{DestinationId, NameError, Position, PutDigest, StreamName, stream_arn};
 pub use object::{Encryption, LockMode, ObjectLock, ObjectOptions};
 pub use secret::Secret;
 pub use sink::{Body, BodyError, Delivery, ErrorClass, Media, ObjectTarget, Receipt, Sink, SinkError};

@@ -37,6 +37,11 @@ pub enum NameError {
     },
 }
 
+/// The ARN of the stream of that name, which need not be one that a stream can have here.
+pub fn stream_arn(region: &str, account_id: &str, name: &str) -> String {
+    format!("arn:aws:firehose:{region}:{account_id}:deliverystream/{name}")
+}
+
 impl StreamName {
     /// The longest name, in characters.
     pub const MAX_LEN: usize = 64;

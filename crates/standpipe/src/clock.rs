@@ -39,13 +39,6 @@ impl Timer for OsTimer {
     }
 }
 
-/// A timestamp as RFC 3339 has it, in UTC with milliseconds.
-pub(crate) fn rfc3339(at: standpipe_model::Timestamp) -> String {
-    let at = i64::try_from(at.as_millis()).ok().and_then(chrono::DateTime::from_timestamp_millis);
-    // Only a clock that is hundreds of thousands of years off leaves chrono's range.
-    at.unwrap_or_default().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
-}
-
 /// The operating system's source of chance.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsEntropy;

@@ -17,9 +17,8 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use serde_json::json;
-use standpipe_model::{StreamName, Timestamp};
+use standpipe_model::{StreamName, Timestamp, stream_arn};
 
-use crate::clock::rfc3339;
 use crate::spec::LogTarget;
 
 /// The most lines of one log stream in a minute.
@@ -115,11 +114,8 @@ impl DeliveryLog {
         let Some(left_out) = self.admit(target, failure.at) else { return };
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut line = json!({
-            "timestamp": rfc3339(failure.at),
-            "deliveryStreamARN": format!(
-                "arn:aws:firehose:{}:{}:deliverystream/{}",
-                settings.region, settings.account_id, failure.stream
-            ),
+            "timestamp": failure.at.to_rfc3339(),
+            "deliveryStreamARN": stream_arn(&settings.region, &settings.account_id, failure.stream.as_str()),
             "destination": format!("arn:aws:s3:::{}", failure.bucket),
             "deliveryStreamVersionId": failure.version,
             "message": failure.message,

@@ -14,6 +14,7 @@ use standpipe_journal::SyncObserver as _;
 use standpipe_model::{DestinationId, StreamName, Tally, Timestamp};
 
 use crate::alarm::{Alarm, AlarmKind};
+use crate::generated::repository;
 use crate::metrics::{JournalState, LineState, Metrics, Snapshot};
 
 /// The most lines of a source file.
@@ -24,16 +25,12 @@ const FN_LINES_MAX: usize = 70;
 const LONG_FUNCTIONS: [(&str, &str); 1] =
     [("tests.rs: broken_rules_are_told_in_the_words_of_the_service", "a table of cases, one line each")];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn doc(name: &str) -> String {
-    read(&root().join("docs").join(name))
+    read(&repository().join("docs").join(name))
 }
 
 /// Every file of the checkout with this extension, in order; neither built nor installed ones.
@@ -50,7 +47,7 @@ fn files(extension: &str) -> Vec<PathBuf> {
         }
     }
     let mut found = Vec::new();
-    walk(&root(), extension, &mut found);
+    walk(&repository(), extension, &mut found);
     found.sort();
     assert!(!found.is_empty(), "there are files with the extension {extension}");
     found
@@ -58,7 +55,7 @@ fn files(extension: &str) -> Vec<PathBuf> {
 
 /// A path as it is known in the repository.
 fn short(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+    path.strip_prefix(repository()).unwrap_or(path).display().to_string()
 }
 
 /// The texts between two marks.
@@ -73,7 +70,7 @@ fn nothing(wrong: Vec<String>) {
 #[test]
 fn every_crate_is_on_the_map() {
     let architecture = doc("architecture.md");
-    let folders = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
+    let folders = fs::read_dir(repository().join("crates")).unwrap().map(|entry| entry.unwrap().path());
     let folders = folders.filter(|path| path.join("Cargo.toml").is_file());
     let names = folders.map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
     let missing = names.filter(|name| !architecture.contains(&format!("`crates/{name}/`")));
@@ -153,7 +150,7 @@ fn printed(source: &str, of: &str) -> BTreeSet<String> {
 #[test]
 fn every_error_code_and_every_alarm_is_documented() {
     let errors = doc("errors.md");
-    let codes = printed(&read(&root().join("crates/ingest/src/error.rs")), "ErrorCode::");
+    let codes = printed(&read(&repository().join("crates/ingest/src/error.rs")), "ErrorCode::");
     let alarms = printed(include_str!("alarm.rs"), "Self::");
     assert!(codes.len() >= 20 && alarms.len() >= 8, "{codes:?} {alarms:?}");
     let missing = codes.iter().chain(&alarms).filter(|name| !errors.contains(&format!("| `{name}` |")));
@@ -163,7 +160,7 @@ fn every_error_code_and_every_alarm_is_documented() {
 #[test]
 fn every_decision_is_in_the_index() {
     let index = doc("decisions/README.md");
-    let decisions = fs::read_dir(root().join("docs/decisions")).unwrap();
+    let decisions = fs::read_dir(repository().join("docs/decisions")).unwrap();
     let names = decisions.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
     let missing = names.filter(|name| name != "README.md" && !index.contains(&format!("({name})")));
     nothing(missing.map(|name| format!("docs/decisions/README.md does not list {name}")).collect());

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::rules::{block, enabled, refuse, require, text};
+use super::rules::{block, refuse, require};
 use crate::ApiError;
+use crate::shape::{enabled, text};
 
 type Members = Map<String, Value>;
 type Checked = Result<(), ApiError>;

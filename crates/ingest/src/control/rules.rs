@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::processing;
+use crate::shape::{enabled, text};
 use crate::{ApiError, Destination, DestinationKind, EncryptionInput, KeyType};
 
 type Members = Map<String, Value>;
@@ -22,14 +23,6 @@ pub(super) fn require(good: bool, message: &'static str) -> Checked {
 
 pub(super) fn block<'a>(members: &'a Members, name: &str) -> Option<&'a Members> {
     members.get(name).and_then(Value::as_object)
-}
-
-pub(super) fn text<'a>(members: &'a Members, name: &str) -> &'a str {
-    members.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-pub(super) fn enabled(members: &Members) -> bool {
-    members.get("Enabled") == Some(&Value::Bool(true))
 }
 
 /// Checks what a stream reads from against its type.

@@ -17,7 +17,7 @@ mod support;
 mod tables;
 mod walk;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use configuration::{describe, merge};
 pub use pattern::Pattern;
@@ -25,6 +25,16 @@ pub use redact::redact;
 pub use support::unsupported;
 pub use tables::{destination_description, input_of, output_of};
 pub use walk::check;
+
+/// A member's text; empty where there is none.
+pub fn text<'a>(members: &'a Map<String, Value>, name: &str) -> &'a str {
+    members.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether a block says that it is on; without a word it is off.
+pub fn enabled(block: &Map<String, Value>) -> bool {
+    block.get("Enabled") == Some(&Value::Bool(true))
+}
 
 /// A structure of the API: named members.
 #[derive(Debug)]

@@ -13,7 +13,6 @@ use standpipe_journal::disk::{Disk as _, OsDisk};
 use standpipe_journal::inspect::{FrameSummary, SegmentSummary, frames, inspect};
 use standpipe_journal::keys::SegmentKeys;
 use standpipe_journal::verify::verify;
-use standpipe_model::Timestamp;
 
 use super::{complain, count, env, print, runtime};
 use crate::clock::OsEntropy;
@@ -150,12 +149,12 @@ fn segment_line(segment: &SegmentSummary) -> String {
         if let Some(key) = &content.key {
             write!(line, " ('{key}')").ok();
         }
-        write!(line, ", made {}", time(content.created_at)).ok();
+        write!(line, ", made {}", content.created_at.to_rfc3339()).ok();
         write!(line, "\n    positions {}..{}", content.first, content.next).ok();
         write!(line, ", {}", count(content.records, "record")).ok();
         write!(line, " of {}", count(content.record_bytes, "byte")).ok();
         if let (Some(first), Some(last)) = (content.min_arrived, content.max_arrived) {
-            write!(line, ", arrived {} to {}", time(first), time(last)).ok();
+            write!(line, ", arrived {} to {}", first.to_rfc3339(), last.to_rfc3339()).ok();
         }
         let kinds: Vec<String> =
             content.frames.iter().map(|(kind, number)| format!("{kind} {number}")).collect();
@@ -179,7 +178,7 @@ fn frame_line(frame: &FrameSummary) -> String {
     if frame.count > 0 {
         write!(line, ", {}", count(frame.count.into(), "record")).ok();
     }
-    write!(line, ", {}, {}", count(frame.body_bytes.into(), "byte"), time(frame.arrived_at)).ok();
+    write!(line, ", {}, {}", count(frame.body_bytes.into(), "byte"), frame.arrived_at.to_rfc3339()).ok();
     if let Some(digest) = &frame.digest {
         write!(line, ", digest {digest}").ok();
     }
@@ -197,10 +196,6 @@ fn frame_line(frame: &FrameSummary) -> String {
     }
     line.push('\n');
     line
-}
-
-fn time(at: Timestamp) -> String {
-    at.to_utc().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 /// Checks one journal and tells what was found; returns whether nothing is wrong.

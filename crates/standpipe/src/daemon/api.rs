@@ -10,7 +10,7 @@ use standpipe_ingest::{
     EncryptionInput, ErrorCode, ListDeliveryStreams, ListTags, Proof, Put, PutError, PutReceipt, Service,
     StreamNames, TAGS_MAX, TagList, Tags, UpdateDestination,
 };
-use standpipe_model::{DestinationId, StreamName, Timestamp};
+use standpipe_model::{DestinationId, StreamName, Timestamp, stream_arn};
 
 use super::{Daemon, mapping};
 use crate::alarm::{Alarm, AlarmKind};
@@ -25,7 +25,7 @@ impl Daemon {
 
     fn arn(&self, name: &StreamName) -> String {
         let config = self.config();
-        format!("arn:aws:firehose:{}:{}:deliverystream/{name}", config.region, config.account_id)
+        stream_arn(&config.region, &config.account_id, name.as_str())
     }
 
     pub(super) fn internal(error: &dyn std::error::Error) -> ApiError {
@@ -224,7 +224,10 @@ impl Daemon {
             let saved = self.catalog.save_tags(&input.stream, &input.tags);
             saved.map_err(|error| Self::internal(&error))?;
         }
-        self.keep_encryption(&input.stream, encryption.as_ref()).map_err(|error| Self::internal(&error))?;
+        if let Some(encryption) = &encryption {
+            let kept = self.keep_encryption(&input.stream, encryption);
+            kept.map_err(|error| Self::internal(&error))?;
+        }
         self.create(definition).await.map_err(|error| Self::internal(&error))?;
         tracing::info!(stream = %input.stream, "stream created through the API");
         Ok(self.arn(&input.stream))

@@ -47,7 +47,7 @@ impl Daemon {
     /// # Errors
     /// [`CatalogError`]: the catalog cannot be listed.
     pub(super) fn complete_deletions(&self) -> Result<(), CatalogError> {
-        let noted = |name: &StreamName| self.catalog.is_deleting(name) && self.stream(name).is_none();
+        let noted = |name: &StreamName| self.stream(name).is_none() && self.catalog.is_deleting(name);
         for name in self.catalog.list()?.into_iter().filter(noted) {
             match self.catalog.put_away(&name, Away::Trash, self.context.timer.now()) {
                 Ok(()) => tracing::info!(stream = %name, "the deletion of a stream was completed"),

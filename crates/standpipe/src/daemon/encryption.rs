@@ -134,15 +134,13 @@ impl Daemon {
         Ok(Encryption::enabled(target))
     }
 
-    /// Writes the encryption of a stream that is being made beside its definition-to-be, in the place of whatever an
-    /// interrupted making has left there.
+    /// Writes the encryption of a stream that is being made beside its definition-to-be.
     pub(super) fn keep_encryption(
         &self,
         name: &StreamName,
-        encryption: Option<&Encryption>,
+        encryption: &Encryption,
     ) -> Result<(), StateError> {
         let folder = self.catalog.folder(name);
-        let Some(encryption) = encryption else { return Encryption::forget(&folder) };
         durable::create_dir(&folder).map_err(|source| StateError::Io { path: folder.clone(), source })?;
         encryption.save(&folder)
     }

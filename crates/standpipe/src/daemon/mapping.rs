@@ -4,6 +4,7 @@
 //! given is kept as it was, so that it can be merged and described; the specification is derived from it.
 
 use serde_json::{Map, Value, json};
+use standpipe_ingest::shape::{enabled, text};
 use standpipe_ingest::{ApiError, Destination};
 use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
 use standpipe_sinks::key;
@@ -85,9 +86,7 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
 /// AWS's processors run in an order of their own, whatever their order in the call.
 fn processors(configuration: &Map<String, Value>) -> Result<Vec<ProcessorSpec>, ApiError> {
     let processing = configuration.get("ProcessingConfiguration").and_then(Value::as_object);
-    let Some(processing) =
-        processing.filter(|processing| processing.get("Enabled") == Some(&Value::Bool(true)))
-    else {
+    let Some(processing) = processing.filter(|processing| enabled(processing)) else {
         return Ok(Vec::new());
     };
     let listed = processing.get("Processors").and_then(Value::as_array).into_iter().flatten();
@@ -123,10 +122,6 @@ fn processor(given: &Map<String, Value>) -> Result<(Option<Stage>, ProcessorSpec
     Ok((Stage::of(kind), spec))
 }
 
-fn text<'a>(members: &'a Map<String, Value>, name: &str) -> &'a str {
-    members.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
 fn compression(format: &str) -> Result<Compression, ApiError> {
     if format.is_empty() {
         return Ok(Compression::Uncompressed);
@@ -147,12 +142,11 @@ fn buffering(hints: Option<&Value>) -> Buffering {
 
 fn logging(configuration: &Map<String, Value>) -> Option<LogTarget> {
     let options = configuration.get("CloudWatchLoggingOptions")?.as_object()?;
-    let enabled = options.get("Enabled") == Some(&Value::Bool(true));
     let target = || LogTarget {
         group: text(options, "LogGroupName").to_owned(),
         stream: text(options, "LogStreamName").to_owned(),
     };
-    enabled.then(target)
+    enabled(options).then(target)
 }
 
 fn encryption(configuration: &Map<String, Value>) -> Encryption {

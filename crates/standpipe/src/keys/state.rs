@@ -144,18 +144,6 @@ impl Encryption {
         }
     }
 
-    /// Removes what a folder says, such as one of a stream whose making was interrupted.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn forget(folder: &Path) -> Result<(), StateError> {
-        let path = path(folder);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::Io { path, source }),
-            _ => Ok(()),
-        }
-    }
-
     /// Writes it to the stream's folder, which must be there; it is durable when this returns.
     ///
     /// # Errors

@@ -19,7 +19,9 @@ use std::time::Duration;
 use standpipe_encode::EncoderPool;
 use standpipe_journal::control::{Close, Control, Decide, OpenBatch, Settle};
 use standpipe_journal::{AppendError, Cursor, Journal, Tip};
-use standpipe_model::{BatchId, CloseReason, DestinationId, Entropy, Position, StreamName, Tally};
+use standpipe_model::{
+    BatchId, CloseReason, DestinationId, Entropy, Position, StreamName, Tally, stream_arn,
+};
 use standpipe_transform::processors::OptionError;
 use standpipe_transform::{Chain, Source};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -80,7 +82,7 @@ impl Context {
         let Self { region, account_id, .. } = self;
         Source {
             stream: stream.clone(),
-            stream_arn: format!("arn:aws:firehose:{region}:{account_id}:deliverystream/{stream}"),
+            stream_arn: stream_arn(region, account_id, stream.as_str()),
             region: region.clone(),
         }
     }

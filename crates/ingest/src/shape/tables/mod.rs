@@ -17,7 +17,7 @@ mod warehouses;
 use serde_json::Value;
 
 use super::Shape::{Blob, Boolean, Double, Integer, List, Map};
-use super::{Member, Pattern, Shape, Structure, Support, Text};
+use super::{Member, Pattern, Shape, Structure, Support, Text, enabled};
 use crate::Operation;
 
 use endpoints::*;
@@ -189,7 +189,7 @@ const NOT_LOGGED: &str = r#"{"Enabled":false}"#;
 // What makes a block inert. `Enabled` absent means off, except for format conversion, where it means on.
 
 fn not_enabled(block: &Value) -> bool {
-    block.get("Enabled") != Some(&Value::Bool(true))
+    !block.as_object().is_some_and(enabled)
 }
 
 /// Which processors an object store's stream may have.
