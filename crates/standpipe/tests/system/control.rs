@@ -108,7 +108,6 @@ fn members_that_have_no_effect_here_are_refused_by_name_and_make_no_stream() {
     let good = json!({"DeliveryStreamName": "new", "ExtendedS3DestinationConfiguration": destination});
     let lambda = "arn:aws:lambda:us-east-1:000000000000:function:f";
     for (member, value) in [
-        ("DynamicPartitioningConfiguration", json!({"Enabled": true})),
         (
             "DataFormatConversionConfiguration",
             json!({
@@ -124,9 +123,6 @@ fn members_that_have_no_effect_here_are_refused_by_name_and_make_no_stream() {
         ),
     ] {
         let mut wanted = good.clone();
-        if member == "DynamicPartitioningConfiguration" {
-            wanted["ExtendedS3DestinationConfiguration"]["Prefix"] = json!("!{partitionKeyFromQuery:k}/");
-        }
         wanted["ExtendedS3DestinationConfiguration"][member] = value;
         let answer = client.call("CreateDeliveryStream", wanted.to_string().into());
         assert_eq!((answer.status, answer.error()), (400, "InvalidArgumentException"), "{answer:?}");
