@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use standpipe_transform::processors::{
     AppendDelimiterToRecord, CloudWatchLogProcessing, CsvToJson, CsvToJsonOptions, Decompression, Jq,
-    JqOptions, Method, OptionError, Redact, RedactOptions,
+    JqOptions, MetadataExtraction, Method, OptionError, RecordDeAggregation, Redact, RedactOptions,
 };
 use standpipe_transform::{Chain, Processor};
 
@@ -38,6 +38,17 @@ pub enum ProcessorSpec {
         /// The replacement.
         replacement: String,
     },
+    /// Takes records apart (`RecordDeAggregation`).
+    #[serde(rename = "record_deaggregation")]
+    RecordDeAggregation {
+        /// What is between them, in base64; they are JSON documents where absent.
+        delimiter: Option<String>,
+    },
+    /// Finds the partition keys of each record (`MetadataExtraction`).
+    MetadataExtraction {
+        /// A jq program that gives an object of them.
+        query: String,
+    },
     /// Ends each record (`AppendDelimiterToRecord`).
     AppendDelimiter(String),
 }
@@ -69,6 +80,11 @@ impl ProcessorSpec {
                     key: None,
                 })?)
             }
+            Self::RecordDeAggregation { delimiter } => {
+                let kind = if delimiter.is_some() { "DELIMITED" } else { "JSON" };
+                Box::new(RecordDeAggregation::new(kind, delimiter.as_deref())?)
+            }
+            Self::MetadataExtraction { query } => Box::new(MetadataExtraction::new(query, "JQ-1.6")?),
             Self::AppendDelimiter(delimiter) => Box::new(AppendDelimiterToRecord::new(delimiter)?),
         })
     }

@@ -242,7 +242,7 @@ fn check_destination(
         refuse(spots.of("compression_level"), error.to_string());
     }
     let spec = &destination.spec;
-    if let Err(error) = validate(&spec.prefix, &spec.error_output_prefix) {
+    if let Err(error) = validate(&spec.prefix, &spec.error_output_prefix, spec.partitioning.is_some()) {
         // The sentence before the rule and the names of its members are for the API's clients, who match on the text.
         let text =
             error.to_string().replace("ErrorOutputPrefix", "error_output_prefix").replace("Prefix", "prefix");

@@ -202,6 +202,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         buffering,
         object,
         logging,
+        partitioning: None,
     };
     Some(DestinationDraft { store, spec, spots, size_spot })
 }
@@ -321,7 +322,7 @@ pub(crate) fn compression_word(compression: Compression) -> &'static str {
 /// Why it does not.
 pub(crate) fn key_setting(zone: &str, extension: &str) -> Result<(), String> {
     let any = StreamName::parse("any").map_err(|error| error.to_string())?;
-    ObjectKeys::new(any, "", "", zone, extension).map(drop).map_err(|error| error.to_string())
+    ObjectKeys::new(any, "", "", zone, extension, false).map(drop).map_err(|error| error.to_string())
 }
 
 /// Keys that only S3 itself understands; every one of them is refused for other stores.

@@ -47,7 +47,7 @@ pub(super) fn to_spec(
 fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result<S3Destination, ApiError> {
     let (prefix, error_output_prefix) =
         (text(configuration, "Prefix"), text(configuration, "ErrorOutputPrefix"));
-    key::validate(prefix, error_output_prefix)
+    key::validate(prefix, error_output_prefix, false)
         .map_err(|error| ApiError::invalid_argument(error.to_string()))?;
     let (custom_time_zone, file_extension) =
         (text(configuration, "CustomTimeZone"), text(configuration, "FileExtension"));
@@ -57,6 +57,7 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
         error_output_prefix,
         custom_time_zone,
         file_extension,
+        false,
     );
     checked.map_err(|error| ApiError::invalid_argument(error.to_string()))?;
     let arn = text(configuration, "BucketARN");
@@ -80,6 +81,7 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
         buffering: buffering(configuration.get("BufferingHints")),
         object: ObjectOptions { encryption: encryption(configuration), ..ObjectOptions::default() },
         logging: logging(configuration),
+        partitioning: None,
     })
 }
 

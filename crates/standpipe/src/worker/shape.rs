@@ -70,6 +70,7 @@ impl Line {
             &destination.error_output_prefix,
             &destination.custom_time_zone,
             extension,
+            destination.partitioning.is_some(),
         );
         let keys = keys.map_err(|error| refused(&error))?;
         let processors = spec.processors_of(&self.destination);
@@ -93,7 +94,7 @@ impl Line {
     ) -> Result<Delivery, SinkError> {
         let (version, batch, arrived_at) = (close.version, close.batch, close.arrived_at);
         let key = match part {
-            Part::Rows => shape.keys.object_key(version, batch, part.ordinal(), arrived_at),
+            Part::Rows => shape.keys.object_key(version, batch, part.ordinal(), arrived_at, None),
             Part::Failures(kind) => {
                 shape.keys.error_key(kind.as_str(), version, batch, part.ordinal(), arrived_at)
             }
