@@ -42,4 +42,6 @@ pub use journal::{
 pub use pool::CommitPool;
 pub use reader::{BatchReader, Chunk};
 pub use recover::{OpenError, RecoveryReport};
-pub use spool::{BUFFER_BYTES as SPOOL_BUFFER_BYTES, ObjectPlace, SpoolError, SpoolReader, SpoolWriter};
+pub use spool::{
+    BUFFER_BYTES as SPOOL_BUFFER_BYTES, ObjectPlace, SpoolDamage, SpoolError, SpoolReader, SpoolWriter,
+};

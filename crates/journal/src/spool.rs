@@ -73,6 +73,24 @@ pub enum SpoolError {
     Io(#[from] io::Error),
 }
 
+/// A spool is gone or damaged: what is in it cannot be read, now or later.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SpoolDamage(&'static str);
+
+impl SpoolDamage {
+    /// Whether it is behind a failed read.
+    pub fn is_behind(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
+impl From<SpoolDamage> for io::Error {
+    fn from(damage: SpoolDamage) -> Self {
+        Self::new(io::ErrorKind::InvalidData, damage)
+    }
+}
+
 /// A spool's file.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -89,7 +107,6 @@ pub(crate) type Spools = Vec<(BatchId, Arc<Place>)>;
 #[derive(Debug)]
 pub struct SpoolWriter {
     shared: Arc<Shared>,
-    batch: BatchId,
     place: Arc<Place>,
     file: Arc<dyn DiskFile>,
     objects: BTreeMap<u32, Pending>,
@@ -121,12 +138,12 @@ impl Journal {
     /// Reads an object of a batch's spool, from its first row to its last.
     ///
     /// # Errors
-    /// It is not there ([`io::ErrorKind::NotFound`]), is damaged ([`io::ErrorKind::InvalidData`]), or the disk refused.
+    /// It is gone or damaged ([`SpoolDamage`]), its key cannot be had, or the disk refused.
     pub fn read_spool(&self, batch: BatchId, object: ObjectPlace) -> io::Result<SpoolReader> {
         let spools = self.0.spools();
         let found = spools.iter().find(|(other, _)| *other == batch).map(|(_, place)| Arc::clone(place));
         drop(spools);
-        let place = found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the spool is gone"))?;
+        let place = found.ok_or(SpoolDamage("the spool is gone"))?;
         SpoolReader::open(Arc::clone(&self.0), place, object)
     }
 
@@ -135,13 +152,13 @@ impl Journal {
     /// # Errors
     /// The disk refused; the next recovery removes it.
     pub fn remove_spool(&self, batch: BatchId) -> io::Result<()> {
-        self.0.remove_spool(batch)
+        self.0.remove_spool(|other, _| other == batch)
     }
 }
 
 impl SpoolWriter {
     fn begin(shared: Arc<Shared>, batch: BatchId) -> Result<Self, SpoolError> {
-        shared.remove_spool(batch)?;
+        shared.remove_spool(|other, _| other == batch)?;
         let dir = shared.dir.join(FOLDER);
         shared.disk().create_dir(&dir)?;
         let mut id = SegmentId([0; 16]);
@@ -157,18 +174,8 @@ impl SpoolWriter {
         let place = Arc::new(Place { id, path, keyed, len: AtomicU64::new(0) });
         shared.spools().push((batch, Arc::clone(&place)));
         let (objects, out) = (BTreeMap::new(), Vec::new());
-        let writer = Self {
-            shared,
-            batch,
-            place,
-            file,
-            objects,
-            next: 0,
-            buffered: 0,
-            out,
-            end: HEAD_LEN,
-            finished: false,
-        };
+        let writer =
+            Self { shared, place, file, objects, next: 0, buffered: 0, out, end: HEAD_LEN, finished: false };
         // From here on a failure removes the file again.
         written?;
         writer.shared.take_for_spool(&writer.place, HEAD_LEN)?;
@@ -297,7 +304,8 @@ impl SpoolWriter {
 impl Drop for SpoolWriter {
     fn drop(&mut self) {
         if !self.finished
-            && let Err(error) = self.shared.remove_spool(self.batch)
+            // Another may have been begun in its place.
+            && let Err(error) = self.shared.remove_spool(|_, place| Arc::ptr_eq(place, &self.place))
         {
             tracing::warn!(path = %self.place.path.display(), %error, "a spool cannot be removed");
         }
@@ -309,9 +317,10 @@ impl Shared {
         self.spools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_for_spool(&self, place: &Arc<Place>, bytes: u64) -> Result<(), Shortage> {
-        let is_first = self.spools().first().is_some_and(|(_, first)| Arc::ptr_eq(first, place));
-        if !is_first {
+    fn take_for_spool(&self, place: &Arc<Place>, bytes: u64) -> Result<(), SpoolError> {
+        let spools = self.spools();
+        let at = spools.iter().position(|(_, other)| Arc::ptr_eq(other, place));
+        if at.ok_or_else(|| io::Error::other("another was begun in its place"))? > 0 {
             let used = self.used.load(Ordering::Relaxed);
             self.shelf.budget.admit(bytes, used, self.options.limit_bytes)?;
         }
@@ -321,9 +330,10 @@ impl Shared {
         Ok(())
     }
 
-    fn remove_spool(&self, batch: BatchId) -> io::Result<()> {
+    fn remove_spool(&self, wanted: impl Fn(BatchId, &Arc<Place>) -> bool) -> io::Result<()> {
         let mut spools = self.spools();
-        let Some(at) = spools.iter().position(|(other, _)| *other == batch) else { return Ok(()) };
+        let at = spools.iter().position(|(batch, place)| wanted(*batch, place));
+        let Some(at) = at else { return Ok(()) };
         let (_, place) = spools.remove(at);
         drop(spools);
         self.give_back(place.len.load(Ordering::Relaxed));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use standpipe_model::Position;
 
-use super::{ObjectPlace, Place};
+use super::{ObjectPlace, Place, SpoolDamage};
 use crate::disk::DiskFile;
 use crate::format::{FrameHeader, FrameKind, HEAD_LEN, HEADER_LEN};
 use crate::journal::Shared;
@@ -22,10 +22,6 @@ pub struct SpoolReader {
     blocks: Vec<u64>,
 }
 
-fn damaged(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
 impl SpoolReader {
     pub(super) fn open(shared: Arc<Shared>, place: Arc<Place>, object: ObjectPlace) -> io::Result<Self> {
         let file = shared.disk().open_read(&place.path)?;
@@ -38,15 +34,19 @@ impl SpoolReader {
             // Strictly towards the front, so that it ends.
             at = Some(header.first.0)
                 .filter(|before| *before < at)
-                .ok_or(damaged("a spool runs in a circle"))?;
+                .ok_or(SpoolDamage("a spool runs in a circle"))?;
         }
-        if rows == object.rows { Ok(reader) } else { Err(damaged("a spool lacks rows of an object")) }
+        if rows == object.rows {
+            Ok(reader)
+        } else {
+            Err(SpoolDamage("a spool lacks rows of an object").into())
+        }
     }
 
     /// The next rows, about `want` bytes of them; `None` behind the last.
     ///
     /// # Errors
-    /// The spool is damaged ([`io::ErrorKind::InvalidData`]), its key cannot be had, or the disk refused.
+    /// The spool is damaged ([`SpoolDamage`]), its key cannot be had, or the disk refused.
     pub fn next_chunk(&mut self, want: u64) -> io::Result<Option<Chunk>> {
         let mut chunk = Chunk { payloads: Vec::new(), origins: Vec::new(), records: 0, bytes: 0 };
         while chunk.bytes < want
@@ -56,10 +56,10 @@ impl SpoolReader {
             let mut body = vec![0; header.body_len as usize];
             let read = self.file.read_at(&mut body, at + HEADER_LEN as u64)?;
             if read < body.len() || crc32c::crc32c(&body) != header.body_crc {
-                return Err(damaged("a block of a spool is damaged"));
+                return Err(SpoolDamage("a block of a spool is damaged").into());
             }
             let payload = self.bodies()?.open(&header, body.into());
-            let payload = payload.ok_or(damaged("a block of a spool does not decrypt"))?;
+            let payload = payload.ok_or(SpoolDamage("a block of a spool does not decrypt"))?;
             chunk.bytes += payload.len() as u64;
             chunk.records += u64::from(header.count);
             chunk.payloads.push(payload);
@@ -81,6 +81,6 @@ impl SpoolReader {
             let before = header.first == Position(0) || header.first.0 >= HEAD_LEN;
             header.kind == FrameKind::Data && header.count > 0 && before
         };
-        header.filter(fits).ok_or(damaged("a header in a spool is damaged"))
+        Ok(header.filter(fits).ok_or(SpoolDamage("a header in a spool is damaged"))?)
     }
 }
