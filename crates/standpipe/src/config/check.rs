@@ -8,6 +8,7 @@ use standpipe_sinks::key::{PrefixError, validate};
 use super::Config;
 use super::access;
 use super::compound::Named;
+use super::partitioning;
 use super::problem::{Problem, Spot, did_you_mean};
 use super::root::Draft;
 use super::settings::DiskShare;
@@ -211,6 +212,7 @@ fn check_stream(stream: &mut StreamDraft, around: &Surroundings<'_>, problems: &
             format!("{} is above the limit of all journals together, {}", format_size(own), format_size(all));
         problems.push(Problem { spot: stream.spots.of("journal_limit"), message });
     }
+    partitioning::check(stream, limit, problems);
     for destination in [&mut stream.destination, &mut stream.backup].into_iter().flatten() {
         check_destination(destination, limit, around, problems);
     }
@@ -226,7 +228,7 @@ fn check_destination(
     let spots = destination.spots.clone();
     let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
     let size = destination.spec.buffering.size_bytes;
-    if let Some(limit) = journal_limit
+    if let Some(limit) = journal_limit.filter(|_| destination.partitioning.is_none())
         && size > limit / 2
     {
         let message = format!(

@@ -17,6 +17,7 @@ mod check;
 mod compound;
 mod keys;
 mod load;
+mod partitioning;
 mod problem;
 mod processors;
 mod rates;

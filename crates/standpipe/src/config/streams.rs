@@ -7,6 +7,7 @@ use standpipe_model::{Compression, Encryption, LockMode, ObjectLock, ObjectOptio
 use standpipe_sinks::key::ObjectKeys;
 
 use super::compound::{Either, List, Map, Sub};
+use super::partitioning::{PartitioningDraft, extract, partitioning};
 use super::problem::Spot;
 use super::processors::PROCESSOR;
 use super::rates::{PutRates, put_rates};
@@ -44,6 +45,8 @@ pub(super) struct DestinationDraft {
     pub(super) spec: S3Destination,
     pub(super) spots: Spots,
     pub(super) size_spot: Spot,
+    pub(super) interval_spot: Spot,
+    pub(super) partitioning: Option<PartitioningDraft>,
 }
 
 impl StreamDraft {
@@ -71,13 +74,17 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
     let backup = section
         .optional("backup", Sub(where_to), "Where a raw copy of every record goes (`S3BackupMode: Enabled`).")
         .flatten();
-    let processors = section
+    let mut processors = section
         .optional(
             "processors",
             List(PROCESSOR),
             "What is done to the records on their way to the destination, in this order; the backup gets them as they came.",
         )
         .unwrap_or_default();
+    let partitioning = destination.as_ref().and_then(|destination| destination.partitioning.as_ref());
+    if let Some(query) = partitioning.and_then(|partitioning| partitioning.query.clone()) {
+        extract(query, &mut processors);
+    }
     let journal_limit = section.optional(
         "journal_limit",
         Size(JOURNAL_LIMIT_MIN..=JOURNAL_LIMIT_MAX),
@@ -177,10 +184,15 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         "UTC",
         "The time zone of timestamps in keys, as `Europe/Vienna`.",
     );
-    let (buffering, size_spot) = section.section(
+    let (buffering, [size_spot, interval_spot]) = section.section(
         "buffering|buffering_hints",
         buffering,
         "When a batch closes; whichever comes first.",
+    );
+    let partitioning = section.optional(
+        "partitioning",
+        Sub(partitioning),
+        "Dynamic partitioning: rows go to objects by the partition keys that the prefix asks for.",
     );
     let object = object_options(section);
     let logging = section.optional(
@@ -202,9 +214,9 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         buffering,
         object,
         logging,
-        partitioning: None,
+        partitioning: partitioning.as_ref().map(|partitioning| partitioning.spec.clone()),
     };
-    Some(DestinationDraft { store, spec, spots, size_spot })
+    Some(DestinationDraft { store, spec, spots, size_spot, interval_spot, partitioning })
 }
 
 /// How objects are compressed, and the level where one is given.
@@ -226,12 +238,12 @@ fn log_target(section: &mut Section<'_, '_>) -> Option<LogTarget> {
     Some(LogTarget { group: group?, stream: stream? })
 }
 
-fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, Spot)> {
+fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, [Spot; 2])> {
     let size = section.or(
         "size",
         Size(1 << 10..=1 << 30),
         "5MiB",
-        "Raw bytes of records after which a batch closes. (The Firehose API allows 1 to 128 MiB.)",
+        "Raw bytes of records after which a batch closes; with partitioning, after which a partition's object is cut. (The Firehose API allows 1 to 128 MiB.)",
     );
     let interval = section.or(
         "interval",
@@ -254,8 +266,8 @@ fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, Spot)> {
         size_bytes: size_in_mbs.map_or(size, |mib| mib << 20),
         interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
     };
-    let named = if section.given("size_in_mbs") { "size_in_mbs" } else { "size" };
-    Some((buffering, section.spot(named)))
+    let spot = |name, other| section.spot(if section.given(other) { other } else { name });
+    Some((buffering, [spot("size", "size_in_mbs"), spot("interval", "interval_in_seconds")]))
 }
 
 /// Bytes after each record.

@@ -6,6 +6,7 @@ mod credentials;
 mod deletion;
 mod encryption;
 pub(crate) mod mapping;
+pub(crate) mod processing;
 mod reload;
 mod serve;
 mod source;

@@ -1,0 +1,54 @@
+//! A stream's processors as AWS's members describe them, where they can.
+
+use serde_json::{Value, json};
+use standpipe_transform::processors::Stage;
+
+use crate::processors::{JQ, ProcessorSpec};
+
+/// The most processors that the API has room for.
+const PROCESSORS_MAX: usize = 5;
+
+/// A `ProcessingConfiguration`; `None` where there is nothing to tell, or the API cannot tell it: it has no such
+/// processor, or runs them in another order.
+pub(crate) fn described(specs: &[ProcessorSpec]) -> Option<Value> {
+    let known: Vec<(Stage, &str, Vec<(&str, String)>)> = specs.iter().map(member).collect::<Option<_>>()?;
+    let stages = known.iter().map(|(stage, ..)| *stage);
+    if !(1..=PROCESSORS_MAX).contains(&known.len()) || !stages.is_sorted() {
+        return None;
+    }
+    let processor = |(_, kind, parameters): (Stage, &str, Vec<(&str, String)>)| {
+        let parameter = |(name, value)| json!({"ParameterName": name, "ParameterValue": value});
+        let parameters: Vec<Value> = parameters.into_iter().map(parameter).collect();
+        json!({"Type": kind, "Parameters": parameters})
+    };
+    let processors: Vec<Value> = known.into_iter().map(processor).collect();
+    Some(json!({"Enabled": true, "Processors": processors}))
+}
+
+/// A processor's stage, type and parameters.
+fn member(spec: &ProcessorSpec) -> Option<(Stage, &'static str, Vec<(&'static str, String)>)> {
+    let (kind, parameters) = match spec {
+        ProcessorSpec::Decompress { .. } => ("Decompression", vec![("CompressionFormat", "GZIP".to_owned())]),
+        ProcessorSpec::CloudwatchLogs { messages_only } => {
+            ("CloudWatchLogProcessing", vec![("DataMessageExtraction", messages_only.to_string())])
+        }
+        ProcessorSpec::RecordDeAggregation { delimiter: None } => {
+            ("RecordDeAggregation", vec![("SubRecordType", "JSON".to_owned())])
+        }
+        ProcessorSpec::RecordDeAggregation { delimiter: Some(delimiter) } => {
+            let kind = ("SubRecordType", "DELIMITED".to_owned());
+            ("RecordDeAggregation", vec![kind, ("Delimiter", delimiter.clone())])
+        }
+        ProcessorSpec::MetadataExtraction { query } => {
+            let engine = ("JsonParsingEngine", JQ.to_owned());
+            ("MetadataExtraction", vec![("MetadataExtractionQuery", query.clone()), engine])
+        }
+        ProcessorSpec::AppendDelimiter(delimiter) => {
+            // The API takes no value of white space alone.
+            let written = delimiter.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
+            ("AppendDelimiterToRecord", vec![("Delimiter", written)])
+        }
+        _ => return None,
+    };
+    Some((Stage::of(kind)?, kind, parameters))
+}
