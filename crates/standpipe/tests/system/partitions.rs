@@ -124,7 +124,7 @@ fn records_without_a_partition_and_beyond_the_limit_are_set_aside_with_the_reaso
         r#"{"id":23,"device":"a\nb"}"#,
     ];
     let long = format!(r#"{{"id":24,"device":"{}"}}"#, "x".repeat(600));
-    let records = good.chain(beyond).chain(wrong.map(str::to_owned)).chain([long]);
+    let records = [long.clone()].into_iter().chain(good).chain(beyond).chain(wrong.map(str::to_owned));
     put(&daemon, "readings", records.map(String::into_bytes));
     let balance = all_settled(&daemon, "readings", SOON);
     assert_eq!((balance.accepted, balance.delivered, balance.backed_up), (21, 10, 11));
@@ -149,6 +149,9 @@ fn records_without_a_partition_and_beyond_the_limit_are_set_aside_with_the_reaso
         let (code, message) = &reasons[record];
         assert_eq!(code, "DynamicPartitioning.MetadataExtractionFailed", "{record}: {message}");
     }
+    let (code, message) = &reasons[&long];
+    assert_eq!(code, "DynamicPartitioning.InvalidKey");
+    assert!(message.ends_with("characters, allowed are 512"), "{message}");
     assert_eq!(metric(&daemon, "standpipe_partitions", &["readings"]), 10);
     assert_eq!(metric(&daemon, "standpipe_partition_limit_records_total", &["readings"]), 5);
 }
