@@ -64,6 +64,11 @@ impl ProcessorSpec {
         matches!(self, Self::Decompress { .. })
     }
 
+    /// Whether it calls a function, which may give other rows at a second try.
+    pub(crate) fn calls_function(&self) -> bool {
+        false
+    }
+
     /// The processor.
     ///
     /// # Errors

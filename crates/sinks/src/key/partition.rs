@@ -11,8 +11,8 @@ use super::validate::sample;
 const SHOWN: usize = 60;
 
 /// What the rows of a partition have in common: the values of their partition keys, in the order in which the prefix
-/// asks for them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// asks for them; none where it asks for none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition(Arc<[String]>);
 
 /// The names of the partition keys that a prefix asks for.

@@ -18,6 +18,7 @@ mod fluent_bit;
 mod kills;
 mod lake;
 mod outages;
+mod partitions;
 mod pressure;
 mod reload;
 mod repeats;
