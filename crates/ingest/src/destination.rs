@@ -135,7 +135,8 @@ impl Destination {
         described.collect()
     }
 
-    /// Gives a new destination with dynamic partitioning the size that AWS's guide says for it, where none is given.
+    /// Gives a new destination with dynamic partitioning the largest size where none is given: the default of others is
+    /// below what AWS takes for partitions.
     pub(crate) fn size_partitions(&mut self) {
         let partitioning =
             self.configuration.get("DynamicPartitioningConfiguration").and_then(Value::as_object);

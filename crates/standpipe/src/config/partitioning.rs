@@ -45,7 +45,7 @@ pub(super) fn partitioning(section: &mut Section<'_, '_>) -> Option<Partitioning
         "retry",
         Span::secs(0..=7200),
         "5m",
-        "For how long the delivery of a partition's object is tried again (`RetryOptions`).",
+        "How long a delivery may fail before an alarm is raised; it is tried on (`RetryOptions`).",
     );
     let window_bytes = section.optional(
         "window",
