@@ -11,22 +11,17 @@ const PROCESSORS_MAX: usize = 5;
 /// A `ProcessingConfiguration`; `None` where there is nothing to tell, or the API cannot tell it: it has no such
 /// processor, or runs them in another order.
 pub(crate) fn described(specs: &[ProcessorSpec]) -> Option<Value> {
-    let known: Vec<(Stage, &str, Vec<(&str, String)>)> = specs.iter().map(member).collect::<Option<_>>()?;
-    let stages = known.iter().map(|(stage, ..)| *stage);
+    let known: Vec<(Stage, Value)> = specs.iter().map(member).collect::<Option<_>>()?;
+    let stages = known.iter().map(|(stage, _)| *stage);
     if !(1..=PROCESSORS_MAX).contains(&known.len()) || !stages.is_sorted() {
         return None;
     }
-    let processor = |(_, kind, parameters): (Stage, &str, Vec<(&str, String)>)| {
-        let parameter = |(name, value)| json!({"ParameterName": name, "ParameterValue": value});
-        let parameters: Vec<Value> = parameters.into_iter().map(parameter).collect();
-        json!({"Type": kind, "Parameters": parameters})
-    };
-    let processors: Vec<Value> = known.into_iter().map(processor).collect();
+    let processors: Vec<Value> = known.into_iter().map(|(_, processor)| processor).collect();
     Some(json!({"Enabled": true, "Processors": processors}))
 }
 
-/// A processor's stage, type and parameters.
-fn member(spec: &ProcessorSpec) -> Option<(Stage, &'static str, Vec<(&'static str, String)>)> {
+/// A processor's stage, and what it is in the API.
+fn member(spec: &ProcessorSpec) -> Option<(Stage, Value)> {
     let (kind, parameters) = match spec {
         ProcessorSpec::Decompress { .. } => ("Decompression", vec![("CompressionFormat", "GZIP".to_owned())]),
         ProcessorSpec::CloudwatchLogs { messages_only } => {
@@ -50,5 +45,36 @@ fn member(spec: &ProcessorSpec) -> Option<(Stage, &'static str, Vec<(&'static st
         }
         _ => return None,
     };
-    Some((Stage::of(kind)?, kind, parameters))
+    let parameter = |(name, value)| json!({"ParameterName": name, "ParameterValue": value});
+    let parameters: Vec<Value> = parameters.into_iter().map(parameter).collect();
+    Some((Stage::of(kind)?, json!({"Type": kind, "Parameters": parameters})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_api_can_say_is_described() {
+        let apart = ProcessorSpec::RecordDeAggregation { delimiter: None };
+        let logs = ProcessorSpec::CloudwatchLogs { messages_only: true };
+        let ends = ProcessorSpec::AppendDelimiter("\n#\\n".to_owned());
+        let known = [logs.clone(), apart.clone(), ends];
+        assert_eq!(
+            described(&known),
+            Some(json!({"Enabled": true, "Processors": [
+                {"Type": "CloudWatchLogProcessing",
+                 "Parameters": [{"ParameterName": "DataMessageExtraction", "ParameterValue": "true"}]},
+                {"Type": "RecordDeAggregation",
+                 "Parameters": [{"ParameterName": "SubRecordType", "ParameterValue": "JSON"}]},
+                {"Type": "AppendDelimiterToRecord",
+                 "Parameters": [{"ParameterName": "Delimiter", "ParameterValue": "\\n#\\n"}]},
+            ]}))
+        );
+        let csv = ProcessorSpec::CsvToJson(standpipe_transform::processors::CsvToJsonOptions::default());
+        let six = vec![logs.clone(); 6];
+        for unsaid in [vec![], vec![apart, logs], vec![csv], six] {
+            assert_eq!(described(&unsaid), None, "{unsaid:?}");
+        }
+    }
 }
