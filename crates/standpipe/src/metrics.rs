@@ -5,7 +5,7 @@
 //! restart as the records do.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -19,6 +19,7 @@ use standpipe_ingest::{Answered, HandshakeResult, Limit, Observer, Throttled};
 use standpipe_journal::SyncObserver;
 use standpipe_journal::keys::{KeyTrouble, TroubleKind};
 use standpipe_model::{DestinationId, StreamName, Tally};
+use standpipe_transform::{CallObserver, Called};
 
 use crate::alarm::Alarm;
 
@@ -71,6 +72,17 @@ struct LimitOf {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FunctionOnly {
+    function: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FunctionCode {
+    function: String,
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KeyResult {
     key: String,
     kind: &'static str,
@@ -94,6 +106,9 @@ pub struct Metrics {
     attempt_seconds: Histogram,
     discarded: Family<StreamOnly, Counter>,
     key_checks: Family<KeyResult, Counter>,
+    function_calls: Family<FunctionCode, Counter>,
+    function_seconds: Family<FunctionOnly, Histogram, fn() -> Histogram>,
+    function_memory: Family<FunctionOnly, Gauge<u64, AtomicU64>>,
 }
 
 impl fmt::Debug for Metrics {
@@ -122,10 +137,14 @@ impl Default for Metrics {
             attempt_seconds: seconds(),
             discarded: Family::default(),
             key_checks: Family::default(),
+            function_calls: Family::default(),
+            function_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            function_memory: Family::default(),
             registry: Registry::default(),
         };
         let r = &mut registry;
         metrics.register_puts(r);
+        metrics.register_functions(r);
         r.register(
             "tls_handshakes",
             "TLS handshakes by how they ended: ok, timeout, closed, plain, certificate, failed",
@@ -168,6 +187,24 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    fn register_functions(&self, r: &mut Registry) {
+        r.register(
+            "function_calls",
+            "Calls of functions by how they ended: OK, or the code of the error output (AWS: ExecuteProcessing.Success)",
+            self.function_calls.clone(),
+        );
+        r.register(
+            "function_call_seconds",
+            "Time of a call (AWS: ExecuteProcessing.Duration)",
+            self.function_seconds.clone(),
+        );
+        r.register(
+            "function_memory_bytes",
+            "The most memory that a call has taken",
+            self.function_memory.clone(),
+        );
+    }
+
     fn register_puts(&self, r: &mut Registry) {
         r.register("ingest_requests", "API requests by operation and error code (OK for a success). Codes other than OK are the refusals, by reason", self.requests.clone());
         r.register(
@@ -284,6 +321,17 @@ impl Observer for Metrics {
 
     fn shaken(&self, result: HandshakeResult) {
         self.handshakes.get_or_create(&KindOnly { kind: result.as_str() }).inc();
+    }
+}
+
+impl CallObserver for Metrics {
+    fn called(&self, called: &Called<'_>) {
+        let function = || called.function.to_owned();
+        self.function_calls.get_or_create(&FunctionCode { function: function(), code: called.code }).inc();
+        let of = FunctionOnly { function: function() };
+        self.function_seconds.get_or_create(&of).observe(called.elapsed.as_secs_f64());
+        let most = called.memory_bytes as u64;
+        self.function_memory.get_or_create(&of).inner().fetch_max(most, Ordering::Relaxed);
     }
 }
 

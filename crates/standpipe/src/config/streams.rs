@@ -30,7 +30,8 @@ pub(super) struct StreamDraft {
     pub(super) backup: Option<DestinationDraft>,
     pub(super) journal_limit: Option<u64>,
     pub(super) rates: PutRates,
-    pub(super) processors: Vec<ProcessorSpec>,
+    /// What is done to the records, and where each stands.
+    pub(super) processors: Vec<(ProcessorSpec, Spot)>,
     /// The name of the key that it is encrypted under, and where it stands.
     pub(super) encryption: Option<(String, Spot)>,
 }
@@ -53,7 +54,7 @@ impl StreamDraft {
             name: self.name?,
             destination: self.destination?.spec,
             backup: self.backup.map(|backup| backup.spec),
-            processors: self.processors,
+            processors: self.processors.into_iter().map(|(processor, _)| processor).collect(),
             journal_limit_bytes: self.journal_limit,
             encryption_key: self.encryption.map(|(key, _)| key),
         })

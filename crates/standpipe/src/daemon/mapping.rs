@@ -12,7 +12,7 @@ use standpipe_transform::processors::{DECOMPRESSED_BYTES_MAX, Stage};
 
 use crate::catalog::Definition;
 use crate::config::Config;
-use crate::processors::{ProcessorSpec, chain};
+use crate::processors::{ProcessorSpec, WasmCall, check};
 use crate::spec::{Buffering, LogTarget, S3Destination, StreamSpec};
 
 const MIB: u64 = 1 << 20;
@@ -38,7 +38,7 @@ pub(super) fn to_spec(
         name: name.clone(),
         destination,
         backup,
-        processors: processors(configuration)?,
+        processors: processors(configuration, config)?,
         journal_limit_bytes: None,
         encryption_key: None,
     })
@@ -84,21 +84,26 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
 }
 
 /// AWS's processors run in an order of their own, whatever their order in the call.
-fn processors(configuration: &Map<String, Value>) -> Result<Vec<ProcessorSpec>, ApiError> {
+fn processors(configuration: &Map<String, Value>, config: &Config) -> Result<Vec<ProcessorSpec>, ApiError> {
     let processing = configuration.get("ProcessingConfiguration").and_then(Value::as_object);
     let Some(processing) = processing.filter(|processing| enabled(processing)) else {
         return Ok(Vec::new());
     };
     let listed = processing.get("Processors").and_then(Value::as_array).into_iter().flatten();
-    let mut specs: Vec<(Option<Stage>, ProcessorSpec)> =
-        listed.filter_map(Value::as_object).map(processor).collect::<Result<_, _>>()?;
+    let mut specs: Vec<(Option<Stage>, ProcessorSpec)> = listed
+        .filter_map(Value::as_object)
+        .map(|given| processor(given, config))
+        .collect::<Result<_, _>>()?;
     specs.sort_by_key(|(stage, _)| *stage);
     let specs: Vec<ProcessorSpec> = specs.into_iter().map(|(_, spec)| spec).collect();
-    chain(&specs).map_err(|error| ApiError::invalid_argument(error.to_string()))?;
+    check(&specs).map_err(|error| ApiError::invalid_argument(error.to_string()))?;
     Ok(specs)
 }
 
-fn processor(given: &Map<String, Value>) -> Result<(Option<Stage>, ProcessorSpec), ApiError> {
+fn processor(
+    given: &Map<String, Value>,
+    config: &Config,
+) -> Result<(Option<Stage>, ProcessorSpec), ApiError> {
     let kind = text(given, "Type");
     let parameters = given.get("Parameters").and_then(Value::as_array).into_iter().flatten();
     let parameters: Map<String, Value> = parameters
@@ -112,6 +117,7 @@ fn processor(given: &Map<String, Value>) -> Result<(Option<Stage>, ProcessorSpec
         "CloudWatchLogProcessing" => ProcessorSpec::CloudwatchLogs {
             messages_only: text(&parameters, "DataMessageExtraction").eq_ignore_ascii_case("true"),
         },
+        "Lambda" => ProcessorSpec::Wasm(function(&parameters, config)?),
         "AppendDelimiterToRecord" => match text(&parameters, "Delimiter") {
             "" => ProcessorSpec::AppendDelimiter("\\n".to_owned()),
             delimiter => ProcessorSpec::AppendDelimiter(delimiter.to_owned()),
@@ -120,6 +126,25 @@ fn processor(given: &Map<String, Value>) -> Result<(Option<Stage>, ProcessorSpec
         other => return Err(ApiError::invalid_argument(format!("Processor {other} is not available."))),
     };
     Ok((Stage::of(kind), spec))
+}
+
+/// The function that the ARN of a Lambda function leads to, by its name.
+fn function(parameters: &Map<String, Value>, config: &Config) -> Result<WasmCall, ApiError> {
+    let arn = text(parameters, "LambdaArn");
+    let name = arn.split(':').nth(6).unwrap_or_default();
+    if !config.functions.contains_key(name) {
+        return Err(ApiError::invalid_argument(format!(
+            "No function is configured for LambdaArn {arn}: configure one with the name {name} under 'functions'."
+        )));
+    }
+    // What they may be was checked by the API's rules.
+    let number = |name: &str| text(parameters, name).trim().parse::<f64>().ok();
+    Ok(WasmCall {
+        arn: Some(arn.to_owned()),
+        retries: number("NumberOfRetries").map(|retries| retries as u32),
+        batch_bytes: number("BufferSizeInMBs").map(|mib| (mib * MIB as f64) as usize),
+        ..WasmCall::of(name)
+    })
 }
 
 fn compression(format: &str) -> Result<Compression, ApiError> {

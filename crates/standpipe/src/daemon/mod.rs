@@ -5,6 +5,7 @@ mod api;
 mod credentials;
 mod deletion;
 mod encryption;
+mod functions;
 pub(crate) mod mapping;
 mod reload;
 mod serve;
@@ -12,6 +13,7 @@ mod source;
 mod start;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -52,6 +54,8 @@ pub struct Daemon {
     locked: std::sync::Mutex<encryption::Locked>,
     /// Keys are to be tried now.
     keys_changed: Notify,
+    /// There are versions of functions on disk that are not in force.
+    former_functions: AtomicBool,
     /// One change of the set of streams at a time.
     changing: Mutex<()>,
 }

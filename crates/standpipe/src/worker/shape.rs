@@ -73,7 +73,11 @@ impl Line {
         );
         let keys = keys.map_err(|error| refused(&error))?;
         let processors = spec.processors_of(&self.destination);
-        let chain = if processors.is_empty() { Ok(Arc::default()) } else { version.chain() };
+        let chain = if processors.is_empty() {
+            Ok(Arc::default())
+        } else {
+            version.chain(&close.pins, &self.context.functions)
+        };
         let chain = chain.map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "a processor cannot be made").with_source(error)
         })?;
