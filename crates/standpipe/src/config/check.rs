@@ -8,7 +8,7 @@ use standpipe_sinks::key::{PrefixError, validate};
 use super::Config;
 use super::access;
 use super::compound::Named;
-use super::functions;
+use super::functions::is_function_name;
 use super::problem::{Problem, Spot, did_you_mean};
 use super::root::Draft;
 use super::settings::DiskShare;
@@ -183,7 +183,7 @@ fn check_keys(draft: &Draft, problems: &mut Vec<Problem>) {
 
 fn check_functions(draft: &Draft, problems: &mut Vec<Problem>) {
     let mut refuse = |spot: &Spot, message: String| problems.push(Problem { spot: spot.clone(), message });
-    for (name, spot, _) in draft.functions.iter().filter(|(name, ..)| !functions::is_name(name)) {
+    for (name, spot, _) in draft.functions.iter().filter(|(name, ..)| !is_function_name(name)) {
         refuse(spot, format!("\"{name}\" is no function's name: 1 to 64 letters, digits, `-` and `_`"));
     }
     for (processor, spot) in draft.streams.iter().flat_map(|stream| &stream.processors) {

@@ -103,7 +103,7 @@ fn function(section: &mut Section<'_, '_>) -> Option<FunctionConfig> {
 }
 
 /// A name that an ARN of a Lambda function can lead to.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_function_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=64).contains(&name.len()) && name.bytes().all(fits)
 }

@@ -106,7 +106,6 @@ fn members_that_have_no_effect_here_are_refused_by_name_and_make_no_stream() {
     let destination =
         json!({"RoleARN": "arn:aws:iam::000000000000:role/r", "BucketARN": "arn:aws:s3:::lake"});
     let good = json!({"DeliveryStreamName": "new", "ExtendedS3DestinationConfiguration": destination});
-    let lambda = "arn:aws:lambda:us-east-1:000000000000:function:f";
     for (member, value) in [
         ("DynamicPartitioningConfiguration", json!({"Enabled": true})),
         (
@@ -116,11 +115,6 @@ fn members_that_have_no_effect_here_are_refused_by_name_and_make_no_stream() {
                 "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
                 "SchemaConfiguration": {"RoleARN": "r", "DatabaseName": "d", "TableName": "t"},
             }),
-        ),
-        (
-            "ProcessingConfiguration",
-            json!({"Enabled": true, "Processors": [{"Type": "Lambda", "Parameters": [
-                {"ParameterName": "LambdaArn", "ParameterValue": lambda}]}]}),
         ),
     ] {
         let mut wanted = good.clone();

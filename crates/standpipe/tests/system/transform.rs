@@ -55,7 +55,7 @@ fn put(daemon: &Daemon, stream: &str, records: impl IntoIterator<Item = Vec<u8>>
 }
 
 /// The lines of the error output, by the part of it.
-fn failures(lake: &Lake, prefix: &str) -> BTreeMap<String, Vec<Value>> {
+pub(crate) fn failures(lake: &Lake, prefix: &str) -> BTreeMap<String, Vec<Value>> {
     let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for key in lake.keys("lake").into_iter().filter(|key| key.starts_with(prefix)) {
         let part = key.split('/').nth(1).unwrap().to_owned();
@@ -65,7 +65,7 @@ fn failures(lake: &Lake, prefix: &str) -> BTreeMap<String, Vec<Value>> {
     found
 }
 
-fn raw(line: &Value) -> Vec<u8> {
+pub(crate) fn raw(line: &Value) -> Vec<u8> {
     STANDARD.decode_to_vec(line["rawData"].as_str().unwrap()).unwrap()
 }
 

@@ -193,11 +193,10 @@ fn not_enabled(block: &Value) -> bool {
 }
 
 /// Which processors an object store's stream may have.
-const PROCESSABLE: &str =
-    "not enabled, or of `Decompression`, `CloudWatchLogProcessing` and `AppendDelimiterToRecord` alone";
+const PROCESSABLE: &str = "not enabled, or of `Decompression`, `CloudWatchLogProcessing`, `Lambda` and `AppendDelimiterToRecord` alone";
 
 fn processable(block: &Value) -> bool {
-    let known = ["Decompression", "CloudWatchLogProcessing", "AppendDelimiterToRecord"];
+    let known = ["Decompression", "CloudWatchLogProcessing", "Lambda", "AppendDelimiterToRecord"];
     let processors = block.get("Processors").and_then(Value::as_array).into_iter().flatten();
     let mut kinds = processors.filter_map(|processor| processor.get("Type")?.as_str());
     not_enabled(block) || kinds.all(|kind| known.contains(&kind))

@@ -3,13 +3,15 @@
 use serde_json::{Map, Value};
 use standpipe_model::Compression;
 use standpipe_sinks::key;
+use standpipe_transform::processors::DECOMPRESSED_BYTES_MAX;
 
 use super::members;
 use super::stream::{Fields, Scope, enabled, open, structure, text};
 use crate::config;
 
-/// The key of the backup, which the mapping of a stream moves to where the file has it.
+/// The keys of the backup and of the processors, which the mapping of a stream moves to where the file has them.
 pub(super) const BACKUP: &str = "backup";
+pub(super) const PROCESSORS: &str = "processors";
 
 /// Takes a member's value; the text says why it cannot.
 type Take = fn(&Value, &mut Fields, &mut Scope<'_>) -> Result<(), String>;
@@ -26,8 +28,17 @@ const MEMBERS: [(&str, Take); 7] = [
     ("CloudWatchLoggingOptions", logging),
 ];
 
-/// What becomes of a processor, by its type.
-const PROCESSORS: [(&str, Take); 1] = [("AppendDelimiterToRecord", delimiter)];
+/// The key of the delimiter.
+const DELIMITER: &str = "delimiter";
+
+/// What becomes of a processor, by its type, in the order in which AWS runs them. The delimiter becomes one of the
+/// destination, which comes behind all of them.
+const PROCESSOR_TYPES: [(&str, Take); 4] = [
+    ("Decompression", decompression),
+    ("CloudWatchLogProcessing", cloudwatch_logs),
+    ("Lambda", lambda),
+    ("AppendDelimiterToRecord", delimiter),
+];
 
 /// What to do about members that have no counterpart.
 const ADVICE: [(&str, &str); 2] = [
@@ -215,32 +226,82 @@ fn processing(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result
     given.remove("Enabled");
     let mut scope = scope.within("ProcessingConfiguration");
     let processors = given.remove("Processors").unwrap_or_default();
-    for (index, processor) in processors.as_array().into_iter().flatten().enumerate() {
+    let place = |processor: &Value| {
         let kind = processor.get("Type").and_then(Value::as_str).unwrap_or_default();
-        let known = PROCESSORS.iter().find(|(known, _)| *known == kind);
-        let taken =
-            known.map_or(Err(PROCESSOR_ADVICE.to_owned()), |(_, take)| take(processor, yaml, &mut scope));
-        if let Err(why) = taken {
-            scope.note(&format!("Processors[{index}]"), processor, why);
+        PROCESSOR_TYPES.iter().position(|(known, _)| *known == kind)
+    };
+    let mut processors: Vec<_> = processors.as_array().into_iter().flatten().enumerate().collect();
+    processors.sort_by_key(|(_, processor)| place(processor));
+    let mut listed = Vec::new();
+    for (index, processor) in processors {
+        let mut made = Fields::default();
+        let taken = match place(processor) {
+            Some(place) => (PROCESSOR_TYPES[place].1)(processor, &mut made, &mut scope),
+            None => Err(PROCESSOR_ADVICE.to_owned()),
+        };
+        match taken {
+            Ok(()) if made.0.iter().any(|(key, _)| *key == DELIMITER) => yaml.0.append(&mut made.0),
+            Ok(()) => listed.push(made),
+            Err(why) => scope.note(&format!("Processors[{index}]"), processor, why),
         }
+    }
+    if !listed.is_empty() {
+        yaml.list(PROCESSORS, listed);
     }
     scope.leave(given, &[]);
     Ok(())
 }
 
+/// A parameter of a processor, where it is given.
+fn parameter<'a>(processor: &'a Value, name: &str) -> Option<&'a Value> {
+    let mut parameters = processor.get("Parameters").and_then(Value::as_array).into_iter().flatten();
+    parameters.find(|given| given.get("ParameterName").is_some_and(|of| of == name))?.get("ParameterValue")
+}
+
+fn decompression(_: &Value, yaml: &mut Fields, _: &mut Scope<'_>) -> Result<(), String> {
+    let mut fields = Fields::default();
+    // As for a stream that is made through the API.
+    fields.text("limit", format!("{}MiB", DECOMPRESSED_BYTES_MAX >> 20));
+    yaml.fields("decompress", fields);
+    Ok(())
+}
+
+fn cloudwatch_logs(processor: &Value, yaml: &mut Fields, _: &mut Scope<'_>) -> Result<(), String> {
+    let extraction = parameter(processor, "DataMessageExtraction").map_or(Ok(String::new()), text)?;
+    let mut fields = Fields::default();
+    fields.text("messages_only", extraction.eq_ignore_ascii_case("true").to_string());
+    yaml.fields("cloudwatch_logs", fields);
+    Ok(())
+}
+
+fn lambda(processor: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<(), String> {
+    let arn = text(parameter(processor, "LambdaArn").unwrap_or(&Value::Null));
+    let arn = arn.map_err(|why| format!("LambdaArn {why}"))?;
+    let name = arn.split(':').nth(6).filter(|name| config::is_function_name(name));
+    let name = name.ok_or_else(|| format!("{arn:?} is not the ARN of a function"))?;
+    let mut fields = Fields::default();
+    fields.text("function", name);
+    if let Some(retries) = parameter(processor, "NumberOfRetries") {
+        fields.text("retries", text(retries)?);
+    }
+    if let Some(size) = parameter(processor, "BufferSizeInMBs") {
+        fields.text("batch", format!("{}MiB", text(size)?));
+    }
+    scope.remark("LambdaArn", &format!("{arn}; build the function {name} as WebAssembly"));
+    scope.functions.insert(name.to_owned());
+    yaml.fields("wasm", fields);
+    Ok(())
+}
+
 /// The text behind each record, which the API has with its escapes written out.
 fn delimiter(processor: &Value, yaml: &mut Fields, _: &mut Scope<'_>) -> Result<(), String> {
-    let parameters = processor.get("Parameters").and_then(Value::as_array).into_iter().flatten();
-    let mut named =
-        parameters.filter(|parameter| parameter.get("ParameterName").is_some_and(|name| name == "Delimiter"));
-    let value = named.next().and_then(|parameter| parameter.get("ParameterValue"));
-    let written = value.map_or(Ok("\\n".to_owned()), text)?;
+    let written = parameter(processor, "Delimiter").map_or(Ok("\\n".to_owned()), text)?;
     let delimiter = written.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t");
     match delimiter.as_str() {
-        "\n" => yaml.text("delimiter", "newline"),
+        "\n" => yaml.text(DELIMITER, "newline"),
         "none" | "newline" => return Err("the file has another meaning for that text".to_owned()),
         other if other.len() > 64 => return Err("a delimiter may have 64 bytes".to_owned()),
-        other => yaml.text("delimiter", other),
+        other => yaml.text(DELIMITER, other),
     }
     Ok(())
 }

@@ -57,6 +57,7 @@ pub(super) struct Fields(pub(super) Vec<(&'static str, Yaml)>);
 pub(super) enum Yaml {
     Text(String),
     Fields(Fields),
+    List(Vec<Fields>),
 }
 
 impl Serialize for Fields {
@@ -73,6 +74,16 @@ impl Fields {
     pub(super) fn text(&mut self, key: &'static str, text: impl Into<String>) {
         // The configuration would take it for a variable.
         self.0.push((key, Yaml::Text(text.into().replace("${", "$${"))));
+    }
+
+    pub(super) fn list(&mut self, key: &'static str, items: Vec<Fields>) {
+        self.0.push((key, Yaml::List(items)));
+    }
+
+    /// Takes a key out.
+    fn take(&mut self, key: &str) -> Option<Yaml> {
+        let at = self.0.iter().position(|(found, _)| *found == key)?;
+        Some(self.0.remove(at).1)
     }
 
     pub(super) fn fields(&mut self, key: &'static str, fields: Fields) {
@@ -97,6 +108,8 @@ pub(super) struct Stream {
     pub(super) region: Option<String>,
     pub(super) yaml: Fields,
     pub(super) buckets: BTreeSet<String>,
+    /// The functions that its processors call.
+    pub(super) functions: BTreeSet<String>,
     /// The key that its journal is encrypted under: its name under `keys`, and its ARN.
     pub(super) key: Option<(String, String)>,
     pub(super) remarks: Vec<String>,
@@ -128,6 +141,7 @@ pub(super) struct Scope<'a> {
     pub(super) structure: Option<&'static Structure>,
     pub(super) store: &'a str,
     pub(super) buckets: &'a mut BTreeSet<String>,
+    pub(super) functions: &'a mut BTreeSet<String>,
     pub(super) remarks: &'a mut Vec<String>,
     pub(super) notes: &'a mut Vec<Note>,
 }
@@ -140,6 +154,7 @@ impl Scope<'_> {
             structure: self.structure.and_then(|structure| structure.structure(member)),
             store: self.store,
             buckets: self.buckets,
+            functions: self.functions,
             remarks: self.remarks,
             notes: self.notes,
         }
@@ -204,6 +219,7 @@ pub(super) fn map(definition: Definition, store: &str) -> Stream {
         region,
         yaml: Fields::default(),
         buckets: BTreeSet::new(),
+        functions: BTreeSet::new(),
         key: None,
         remarks,
         notes: Vec::new(),
@@ -216,6 +232,7 @@ pub(super) fn map(definition: Definition, store: &str) -> Stream {
         structure: Some(shape::input_of(Operation::CreateDeliveryStream)),
         store,
         buckets: &mut stream.buckets,
+        functions: &mut stream.functions,
         remarks: &mut stream.remarks,
         notes: &mut stream.notes,
     };
@@ -270,8 +287,9 @@ fn destination(
     let members = structure(value).map_err(|why| format!("{member} {why}"))?;
     let mut scope = scope.within(member);
     let mut wanted = map(members, &mut scope)?;
-    // The copy of the source records is a destination of its own here.
-    let backup = wanted.0.iter().position(|(key, _)| *key == s3::BACKUP).map(|at| wanted.0.remove(at).1);
+    // What is done to the records, and the copy of them as they came, are the stream's own here.
+    let (processors, backup) = (wanted.take(s3::PROCESSORS), wanted.take(s3::BACKUP));
+    yaml.0.extend(processors.map(|processors| (s3::PROCESSORS, processors)));
     yaml.fields("destination", Fields(vec![(*key, Yaml::Fields(wanted))]));
     if let Some(backup) = backup {
         yaml.fields(s3::BACKUP, Fields(vec![("s3", backup)]));

@@ -6,11 +6,13 @@ use proptest::prelude::*;
 use serde_json::json;
 use standpipe_ingest::{DestinationKind, Operation, shape};
 use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
+use standpipe_transform::processors::DECOMPRESSED_BYTES_MAX;
 
 use super::stream::Note;
 use super::*;
 use crate::config::Config;
 use crate::daemon::mapping;
+use crate::processors::{ProcessorSpec, WasmCall};
 use crate::spec::{Buffering, LogTarget, S3Destination, StreamSpec};
 
 const TEMPLATE: &str = include_str!("../../../tests/fixtures/definitions/template.yaml");
@@ -265,7 +267,7 @@ fn every_member_of_an_s3_destination_is_mapped_or_told() {
         ("ProcessingConfiguration", json!({"Enabled": false, "Processors": [{"Type": "Lambda"}]}), Some("")),
         (
             "ProcessingConfiguration",
-            json!({"Enabled": true, "Processors": [{"Type": "Decompression"}]}),
+            json!({"Enabled": true, "Processors": [{"Type": "MetadataExtraction"}]}),
             None,
         ),
         (
@@ -302,6 +304,29 @@ fn every_member_of_an_s3_destination_is_mapped_or_told() {
         }
         load(&[stream]);
     }
+}
+
+#[test]
+fn processors_are_listed_in_the_order_in_which_aws_runs_them() {
+    let parameter = |name: &str, value: &str| json!({"ParameterName": name, "ParameterValue": value});
+    let arn = "arn:aws:lambda:eu-west-1:123456789012:function:clean:live";
+    let stream = destination(&json!({"ProcessingConfiguration": {"Enabled": true, "Processors": [
+        {"Type": "AppendDelimiterToRecord"},
+        {"Type": "Lambda", "Parameters": [parameter("LambdaArn", arn), parameter("NumberOfRetries", "5"),
+            parameter("BufferSizeInMBs", "0.5"), parameter("BufferIntervalInSeconds", "60")]},
+        {"Type": "CloudWatchLogProcessing", "Parameters": [parameter("DataMessageExtraction", "True")]},
+        {"Type": "Decompression", "Parameters": [parameter("CompressionFormat", "GZIP")]},
+    ]}}));
+    assert_eq!(stream.notes, []);
+    assert!(stream.remarks.iter().any(|remark| remark.contains(arn)), "{:?}", stream.remarks);
+    let called = WasmCall { retries: Some(5), batch_bytes: Some(1 << 19), ..WasmCall::of("clean") };
+    let spec = &load(&[stream])[0];
+    let expected = [
+        ProcessorSpec::Decompress { limit_bytes: DECOMPRESSED_BYTES_MAX },
+        ProcessorSpec::CloudwatchLogs { messages_only: true },
+        ProcessorSpec::Wasm(called),
+    ];
+    assert_eq!((&*spec.processors, &*spec.destination.delimiter), (&expected[..], "\n"));
 }
 
 #[test]
