@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use standpipe_model::Secret;
 
-use super::compound::{List, Map, Sub};
+use super::compound::{List, Map, Named, Sub};
 use super::reader::{Cursor, Section, Shape};
 use super::schema::Schema;
 use super::shapes::{Choice, FilePath, Int, Size, Span, secret_text};
@@ -50,8 +50,15 @@ pub enum Grant {
     Random,
 }
 
-/// The shape of one function.
-pub(super) const FUNCTION: Sub<FunctionConfig> = Sub(function);
+/// Reads `functions`.
+pub(super) fn functions(section: &mut Section<'_, '_>) -> Vec<Named<FunctionConfig>> {
+    let functions = section.optional(
+        "functions",
+        Map(Sub(function)),
+        "Functions in WebAssembly, by the names that `wasm` processors and ARNs of Lambda functions call them by.",
+    );
+    functions.unwrap_or_default()
+}
 
 fn function(section: &mut Section<'_, '_>) -> Option<FunctionConfig> {
     let path = section.required("path", FilePath, "The WebAssembly file: a component, or a WASI program.");

@@ -8,7 +8,7 @@ use standpipe_ingest::access::Policy;
 
 use super::access::{CREDENTIAL, CredentialDraft, POLICIES};
 use super::compound::{List, Map, Named, Sub};
-use super::functions::{FUNCTION, FunctionConfig};
+use super::functions::{FunctionConfig, functions};
 use super::keys::{KeyConfig, KeyNames, key_names};
 use super::rates::RatesConfig;
 use super::reader::{Cursor, Section, Shape, Spots};
@@ -76,13 +76,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         .unwrap_or_default();
     let Targets { default_store, roles, delivery_log_dir } = targets(section);
     let KeyNames { keys, default_key, key_check_interval } = key_names(section);
-    let functions = section
-        .optional(
-            "functions",
-            Map(FUNCTION),
-            "Functions in WebAssembly, by the name that `wasm` processors and ARNs of Lambda functions call them by.",
-        )
-        .unwrap_or_default();
+    let functions = functions(section);
     let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
     let streams_dir = section.optional(
         "streams_dir",
