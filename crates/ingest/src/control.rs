@@ -104,7 +104,8 @@ impl Input<'_> {
 
     fn create(mut self) -> Result<CreateDeliveryStream, ApiError> {
         rules::check_source(&self.members)?;
-        let destination = self.destination("Configuration")?;
+        let mut destination = self.destination("Configuration")?;
+        destination.size_partitions();
         check_destination(&destination)?;
         self.refuse_unsupported(&destination)?;
         let name = self.text("DeliveryStreamName").unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::control::check_destination;
 use crate::shape::{self, Structure};
@@ -135,6 +135,16 @@ impl Destination {
         described.collect()
     }
 
+    /// Gives a new destination with dynamic partitioning the size that AWS's guide says for it, where none is given.
+    pub(crate) fn size_partitions(&mut self) {
+        let partitioning =
+            self.configuration.get("DynamicPartitioningConfiguration").and_then(Value::as_object);
+        if partitioning.is_some_and(shape::enabled) && !self.configuration.contains_key("BufferingHints") {
+            let hints = json!({"SizeInMBs": 128, "IntervalInSeconds": 60});
+            self.configuration.insert("BufferingHints".to_owned(), hints);
+        }
+    }
+
     /// What an update makes of it: merged with one for the same destination, replaced by one of another kind. The whole
     /// is checked, by AWS's rules and for what this version does not honour.
     ///
@@ -146,6 +156,7 @@ impl Destination {
             self = Destination { kind: update.kind, configuration: Map::new() };
         }
         refuse_less_backup(&self.configuration, &update.configuration)?;
+        refuse_other_partitioning(&self.configuration, &update.configuration)?;
         shape::merge(update.kind.update(), &mut self.configuration, update.configuration);
         shape::check(self.kind.full().configuration(), &Value::Object(self.configuration.clone()))?;
         check_destination(&self)?;
@@ -172,6 +183,26 @@ fn refuse_less_backup(current: &Map<String, Value>, update: &Map<String, Value>)
     }
 }
 
+/// Whether there are partitions is decided when a stream is made. AWS's own words for it are not known.
+fn refuse_other_partitioning(
+    current: &Map<String, Value>,
+    update: &Map<String, Value>,
+) -> Result<(), ApiError> {
+    let partitioned = |members: &Map<String, Value>| {
+        let block = members.get("DynamicPartitioningConfiguration")?.as_object()?;
+        block.get("Enabled").map(|enabled| *enabled == Value::Bool(true))
+    };
+    match (partitioned(current).unwrap_or(false), partitioned(update)) {
+        (false, Some(true)) => Err(ApiError::invalid_argument(
+            "Dynamic Partitioning can be enabled only when a stream is created.",
+        )),
+        (true, Some(false)) => {
+            Err(ApiError::invalid_argument("Dynamic Partitioning cannot be disabled once it is enabled."))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown =
@@ -182,8 +213,6 @@ impl fmt::Debug for Destination {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn destination(kind: DestinationKind, configuration: Value) -> Destination {
@@ -337,13 +366,14 @@ mod tests {
         );
         check(
             s3(json!({})),
-            update(json!({"ProcessingConfiguration": {"Enabled": true, "Processors": [{
-                "Type": "Lambda", "Parameters": [{
-                    "ParameterName": "LambdaArn",
-                    "ParameterValue": "arn:aws:lambda:us-east-1:123456789012:function:f",
-                }],
-            }]}})),
-            "ExtendedS3DestinationConfiguration.ProcessingConfiguration is not available in this version of standpipe.",
+            update(
+                json!({"BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 60}, "DataFormatConversionConfiguration": {
+                    "SchemaConfiguration": {"RoleARN": "r", "DatabaseName": "d", "TableName": "t"},
+                    "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
+                    "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
+                }}),
+            ),
+            "DataFormatConversionConfiguration is not available in this version of standpipe.",
         );
         check(
             s3(json!({})),

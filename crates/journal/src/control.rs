@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use standpipe_model::{BatchId, BatchRange, CloseReason, DestinationId, Position, Tally, Timestamp};
 
 use crate::format::FrameKind;
+use crate::spool::ObjectPlace;
 
 /// CLOSE: a batch's boundary and identity, written before anything is done with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,43 +35,21 @@ pub struct Close {
     pub pins: BTreeMap<String, String>,
 }
 
-/// PLAN: a batch's objects and its rows' fates, written before its first external effect. Left out where there is no
-/// processor, conversion or partitioning: the batch is then one object, of ordinal 0.
+/// PLAN: a batch's records were made into rows, its rows into objects, and all of it is in the batch's spool; written
+/// before the first external effect. Left out where the same records always come to the same rows of one object: they
+/// are then made anew at each attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The batch.
     pub batch: BatchId,
     /// Its destination.
     pub destination: DestinationId,
-    /// Its objects.
-    pub objects: Vec<PlannedObject>,
-    /// Its rows' fates, as run lengths in position order.
-    pub fates: Vec<FateRun>,
-    /// The spool that holds its rows, where they were spooled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spool: Option<String>,
-}
-
-/// One object of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedObject {
-    /// Its number within the batch.
-    pub ordinal: u32,
-    /// Its full key.
-    pub key: String,
-    /// How many rows it holds.
-    pub rows: u64,
-    /// A digest of its rows, as 32 hexadecimal digits.
-    pub digest: String,
-}
-
-/// A run of rows with the same fate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FateRun {
-    /// How many rows.
-    pub rows: u64,
-    /// `keep`, `drop`, or an error output type.
-    pub fate: String,
+    /// Its objects: ordinals below this.
+    pub objects: u32,
+    /// Where in the spool it lies what the objects are, a line of JSON for each.
+    pub index: ObjectPlace,
+    /// What becomes of its records once all objects are delivered.
+    pub tally: Tally,
 }
 
 /// DECIDE: rows given up, written when no attempt of them is outstanding; they are never sent again.
@@ -99,6 +78,13 @@ pub struct Done {
     pub destination: DestinationId,
     /// The object's number within the batch.
     pub ordinal: u32,
+    /// How many after it succeeded as well.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub further: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// FAILING: a batch's first failed attempt; the retry duration counts from here, whatever restarts.
@@ -294,7 +280,8 @@ impl State {
             }
             Control::Done(done) => {
                 self.with_open(&done.destination, &done.batch, |open| {
-                    open.done.insert(done.ordinal);
+                    let last = open.plan.as_ref().map_or(done.ordinal, |plan| plan.objects.max(done.ordinal));
+                    open.done.extend(done.ordinal..=done.ordinal.saturating_add(done.further).min(last));
                 });
             }
             // They are no part of the state: the put table is rebuilt from all frames that tell of puts.
@@ -478,7 +465,8 @@ mod tests {
             Control::Close(close(1, 0, 9)),
             settle(&close(1, 0, 9)),
             Control::State(Box::new(state)),
-            Control::Done(Done { batch, destination: destination.clone(), ordinal: 4 }),
+            Control::Done(Done { batch, destination: destination.clone(), ordinal: 4, further: 0 }),
+            Control::Done(Done { batch, destination: destination.clone(), ordinal: 4, further: 2 }),
             Control::Failing(Failing { batch, destination: destination.clone(), since: Timestamp(8) }),
             Control::Puts(Puts {
                 segment: "0".repeat(32),
@@ -496,9 +484,9 @@ mod tests {
             Control::Plan(Plan {
                 batch,
                 destination,
-                objects: vec![PlannedObject { ordinal: 0, key: "k".into(), rows: 3, digest: "00".into() }],
-                fates: vec![FateRun { rows: 3, fate: "keep".into() }],
-                spool: None,
+                objects: 3,
+                index: ObjectPlace { last: 4096, rows: 3, bytes: 99 },
+                tally: Tally { delivered: 9, ..Tally::default() },
             }),
         ];
         for control in all {

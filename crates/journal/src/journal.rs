@@ -14,12 +14,14 @@ use crate::budget::{DiskBudget, Shortage};
 use crate::control::{Control, Progress, State};
 use crate::disk::Disk;
 use crate::format::SegmentId;
+use crate::keyed::Keyed;
 use crate::keys::{KeyTrouble, SegmentKeys, WrappedKey};
 use crate::pool::CommitPool;
 use crate::puts::{Known, PutTable};
 use crate::reader::BatchReader;
 use crate::recover::{OpenError, RecoveryReport};
 use crate::segment::Segment;
+use crate::spool::Spools;
 use crate::writer::{Change, Op, Writer};
 
 /// How often a refusal for want of space is looked at again, in milliseconds.
@@ -123,7 +125,7 @@ pub enum AppendError {
     Closed,
 }
 
-/// The wrapped key of an encrypted segment.
+/// The wrapped key of an encrypted segment or spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentKey {
     /// The segment.
@@ -188,6 +190,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Mutex<Queue>,
     pub(crate) view: Mutex<View>,
     pub(crate) writer: Mutex<Writer>,
+    pub(crate) spools: Mutex<Spools>,
     pub(crate) tip: watch::Sender<Tip>,
 }
 
@@ -210,6 +213,13 @@ pub(crate) struct Queue {
 pub(crate) struct View {
     pub(crate) segments: BTreeMap<u64, Arc<Segment>>,
     pub(crate) state: State,
+}
+
+/// An encrypted file of a journal.
+struct KeyedFile {
+    id: SegmentId,
+    path: PathBuf,
+    keyed: Arc<Keyed>,
 }
 
 enum Waiting {
@@ -361,8 +371,7 @@ impl Journal {
     /// Waits for a commit that is under way; blocking.
     pub fn forget_keys(&self, key: &str) {
         let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let segments = self.0.all_segments(&writer);
-        let keyed = segments.iter().filter_map(|segment| segment.keyed.as_ref());
+        let keyed = self.0.all_keyed(&writer).into_iter().map(|file| file.keyed);
         keyed
             .filter(|keyed| keyed.slots().is_some_and(|slots| slots.wrapped.key == key))
             .for_each(|keyed| keyed.forget());
@@ -391,8 +400,8 @@ impl Journal {
     pub fn wrapped_keys(&self) -> io::Result<Vec<SegmentKey>> {
         let mut writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.fade(&mut writer)?;
-        let keyed = self.0.all_segments(&writer);
-        let keyed = keyed.iter().filter_map(|segment| Some((segment.id, segment.keyed.as_ref()?.slots()?)));
+        let keyed = self.0.all_keyed(&writer);
+        let keyed = keyed.iter().filter_map(|file| Some((file.id, file.keyed.slots()?)));
         Ok(keyed
             .map(|(segment, slots)| SegmentKey { segment, wrapped: slots.wrapped, whole: slots.even })
             .collect())
@@ -469,25 +478,29 @@ impl Shared {
     fn rewrap(&self, id: SegmentId, wrapped: WrappedKey) -> io::Result<bool> {
         // While nobody commits: the file is neither healed nor used again meanwhile.
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let segment = self.all_segments(&writer).into_iter().find(|segment| segment.id == id);
-        let Some(segment) = segment else { return Ok(false) };
-        let Some((keyed, mut slots)) = segment.keyed.as_ref().and_then(|keyed| Some((keyed, keyed.slots()?)))
-        else {
-            return Ok(false);
-        };
-        let file = self.disk().open(&segment.path)?;
+        let found = self.all_keyed(&writer).into_iter().find(|file| file.id == id);
+        let Some(KeyedFile { path, keyed, .. }) = found else { return Ok(false) };
+        let Some(mut slots) = keyed.slots() else { return Ok(false) };
+        let file = self.disk().open(&path)?;
         let replaced = slots.replace(file.as_ref(), id, wrapped);
         keyed.replaced(slots);
         replaced.map(|()| true)
     }
 
-    /// The segments that hold something, and the one that was begun and holds nothing durable yet: a power cut may leave
-    /// something in it all the same.
-    fn all_segments(&self, writer: &Writer) -> Vec<Arc<Segment>> {
+    /// The files that are encrypted: spools, the segments that hold something, and the one that was begun and holds
+    /// nothing durable yet, as a power cut may leave something in it all the same.
+    fn all_keyed(&self, writer: &Writer) -> Vec<KeyedFile> {
         let mut segments: Vec<Arc<Segment>> = self.view().segments.values().cloned().collect();
         let begun = writer.begun().filter(|begun| segments.iter().all(|segment| segment.id != begun.id));
         segments.extend(begun.cloned());
+        let file = |id: SegmentId, path: &Path, keyed: &Option<Arc<Keyed>>| {
+            Some(KeyedFile { id, path: path.to_owned(), keyed: keyed.clone()? })
+        };
+        let segments = segments.iter().filter_map(|segment| file(segment.id, &segment.path, &segment.keyed));
+        let spools = self.spools();
         segments
+            .chain(spools.iter().filter_map(|(_, spool)| file(spool.id, &spool.path, &spool.keyed)))
+            .collect()
     }
 
     fn wait_until_idle(&self) {

@@ -12,7 +12,7 @@
 //! A segment may be encrypted under a key of its own; [`keys`] is the seam to whoever keeps keys.
 //!
 //! Reading order: [`format`](mod@format) (the bytes), [`control`] (the decisions), [`journal`] (the interface), `writer` (group
-//! commit), `recover`; [`inspect`] and [`verify`](mod@verify) look into a folder without opening it.
+//! commit), `recover`, `spool` (what was made of a batch); [`inspect`] and [`verify`](mod@verify) look into a folder without opening it.
 
 mod budget;
 mod cipher;
@@ -29,6 +29,7 @@ mod reader;
 mod recover;
 mod segment;
 mod slots;
+mod spool;
 pub mod verify;
 mod writer;
 
@@ -41,3 +42,6 @@ pub use journal::{
 pub use pool::CommitPool;
 pub use reader::{BatchReader, Chunk};
 pub use recover::{OpenError, RecoveryReport};
+pub use spool::{
+    BUFFER_BYTES as SPOOL_BUFFER_BYTES, ObjectPlace, SpoolDamage, SpoolError, SpoolReader, SpoolWriter,
+};

@@ -24,6 +24,7 @@ use crate::keys::{KeyTrouble, SegmentKeys};
 use crate::puts::REMEMBERED_MS;
 use crate::segment::{Extent, Segment, SegmentPlace, Step, Walker, frames_end, tail_end};
 use crate::slots::{self, Slots};
+use crate::spool;
 use crate::writer::Writer;
 
 /// No journal comes to so many segments.
@@ -136,7 +137,8 @@ pub(crate) fn open(
     report.partly_done = open().filter(|open| !open.done.is_empty()).count();
     let mut queue = Queue { last_arrival: view.state.last_arrival, ..Queue::default() };
     read_puts(disk.as_ref(), &view, &shelf, keys.as_ref(), &mut queue).map_err(io)?;
-    let used = view.segments.values().map(|segment| segment.capacity).sum();
+    let (spools, spooled) = spool::recover(disk.as_ref(), dir, &view.state).map_err(io)?;
+    let used = view.segments.values().map(|segment| segment.capacity).sum::<u64>() + spooled;
     shelf.budget.take(used);
     let tip = watch::Sender::new(Tip { next: view.state.next, bytes });
     let shared = Shared {
@@ -148,6 +150,7 @@ pub(crate) fn open(
         queue: Mutex::new(queue),
         view: Mutex::new(view),
         writer: Mutex::new(Writer::starting_at(next_sequence)),
+        spools: Mutex::new(spools),
         tip,
     };
     Ok((Journal(Arc::new(shared)), report))

@@ -76,8 +76,9 @@ pub struct Receipt {
     pub existed: bool,
 }
 
-/// What the worker does next; never what broke. *Unknown* is [`Transient`](ErrorClass::Transient).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What the worker does next; never what broke. *Unknown* is [`Transient`](ErrorClass::Transient). A later one needs more
+/// of a human.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorClass {
     /// Try again after a backoff.
     Transient,

@@ -372,6 +372,7 @@ mod tests {
             buffering: Buffering::default(),
             object: ObjectOptions::default(),
             logging: None,
+            partitioning: None,
         };
         let name = StreamName::parse("s").unwrap();
         StreamSpec {

@@ -103,6 +103,8 @@ pub struct Metrics {
     attempts: Family<LineKind, Counter>,
     batches: Family<LineKind, Counter>,
     object_bytes: Family<Line, Counter>,
+    partitions: Family<Line, Gauge>,
+    partition_refusals: Family<Line, Counter>,
     attempt_seconds: Histogram,
     discarded: Family<StreamOnly, Counter>,
     key_checks: Family<KeyResult, Counter>,
@@ -134,6 +136,8 @@ impl Default for Metrics {
             attempts: Family::default(),
             batches: Family::default(),
             object_bytes: Family::default(),
+            partitions: Family::default(),
+            partition_refusals: Family::default(),
             attempt_seconds: seconds(),
             discarded: Family::default(),
             key_checks: Family::default(),
@@ -170,6 +174,16 @@ impl Default for Metrics {
             "delivery_object_bytes",
             "Bytes of delivered objects, after compression (AWS: DeliveryToS3.Bytes)",
             metrics.object_bytes.clone(),
+        );
+        r.register(
+            "partitions",
+            "Partitions of the latest window (AWS: PartitionCount)",
+            metrics.partitions.clone(),
+        );
+        r.register(
+            "partition_limit_records",
+            "Records that failed for the limit of active partitions (AWS: PartitionCountExceeded)",
+            metrics.partition_refusals.clone(),
         );
         r.register("delivery_attempt_seconds", "Time of a delivery attempt", metrics.attempt_seconds.clone());
         r.register(
@@ -258,6 +272,19 @@ impl Metrics {
     /// An object was delivered.
     pub(crate) fn delivered(&self, stream: &StreamName, destination: &DestinationId, bytes: u64) {
         self.object_bytes.get_or_create(&line(stream, destination)).inc_by(bytes);
+    }
+
+    /// A window was sorted into partitions; `beyond_limit` of its records would have needed more than are allowed.
+    pub(crate) fn partitioned(
+        &self,
+        stream: &StreamName,
+        destination: &DestinationId,
+        partitions: usize,
+        beyond_limit: u64,
+    ) {
+        let line = line(stream, destination);
+        self.partitions.get_or_create(&line).set(i64::try_from(partitions).unwrap_or(i64::MAX));
+        self.partition_refusals.get_or_create(&line).inc_by(beyond_limit);
     }
 
     /// A stream was deleted with records that it had not delivered.

@@ -1,14 +1,18 @@
 //! The processors that a stream lists, between their specification and the chain that runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use standpipe_sinks::key::PartitionKeys;
 use standpipe_transform::processors::{
     AppendDelimiterToRecord, CloudWatchLogProcessing, CsvToJson, CsvToJsonOptions, Decompression, Jq,
-    JqOptions, Method, OptionError, Redact, RedactOptions,
+    JqOptions, MetadataExtraction, Method, OptionError, RecordDeAggregation, Redact, RedactOptions,
 };
 use standpipe_transform::{Chain, Processor, WasmFunction};
+
+/// The only language of queries (`JsonParsingEngine`).
+pub(crate) const JQ: &str = "JQ-1.6";
 
 /// A processor, by the name that the configuration file has for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +42,17 @@ pub enum ProcessorSpec {
         method: Method,
         /// The replacement.
         replacement: String,
+    },
+    /// Takes records apart (`RecordDeAggregation`).
+    #[serde(rename = "record_deaggregation")]
+    RecordDeAggregation {
+        /// What is between them, in base64; they are JSON documents where absent.
+        delimiter: Option<String>,
+    },
+    /// Finds the partition keys of each record (`MetadataExtraction`).
+    MetadataExtraction {
+        /// A jq program that gives an object of them.
+        query: String,
     },
     /// Calls a function (`Lambda`).
     Wasm(WasmCall),
@@ -77,7 +92,7 @@ impl ProcessorSpec {
         matches!(self, Self::Decompress { .. })
     }
 
-    /// Whether what becomes of records is up to a function.
+    /// Whether it calls a function, which may give other rows at a second try.
     pub(crate) fn calls_function(&self) -> bool {
         self.function().is_some()
     }
@@ -111,6 +126,11 @@ impl ProcessorSpec {
                     key: None,
                 })?)
             }
+            Self::RecordDeAggregation { delimiter } => {
+                let kind = if delimiter.is_some() { "DELIMITED" } else { "JSON" };
+                Box::new(RecordDeAggregation::new(kind, delimiter.as_deref())?)
+            }
+            Self::MetadataExtraction { query } => Box::new(MetadataExtraction::new(query, JQ)?),
             Self::Wasm(WasmCall { function, arn, retries, batch_bytes }) => {
                 let loaded = functions.get(function).ok_or_else(|| OptionError {
                     processor: "wasm",
@@ -142,4 +162,43 @@ pub fn check(processors: &[ProcessorSpec]) -> Result<(), OptionError> {
     let none = LoadedFunctions::new();
     let mut built_in = processors.iter().filter(|processor| !processor.calls_function());
     built_in.try_for_each(|processor| processor.make(&none).map(drop))
+}
+
+/// The partition keys that the prefix asks for are not those that the processors give.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PartitionKeysError {
+    /// A query gives a key that is of no use.
+    #[error("the metadata extraction gives the key {0}, which the prefix does not ask for")]
+    Unasked(String),
+    /// No query gives a key that every record needs.
+    #[error("the prefix asks for the key {0}, which no metadata extraction gives")]
+    Missing(String),
+    /// A query cannot be run at all.
+    #[error(transparent)]
+    Query(#[from] OptionError),
+}
+
+/// Checks the keys of metadata extractions against those that the prefix asks for, as far as the queries say what they
+/// give.
+///
+/// # Errors
+/// [`PartitionKeysError`], with the first key that is given or asked for in vain.
+pub fn check_partition_keys(
+    asked: &PartitionKeys<'_>,
+    processors: &[ProcessorSpec],
+) -> Result<(), PartitionKeysError> {
+    let mut given = Some(BTreeSet::new());
+    for processor in processors {
+        let ProcessorSpec::MetadataExtraction { query } = processor else { continue };
+        let known = MetadataExtraction::new(query, JQ)?.known_keys();
+        if let Some(unasked) = known.iter().flatten().find(|key| !asked.query.contains(key.as_str())) {
+            return Err(PartitionKeysError::Unasked(unasked.clone()));
+        }
+        given = given.zip(known).map(|(given, known)| &given | &known);
+    }
+    let missing = |given: BTreeSet<String>| asked.query.iter().find(|key| !given.contains(**key));
+    match given.and_then(missing) {
+        Some(missing) => Err(PartitionKeysError::Missing((*missing).to_owned())),
+        None => Ok(()),
+    }
 }

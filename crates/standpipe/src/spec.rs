@@ -91,6 +91,29 @@ pub struct S3Destination {
     /// Where its failures are told of beside the daemon's own log (`CloudWatchLoggingOptions`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logging: Option<LogTarget>,
+    /// Whether rows go to objects by the partition keys that the prefix asks for, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitioning: Option<Partitioning>,
+}
+
+/// Dynamic partitioning: a batch is a window, from which each partition gets objects of its own. The window closes by
+/// its age; [`Buffering::size_bytes`] is where the objects of a partition are cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partitioning {
+    /// The most partitions of a window; rows of others go to the error output.
+    pub active_max: u32,
+    /// For how long the delivery of a partition's object is tried again (`RetryOptions`), in milliseconds.
+    pub retry_ms: u64,
+    /// Raw bytes of records at which the window closes early; by the journal's limit where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_bytes: Option<u64>,
+}
+
+impl Default for Partitioning {
+    fn default() -> Self {
+        Self { active_max: 500, retry_ms: 300_000, window_bytes: None }
+    }
 }
 
 /// A stream of a log group, by CloudWatch's names.

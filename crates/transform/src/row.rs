@@ -76,6 +76,9 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Processing, Self::Decompression];
+
     /// The word.
     pub fn as_str(self) -> &'static str {
         match self {

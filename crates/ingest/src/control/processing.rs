@@ -189,9 +189,14 @@ pub(super) fn check_partitioning(members: &Members) -> Checked {
             partitions,
             "S3 Prefix should contain Dynamic Partitioning namespaces when Dynamic Partitioning is enabled",
         )?;
-        return require(
+        require(
             size_is_at_least_64(members),
             "BufferingHints.SizeInMBs must be at least 64 when Dynamic Partitioning is enabled.",
+        )?;
+        let interval = block(members, "BufferingHints").and_then(|hints| hints.get("IntervalInSeconds"));
+        return require(
+            interval != Some(&Value::from(0)),
+            "BufferingHints.IntervalInSeconds must be at least 1 when Dynamic Partitioning is enabled.",
         );
     }
     require(

@@ -200,16 +200,6 @@ fn the_inert_forms_that_terraform_sends_are_supported_and_the_active_ones_are_no
             format!("{destination}.DataFormatConversionConfiguration"),
         ),
         (
-            s3(
-                json!({"ProcessingConfiguration": {"Enabled": true, "Processors": [{"Type": "MetadataExtraction"}]}}),
-            ),
-            format!("{destination}.ProcessingConfiguration"),
-        ),
-        (
-            s3(json!({"DynamicPartitioningConfiguration": {"Enabled": true}})),
-            format!("{destination}.DynamicPartitioningConfiguration"),
-        ),
-        (
             json!({"DeliveryStreamName": "s", "DeliveryStreamType": "MSKAsSource"}),
             "DeliveryStreamType 'MSKAsSource'".to_owned(),
         ),

@@ -381,7 +381,7 @@ impl Shared {
         Ok(())
     }
 
-    fn give_back(&self, bytes: u64) {
+    pub(crate) fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
         self.shelf.budget.give_back(bytes);
     }
@@ -439,7 +439,7 @@ impl Shared {
 }
 
 /// Writes a segment's head, with its key. The key is durable before the first frame that needs it.
-fn write_head(file: &dyn DiskFile, head: &Head, slots: Option<&Slots>) -> io::Result<()> {
+pub(crate) fn write_head(file: &dyn DiskFile, head: &Head, slots: Option<&Slots>) -> io::Result<()> {
     let Some(slots) = slots else { return file.write_at(&[&head.encode()], 0) };
     let mut page = slots.page(head.id)?;
     let encoded = head.encode();

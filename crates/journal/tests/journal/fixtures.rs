@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use standpipe_journal::control::{Control, Decide, Done, Failing, FateRun, Plan, PlannedObject, State};
+use standpipe_journal::control::{Control, Decide, Done, Failing, Plan, State};
 use standpipe_journal::disk::OsDisk;
 use standpipe_journal::inspect::{SegmentStatus, frames, inspect};
 use standpipe_journal::verify::verify;
-use standpipe_journal::{Append, DiskBudget, Journal, JournalOptions, RecoveryReport, Shelf};
-use standpipe_model::{PutDigest, Timestamp};
+use standpipe_journal::{Append, DiskBudget, Journal, JournalOptions, ObjectPlace, RecoveryReport, Shelf};
+use standpipe_model::{PutDigest, Tally, Timestamp};
 
 use crate::keys::TestKeys;
 use crate::support::{TestClock, block, close, primary, range, read_all, record, settle, shelf, wait};
@@ -50,15 +50,14 @@ fn puts(first: u64) -> [Append; 3] {
 fn controls() -> Vec<Control> {
     let (first, second) = (close(1, range(0, 5)), close(2, range(6, 9)));
     let (batch, destination) = (second.batch, primary());
-    let object = PlannedObject { ordinal: 0, key: "a/b".into(), rows: 3, digest: "00ff".repeat(8) };
-    let fates = [(3, "keep"), (1, "drop")].map(|(rows, fate)| FateRun { rows, fate: fate.into() });
-    let (objects, fates, spool) = (vec![object], fates.into(), Some("spool-2".into()));
+    let index = ObjectPlace { last: 4096, rows: 1, bytes: 70 };
+    let tally = Tally { delivered: 3, dropped: 1, ..Tally::default() };
     let (rows, reason) = (vec![range(9, 9)], "refused".to_owned());
     vec![
         Control::Close(first.clone()),
         settle(&first),
         Control::Close(second),
-        Control::Plan(Plan { batch, destination: destination.clone(), objects, fates, spool }),
+        Control::Plan(Plan { batch, destination: destination.clone(), objects: 1, index, tally }),
         Control::Failing(Failing { batch, destination: destination.clone(), since: Timestamp(77) }),
         Control::Decide(Decide {
             batch,
@@ -68,7 +67,7 @@ fn controls() -> Vec<Control> {
             attempts: 3,
             decided_at: Timestamp(88),
         }),
-        Control::Done(Done { batch, destination, ordinal: 0 }),
+        Control::Done(Done { batch, destination, ordinal: 0, further: 0 }),
     ]
 }
 

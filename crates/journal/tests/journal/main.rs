@@ -10,4 +10,5 @@ mod fuzz;
 mod keys;
 mod model;
 mod sim;
+mod spool;
 mod support;

@@ -46,9 +46,21 @@ struct Node {
     cached: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<(usize, Vec<u8>)>,
+    /// It was made without space, and takes it as it is written.
+    grows: bool,
+}
+
+impl Node {
+    fn reach(bytes: &mut Vec<u8>, end: usize) {
+        bytes.resize(bytes.len().max(end), 0);
+    }
 }
 
 impl Inner {
+    fn used(&self) -> u64 {
+        self.names.values().map(|node| self.nodes[*node].cached.len() as u64).sum()
+    }
+
     fn next_random(&mut self) -> u64 {
         self.random =
             self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -75,6 +87,7 @@ impl Inner {
             while at < bytes.len() {
                 let end = bytes.len().min((offset + at) / SECTOR * SECTOR + SECTOR - offset);
                 if self.next_random().is_multiple_of(2) {
+                    Node::reach(&mut self.nodes[node].durable, offset + end);
                     self.nodes[node].durable[offset + at..offset + end].copy_from_slice(&bytes[at..end]);
                 }
                 at = end;
@@ -187,8 +200,7 @@ impl SimDisk {
     }
 
     pub(crate) fn used(&self) -> u64 {
-        let inner = self.lock();
-        inner.names.values().map(|node| inner.nodes[*node].cached.len() as u64).sum()
+        self.lock().used()
     }
 }
 
@@ -215,7 +227,12 @@ impl Disk for SimDisk {
             return Err(fail(fault));
         }
         let bytes = vec![0; len as usize];
-        inner.nodes.push(Node { cached: bytes.clone(), durable: bytes, unsynced: Vec::new() });
+        inner.nodes.push(Node {
+            cached: bytes.clone(),
+            durable: bytes,
+            unsynced: Vec::new(),
+            grows: len == 0,
+        });
         let node = inner.nodes.len() - 1;
         inner.names.insert(path.to_owned(), node);
         inner.renames.push((path.to_owned(), Some(node)));
@@ -312,8 +329,15 @@ impl DiskFile for SimFile {
         if fault == Some(Fault::NoSpace) {
             return Err(fail(Fault::NoSpace));
         }
+        let end = offset + bytes.len();
+        let left = inner.capacity.saturating_sub(inner.used());
         let node = &mut inner.nodes[self.node];
-        assert!(offset + bytes.len() <= node.cached.len(), "a write past what was allocated");
+        let growth = end.saturating_sub(node.cached.len()) as u64;
+        assert!(growth == 0 || node.grows, "a write past what was allocated");
+        if growth > left {
+            return Err(fail(Fault::NoSpace));
+        }
+        Node::reach(&mut node.cached, end);
         node.cached[offset..offset + bytes.len()].copy_from_slice(&bytes);
         node.unsynced.push((offset, bytes));
         fault.map_or(Ok(()), |fault| Err(fail(fault)))
@@ -342,6 +366,7 @@ impl DiskFile for SimFile {
             None => {
                 let node = &mut inner.nodes[self.node];
                 for (offset, bytes) in std::mem::take(&mut node.unsynced) {
+                    Node::reach(&mut node.durable, offset + bytes.len());
                     node.durable[offset..offset + bytes.len()].copy_from_slice(&bytes);
                 }
                 Ok(())

@@ -28,7 +28,7 @@ pub(super) enum PartitionSource {
     /// The metadata extraction processor.
     Query,
     /// The transformation function.
-    Lambda,
+    Function,
 }
 
 /// Why a prefix does not parse.
@@ -125,6 +125,14 @@ impl PrefixExpr {
         self
     }
 
+    /// The partition keys that it asks for, in order; one that stands there twice comes twice.
+    pub(super) fn partition_keys(&self) -> impl Iterator<Item = (PartitionSource, &str)> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::PartitionKey(source, key) => Some((*source, key.as_str())),
+            _ => None,
+        })
+    }
+
     /// Whether anything in the prefix is evaluated.
     pub fn has_expressions(&self) -> bool {
         self.parts.iter().any(|part| !matches!(part, Part::Literal(_)))
@@ -144,7 +152,7 @@ fn part(body: &str) -> Result<Part, ParseError> {
         ("firehose", "error-output-type") => Ok(Part::ErrorOutputType),
         ("firehose", _) => Err(ParseError::Value),
         ("partitionKeyFromQuery", _) => key(PartitionSource::Query),
-        ("partitionKeyFromLambda", _) => key(PartitionSource::Lambda),
+        ("partitionKeyFromLambda", _) => key(PartitionSource::Function),
         (other, _) => Err(ParseError::Namespace(other.to_owned())),
     }
 }

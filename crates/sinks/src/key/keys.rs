@@ -7,6 +7,7 @@ use standpipe_model::{BatchId, StreamName, Timestamp};
 
 use super::derived::Seed;
 use super::expr::{Part, PrefixExpr};
+use super::partition::Partition;
 use super::time::Moment;
 use super::validate::{PREFIX_CHARS_MAX, PrefixError, parse_pair};
 
@@ -21,7 +22,7 @@ const SUFFIX_TIME: &str = "%Y-%m-%d-%H-%M-%S";
 #[derive(Debug, Clone)]
 pub struct ObjectKeys {
     stream: StreamName,
-    prefix: PrefixExpr,
+    pub(super) prefix: PrefixExpr,
     error_prefix: PrefixExpr,
     zone: Tz,
     extension: String,
@@ -46,7 +47,7 @@ pub enum KeyError {
 
 impl ObjectKeys {
     /// Takes the settings as written. An empty `zone` is UTC; an empty `extension` is none, so a caller passes the
-    /// compression's own where the stream sets no other.
+    /// compression's own where the stream sets no other. `partitioned` is whether dynamic partitioning is enabled.
     ///
     /// # Errors
     /// What [`validate`](super::validate) finds, or a zone or an extension that the service would refuse.
@@ -56,13 +57,15 @@ impl ObjectKeys {
         error_output_prefix: &str,
         zone: &str,
         extension: &str,
+        partitioned: bool,
     ) -> Result<Self, PrefixError> {
-        let (prefix, error_prefix) = parse_pair(prefix, error_output_prefix)?;
+        let (prefix, error_prefix) = parse_pair(prefix, error_output_prefix, partitioned)?;
         let (zone, extension) = (parse_zone(zone)?, parse_extension(extension)?);
         Ok(Self { stream, prefix, error_prefix, zone, extension })
     }
 
-    /// The key of the `ordinal`-th object of a batch. `arrived_at` is the arrival of the object's oldest record.
+    /// The key of the `ordinal`-th object of a batch. `arrived_at` is the arrival of the object's oldest record,
+    /// `partition` the one that its rows share where the stream [is partitioned](Self::is_partitioned).
     ///
     /// # Errors
     /// [`KeyError`] where the key is too long for any store.
@@ -72,9 +75,12 @@ impl ObjectKeys {
         batch: BatchId,
         ordinal: u32,
         arrived_at: Timestamp,
+        partition: Option<&Partition>,
     ) -> Result<String, KeyError> {
+        debug_assert_eq!(partition.is_some(), self.is_partitioned(), "a partition's object has its values");
         let seed = Seed { batch, ordinal, purpose: "" };
-        self.key(&self.prefix, version, seed, arrived_at, &self.extension)
+        let values = partition.map_or(&[][..], Partition::values);
+        self.key(&self.prefix, values, version, seed, arrived_at, &self.extension)
     }
 
     /// The key of the `ordinal`-th error object of a batch, for one kind of error (`processing-failed`, …). Error
@@ -91,19 +97,20 @@ impl ObjectKeys {
         arrived_at: Timestamp,
     ) -> Result<String, KeyError> {
         let seed = Seed { batch, ordinal, purpose: error_output_type };
-        self.key(&self.error_prefix, version, seed, arrived_at, "")
+        self.key(&self.error_prefix, &[], version, seed, arrived_at, "")
     }
 
     fn key(
         &self,
         prefix: &PrefixExpr,
+        values: &[String],
         version: u64,
         seed: Seed<'_>,
         arrived_at: Timestamp,
         extension: &str,
     ) -> Result<String, KeyError> {
         let moment = Moment(arrived_at.to_utc().with_timezone(&self.zone));
-        let mut key = evaluate(prefix, &moment, seed, seed.purpose);
+        let mut key = evaluate(prefix, values, &moment, seed, seed.purpose);
         let chars = key.chars().count();
         if chars > PREFIX_CHARS_MAX {
             return Err(KeyError::PrefixTooLong { chars });
@@ -117,10 +124,18 @@ impl ObjectKeys {
     }
 }
 
-/// The text of a prefix at a moment. `error_output_type` stands wherever the prefix asks for it.
-pub(super) fn evaluate(prefix: &PrefixExpr, at: &Moment, seed: Seed<'_>, error_output_type: &str) -> String {
+/// The text of a prefix at a moment. `error_output_type` stands wherever the prefix asks for it, `values` stand in the
+/// places of partition keys, in their order.
+pub(super) fn evaluate(
+    prefix: &PrefixExpr,
+    values: &[String],
+    at: &Moment,
+    seed: Seed<'_>,
+    error_output_type: &str,
+) -> String {
     let mut text = String::new();
     let mut random_strings = 0;
+    let mut values = values.iter();
     for part in &prefix.parts {
         match part {
             Part::Literal(literal) => text.push_str(literal),
@@ -130,8 +145,7 @@ pub(super) fn evaluate(prefix: &PrefixExpr, at: &Moment, seed: Seed<'_>, error_o
                 random_strings += 1;
             }
             Part::ErrorOutputType => text.push_str(error_output_type),
-            // `validate` refuses these until rows carry partition keys.
-            Part::PartitionKey(..) => {}
+            Part::PartitionKey(..) => text.push_str(values.next().map_or("", String::as_str)),
         }
     }
     text

@@ -6,13 +6,15 @@
 //!
 //! # Invariants
 //! - The same arguments give the same key, in this process and in any later one.
-//! - Whatever [`validate`] lets pass evaluates; what remains to fail at evaluation is length alone.
+//! - Whatever [`validate`] lets pass evaluates; what remains to fail at evaluation is length alone. What partition keys
+//!   may be is settled before, when a row is given its [`Partition`].
 //! - Dates follow `java.time.format.DateTimeFormatter` for `Locale.US` (JDK 17), checked against a table that Java
 //!   printed (`tests/fixtures/java-patterns`).
 
 mod derived;
 mod expr;
 mod keys;
+mod partition;
 mod pattern;
 mod time;
 mod validate;
@@ -22,4 +24,5 @@ mod tests;
 
 pub use expr::PrefixExpr;
 pub use keys::{KeyError, ObjectKeys};
+pub use partition::{Partition, PartitionError, PartitionKeys};
 pub use validate::{PrefixError, validate};

@@ -9,11 +9,11 @@ const ARRIVED: Timestamp = Timestamp(1_783_951_533_007);
 const BATCH: BatchId = BatchId(*b"0123456789abcdef");
 
 fn keys(prefix: &str, error: &str, zone: &str, extension: &str) -> Result<ObjectKeys, PrefixError> {
-    ObjectKeys::new(StreamName::parse("fh").expect("a good name"), prefix, error, zone, extension)
+    ObjectKeys::new(StreamName::parse("fh").expect("a good name"), prefix, error, zone, extension, false)
 }
 
 fn object_key(prefix: &str, error: &str) -> String {
-    keys(prefix, error, "", "").expect(prefix).object_key(1, BATCH, 0, ARRIVED).expect(prefix)
+    keys(prefix, error, "", "").expect(prefix).object_key(1, BATCH, 0, ARRIVED, None).expect(prefix)
 }
 
 fn error_key(prefix: &str, error: &str) -> String {
@@ -61,7 +61,7 @@ fn error_prefixes_evaluate_as_the_service_evaluates_them() {
 fn a_key_is_the_same_at_every_attempt_and_differs_between_objects() {
     let prefix = "!{firehose:random-string}/!{firehose:random-string}/";
     let made = keys(prefix, ERROR, "", "").expect("a good prefix");
-    let key = |batch, ordinal| made.object_key(1, batch, ordinal, ARRIVED).expect("a short key");
+    let key = |batch, ordinal| made.object_key(1, batch, ordinal, ARRIVED, None).expect("a short key");
     let first = key(BATCH, 0);
     assert_eq!(first, key(BATCH, 0));
     assert_ne!(first, key(BATCH, 1));
@@ -79,7 +79,7 @@ fn a_key_is_the_same_at_every_attempt_and_differs_between_objects() {
 fn keys_do_not_change_between_builds() {
     let made = keys("!{firehose:random-string}/", ERROR, "", ".gz").expect("a good prefix");
     assert_eq!(
-        made.object_key(3, BATCH, 5, ARRIVED).as_deref(),
+        made.object_key(3, BATCH, 5, ARRIVED, None).as_deref(),
         Ok("1eue46k6cwq/fh-3-2026-07-13-14-05-33-09e209f6-9cd2-4c05-a312-73e22ac0b780.gz")
     );
     assert_eq!(
@@ -91,7 +91,7 @@ fn keys_do_not_change_between_builds() {
 #[test]
 fn the_custom_zone_moves_prefix_and_suffix() {
     let made = keys("", "", "America/Sao_Paulo", ".json").expect("a known zone");
-    let key = made.object_key(2, BATCH, 0, Timestamp(1_767_225_600_000)).expect("a short key");
+    let key = made.object_key(2, BATCH, 0, Timestamp(1_767_225_600_000), None).expect("a short key");
     assert!(key.starts_with("2025/12/31/21/fh-2-2025-12-31-21-00-00-"), "{key}");
     assert!(key.ends_with(".json"), "{key}");
     let key =
@@ -181,7 +181,7 @@ fn broken_rules_are_told_in_the_words_of_the_service() {
     ] {
         let expected = format!("Ths supplied prefix(es) do not satisfy the following constraint: {expected}");
         assert_eq!(
-            validate(prefix, error).map_err(|error| error.to_string()),
+            validate(prefix, error, false).map_err(|error| error.to_string()),
             Err(expected),
             "{prefix} {error}"
         );
@@ -192,11 +192,11 @@ fn broken_rules_are_told_in_the_words_of_the_service() {
 fn a_key_that_grew_too_long_is_refused_when_it_is_made() {
     let made = keys(&"é".repeat(498), "e/", "", "").expect("512 characters are allowed");
     assert_eq!(
-        made.object_key(1, BATCH, 0, ARRIVED),
+        made.object_key(1, BATCH, 0, ARRIVED, None),
         Err(KeyError::KeyTooLong { bytes: 996 + 14 + 25 + 36 })
     );
     // The name of the zone is longer in summer than it was in the check.
     let made = keys(&format!("{}!{{timestamp:zzzz}}", "x".repeat(486)), ERROR, "Europe/Berlin", "");
     let made = made.expect("short enough in UTC");
-    assert_eq!(made.object_key(1, BATCH, 0, ARRIVED), Err(KeyError::PrefixTooLong { chars: 486 + 28 }));
+    assert_eq!(made.object_key(1, BATCH, 0, ARRIVED, None), Err(KeyError::PrefixTooLong { chars: 486 + 28 }));
 }

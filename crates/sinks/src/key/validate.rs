@@ -34,6 +34,11 @@ pub enum PrefixError {
         "{LEAD_IN}Dynamic Partitioning Namespaces can only be part of a prefix expression when Dynamic Partitioning is enabled."
     )]
     PartitioningDisabled,
+    /// Dynamic partitioning needs partition keys.
+    #[error(
+        "{LEAD_IN}S3 Prefix should contain Dynamic Partitioning namespaces when Dynamic Partitioning is enabled"
+    )]
+    PartitionKeyMissing,
     /// The evaluated prefix is too long.
     #[error("{LEAD_IN}Length of evaluated {} cannot be greater than 512", if *error_output { "ErrorOutputPrefix" } else { "prefix" })]
     Length {
@@ -63,17 +68,21 @@ pub enum PrefixError {
 /// Precedes every rule's text; the misspelling is the service's.
 const LEAD_IN: &str = "Ths supplied prefix(es) do not satisfy the following constraint: ";
 
-/// Checks a pair of prefixes as the service does when a stream is created.
+/// Checks a pair of prefixes as the service does when a stream is created, with dynamic partitioning or without.
 ///
 /// # Errors
 /// The first rule that is broken, in the service's order.
-pub fn validate(prefix: &str, error_output_prefix: &str) -> Result<(), PrefixError> {
-    parse_pair(prefix, error_output_prefix).map(|_| ())
+pub fn validate(prefix: &str, error_output_prefix: &str, partitioned: bool) -> Result<(), PrefixError> {
+    parse_pair(prefix, error_output_prefix, partitioned).map(|_| ())
 }
 
 /// [`validate`], keeping what it parsed: the prefixes of data and of error output, with their default folders.
-pub(super) fn parse_pair(prefix: &str, error: &str) -> Result<(PrefixExpr, PrefixExpr), PrefixError> {
-    check_namespaces(prefix, error)?;
+pub(super) fn parse_pair(
+    prefix: &str,
+    error: &str,
+    partitioned: bool,
+) -> Result<(PrefixExpr, PrefixExpr), PrefixError> {
+    check_namespaces(prefix, error, partitioned)?;
     let default_of_error = if error.is_empty() { prefix } else { error };
     let prefix = PrefixExpr::parse_parts(prefix).map(PrefixExpr::with_folders);
     let error = PrefixExpr::parse_parts(default_of_error).map(PrefixExpr::with_error_folders);
@@ -88,7 +97,7 @@ pub(super) fn parse_pair(prefix: &str, error: &str) -> Result<(PrefixExpr, Prefi
 }
 
 /// The rules about which namespace may stand where, which come before every other.
-fn check_namespaces(prefix: &str, error: &str) -> Result<(), PrefixError> {
+fn check_namespaces(prefix: &str, error: &str, partitioned: bool) -> Result<(), PrefixError> {
     let expressions = expr::has_expressions(prefix);
     if expressions && error.is_empty() {
         Err(PrefixError::ErrorPrefixMissing)
@@ -98,18 +107,25 @@ fn check_namespaces(prefix: &str, error: &str) -> Result<(), PrefixError> {
         Err(PrefixError::ErrorTypeInPrefix)
     } else if expr::has_partition_keys(error) {
         Err(PrefixError::PartitionKeyInErrorPrefix)
-    } else if expr::has_partition_keys(prefix) {
-        Err(PrefixError::PartitioningDisabled)
     } else {
-        Ok(())
+        match (partitioned, expr::has_partition_keys(prefix)) {
+            (false, true) => Err(PrefixError::PartitioningDisabled),
+            (true, false) => Err(PrefixError::PartitionKeyMissing),
+            _ => Ok(()),
+        }
     }
 }
 
-/// The length of the prefix at a moment whose names are long ones: a Wednesday in September, in the afternoon.
+/// The length of the prefix, without the values of partition keys, which nothing is known of.
 fn sample_chars(prefix: &PrefixExpr) -> usize {
+    sample(prefix, &[]).chars().count()
+}
+
+/// The prefix at a moment whose names are long ones: a Wednesday in September, in the afternoon.
+pub(super) fn sample(prefix: &PrefixExpr, values: &[String]) -> String {
     let moment = Moment(Utc.timestamp_nanos(1_789_563_599_999_000_000).with_timezone(&Tz::UTC));
     let seed = Seed { batch: BatchId([0; 16]), ordinal: 0, purpose: "" };
-    evaluate(prefix, &moment, seed, "AmazonOpenSearchService-failed").chars().count()
+    evaluate(prefix, values, &moment, seed, "AmazonOpenSearchService-failed")
 }
 
 impl PrefixError {

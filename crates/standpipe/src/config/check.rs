@@ -9,6 +9,7 @@ use super::Config;
 use super::access;
 use super::compound::Named;
 use super::functions::is_function_name;
+use super::partitioning;
 use super::problem::{Problem, Spot, did_you_mean};
 use super::root::Draft;
 use super::settings::DiskShare;
@@ -16,7 +17,6 @@ use super::stores::StoreConfig;
 use super::streams::{DestinationDraft, S3_ONLY, StreamDraft};
 use super::tls::TlsConfig;
 use super::units::format_size;
-use crate::processors::ProcessorSpec;
 
 /// What streams are checked against.
 struct Surroundings<'a> {
@@ -186,10 +186,8 @@ fn check_functions(draft: &Draft, problems: &mut Vec<Problem>) {
     for (name, spot, _) in draft.functions.iter().filter(|(name, ..)| !is_function_name(name)) {
         refuse(spot, format!("\"{name}\" is no function's name: 1 to 64 letters, digits, `-` and `_`"));
     }
-    for (processor, spot) in draft.streams.iter().flat_map(|stream| &stream.processors) {
-        if let ProcessorSpec::Wasm(call) = processor
-            && let Err(message) = known("function", &call.function, &draft.functions)
-        {
+    for (name, spot) in draft.streams.iter().flat_map(|stream| &stream.calls) {
+        if let Err(message) = known("function", name, &draft.functions) {
             refuse(spot, message);
         }
     }
@@ -231,6 +229,7 @@ fn check_stream(stream: &mut StreamDraft, around: &Surroundings<'_>, problems: &
             format!("{} is above the limit of all journals together, {}", format_size(own), format_size(all));
         problems.push(Problem { spot: stream.spots.of("journal_limit"), message });
     }
+    partitioning::check(stream, limit, problems);
     for destination in [&mut stream.destination, &mut stream.backup].into_iter().flatten() {
         check_destination(destination, limit, around, problems);
     }
@@ -246,7 +245,7 @@ fn check_destination(
     let spots = destination.spots.clone();
     let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
     let size = destination.spec.buffering.size_bytes;
-    if let Some(limit) = journal_limit
+    if let Some(limit) = journal_limit.filter(|_| destination.partitioning.is_none())
         && size > limit / 2
     {
         let message = format!(
@@ -262,7 +261,7 @@ fn check_destination(
         refuse(spots.of("compression_level"), error.to_string());
     }
     let spec = &destination.spec;
-    if let Err(error) = validate(&spec.prefix, &spec.error_output_prefix) {
+    if let Err(error) = validate(&spec.prefix, &spec.error_output_prefix, spec.partitioning.is_some()) {
         // The sentence before the rule and the names of its members are for the API's clients, who match on the text.
         let text =
             error.to_string().replace("ErrorOutputPrefix", "error_output_prefix").replace("Prefix", "prefix");

@@ -18,6 +18,7 @@ mod compound;
 mod functions;
 mod keys;
 mod load;
+mod partitioning;
 mod problem;
 mod processors;
 mod rates;

@@ -16,8 +16,17 @@ use crate::processors::{ProcessorSpec, WasmCall, check};
 /// The shape of one processor: a map with one key, its name; with the place of its value.
 pub(super) const PROCESSOR: Sub<(ProcessorSpec, Spot)> = Sub(processor);
 
-const NAMES: [&str; 7] =
-    ["decompress", "cloudwatch_logs", "csv_to_json", "jq", "redact", "wasm", "append_delimiter"];
+const NAMES: [&str; 9] = [
+    "decompress",
+    "cloudwatch_logs",
+    "record_deaggregation",
+    "csv_to_json",
+    "jq",
+    "redact",
+    "wasm",
+    "metadata_extraction",
+    "append_delimiter",
+];
 
 fn processor(section: &mut Section<'_, '_>) -> Option<(ProcessorSpec, Spot)> {
     let all = [
@@ -27,9 +36,19 @@ fn processor(section: &mut Section<'_, '_>) -> Option<(ProcessorSpec, Spot)> {
             Sub(cloudwatch_logs),
             "Drops the records by which CloudWatch Logs tests its subscription (`CloudWatchLogProcessing`).",
         ),
+        section.optional(
+            "record_deaggregation",
+            Sub(record_deaggregation),
+            "Takes apart records that hold several (`RecordDeAggregation`).",
+        ),
         section.optional("csv_to_json", Sub(csv_to_json), "Makes a JSON object of each line of CSV."),
         section.optional("jq", Sub(jq), "Reshapes, filters or multiplies records by a jq program."),
         section.optional("redact", Sub(redact), "Hides parts of records."),
+        section.optional(
+            "metadata_extraction",
+            Sub(metadata_extraction),
+            "Finds the partition keys of each record (`MetadataExtraction`).",
+        ),
         section
             .optional(
                 "wasm",
@@ -74,6 +93,31 @@ fn cloudwatch_logs(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
         "Whether only the messages of log events are kept (`DataMessageExtraction`).",
     );
     Some(ProcessorSpec::CloudwatchLogs { messages_only })
+}
+
+fn record_deaggregation(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
+    let plain = section.optional(
+        "delimiter",
+        text(1..=100),
+        "What is between the records; where there is none, records are JSON objects one behind the other.",
+    );
+    let encoded = section.optional(
+        "delimiter_base64",
+        text(1..=200),
+        "`delimiter` in base64, as the Firehose API has it.",
+    );
+    section.exclusive("delimiter", "delimiter_base64");
+    let delimiter = encoded.or_else(|| plain.map(|plain| base64_simd::STANDARD.encode_to_string(plain)));
+    Some(ProcessorSpec::RecordDeAggregation { delimiter })
+}
+
+fn metadata_extraction(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
+    let query = section.required(
+        "query",
+        text(1..=16_384),
+        "A jq program that gives an object: each key with its value.",
+    )?;
+    Some(ProcessorSpec::MetadataExtraction { query })
 }
 
 fn csv_to_json(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {

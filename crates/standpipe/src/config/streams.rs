@@ -7,6 +7,7 @@ use standpipe_model::{Compression, Encryption, LockMode, ObjectLock, ObjectOptio
 use standpipe_sinks::key::ObjectKeys;
 
 use super::compound::{Either, List, Map, Sub};
+use super::partitioning::{PartitioningDraft, extract, partitioning};
 use super::problem::Spot;
 use super::processors::PROCESSOR;
 use super::rates::{PutRates, put_rates};
@@ -30,8 +31,9 @@ pub(super) struct StreamDraft {
     pub(super) backup: Option<DestinationDraft>,
     pub(super) journal_limit: Option<u64>,
     pub(super) rates: PutRates,
-    /// What is done to the records, and where each stands.
-    pub(super) processors: Vec<(ProcessorSpec, Spot)>,
+    pub(super) processors: Vec<ProcessorSpec>,
+    /// The functions that they call, and where each is named.
+    pub(super) calls: Vec<(String, Spot)>,
     /// The name of the key that it is encrypted under, and where it stands.
     pub(super) encryption: Option<(String, Spot)>,
 }
@@ -45,6 +47,8 @@ pub(super) struct DestinationDraft {
     pub(super) spec: S3Destination,
     pub(super) spots: Spots,
     pub(super) size_spot: Spot,
+    pub(super) interval_spot: Spot,
+    pub(super) partitioning: Option<PartitioningDraft>,
 }
 
 impl StreamDraft {
@@ -54,7 +58,7 @@ impl StreamDraft {
             name: self.name?,
             destination: self.destination?.spec,
             backup: self.backup.map(|backup| backup.spec),
-            processors: self.processors.into_iter().map(|(processor, _)| processor).collect(),
+            processors: self.processors,
             journal_limit_bytes: self.journal_limit,
             encryption_key: self.encryption.map(|(key, _)| key),
         })
@@ -72,13 +76,21 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
     let backup = section
         .optional("backup", Sub(where_to), "Where a raw copy of every record goes (`S3BackupMode: Enabled`).")
         .flatten();
-    let processors = section
+    let listed = section
         .optional(
             "processors",
             List(PROCESSOR),
             "What is done to the records on their way to the destination, in this order; the backup gets them as they came.",
         )
         .unwrap_or_default();
+    let called =
+        |(processor, spot): &(ProcessorSpec, Spot)| Some((processor.function()?.to_owned(), spot.clone()));
+    let calls = listed.iter().filter_map(called).collect();
+    let mut processors: Vec<ProcessorSpec> = listed.into_iter().map(|(processor, _)| processor).collect();
+    let partitioning = destination.as_ref().and_then(|destination| destination.partitioning.as_ref());
+    if let Some(query) = partitioning.and_then(|partitioning| partitioning.query.clone()) {
+        extract(query, &mut processors);
+    }
     let journal_limit = section.optional(
         "journal_limit",
         Size(JOURNAL_LIMIT_MIN..=JOURNAL_LIMIT_MAX),
@@ -93,7 +105,17 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         "How the stream's journal is encrypted; not at all where absent.",
     );
     let spots = section.spots();
-    Some(StreamDraft { name, spots, destination, backup, processors, journal_limit, rates, encryption })
+    Some(StreamDraft {
+        name,
+        spots,
+        destination,
+        backup,
+        processors,
+        calls,
+        journal_limit,
+        rates,
+        encryption,
+    })
 }
 
 fn encryption(section: &mut Section<'_, '_>) -> Option<(String, Spot)> {
@@ -178,10 +200,15 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         "UTC",
         "The time zone of timestamps in keys, as `Europe/Vienna`.",
     );
-    let (buffering, size_spot) = section.section(
+    let (buffering, [size_spot, interval_spot]) = section.section(
         "buffering|buffering_hints",
         buffering,
         "When a batch closes; whichever comes first.",
+    );
+    let partitioning = section.optional(
+        "partitioning",
+        Sub(partitioning),
+        "Dynamic partitioning: rows go to objects by the partition keys that the prefix asks for.",
     );
     let object = object_options(section);
     let logging = section.optional(
@@ -203,8 +230,9 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         buffering,
         object,
         logging,
+        partitioning: partitioning.as_ref().map(|partitioning| partitioning.spec.clone()),
     };
-    Some(DestinationDraft { store, spec, spots, size_spot })
+    Some(DestinationDraft { store, spec, spots, size_spot, interval_spot, partitioning })
 }
 
 /// How objects are compressed, and the level where one is given.
@@ -226,12 +254,12 @@ fn log_target(section: &mut Section<'_, '_>) -> Option<LogTarget> {
     Some(LogTarget { group: group?, stream: stream? })
 }
 
-fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, Spot)> {
+fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, [Spot; 2])> {
     let size = section.or(
         "size",
         Size(1 << 10..=1 << 30),
         "5MiB",
-        "Raw bytes of records after which a batch closes. (The Firehose API allows 1 to 128 MiB.)",
+        "Raw bytes of records after which a batch closes; with partitioning, after which a partition's object is cut. (The Firehose API allows 1 to 128 MiB.)",
     );
     let interval = section.or(
         "interval",
@@ -254,8 +282,8 @@ fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, Spot)> {
         size_bytes: size_in_mbs.map_or(size, |mib| mib << 20),
         interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
     };
-    let named = if section.given("size_in_mbs") { "size_in_mbs" } else { "size" };
-    Some((buffering, section.spot(named)))
+    let spot = |name, other| section.spot(if section.given(other) { other } else { name });
+    Some((buffering, [spot("size", "size_in_mbs"), spot("interval", "interval_in_seconds")]))
 }
 
 /// Bytes after each record.
@@ -322,7 +350,7 @@ pub(crate) fn compression_word(compression: Compression) -> &'static str {
 /// Why it does not.
 pub(crate) fn key_setting(zone: &str, extension: &str) -> Result<(), String> {
     let any = StreamName::parse("any").map_err(|error| error.to_string())?;
-    ObjectKeys::new(any, "", "", zone, extension).map(drop).map_err(|error| error.to_string())
+    ObjectKeys::new(any, "", "", zone, extension, false).map(drop).map_err(|error| error.to_string())
 }
 
 /// Keys that only S3 itself understands; every one of them is refused for other stores.

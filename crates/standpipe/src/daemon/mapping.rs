@@ -7,13 +7,14 @@ use serde_json::{Map, Value, json};
 use standpipe_ingest::shape::{enabled, text};
 use standpipe_ingest::{ApiError, Destination};
 use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
-use standpipe_sinks::key;
+use standpipe_sinks::key::ObjectKeys;
 use standpipe_transform::processors::{DECOMPRESSED_BYTES_MAX, Stage};
 
+use super::processing;
 use crate::catalog::Definition;
 use crate::config::Config;
-use crate::processors::{ProcessorSpec, WasmCall, check};
-use crate::spec::{Buffering, LogTarget, S3Destination, StreamSpec};
+use crate::processors::{PartitionKeysError, ProcessorSpec, WasmCall, check, check_partition_keys};
+use crate::spec::{Buffering, LogTarget, Partitioning, S3Destination, StreamSpec};
 
 const MIB: u64 = 1 << 20;
 
@@ -34,31 +35,48 @@ pub(super) fn to_spec(
         }
         _ => None,
     };
+    let processors = processors(configuration, config)?;
+    check_keys(configuration, &processors)?;
     Ok(StreamSpec {
         name: name.clone(),
         destination,
         backup,
-        processors: processors(configuration, config)?,
+        processors,
         journal_limit_bytes: None,
         encryption_key: None,
     })
 }
 
-fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result<S3Destination, ApiError> {
-    let (prefix, error_output_prefix) =
-        (text(configuration, "Prefix"), text(configuration, "ErrorOutputPrefix"));
-    key::validate(prefix, error_output_prefix)
-        .map_err(|error| ApiError::invalid_argument(error.to_string()))?;
-    let (custom_time_zone, file_extension) =
-        (text(configuration, "CustomTimeZone"), text(configuration, "FileExtension"));
-    let checked = key::ObjectKeys::new(
+/// Checks that the partition keys that the prefix asks for are those that the processors give.
+fn check_keys(configuration: &Map<String, Value>, processors: &[ProcessorSpec]) -> Result<(), ApiError> {
+    if partitioning(configuration).is_none() {
+        return Ok(());
+    }
+    let keys = object_keys(configuration)?;
+    check_partition_keys(&keys.partition_keys(), processors).map_err(|error| match error {
+        PartitionKeysError::Unasked(_) => ApiError::invalid_argument(
+            "MetaDataExtraction JQ Query can't contain keys that are not present in the S3 Prefix expression",
+        ),
+        other => ApiError::invalid_argument(other.to_string()),
+    })
+}
+
+/// What makes the keys of the destination's objects.
+fn object_keys(configuration: &Map<String, Value>) -> Result<ObjectKeys, ApiError> {
+    let keys = ObjectKeys::new(
         StreamName::parse("check").expect("the name follows the rule"),
-        prefix,
-        error_output_prefix,
-        custom_time_zone,
-        file_extension,
+        text(configuration, "Prefix"),
+        text(configuration, "ErrorOutputPrefix"),
+        text(configuration, "CustomTimeZone"),
+        text(configuration, "FileExtension"),
+        partitioning(configuration).is_some(),
     );
-    checked.map_err(|error| ApiError::invalid_argument(error.to_string()))?;
+    keys.map_err(|error| ApiError::invalid_argument(error.to_string()))
+}
+
+fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result<S3Destination, ApiError> {
+    object_keys(configuration)?;
+    let owned = |name| text(configuration, name).to_owned();
     let arn = text(configuration, "BucketARN");
     let bucket = arn.rsplit(":::").next().unwrap_or_default();
     let store = config.store_for(bucket, text(configuration, "RoleARN")).ok_or_else(|| {
@@ -70,17 +88,26 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
     Ok(S3Destination {
         store: store.to_owned(),
         bucket: bucket.to_owned(),
-        prefix: prefix.to_owned(),
-        error_output_prefix: error_output_prefix.to_owned(),
+        prefix: owned("Prefix"),
+        error_output_prefix: owned("ErrorOutputPrefix"),
         compression: compression(text(configuration, "CompressionFormat"))?,
         compression_level: None,
         delimiter: String::new(),
-        file_extension: file_extension.to_owned(),
-        custom_time_zone: custom_time_zone.to_owned(),
+        file_extension: owned("FileExtension"),
+        custom_time_zone: owned("CustomTimeZone"),
         buffering: buffering(configuration.get("BufferingHints")),
         object: ObjectOptions { encryption: encryption(configuration), ..ObjectOptions::default() },
         logging: logging(configuration),
+        partitioning: partitioning(configuration),
     })
+}
+
+fn partitioning(configuration: &Map<String, Value>) -> Option<Partitioning> {
+    let block = configuration.get("DynamicPartitioningConfiguration")?.as_object()?;
+    let seconds = block.get("RetryOptions").and_then(|retry| retry.get("DurationInSeconds")?.as_u64());
+    let default = Partitioning::default();
+    let given = || Partitioning { retry_ms: seconds.map_or(default.retry_ms, |s| s * 1000), ..default };
+    enabled(block).then(given)
 }
 
 /// AWS's processors run in an order of their own, whatever their order in the call.
@@ -116,6 +143,13 @@ fn processor(
         "Decompression" => ProcessorSpec::Decompress { limit_bytes: DECOMPRESSED_BYTES_MAX },
         "CloudWatchLogProcessing" => ProcessorSpec::CloudwatchLogs {
             messages_only: text(&parameters, "DataMessageExtraction").eq_ignore_ascii_case("true"),
+        },
+        "RecordDeAggregation" => ProcessorSpec::RecordDeAggregation {
+            delimiter: (text(&parameters, "SubRecordType") == "DELIMITED")
+                .then(|| text(&parameters, "Delimiter").to_owned()),
+        },
+        "MetadataExtraction" => ProcessorSpec::MetadataExtraction {
+            query: text(&parameters, "MetadataExtractionQuery").to_owned(),
         },
         "Lambda" => ProcessorSpec::Wasm(function(&parameters, config)?),
         "AppendDelimiterToRecord" => match text(&parameters, "Delimiter") {
@@ -194,6 +228,9 @@ pub(super) fn destination(definition: &Definition, config: &Config) -> Destinati
 /// What a stream of the configuration file looks like in the API's members.
 pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value> {
     let mut members = from_destination(&spec.destination, config);
+    if let Some(processing) = processing::described(&spec.processors, config) {
+        members.insert("ProcessingConfiguration".to_owned(), processing);
+    }
     if let Some(backup) = &spec.backup {
         let mut backup = from_destination(backup, config);
         // Only an extended destination has members for these.
@@ -234,6 +271,10 @@ fn from_destination(destination: &S3Destination, config: &Config) -> Map<String,
     if let Some(LogTarget { group, stream }) = &destination.logging {
         let options = json!({"Enabled": true, "LogGroupName": group, "LogStreamName": stream});
         put("CloudWatchLoggingOptions", options);
+    }
+    if let Some(partitioning) = &destination.partitioning {
+        let retry = json!({"DurationInSeconds": partitioning.retry_ms.div_ceil(1000)});
+        put("DynamicPartitioningConfiguration", json!({"Enabled": true, "RetryOptions": retry}));
     }
     members
 }

@@ -7,6 +7,7 @@ mod deletion;
 mod encryption;
 mod functions;
 pub(crate) mod mapping;
+pub(crate) mod processing;
 mod reload;
 mod serve;
 mod source;

@@ -4,13 +4,14 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use standpipe_encode::{ChunkEncoder, EncodeOptions};
-use standpipe_journal::AppendError;
 use standpipe_journal::control::{Close, Control, Done, Failing, OpenBatch, Settle};
-use standpipe_model::{ErrorClass, Receipt, SinkError, Timestamp};
+use standpipe_journal::{AppendError, SpoolError};
+use standpipe_model::{BatchId, BodyError, ErrorClass, Receipt, SinkError, Tally, Timestamp};
 
 use super::body::{self, Make, ObjectBody, WORKING_BYTES};
 use super::fates::Fates;
 use super::make::Transformation;
+use super::pieces::Pieces;
 use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::alarm::AlarmKind;
@@ -77,9 +78,11 @@ pub(crate) enum Outcome {
 
 /// Why an attempt did not settle its batch.
 #[derive(Debug, thiserror::Error)]
-enum AttemptError {
+pub(super) enum AttemptError {
     #[error(transparent)]
     Sink(#[from] SinkError),
+    #[error("what was made of the batch cannot be kept")]
+    Spool(#[from] SpoolError),
     #[error("the journal did not take the outcome")]
     Journal(#[from] AppendError),
 }
@@ -88,7 +91,7 @@ impl AttemptError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Sink(error) => error.class,
-            Self::Journal(_) => ErrorClass::Transient,
+            Self::Spool(_) | Self::Journal(_) => ErrorClass::Transient,
         }
     }
 }
@@ -110,39 +113,58 @@ impl Line {
         }
     }
 
-    /// Sends what is not done yet of the batch's objects: its rows, then what failed on the way.
     async fn attempt(&self, open: &OpenBatch, which: Try) -> Result<(), AttemptError> {
-        let close = &open.close;
-        let mut shape = self.shape(close)?;
+        let mut shape = self.shape(open)?;
         shape.make_level(which.effort.deflate_level());
         let repeated = which.repeated || which.tries > 0;
+        match &open.plan {
+            Some(plan) => self.attempt_planned(open, &shape, plan, repeated).await,
+            None if shape.is_planned => {
+                let plan = self.plan(&open.close, &shape).await?;
+                self.attempt_planned(open, &shape, &plan, repeated).await
+            }
+            None => self.attempt_unplanned(open, &shape, repeated).await,
+        }
+    }
+
+    /// Sends what is not done yet of the batch's objects: its rows, then what failed on the way.
+    async fn attempt_unplanned(
+        &self,
+        open: &OpenBatch,
+        shape: &Shape,
+        repeated: bool,
+    ) -> Result<(), AttemptError> {
+        let close = &open.close;
         let is_done = |part: Part| open.done.contains(&part.ordinal());
         let (mut bytes, mut done) = (0, Vec::new());
         let mut fates = Fates::default();
         if !is_done(Part::Rows) {
-            let (receipt, seen) = self.send(close, &shape, Part::Rows, repeated).await?;
+            let (receipt, seen) = self.send(close, shape, Part::Rows, repeated).await?;
             (bytes, fates) = (receipt.bytes, seen);
             done.push(Part::Rows);
         }
         if !fates.complete && !shape.transformation.is_empty() {
             // The object was there already, so that nobody went through all of the batch.
-            fates = self.count(close, &shape).await?;
+            fates = self.count(close, shape).await?;
         }
         for part in fates.failed.keys().map(|kind| Part::Failures(*kind)).filter(|part| !is_done(*part)) {
             if !done.is_empty() {
                 self.journal.control(self.done(close, &mut done)).await?;
             }
-            bytes += self.send(close, &shape, part, repeated).await?.0.bytes;
+            bytes += self.send(close, shape, part, repeated).await?.0.bytes;
             done.push(part);
         }
-        self.settle(close, self.done(close, &mut done), &fates, bytes).await?;
-        Ok(())
+        let tally = fates.tally(close.range.count());
+        Ok(self.settle(close, self.done(close, &mut done), tally, bytes).await?)
     }
 
     /// DONE for each of the parts, which are then told of.
     fn done(&self, close: &Close, parts: &mut Vec<Part>) -> Vec<Control> {
         let (batch, destination) = (close.batch, &self.destination);
-        let done = |part: Part| Done { batch, destination: destination.clone(), ordinal: part.ordinal() };
+        let done = |part: Part| {
+            let (destination, ordinal) = (destination.clone(), part.ordinal());
+            Done { batch, destination, ordinal, further: 0 }
+        };
         parts.drain(..).map(|part| Control::Done(done(part))).collect()
     }
 
@@ -154,15 +176,17 @@ impl Line {
         part: Part,
         repeated: bool,
     ) -> Result<(Receipt, Fates), SinkError> {
-        let delivery = self.delivery(close, shape, part, repeated)?;
+        let encoding = shape.encoding(part != Part::Rows);
+        let key = shape.key(close, part, part.ordinal())?;
+        let delivery = self.delivery(close, shape, &encoding, key, repeated);
         let Store { sink, memory } = self.store(shape)?;
-        let _reserved = memory.reserve(memory_for(close)).await;
+        let _reserved = memory.reserve(memory_for(close.record_bytes)).await;
         let key = &delivery.target.key;
         let make = |of, encoder| match part {
             Part::Rows => make::rows(of, encoder),
             Part::Failures(kind) => make::failures(of, kind, close, encoder),
         };
-        let object = self.open(close, shape, &shape.encoding(part), key, make).await?;
+        let object = self.open(close, shape, &encoding, key, make).await?;
         let receipt = match object.body {
             Some(body) => sink.attempt(&delivery, body).await?,
             None => Receipt::default(),
@@ -180,13 +204,13 @@ impl Line {
     /// Goes through the batch only to learn what becomes of its records.
     async fn count(&self, close: &Close, shape: &Shape) -> Result<Fates, SinkError> {
         let Store { memory, .. } = self.store(shape)?;
-        let _reserved = memory.reserve(memory_for(close)).await;
+        let _reserved = memory.reserve(memory_for(close.record_bytes)).await;
         let object = self.open(close, shape, &EncodeOptions::default(), "", make::counts).await?;
         let fates = object.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(fates)
     }
 
-    fn store(&self, shape: &Shape) -> Result<Store, SinkError> {
+    pub(super) fn store(&self, shape: &Shape) -> Result<Store, SinkError> {
         self.context.stores.get(&shape.destination.store).ok_or_else(|| {
             let message = format!("store '{}' is not configured", shape.destination.store);
             SinkError::new(ErrorClass::Misconfigured, message)
@@ -202,30 +226,29 @@ impl Line {
         key: &str,
         make: impl FnOnce(Transformation, ChunkEncoder) -> Make,
     ) -> Result<ObjectBody, SinkError> {
-        let encoder = self.context.encoders.encoder(options).map_err(|error| {
+        let chunk_bytes = shape.transformation.chunk_bytes;
+        let make = make(shape.transformation.clone(), self.encoder(options)?);
+        let reader = self.journal.read(close.range);
+        let pieces = Pieces::start(reader, chunk_bytes, make, Arc::clone(&self.context.processors));
+        body::open(pieces, options.compression, shape.entry(close, key)).await.map_err(unreadable)
+    }
+
+    pub(super) fn encoder(&self, options: &EncodeOptions) -> Result<ChunkEncoder, SinkError> {
+        self.context.encoders.encoder(options).map_err(|error| {
             SinkError::new(ErrorClass::Refused, "the compression level is not one of the format's")
                 .with_source(error)
-        })?;
-        let chunk_bytes = shape.transformation.chunk_bytes;
-        let make = make(shape.transformation.clone(), encoder);
-        let reader = self.journal.read(close.range);
-        let processors = Arc::clone(&self.context.processors);
-        let entry = shape.entry(close, key);
-        let object = body::open(reader, chunk_bytes, make, options.compression, entry, processors).await;
-        object.map_err(|error| {
-            SinkError::new(ErrorClass::Transient, "the journal could not be read").with_source(error)
         })
     }
 
-    async fn settle(
+    /// Notes that every record has its fate.
+    pub(super) async fn settle(
         &self,
         close: &Close,
         mut frames: Vec<Control>,
-        fates: &Fates,
+        tally: Tally,
         bytes: u64,
     ) -> Result<(), AppendError> {
         let (batch, destination) = (close.batch, self.destination.clone());
-        let tally = fates.tally(close.range.count());
         frames.push(Control::Settle(Settle { batch, destination, range: close.range, tally }));
         self.journal.control(frames).await?;
         self.context.metrics.delivered(&self.stream, &self.destination, bytes);
@@ -235,6 +258,13 @@ impl Line {
             self.raise(AlarmKind::RecordsLost, "", message);
         }
         Ok(())
+    }
+
+    /// Removes the spool of a batch that needs none any more.
+    pub(super) async fn drop_spool(&self, batch: BatchId) {
+        if let Err(error) = self.blocking(move |journal| journal.remove_spool(batch)).await {
+            tracing::warn!(stream = %self.stream, %batch, %error, "a spool cannot be removed before the next start");
+        }
     }
 
     async fn failed(&self, open: &OpenBatch, tries: u32, error: &AttemptError) -> Outcome {
@@ -251,9 +281,17 @@ impl Line {
         self.log_failure(&open.close, error, now);
         let asked = match error {
             AttemptError::Sink(error) => error.retry_after.unwrap_or_default(),
-            AttemptError::Journal(_) => Duration::ZERO,
+            AttemptError::Spool(_) | AttemptError::Journal(_) => Duration::ZERO,
         };
         Outcome::Again(backoff(class, tries, self.context.entropy.next_u64()).max(asked))
+    }
+
+    /// How long a failure may last before a human is told.
+    fn retry_duration(&self, close: &Close) -> Duration {
+        let version = self.definitions.version(close.version);
+        let destination = version.as_ref().and_then(|v| v.definition.spec.destination_of(&self.destination));
+        let partitioning = destination.and_then(|destination| destination.partitioning.as_ref());
+        partitioning.map_or(RETRY_DURATION, |partitioning| Duration::from_millis(partitioning.retry_ms))
     }
 
     /// Tells the log that the destination asks for.
@@ -266,7 +304,7 @@ impl Line {
         };
         let code = match error {
             AttemptError::Sink(error) => error.code.as_deref(),
-            AttemptError::Journal(_) => None,
+            AttemptError::Spool(_) | AttemptError::Journal(_) => None,
         };
         let (stream, bucket) = (&self.stream, destination.bucket.as_str());
         let failure = Failure { stream, version: close.version, bucket, code, message: chain(error), at };
@@ -287,7 +325,7 @@ impl Line {
         match class {
             ErrorClass::Misconfigured => self.raise(AlarmKind::Misconfigured, &about, message),
             ErrorClass::Refused => self.raise(AlarmKind::Refused, &open.close.batch.to_string(), message),
-            ErrorClass::Transient | ErrorClass::Throttled if failing >= RETRY_DURATION => {
+            ErrorClass::Transient | ErrorClass::Throttled if failing >= self.retry_duration(&open.close) => {
                 self.raise(AlarmKind::RetryExhausted, &about, message);
             }
             ErrorClass::Transient | ErrorClass::Throttled => {}
@@ -320,9 +358,14 @@ fn backoff(class: ErrorClass, tries: u32, random: u64) -> Duration {
     Duration::from_millis(full / 2 + random % (full / 2 + 1))
 }
 
-/// The memory that an attempt takes.
-fn memory_for(close: &Close) -> u64 {
-    close.record_bytes.min(SINK_BUFFER_BYTES) + close.record_bytes.min(WORKING_BYTES)
+/// The memory that sending an object of so many bytes takes.
+pub(super) fn memory_for(bytes: u64) -> u64 {
+    bytes.min(SINK_BUFFER_BYTES) + bytes.min(WORKING_BYTES)
+}
+
+/// What it comes to that the records or rows could not be read.
+pub(super) fn unreadable(error: BodyError) -> SinkError {
+    SinkError::new(ErrorClass::Transient, "the journal could not be read").with_source(error)
 }
 
 /// An error with its causes, for one log line.

@@ -1,7 +1,8 @@
-//! How the chunks of a batch's objects are made: the rows to deliver, and the lines of the error output.
+//! What is made of a batch's chunks: the rows to deliver, and the lines of the error output.
 //!
-//! Each object is made by going through the batch, and the chain of processors says the same each time. So a batch that
-//! is transformed needs no more memory than another, and nothing but its records has to be kept for a repetition.
+//! Where the chain of processors says the same each time, each object is made by going through the batch: nothing but
+//! the records has to be kept for a repetition. Where it may not, or where rows have partitions, all that comes of a
+//! chunk goes to the plan, [`sorted`].
 
 use std::sync::Arc;
 
@@ -11,10 +12,12 @@ use serde::Serialize;
 use standpipe_encode::ChunkEncoder;
 use standpipe_journal::Chunk;
 use standpipe_journal::control::Close;
+use standpipe_sinks::key::{ObjectKeys, Partition, PartitionError};
 use standpipe_transform::{Chain, Failure, FailureKind, Record, Source, Transformed};
 
-use super::body::{Made, Make, failed};
+use super::body::{Made, Make};
 use super::fates::Fates;
+use super::pieces::{Work, failed};
 
 /// What a batch's records go through.
 #[derive(Debug, Clone)]
@@ -86,6 +89,25 @@ pub(super) fn failures(of: Transformation, kind: FailureKind, close: &Close, enc
     })
 }
 
+/// All that comes of a chunk.
+pub(super) struct Sorted {
+    pub(super) records: Vec<Record>,
+    pub(super) transformed: Transformed,
+    /// The partition of each row; none where the prefix asks for none.
+    pub(super) partitions: Vec<Result<Partition, PartitionError>>,
+}
+
+/// All that comes of a chunk, with the partitions of its rows.
+pub(super) fn sorted(of: Transformation, keys: Arc<ObjectKeys>) -> Work<Sorted> {
+    let is_partitioned = keys.is_partitioned();
+    Arc::new(move |chunk| {
+        let (records, transformed) = of.run(chunk);
+        let rows = transformed.rows.iter().filter(|_| is_partitioned);
+        let partitions = rows.map(|row| keys.partition(&row.query_keys, &row.function_keys)).collect();
+        Ok(Sorted { records, transformed, partitions })
+    })
+}
+
 /// A line of the error output, in the order of members that AWS's have.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -101,7 +123,7 @@ struct ErrorLine<'a> {
     function: Option<&'a str>,
 }
 
-fn line(record: &Record, failure: &Failure, ended_at: u64) -> serde_json::Result<Bytes> {
+pub(super) fn line(record: &Record, failure: &Failure, ended_at: u64) -> serde_json::Result<Bytes> {
     let line = ErrorLine {
         raw_data: STANDARD.encode_to_string(&record.data),
         error_code: &failure.code,

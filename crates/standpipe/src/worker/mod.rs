@@ -8,6 +8,9 @@ mod deliver;
 mod fates;
 mod make;
 mod memory;
+mod pieces;
+mod plan;
+mod planned;
 mod shape;
 mod step;
 mod versions;
@@ -49,6 +52,9 @@ const JOURNAL_RETRY: Duration = Duration::from_millis(500);
 
 /// How long after a panic a task is made again.
 const PANIC_RETRY: Duration = Duration::from_secs(30);
+
+/// Raw bytes at which the window of a partitioned stream closes early, unless it says otherwise.
+const WINDOW_BYTES_MAX: u64 = 8 << 30;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -340,7 +346,12 @@ async fn sleep(line: &Line, until_ms: Option<i64>) {
 impl Line {
     fn hints(&self) -> Buffering {
         let definition = self.definitions.current();
-        definition.spec.destination_of(&self.destination).map(|d| d.buffering).unwrap_or_default()
+        let Some(destination) = definition.spec.destination_of(&self.destination) else {
+            return Buffering::default();
+        };
+        let Some(partitioning) = &destination.partitioning else { return destination.buffering };
+        let window = (self.journal.usage().limit / 4).min(WINDOW_BYTES_MAX);
+        Buffering { size_bytes: partitioning.window_bytes.unwrap_or(window), ..destination.buffering }
     }
 
     fn now_ms(&self) -> i64 {
@@ -453,6 +464,7 @@ impl Line {
         let close = Close { version, pins: pinned.pins(), ..open.close };
         self.journal.control(vec![Control::Close(close)]).await?;
         drop(pinned);
+        self.drop_spool(batch).await;
         tracing::info!(stream = %self.stream, %batch, version, "batch bound to the current version");
         Ok(())
     }
@@ -475,6 +487,7 @@ impl Line {
         let tally = Tally { dropped: range.count(), ..Tally::default() };
         let settle = Settle { batch, destination, range, tally };
         self.journal.control(vec![Control::Decide(decide), Control::Settle(settle)]).await?;
+        self.drop_spool(batch).await;
         self.clear_alarms(&open.close);
         tracing::warn!(stream = %self.stream, %batch, records = range.count(), "batch abandoned by an operator");
         Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use standpipe_encode::{EncodeOptions, Entry, media};
-use standpipe_journal::control::Close;
+use standpipe_journal::control::{Close, OpenBatch};
 use standpipe_model::{Compression, Delivery, ErrorClass, ObjectTarget, SinkError, Timestamp};
 use standpipe_sinks::key::ObjectKeys;
 use standpipe_transform::FailureKind;
@@ -21,11 +21,13 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Shape {
     pub(super) destination: S3Destination,
     pub(super) transformation: Transformation,
-    keys: ObjectKeys,
+    pub(super) keys: Arc<ObjectKeys>,
+    /// Its rows are made once and kept, since they might come out otherwise a second time or have to be sorted first.
+    pub(super) is_planned: bool,
 }
 
-/// One of the objects that a batch may come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What an object holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Part {
     /// Its rows.
     Rows,
@@ -34,7 +36,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// The object's number within its batch.
+    /// The object's number within a batch that is not planned.
     pub(super) fn ordinal(self) -> u32 {
         match self {
             Self::Rows => 0,
@@ -44,13 +46,13 @@ impl Part {
     }
 }
 
-fn refused(error: &dyn std::fmt::Display) -> SinkError {
+pub(super) fn refused(error: &dyn std::fmt::Display) -> SinkError {
     SinkError::new(ErrorClass::Refused, error.to_string())
 }
 
 impl Line {
-    /// The shape that the batch was closed under.
-    pub(super) fn shape(&self, close: &Close) -> Result<Shape, SinkError> {
+    /// The shape that the batch was closed under. What a plan has done already, it does not need to be able to do.
+    pub(super) fn shape(&self, OpenBatch { close, plan, .. }: &OpenBatch) -> Result<Shape, SinkError> {
         let Some(version) = self.definitions.version(close.version) else {
             let message = format!("the definition of version {} is not there any more", close.version);
             return Err(SinkError::new(ErrorClass::Misconfigured, message));
@@ -70,58 +72,51 @@ impl Line {
             &destination.error_output_prefix,
             &destination.custom_time_zone,
             extension,
+            destination.partitioning.is_some(),
         );
-        let keys = keys.map_err(|error| refused(&error))?;
+        let keys = Arc::new(keys.map_err(|error| refused(&error))?);
         let processors = spec.processors_of(&self.destination);
-        let chain = if processors.is_empty() {
-            Ok(Arc::default())
-        } else {
-            version.chain(&close.pins, &self.context.functions)
-        };
+        let is_made = processors.is_empty() || plan.is_some();
+        let chain =
+            if is_made { Ok(Arc::default()) } else { version.chain(&close.pins, &self.context.functions) };
         let chain = chain.map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "a processor cannot be made").with_source(error)
         })?;
         let source = self.context.source(&self.stream);
         let expands = processors.iter().any(ProcessorSpec::expands);
         let chunk_bytes = if expands { EXPANDING_CHUNK_BYTES } else { CHUNK_BYTES };
-        Ok(Shape { destination, transformation: Transformation { chain, source, chunk_bytes }, keys })
+        let is_planned =
+            destination.partitioning.is_some() || processors.iter().any(ProcessorSpec::calls_function);
+        let transformation = Transformation { chain, source, chunk_bytes };
+        Ok(Shape { destination, transformation, keys, is_planned })
     }
 
-    /// What a part is delivered as; its key follows from the shape and the batch id.
+    /// What an object is delivered as.
     pub(super) fn delivery(
         &self,
         close: &Close,
         shape: &Shape,
-        part: Part,
+        encoding: &EncodeOptions,
+        key: String,
         repeated: bool,
-    ) -> Result<Delivery, SinkError> {
-        let (version, batch, arrived_at) = (close.version, close.batch, close.arrived_at);
-        let key = match part {
-            Part::Rows => shape.keys.object_key(version, batch, part.ordinal(), arrived_at),
-            Part::Failures(kind) => {
-                shape.keys.error_key(kind.as_str(), version, batch, part.ordinal(), arrived_at)
-            }
-        };
+    ) -> Delivery {
         let lock = shape.destination.object.lock.as_ref();
         let retain_until = lock.map(|lock| {
             let kept = DAY * lock.retain_days;
             Timestamp(close.closed_at.as_millis() + u64::try_from(kept.as_millis()).unwrap_or(u64::MAX))
         });
-        Ok(Delivery {
+        Delivery {
             stream: self.stream.clone(),
-            version,
-            batch,
+            version: close.version,
+            batch: close.batch,
             range: close.range,
             closed_by: close.reason,
-            target: ObjectTarget {
-                bucket: shape.destination.bucket.clone(),
-                key: key.map_err(|error| refused(&error))?,
-            },
-            media: media(shape.encoding(part).compression),
+            target: ObjectTarget { bucket: shape.destination.bucket.clone(), key },
+            media: media(encoding.compression),
             options: Arc::new(shape.destination.object.clone()),
             retain_until,
             repeated,
-        })
+        }
     }
 }
 
@@ -133,15 +128,28 @@ impl Shape {
         }
     }
 
-    /// How a part's rows become bytes. The error output is never compressed, and its lines end by themselves.
-    pub(super) fn encoding(&self, part: Part) -> EncodeOptions {
-        match part {
-            Part::Rows => EncodeOptions {
-                compression: self.destination.compression,
-                level: self.destination.compression_level,
-                delimiter: self.destination.delimiter.clone().into(),
-            },
-            Part::Failures(_) => EncodeOptions::default(),
+    /// The key of an object; it follows from the shape, the batch id and the object's number.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub(super) fn key(&self, close: &Close, part: Part, ordinal: u32) -> Result<String, SinkError> {
+        let (version, batch, arrived_at) = (close.version, close.batch, close.arrived_at);
+        let key = match part {
+            Part::Rows => self.keys.object_key(version, batch, ordinal, arrived_at, None),
+            Part::Failures(kind) => self.keys.error_key(kind.as_str(), version, batch, ordinal, arrived_at),
+        };
+        key.map_err(|error| refused(&error))
+    }
+
+    /// How rows become bytes. The error output is never compressed, and its lines end by themselves.
+    pub(super) fn encoding(&self, is_error_output: bool) -> EncodeOptions {
+        if is_error_output {
+            return EncodeOptions::default();
+        }
+        EncodeOptions {
+            compression: self.destination.compression,
+            level: self.destination.compression_level,
+            delimiter: self.destination.delimiter.clone().into(),
         }
     }
 

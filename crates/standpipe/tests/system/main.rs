@@ -19,6 +19,7 @@ mod functions;
 mod kills;
 mod lake;
 mod outages;
+mod partitions;
 mod pressure;
 mod reload;
 mod repeats;

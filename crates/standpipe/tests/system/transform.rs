@@ -49,7 +49,7 @@ fn record(id: u64) -> String {
     }
 }
 
-fn put(daemon: &Daemon, stream: &str, records: impl IntoIterator<Item = Vec<u8>>) {
+pub(crate) fn put(daemon: &Daemon, stream: &str, records: impl IntoIterator<Item = Vec<u8>>) {
     let answer = Client::of(daemon).call("PutRecordBatch", batch_of(stream, records));
     assert_eq!((answer.status, &answer.body["FailedPutCount"]), (200, &json!(0)), "{answer:?}");
 }

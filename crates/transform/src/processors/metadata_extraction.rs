@@ -1,6 +1,6 @@
 //! `MetadataExtraction`: partition keys by a jq query (`partitionKeyFromQuery`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jaq_json::Val;
 
@@ -36,6 +36,11 @@ impl MetadataExtraction {
         Ok(Self {
             query: compiled.map_err(|error| wrong("MetadataExtractionQuery", query, error.to_string()))?,
         })
+    }
+
+    /// The keys that every record gets, where the query says so: it is one object, whose keys are no expressions.
+    pub fn known_keys(&self) -> Option<BTreeSet<String>> {
+        self.query.object_keys()
     }
 
     fn keys(&self, row: &[u8]) -> Result<BTreeMap<String, String>, String> {
@@ -169,6 +174,25 @@ mod tests {
             "MetadataExtraction: JsonParsingEngine `JQ-1.7` has to be one of JQ-1.6"
         );
         assert!(error("{a: now}", "JQ-1.6").contains("uses `now`, which is not available"));
+    }
+
+    #[test]
+    fn the_keys_of_a_query_are_known_where_they_are_written_down() {
+        let keys = |query| extraction(query).known_keys().map(|keys| Vec::from_iter(keys).join(" "));
+        for (query, expected) in [
+            ("{a}", "a"),
+            (" { b : .x | tostring , \"a b\" : 1 , (\"c\") : 2, d: {e: 1} } # why", "a b b c d"),
+            ("{}", ""),
+            ("{\"a\\u0062\"}", "ab"),
+        ] {
+            assert_eq!(keys(query).as_deref(), Some(expected), "{query}");
+        }
+        for query in
+            [".", "{a} + {b}", "{(.a): 1}", "{\"a\\(.b)\": 1}", "if .a then {a} else {b} end", "{$__x}"]
+        {
+            let query = if query == "{$__x}" { ". as $x | {$x}" } else { query };
+            assert_eq!(keys(query), None, "{query}");
+        }
     }
 
     proptest! {

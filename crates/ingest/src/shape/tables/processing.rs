@@ -16,7 +16,7 @@ structures! {
         required("ParameterValue", ProcessorParameterValue),
     ],
     DynamicPartitioningConfiguration: [
-        optional("RetryOptions", RetryOptions),
+        optional("RetryOptions", RetryOptions).default(r#"{"DurationInSeconds":300}"#),
         optional("Enabled", BooleanObject),
     ],
     DataFormatConversionConfiguration: [

@@ -96,7 +96,7 @@ fn prefixes(given: &mut Map<String, Value>, yaml: &mut Fields, scope: &mut Scope
     let values = names.map(|(member, _)| given.remove(member).filter(|value| !value.is_null()));
     let texts = values.clone().map(|value| value.as_ref().map_or(Ok(String::new()), text));
     let checked = match &texts {
-        [Ok(prefix), Ok(error)] => key::validate(prefix, error).map_err(|error| error.to_string()),
+        [Ok(prefix), Ok(error)] => key::validate(prefix, error, false).map_err(|error| error.to_string()),
         [Err(why), _] | [_, Err(why)] => Err(why.clone()),
     };
     for (((member, key), value), text) in names.into_iter().zip(&values).zip(&texts) {

@@ -74,6 +74,7 @@ fn plain(bucket: &str) -> S3Destination {
         buffering: Buffering { size_bytes: 5 << 20, interval_ms: 300_000 },
         object: ObjectOptions::default(),
         logging: None,
+        partitioning: None,
     }
 }
 

@@ -3,6 +3,8 @@
 //! jq 1.6 as jaq understands it. What would make a run depend on more than its input is refused when the program is
 //! compiled: the clock, the environment, other inputs, time zones, and what writes or ends the process.
 
+use std::collections::BTreeSet;
+
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::load::{Arena, File, Lexer, Loader, Parser};
@@ -92,6 +94,14 @@ impl Program {
         Ok(Self { code: code.to_owned(), filter })
     }
 
+    /// The keys of the object that it makes, if it is one object whose keys are written down.
+    pub(crate) fn object_keys(&self) -> Option<BTreeSet<String>> {
+        on_stack(|| match parse(&self.code) {
+            Ok(Term::Obj(entries)) => entries.into_iter().map(|(key, _)| literal(key)).collect(),
+            _ => None,
+        })
+    }
+
     /// Runs it, and hands each output on. To be called on a thread of [`on_stack`].
     pub(crate) fn run(
         &self,
@@ -166,6 +176,17 @@ fn undefined(errors: jaq_core::compile::Errors<&str, ()>) -> NoProgram {
         || NoProgram::Syntax("it cannot be compiled".to_owned()),
         |(name, what)| NoProgram::Undefined { kind: what.as_str(), name: name.to_owned() },
     )
+}
+
+/// The text of a string without values in it.
+fn literal(term: Term<&str>) -> Option<String> {
+    let Term::Str(None, parts) = term else { return None };
+    let part = |part: StrPart<&str, Term<&str>>| match part {
+        StrPart::Str(text) => Some(text.to_owned()),
+        StrPart::Char(char) => Some(char.to_string()),
+        StrPart::Term(_) => None,
+    };
+    parts.into_iter().map(part).collect()
 }
 
 fn parse(code: &str) -> Result<Term<&str>, NoProgram> {

@@ -1,0 +1,378 @@
+//! The spool of a batch: the rows that were made of its records, kept from before its first effect until it is settled.
+//!
+//! ```text
+//! spool := head page (as a segment's, with key slots where it is encrypted)  block*
+//! block := a frame of kind DATA: rows of one object, as records lie in a frame; `first` is the offset of the block of the
+//!          same object before it, 0 for none
+//! ```
+//!
+//! Rows of many objects arrive mixed. They wait in memory, all objects together in [`BUFFER_BYTES`], and the largest go
+//! to the file first; so thousands of objects cost disk and not memory. An object is read from its last block, whose
+//! offset ([`ObjectPlace`]) is for the caller to keep: the PLAN frame leads to it.
+//!
+//! # Invariants
+//! - A file that no PLAN names has had no effect, and recovery removes it.
+//! - The first spool of a stream is never refused for a limit: what is in it can be delivered and makes room. The others
+//!   wait for room like puts.
+
+mod reader;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use standpipe_model::{BatchId, Position, RECORD_PREFIX_LEN};
+
+use crate::budget::Shortage;
+use crate::control::State;
+use crate::disk::{Disk, DiskFile};
+use crate::format::{
+    FrameHeader, FrameKind, HEAD_LEN, HEADER_LEN, Head, HeadBytes, KEYED, PLAIN_VERSION, SegmentId, VERSION,
+};
+use crate::journal::{Journal, Shared};
+use crate::keyed::Keyed;
+use crate::keys::KeyTrouble;
+use crate::slots::Slots;
+use crate::writer::write_head;
+
+pub use reader::SpoolReader;
+
+/// Rows of all objects of a spool that wait in memory; the caller reserves about twice as much, as buffers grow by
+/// doubling.
+pub const BUFFER_BYTES: usize = 8 << 20;
+/// A block is written when it has about so many bytes, however much room there is.
+const BLOCK_BYTES: usize = 1 << 20;
+const FOLDER: &str = "spool";
+const ENDING: &str = ".spool";
+
+/// Where a finished object lies in its spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ObjectPlace {
+    /// The offset of its last block; 0 where it has none.
+    pub last: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A spool cannot be written now. Nothing of it is kept, and it may be begun again.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// No room.
+    #[error("there is no room for a spool: {0}")]
+    Full(#[from] Shortage),
+    /// The stream's key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyTrouble),
+    /// The disk refused.
+    #[error("cannot write a spool")]
+    Io(#[from] io::Error),
+}
+
+/// A spool is gone or damaged: what is in it cannot be read, now or later.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SpoolDamage(&'static str);
+
+impl SpoolDamage {
+    /// Whether it is behind a failed read.
+    pub fn is_behind(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
+impl From<SpoolDamage> for io::Error {
+    fn from(damage: SpoolDamage) -> Self {
+        Self::new(io::ErrorKind::InvalidData, damage)
+    }
+}
+
+/// A spool's file.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) id: SegmentId,
+    pub(crate) path: PathBuf,
+    pub(crate) keyed: Option<Arc<Keyed>>,
+    len: AtomicU64,
+}
+
+/// The spools of a journal, in the order in which they were begun.
+pub(crate) type Spools = Vec<(BatchId, Arc<Place>)>;
+
+/// A spool that is being written; blocking. One that is dropped before [`finish`](SpoolWriter::finish) is removed.
+#[derive(Debug)]
+pub struct SpoolWriter {
+    shared: Arc<Shared>,
+    place: Arc<Place>,
+    file: Arc<dyn DiskFile>,
+    objects: BTreeMap<u32, Pending>,
+    next: u32,
+    buffered: usize,
+    /// Blocks on their way to the file, whose end is at `end`.
+    out: Vec<u8>,
+    end: u64,
+    finished: bool,
+}
+
+/// An object that is being written.
+#[derive(Debug, Default)]
+struct Pending {
+    payload: Vec<u8>,
+    rows: u32,
+    place: ObjectPlace,
+}
+
+impl Journal {
+    /// Begins the spool of a batch, in place of one that may be there.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub fn spool(&self, batch: BatchId) -> Result<SpoolWriter, SpoolError> {
+        SpoolWriter::begin(Arc::clone(&self.0), batch)
+    }
+
+    /// Reads an object of a batch's spool, from its first row to its last.
+    ///
+    /// # Errors
+    /// It is gone or damaged ([`SpoolDamage`]), its key cannot be had, or the disk refused.
+    pub fn read_spool(&self, batch: BatchId, object: ObjectPlace) -> io::Result<SpoolReader> {
+        let spools = self.0.spools();
+        let found = spools.iter().find(|(other, _)| *other == batch).map(|(_, place)| Arc::clone(place));
+        drop(spools);
+        let place = found.ok_or(SpoolDamage("the spool is gone"))?;
+        SpoolReader::open(Arc::clone(&self.0), place, object)
+    }
+
+    /// Removes a batch's spool, if it has one.
+    ///
+    /// # Errors
+    /// The disk refused; the next recovery removes it.
+    pub fn remove_spool(&self, batch: BatchId) -> io::Result<()> {
+        self.0.remove_spool(|other, _| other == batch)
+    }
+}
+
+impl SpoolWriter {
+    fn begin(shared: Arc<Shared>, batch: BatchId) -> Result<Self, SpoolError> {
+        shared.remove_spool(|other, _| other == batch)?;
+        let dir = shared.dir.join(FOLDER);
+        shared.disk().create_dir(&dir)?;
+        let mut id = SegmentId([0; 16]);
+        shared.shelf.entropy.fill(&mut id.0);
+        let slots = shared.keys.fresh()?.key.map(|(key, wrapped)| (key, Slots::first(wrapped)));
+        let path = dir.join(format!("{batch}{ENDING}"));
+        let file = shared.disk().create(&path, 0)?;
+        let (version, key_id) = if slots.is_some() { (VERSION, KEYED) } else { (PLAIN_VERSION, 0) };
+        let created_at = shared.shelf.clock.now();
+        let head = Head { version, key_id, sequence: 0, id, first: Position(0), created_at, capacity: 0 };
+        let written = write_head(file.as_ref(), &head, slots.as_ref().map(|(_, slots)| slots));
+        let keyed = slots.map(|(key, slots)| Arc::new(Keyed::fresh(&key, slots)));
+        let place = Arc::new(Place { id, path, keyed, len: AtomicU64::new(0) });
+        shared.spools().push((batch, Arc::clone(&place)));
+        let (objects, out) = (BTreeMap::new(), Vec::new());
+        let writer =
+            Self { shared, place, file, objects, next: 0, buffered: 0, out, end: HEAD_LEN, finished: false };
+        // From here on a failure removes the file again.
+        written?;
+        writer.shared.take_for_spool(&writer.place, HEAD_LEN)?;
+        Ok(writer)
+    }
+
+    /// Begins an object; returns its number, counted from 0.
+    pub fn begin_object(&mut self) -> u32 {
+        let number = self.next;
+        self.next += 1;
+        self.objects.insert(number, Pending::default());
+        number
+    }
+
+    /// Adds a row to an object that was begun and has not ended.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub fn push(&mut self, object: u32, row: &[u8]) -> Result<(), SpoolError> {
+        let Some(pending) = self.objects.get_mut(&object) else { return Ok(()) };
+        let len = u32::try_from(row.len()).map_err(io::Error::other)?;
+        pending.payload.extend_from_slice(&len.to_le_bytes());
+        pending.payload.extend_from_slice(row);
+        pending.rows += 1;
+        pending.place.rows += 1;
+        pending.place.bytes += u64::from(len);
+        self.buffered += RECORD_PREFIX_LEN + row.len();
+        if pending.payload.len() >= BLOCK_BYTES {
+            self.block(object)?;
+            self.write()?;
+        } else if self.buffered >= BUFFER_BYTES {
+            self.make_room()?;
+        }
+        Ok(())
+    }
+
+    /// Ends an object: no row follows.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub fn end_object(&mut self, object: u32) -> Result<ObjectPlace, SpoolError> {
+        self.block(object)?;
+        if self.out.len() >= BLOCK_BYTES {
+            self.write()?;
+        }
+        Ok(self.objects.remove(&object).map(|pending| pending.place).unwrap_or_default())
+    }
+
+    /// Makes the spool durable. Objects that have not ended are lost with their places.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub fn finish(mut self) -> Result<(), SpoolError> {
+        self.write()?;
+        self.file.sync_data()?;
+        self.shared.disk().sync_dir(&self.shared.dir.join(FOLDER))?;
+        self.finished = true;
+        Ok(())
+    }
+
+    /// Writes the largest of what waits, until half of the room is free.
+    fn make_room(&mut self) -> Result<(), SpoolError> {
+        let mut waiting: Vec<(usize, u32)> =
+            self.objects.iter().map(|(object, pending)| (pending.payload.len(), *object)).collect();
+        waiting.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, object) in waiting {
+            if self.buffered <= BUFFER_BYTES / 2 {
+                break;
+            }
+            self.block(object)?;
+            if self.out.len() >= BLOCK_BYTES {
+                self.write()?;
+            }
+        }
+        self.write()
+    }
+
+    /// Makes a block of what waits of an object.
+    fn block(&mut self, object: u32) -> Result<(), SpoolError> {
+        let Some(pending) = self.objects.get_mut(&object).filter(|pending| pending.rows > 0) else {
+            return Ok(());
+        };
+        let payload = std::mem::take(&mut pending.payload);
+        self.buffered -= payload.len();
+        let mut header = FrameHeader {
+            kind: FrameKind::Data,
+            encrypted: self.place.keyed.is_some(),
+            body_len: 0,
+            body_crc: 0,
+            source_len: 0,
+            count: std::mem::take(&mut pending.rows),
+            first: Position(pending.place.last),
+            group_start: 0,
+            steady: 0,
+            arrived_at: self.shared.shelf.clock.now(),
+            digest: None,
+        };
+        let body = match &self.place.keyed {
+            None => payload,
+            Some(keyed) => {
+                let cipher =
+                    keyed.cipher().ok_or_else(|| io::Error::other("the spool's key was forgotten"))?;
+                cipher.encrypt(&header, &[&payload], self.shared.shelf.entropy.as_ref())
+            }
+        };
+        header.body_len = u32::try_from(body.len()).map_err(io::Error::other)?;
+        header.body_crc = crc32c::crc32c(&body);
+        pending.place.last = self.end + self.out.len() as u64;
+        self.out.extend_from_slice(&header.encode(self.place.id));
+        self.out.extend_from_slice(&body);
+        self.out.resize(self.out.len().next_multiple_of(8), 0);
+        Ok(())
+    }
+
+    /// Writes the blocks that were made.
+    fn write(&mut self) -> Result<(), SpoolError> {
+        let len = self.out.len() as u64;
+        self.shared.take_for_spool(&self.place, len)?;
+        self.file.write_at(&[&self.out], self.end)?;
+        self.end += len;
+        self.out.clear();
+        Ok(())
+    }
+}
+
+impl Drop for SpoolWriter {
+    fn drop(&mut self) {
+        if !self.finished
+            // Another may have been begun in its place.
+            && let Err(error) = self.shared.remove_spool(|_, place| Arc::ptr_eq(place, &self.place))
+        {
+            tracing::warn!(path = %self.place.path.display(), %error, "a spool cannot be removed");
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn spools(&self) -> MutexGuard<'_, Spools> {
+        self.spools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_for_spool(&self, place: &Arc<Place>, bytes: u64) -> Result<(), SpoolError> {
+        let spools = self.spools();
+        let at = spools.iter().position(|(_, other)| Arc::ptr_eq(other, place));
+        if at.ok_or_else(|| io::Error::other("another was begun in its place"))? > 0 {
+            let used = self.used.load(Ordering::Relaxed);
+            self.shelf.budget.admit(bytes, used, self.options.limit_bytes)?;
+        }
+        place.len.fetch_add(bytes, Ordering::Relaxed);
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        self.shelf.budget.take(bytes);
+        Ok(())
+    }
+
+    fn remove_spool(&self, wanted: impl Fn(BatchId, &Arc<Place>) -> bool) -> io::Result<()> {
+        let mut spools = self.spools();
+        let at = spools.iter().position(|(batch, place)| wanted(*batch, place));
+        let Some(at) = at else { return Ok(()) };
+        let (_, place) = spools.remove(at);
+        drop(spools);
+        self.give_back(place.len.load(Ordering::Relaxed));
+        self.disk().remove(&place.path)?;
+        // A wrapped key that a power cut brings back could outlive its master key.
+        if place.keyed.is_some() { self.disk().sync_dir(&self.dir.join(FOLDER)) } else { Ok(()) }
+    }
+}
+
+/// Finds the spools that open batches were planned into, and removes all others.
+///
+/// # Errors
+/// The disk refused.
+pub(crate) fn recover(disk: &dyn Disk, dir: &Path, state: &State) -> io::Result<(Spools, u64)> {
+    let dir = dir.join(FOLDER);
+    let entries = match disk.list(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        entries => entries?,
+    };
+    let open = || state.destinations.values().flat_map(|progress| &progress.open);
+    let (mut spools, mut used) = (Spools::new(), 0);
+    for entry in entries {
+        let Some(batch) = entry.name.strip_suffix(ENDING).and_then(BatchId::parse) else { continue };
+        let path = dir.join(&entry.name);
+        if !open().any(|(other, open)| *other == batch && open.plan.is_some()) {
+            disk.remove(&path)?;
+            continue;
+        }
+        let file = disk.open(&path)?;
+        let mut head = vec![0; HEADER_LEN];
+        let read = file.read_at(&mut head, 0)?;
+        // One whose head cannot be read is as good as gone, and is left for a human to look at.
+        let HeadBytes::Valid(head) = Head::decode(&head[..read]) else { continue };
+        let keyed = match head.key_id {
+            KEYED => Some(Arc::new(Keyed::found(Slots::read(file.as_ref(), head.id)?))),
+            _ => None,
+        };
+        used += entry.len;
+        spools.push((batch, Arc::new(Place { id: head.id, path, keyed, len: entry.len.into() })));
+    }
+    Ok((spools, used))
+}

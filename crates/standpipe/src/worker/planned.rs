@@ -1,0 +1,175 @@
+//! Delivering a batch that is planned: its objects, several at once, from its spool.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use standpipe_journal::control::{Close, Control, Done, OpenBatch, Plan};
+use standpipe_journal::{AppendError, SpoolDamage};
+use standpipe_model::{ErrorClass, Receipt, SinkError};
+
+use super::Line;
+use super::body::{self, CHUNK_BYTES};
+use super::deliver::{AttemptError, memory_for, unreadable};
+use super::make::{self, Transformation};
+use super::pieces::{Pieces, failed};
+use super::plan::PlannedObject;
+use super::shape::Shape;
+
+/// Objects of one batch that are on their way at once; most are small, and the memory of large ones is reserved.
+const OBJECTS_AT_ONCE: usize = 16;
+/// So many objects that fail one behind the other end an attempt: the store does not answer, and asking for each of
+/// thousands of objects would not help it.
+const FAILURES_MAX: usize = 16;
+/// How long an object that was delivered may wait to be noted; a restart meanwhile sends it again, to no effect.
+const NOTED_WITHIN: Duration = Duration::from_millis(100);
+
+/// What an attempt has come to.
+struct Progress {
+    bytes: u64,
+    /// Delivered, and not noted yet.
+    done: Vec<u32>,
+    noted_at: Duration,
+    failures: usize,
+    failure: Option<SinkError>,
+}
+
+impl Line {
+    /// Sends what is not done yet of a planned batch, and settles it once everything is.
+    pub(super) async fn attempt_planned(
+        &self,
+        open: &OpenBatch,
+        shape: &Shape,
+        plan: &Plan,
+        repeated: bool,
+    ) -> Result<(), AttemptError> {
+        let close = &open.close;
+        let objects = self.objects(plan).await.map_err(|error| self.damaged(unreadable(failed(error))))?;
+        let given_up = AtomicBool::new(false);
+        // They are made as there is room for them.
+        let attempts = (0..).zip(objects).filter(|(ordinal, _)| !open.done.contains(ordinal)).map_while(
+            |(ordinal, object): (u32, PlannedObject)| {
+                let attempt =
+                    async move { (ordinal, self.send_planned(close, shape, &object, repeated).await) };
+                (!given_up.load(Ordering::Relaxed)).then_some(attempt)
+            },
+        );
+        let mut attempts = stream::iter(attempts).buffer_unordered(OBJECTS_AT_ONCE);
+        let noted_at = self.context.timer.steady();
+        let mut progress = Progress { bytes: 0, done: Vec::new(), noted_at, failures: 0, failure: None };
+        while let Some((ordinal, sent)) = attempts.next().await {
+            match sent {
+                Ok(receipt) => {
+                    (progress.bytes, progress.failures) = (progress.bytes + receipt.bytes, 0);
+                    progress.done.push(ordinal);
+                    if self.context.timer.steady().saturating_sub(progress.noted_at) >= NOTED_WITHIN {
+                        self.note_done(close, &mut progress).await?;
+                    }
+                }
+                Err(error) => {
+                    progress.failures += 1;
+                    if progress.failures >= FAILURES_MAX {
+                        given_up.store(true, Ordering::Relaxed);
+                    }
+                    // A fault that has to be mended says more than one that passes.
+                    progress.failure =
+                        progress.failure.filter(|first| first.class >= error.class).or(Some(error));
+                }
+            }
+        }
+        drop(attempts);
+        if let Some(failure) = progress.failure.take() {
+            self.note_done(close, &mut progress).await?;
+            return Err(failure.into());
+        }
+        self.settle(close, Vec::new(), plan.tally, progress.bytes).await?;
+        self.drop_spool(close.batch).await;
+        Ok(())
+    }
+
+    /// Notes what was delivered, as runs of ordinals. Where there is no room for that it is left out: it would only
+    /// spare a repetition, and the batch must come to its end to make room.
+    async fn note_done(&self, close: &Close, progress: &mut Progress) -> Result<(), AttemptError> {
+        progress.noted_at = self.context.timer.steady();
+        let mut done = std::mem::take(&mut progress.done);
+        done.sort_unstable();
+        let frames = done.chunk_by(|a, b| a + 1 == *b).map(|run| {
+            let further = u32::try_from(run.len() - 1).unwrap_or_default();
+            let (batch, destination) = (close.batch, self.destination.clone());
+            Control::Done(Done { batch, destination, ordinal: run[0], further })
+        });
+        let frames: Vec<Control> = frames.collect();
+        if frames.is_empty() {
+            return Ok(());
+        }
+        match self.journal.control(frames).await {
+            Err(AppendError::Full(_)) | Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn send_planned(
+        &self,
+        close: &Close,
+        shape: &Shape,
+        object: &PlannedObject,
+        repeated: bool,
+    ) -> Result<Receipt, SinkError> {
+        self.send_spooled(close, shape, object, repeated).await.map_err(|error| self.damaged(error))
+    }
+
+    async fn send_spooled(
+        &self,
+        close: &Close,
+        shape: &Shape,
+        object: &PlannedObject,
+        repeated: bool,
+    ) -> Result<Receipt, SinkError> {
+        let store = self.store(shape)?;
+        let _reserved = store.memory.reserve(memory_for(object.place.bytes)).await;
+        let (batch, place) = (close.batch, object.place);
+        let reader = self.blocking(move |journal| journal.read_spool(batch, place)).await;
+        let reader = reader.map_err(|error| unreadable(failed(error)))?;
+        let encoding = shape.encoding(object.is_error_output);
+        let nothing = Transformation { chain: Arc::default(), ..shape.transformation.clone() };
+        let make = make::rows(nothing, self.encoder(&encoding)?);
+        let pieces = Pieces::start(reader, CHUNK_BYTES, make, Arc::clone(&self.context.processors));
+        let entry = shape.entry(close, &object.key);
+        let body = body::open(pieces, encoding.compression, entry).await.map_err(unreadable)?.body;
+        let delivery = self.delivery(close, shape, &encoding, object.key.clone(), repeated);
+        let receipt = match body {
+            Some(body) => store.sink.attempt(&delivery, body).await?,
+            None => Receipt::default(),
+        };
+        tracing::debug!(stream = %self.stream, batch = %close.batch, key = object.key,
+            bytes = receipt.bytes, existed = receipt.existed, "object delivered");
+        Ok(receipt)
+    }
+
+    /// A failure that no other attempt would mend where it is the spool that cannot be read.
+    fn damaged(&self, error: SinkError) -> SinkError {
+        if !is_damage(&error) {
+            return error;
+        }
+        let message = format!(
+            "what was made of the batch cannot be read back; 'standpipe batches rebind {}' makes it anew by the current \
+             definition",
+            self.stream
+        );
+        SinkError::new(ErrorClass::Misconfigured, message).with_source(error)
+    }
+}
+
+/// Whether it is the spool that another attempt would find as it is now.
+fn is_damage(error: &SinkError) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.downcast_ref().is_some_and(SpoolDamage::is_behind) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
