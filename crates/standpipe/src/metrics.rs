@@ -148,6 +148,7 @@ impl Default for Metrics {
         };
         let r = &mut registry;
         metrics.register_puts(r);
+        metrics.register_deliveries(r);
         metrics.register_functions(r);
         r.register(
             "tls_handshakes",
@@ -164,33 +165,6 @@ impl Default for Metrics {
             "Bytes written to journals, frames included",
             metrics.sync_bytes.clone(),
         );
-        r.register("delivery_attempts", "Attempts by class: ok, or what the error asks for (transient, throttled, refused, misconfigured)", metrics.attempts.clone());
-        r.register(
-            "delivery_batches",
-            "Batches closed, by reason: size, age, pressure, drain",
-            metrics.batches.clone(),
-        );
-        r.register(
-            "delivery_object_bytes",
-            "Bytes of delivered objects, after compression (AWS: DeliveryToS3.Bytes)",
-            metrics.object_bytes.clone(),
-        );
-        r.register(
-            "partitions",
-            "Partitions of the latest window (AWS: PartitionCount)",
-            metrics.partitions.clone(),
-        );
-        r.register(
-            "partition_limit_records",
-            "Records that failed for the limit of active partitions (AWS: PartitionCountExceeded)",
-            metrics.partition_refusals.clone(),
-        );
-        r.register("delivery_attempt_seconds", "Time of a delivery attempt", metrics.attempt_seconds.clone());
-        r.register(
-            "records_discarded",
-            "Records that a deleted stream had not delivered; they are in the trash for seven days",
-            metrics.discarded.clone(),
-        );
         r.register(
             "key_checks",
             "Checks of keys that streams are encrypted with, by how they ended",
@@ -201,6 +175,36 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    fn register_deliveries(&self, r: &mut Registry) {
+        r.register("delivery_attempts", "Attempts by class: ok, or what the error asks for (transient, throttled, refused, misconfigured)", self.attempts.clone());
+        r.register(
+            "delivery_batches",
+            "Batches closed, by reason: size, age, pressure, drain",
+            self.batches.clone(),
+        );
+        r.register(
+            "delivery_object_bytes",
+            "Bytes of delivered objects, after compression (AWS: DeliveryToS3.Bytes)",
+            self.object_bytes.clone(),
+        );
+        r.register(
+            "partitions",
+            "Partitions of the latest window (AWS: PartitionCount)",
+            self.partitions.clone(),
+        );
+        r.register(
+            "partition_limit_records",
+            "Records that failed for the limit of active partitions (AWS: PartitionCountExceeded)",
+            self.partition_refusals.clone(),
+        );
+        r.register("delivery_attempt_seconds", "Time of a delivery attempt", self.attempt_seconds.clone());
+        r.register(
+            "records_discarded",
+            "Records that a deleted stream had not delivered; they are in the trash for seven days",
+            self.discarded.clone(),
+        );
+    }
+
     fn register_functions(&self, r: &mut Registry) {
         r.register(
             "function_calls",

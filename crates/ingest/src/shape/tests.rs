@@ -177,13 +177,14 @@ fn no_more_than_ten_violations_are_listed() {
 }
 
 #[test]
-fn the_inert_forms_that_terraform_sends_are_supported_and_the_active_ones_are_not() {
+fn what_has_an_effect_is_supported_and_so_is_what_is_off_and_the_rest_is_named() {
     let create = input_of(Operation::CreateDeliveryStream);
     for inert in [
         json!({"DataFormatConversionConfiguration": {"Enabled": false}}),
         json!({"ProcessingConfiguration": {"Enabled": false}}),
         json!({"ProcessingConfiguration": {"Enabled": false, "Processors": [{"Type": "Lambda"}]}}),
         json!({"DynamicPartitioningConfiguration": {"Enabled": false}}),
+        json!({"DynamicPartitioningConfiguration": {"Enabled": true}}),
         json!({"CloudWatchLoggingOptions": {"Enabled": true, "LogGroupName": "g", "LogStreamName": "s"}}),
         json!({"FileExtension": "", "CustomTimeZone": "UTC"}),
         json!({"FileExtension": ".json", "CustomTimeZone": "Europe/Berlin"}),

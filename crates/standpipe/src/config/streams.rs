@@ -173,14 +173,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         text(0..=255),
         "The bucket; for a file store a folder, which may be left out. Every other store needs it.",
     );
-    let prefix =
-        section.or("prefix", text(0..=1024), "", "What keys begin with; may hold `!{…}` expressions.");
-    let error_output_prefix = section.or(
-        "error_output_prefix",
-        text(0..=1024),
-        "",
-        "What keys of the error output begin with; may hold `!{…}` expressions.",
-    );
+    let (prefix, error_output_prefix) = prefixes(section);
     let (compression, compression_level) = compression(section);
     let delimiter = section.or(
         "delimiter",
@@ -233,6 +226,19 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         partitioning: partitioning.as_ref().map(|partitioning| partitioning.spec.clone()),
     };
     Some(DestinationDraft { store, spec, spots, size_spot, interval_spot, partitioning })
+}
+
+/// What keys begin with: those of data, and those of error output.
+fn prefixes(section: &mut Section<'_, '_>) -> (String, String) {
+    let prefix =
+        section.or("prefix", text(0..=1024), "", "What keys begin with; may hold `!{…}` expressions.");
+    let error_output_prefix = section.or(
+        "error_output_prefix",
+        text(0..=1024),
+        "",
+        "What keys of the error output begin with; may hold `!{…}` expressions.",
+    );
+    (prefix, error_output_prefix)
 }
 
 /// How objects are compressed, and the level where one is given.

@@ -42,7 +42,7 @@ fn env(name: &str) -> Option<String> {
 }
 
 /// Loads the files of a folder; problems come with the folder cut off.
-fn load(files: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+pub(super) fn load(files: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         let path = folder.path().join(name);
@@ -67,7 +67,7 @@ pub(super) fn bad(text: &str, expect: &[&str]) {
 }
 
 /// A configuration with a file store and a stream whose `s3:` section is `s3`.
-fn with_destination(s3: &str) -> String {
+pub(super) fn with_destination(s3: &str) -> String {
     format!("stores: {{disk: {{type: file, path: d}}}}\nstreams:\n- name: a\n  destination:\n    s3: {s3}\n")
 }
 

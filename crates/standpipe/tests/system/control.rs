@@ -106,21 +106,15 @@ fn members_that_have_no_effect_here_are_refused_by_name_and_make_no_stream() {
     let destination =
         json!({"RoleARN": "arn:aws:iam::000000000000:role/r", "BucketARN": "arn:aws:s3:::lake"});
     let good = json!({"DeliveryStreamName": "new", "ExtendedS3DestinationConfiguration": destination});
-    for (member, value) in [
-        ("DynamicPartitioningConfiguration", json!({"Enabled": true})),
-        (
-            "DataFormatConversionConfiguration",
-            json!({
-                "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
-                "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
-                "SchemaConfiguration": {"RoleARN": "r", "DatabaseName": "d", "TableName": "t"},
-            }),
-        ),
-    ] {
+    for (member, value) in [(
+        "DataFormatConversionConfiguration",
+        json!({
+            "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
+            "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
+            "SchemaConfiguration": {"RoleARN": "r", "DatabaseName": "d", "TableName": "t"},
+        }),
+    )] {
         let mut wanted = good.clone();
-        if member == "DynamicPartitioningConfiguration" {
-            wanted["ExtendedS3DestinationConfiguration"]["Prefix"] = json!("!{partitionKeyFromQuery:k}/");
-        }
         wanted["ExtendedS3DestinationConfiguration"][member] = value;
         let answer = client.call("CreateDeliveryStream", wanted.to_string().into());
         assert_eq!((answer.status, answer.error()), (400, "InvalidArgumentException"), "{answer:?}");

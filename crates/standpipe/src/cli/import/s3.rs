@@ -3,24 +3,24 @@
 use serde_json::{Map, Value};
 use standpipe_model::Compression;
 use standpipe_sinks::key;
-use standpipe_transform::processors::DECOMPRESSED_BYTES_MAX;
 
-use super::members;
 use super::stream::{Fields, Scope, enabled, open, structure, text};
+use super::{members, processing};
 use crate::config;
 
-/// The keys of the backup and of the processors, which the mapping of a stream moves to where the file has them.
+/// The key of the backup, which the mapping of a stream moves to where the file has it.
 pub(super) const BACKUP: &str = "backup";
-pub(super) const PROCESSORS: &str = "processors";
+const PARTITIONING: &str = "DynamicPartitioningConfiguration";
 
 /// Takes a member's value; the text says why it cannot.
 type Take = fn(&Value, &mut Fields, &mut Scope<'_>) -> Result<(), String>;
 
 /// What becomes of each member, in the order of the YAML's keys. What needs more than its own value comes before:
 /// the bucket, without which there is no destination, the prefixes, which are checked as a pair, and the backup.
-const MEMBERS: [(&str, Take); 7] = [
+const MEMBERS: [(&str, Take); 8] = [
     ("CompressionFormat", compression),
-    ("ProcessingConfiguration", processing),
+    ("ProcessingConfiguration", processing::processing),
+    (PARTITIONING, processing::partitioning),
     ("FileExtension", file_extension),
     ("CustomTimeZone", custom_time_zone),
     ("BufferingHints", buffering),
@@ -28,28 +28,13 @@ const MEMBERS: [(&str, Take); 7] = [
     ("CloudWatchLoggingOptions", logging),
 ];
 
-/// The key of the delimiter.
-const DELIMITER: &str = "delimiter";
-
-/// What becomes of a processor, by its type, in the order in which AWS runs them. The delimiter becomes one of the
-/// destination, which comes behind all of them.
-const PROCESSOR_TYPES: [(&str, Take); 4] = [
-    ("Decompression", decompression),
-    ("CloudWatchLogProcessing", cloudwatch_logs),
-    ("Lambda", lambda),
-    ("AppendDelimiterToRecord", delimiter),
-];
-
 /// What to do about members that have no counterpart.
-const ADVICE: [(&str, &str); 2] = [
-    ("DataFormatConversionConfiguration", "records are stored as they come; convert the objects afterwards"),
-    (
-        "DynamicPartitioningConfiguration",
-        "all records of a stream go under one prefix; have producers put to a stream for each part",
-    ),
-];
-const PROCESSOR_ADVICE: &str =
-    "not taken over; see whether one of standpipe's processors does it, and list that under processors";
+const ADVICE: [(&str, &str); 1] = [(
+    "DataFormatConversionConfiguration",
+    "records are stored as they come; convert the objects afterwards",
+)];
+/// Why there is no partitioning beside prefixes that are left out.
+const NO_PREFIX: &str = "the prefix that it needs is left out";
 
 /// AWS's own buffering, where a definition names none: it differs from ours.
 const AWS_SIZE_MIB: u64 = 5;
@@ -74,7 +59,12 @@ pub(super) fn destination(mut given: Map<String, Value>, scope: &mut Scope<'_>) 
         let role = text(&role).unwrap_or_else(|_| role.to_string());
         scope.remark("RoleARN", &format!("{role}; the store's credentials take its place"));
     }
-    prefixes(&mut given, &mut yaml, scope);
+    let partitioned = processing::is_partitioned(&given);
+    if !prefixes(&mut given, &mut yaml, scope)
+        && let Some(partitioning) = given.remove(PARTITIONING).filter(|_| partitioned)
+    {
+        scope.note(PARTITIONING, &partitioning, NO_PREFIX);
+    }
     given.entry("BufferingHints").or_insert_with(|| Value::Object(Map::new()));
     let backup = backup(&mut given, scope)?;
     for (member, take) in MEMBERS {
@@ -90,13 +80,16 @@ pub(super) fn destination(mut given: Map<String, Value>, scope: &mut Scope<'_>) 
     Ok(yaml)
 }
 
-/// The two prefixes, if they are right together.
-fn prefixes(given: &mut Map<String, Value>, yaml: &mut Fields, scope: &mut Scope<'_>) {
+/// The two prefixes, if they are right together; whether they are.
+fn prefixes(given: &mut Map<String, Value>, yaml: &mut Fields, scope: &mut Scope<'_>) -> bool {
+    let partitioned = processing::is_partitioned(given);
     let names = [("Prefix", "prefix"), ("ErrorOutputPrefix", "error_output_prefix")];
     let values = names.map(|(member, _)| given.remove(member).filter(|value| !value.is_null()));
     let texts = values.clone().map(|value| value.as_ref().map_or(Ok(String::new()), text));
     let checked = match &texts {
-        [Ok(prefix), Ok(error)] => key::validate(prefix, error, false).map_err(|error| error.to_string()),
+        [Ok(prefix), Ok(error)] => {
+            key::validate(prefix, error, partitioned).map_err(|error| error.to_string())
+        }
         [Err(why), _] | [_, Err(why)] => Err(why.clone()),
     };
     for (((member, key), value), text) in names.into_iter().zip(&values).zip(&texts) {
@@ -108,6 +101,7 @@ fn prefixes(given: &mut Map<String, Value>, yaml: &mut Fields, scope: &mut Scope
             }
         }
     }
+    checked.is_ok()
 }
 
 /// The backup, where there is one.
@@ -215,93 +209,5 @@ fn logging(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<()
         "failed deliveries are told in standpipe's own log, or in files of its name below delivery_log_dir";
     scope.remark("CloudWatchLoggingOptions", where_to);
     yaml.fields("logging", fields);
-    Ok(())
-}
-
-fn processing(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<(), String> {
-    if !enabled(value)? {
-        return Ok(());
-    }
-    let mut given = members(Some(value));
-    given.remove("Enabled");
-    let mut scope = scope.within("ProcessingConfiguration");
-    let processors = given.remove("Processors").unwrap_or_default();
-    let place = |processor: &Value| {
-        let kind = processor.get("Type").and_then(Value::as_str).unwrap_or_default();
-        PROCESSOR_TYPES.iter().position(|(known, _)| *known == kind)
-    };
-    let mut processors: Vec<_> = processors.as_array().into_iter().flatten().enumerate().collect();
-    processors.sort_by_key(|(_, processor)| place(processor));
-    let mut listed = Vec::new();
-    for (index, processor) in processors {
-        let mut made = Fields::default();
-        let taken = match place(processor) {
-            Some(place) => (PROCESSOR_TYPES[place].1)(processor, &mut made, &mut scope),
-            None => Err(PROCESSOR_ADVICE.to_owned()),
-        };
-        match taken {
-            Ok(()) if made.0.iter().any(|(key, _)| *key == DELIMITER) => yaml.0.append(&mut made.0),
-            Ok(()) => listed.push(made),
-            Err(why) => scope.note(&format!("Processors[{index}]"), processor, why),
-        }
-    }
-    if !listed.is_empty() {
-        yaml.list(PROCESSORS, listed);
-    }
-    scope.leave(given, &[]);
-    Ok(())
-}
-
-/// A parameter of a processor, where it is given.
-fn parameter<'a>(processor: &'a Value, name: &str) -> Option<&'a Value> {
-    let mut parameters = processor.get("Parameters").and_then(Value::as_array).into_iter().flatten();
-    parameters.find(|given| given.get("ParameterName").is_some_and(|of| of == name))?.get("ParameterValue")
-}
-
-fn decompression(_: &Value, yaml: &mut Fields, _: &mut Scope<'_>) -> Result<(), String> {
-    let mut fields = Fields::default();
-    // As for a stream that is made through the API.
-    fields.text("limit", format!("{}MiB", DECOMPRESSED_BYTES_MAX >> 20));
-    yaml.fields("decompress", fields);
-    Ok(())
-}
-
-fn cloudwatch_logs(processor: &Value, yaml: &mut Fields, _: &mut Scope<'_>) -> Result<(), String> {
-    let extraction = parameter(processor, "DataMessageExtraction").map_or(Ok(String::new()), text)?;
-    let mut fields = Fields::default();
-    fields.text("messages_only", extraction.eq_ignore_ascii_case("true").to_string());
-    yaml.fields("cloudwatch_logs", fields);
-    Ok(())
-}
-
-fn lambda(processor: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<(), String> {
-    let arn = text(parameter(processor, "LambdaArn").unwrap_or(&Value::Null));
-    let arn = arn.map_err(|why| format!("LambdaArn {why}"))?;
-    let name = arn.split(':').nth(6).filter(|name| config::is_function_name(name));
-    let name = name.ok_or_else(|| format!("{arn:?} is not the ARN of a function"))?;
-    let mut fields = Fields::default();
-    fields.text("function", name);
-    if let Some(retries) = parameter(processor, "NumberOfRetries") {
-        fields.text("retries", text(retries)?);
-    }
-    if let Some(size) = parameter(processor, "BufferSizeInMBs") {
-        fields.text("batch", format!("{}MiB", text(size)?));
-    }
-    scope.remark("LambdaArn", &format!("{arn}; build the function {name} as WebAssembly"));
-    scope.functions.insert(name.to_owned());
-    yaml.fields("wasm", fields);
-    Ok(())
-}
-
-/// The text behind each record, which the API has with its escapes written out.
-fn delimiter(processor: &Value, yaml: &mut Fields, _: &mut Scope<'_>) -> Result<(), String> {
-    let written = parameter(processor, "Delimiter").map_or(Ok("\\n".to_owned()), text)?;
-    let delimiter = written.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t");
-    match delimiter.as_str() {
-        "\n" => yaml.text(DELIMITER, "newline"),
-        "none" | "newline" => return Err("the file has another meaning for that text".to_owned()),
-        other if other.len() > 64 => return Err("a delimiter may have 64 bytes".to_owned()),
-        other => yaml.text(DELIMITER, other),
-    }
     Ok(())
 }

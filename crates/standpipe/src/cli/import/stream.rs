@@ -13,7 +13,7 @@ use standpipe_ingest::shape::{self, Structure, Support};
 use standpipe_ingest::{DestinationKind, Operation};
 use standpipe_model::StreamName;
 
-use super::{Definition, cloudformation, s3};
+use super::{Definition, cloudformation, processing, s3};
 
 /// The most characters of a value that are told.
 const SHOWN_MAX: usize = 120;
@@ -56,6 +56,7 @@ pub(super) struct Fields(pub(super) Vec<(&'static str, Yaml)>);
 #[serde(untagged)]
 pub(super) enum Yaml {
     Text(String),
+    Truth(bool),
     Fields(Fields),
     List(Vec<Fields>),
 }
@@ -78,12 +79,6 @@ impl Fields {
 
     pub(super) fn list(&mut self, key: &'static str, items: Vec<Fields>) {
         self.0.push((key, Yaml::List(items)));
-    }
-
-    /// Takes a key out.
-    fn take(&mut self, key: &str) -> Option<Yaml> {
-        let at = self.0.iter().position(|(found, _)| *found == key)?;
-        Some(self.0.remove(at).1)
     }
 
     pub(super) fn fields(&mut self, key: &'static str, fields: Fields) {
@@ -287,13 +282,14 @@ fn destination(
     let members = structure(value).map_err(|why| format!("{member} {why}"))?;
     let mut scope = scope.within(member);
     let mut wanted = map(members, &mut scope)?;
-    // What is done to the records, and the copy of them as they came, are the stream's own here.
-    let (processors, backup) = (wanted.take(s3::PROCESSORS), wanted.take(s3::BACKUP));
-    yaml.0.extend(processors.map(|processors| (s3::PROCESSORS, processors)));
+    // The copy of the source records is a destination of its own here.
+    let mut take = |name| wanted.0.iter().position(|(key, _)| *key == name).map(|at| wanted.0.remove(at).1);
+    let (backup, processors) = (take(s3::BACKUP), take(processing::PROCESSORS));
     yaml.fields("destination", Fields(vec![(*key, Yaml::Fields(wanted))]));
     if let Some(backup) = backup {
         yaml.fields(s3::BACKUP, Fields(vec![("s3", backup)]));
     }
+    yaml.0.extend(processors.map(|processors| (processing::PROCESSORS, processors)));
     Ok(yaml)
 }
 
