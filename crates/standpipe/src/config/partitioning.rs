@@ -193,7 +193,7 @@ mod tests {
         let keys = "partitioning: {keys: {a: \".x, 1 # why\", b c: '.y | tostring'}}";
         let text = with_destination(&format!("{{{prefix}, {keys}}}"));
         let query = extraction("{\"a\": (.x, 1 # why\n), \"b c\": (.y | tostring)}");
-        assert_eq!(loaded(&text).processors, [query.clone()]);
+        assert_eq!(loaded(&text).processors, std::slice::from_ref(&query));
         let ends = ProcessorSpec::AppendDelimiter("\n".to_owned());
         let apart = ProcessorSpec::RecordDeAggregation { delimiter: None };
         let text =

@@ -9,16 +9,19 @@ use crate::processors::{JQ, ProcessorSpec, WasmCall};
 /// The most processors that the API has room for.
 const PROCESSORS_MAX: usize = 5;
 
+/// Parameters by name.
+type Parameters = Vec<(&'static str, String)>;
+
 /// A `ProcessingConfiguration`; `None` where there is nothing to tell, or the API cannot tell it: it has no such
 /// processor, or runs them in another order.
 pub(crate) fn described(specs: &[ProcessorSpec], config: &Config) -> Option<Value> {
-    let known: Vec<(Stage, &str, Vec<(&str, String)>)> =
+    let known: Vec<(Stage, &str, Parameters)> =
         specs.iter().map(|spec| member(spec, config)).collect::<Option<_>>()?;
     let stages = known.iter().map(|(stage, ..)| *stage);
     if !(1..=PROCESSORS_MAX).contains(&known.len()) || !stages.is_sorted() {
         return None;
     }
-    let processor = |(_, kind, parameters): (Stage, &str, Vec<(&str, String)>)| {
+    let processor = |(_, kind, parameters): (Stage, &str, Parameters)| {
         let parameter = |(name, value)| json!({"ParameterName": name, "ParameterValue": value});
         let parameters: Vec<Value> = parameters.into_iter().map(parameter).collect();
         json!({"Type": kind, "Parameters": parameters})
@@ -28,10 +31,7 @@ pub(crate) fn described(specs: &[ProcessorSpec], config: &Config) -> Option<Valu
 }
 
 /// A processor's stage, type and parameters.
-fn member(
-    spec: &ProcessorSpec,
-    config: &Config,
-) -> Option<(Stage, &'static str, Vec<(&'static str, String)>)> {
+fn member(spec: &ProcessorSpec, config: &Config) -> Option<(Stage, &'static str, Parameters)> {
     let (kind, parameters) = match spec {
         ProcessorSpec::Decompress { .. } => ("Decompression", vec![("CompressionFormat", "GZIP".to_owned())]),
         ProcessorSpec::CloudwatchLogs { messages_only } => {
@@ -60,7 +60,7 @@ fn member(
 }
 
 /// The parameters of a call; a function that no ARN was given for gets one of this daemon.
-fn called(call: &WasmCall, config: &Config) -> Option<Vec<(&'static str, String)>> {
+fn called(call: &WasmCall, config: &Config) -> Option<Parameters> {
     let Config { region, account_id, .. } = config;
     let own = || format!("arn:aws:lambda:{region}:{account_id}:function:{}", call.function);
     let mut parameters = vec![("LambdaArn", call.arn.clone().unwrap_or_else(own))];
