@@ -156,16 +156,7 @@ impl Default for Metrics {
             "Bytes of delivered objects, after compression (AWS: DeliveryToS3.Bytes)",
             metrics.object_bytes.clone(),
         );
-        r.register(
-            "partitions",
-            "Partitions of the latest window (AWS: PartitionCount)",
-            metrics.partitions.clone(),
-        );
-        r.register(
-            "partition_limit_records",
-            "Records that failed for the limit of active partitions (AWS: PartitionCountExceeded)",
-            metrics.partition_refusals.clone(),
-        );
+        metrics.register_partitions(r);
         r.register("delivery_attempt_seconds", "Time of a delivery attempt", metrics.attempt_seconds.clone());
         r.register(
             "records_discarded",
@@ -182,6 +173,19 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    fn register_partitions(&self, r: &mut Registry) {
+        r.register(
+            "partitions",
+            "Partitions of the latest window (AWS: PartitionCount)",
+            self.partitions.clone(),
+        );
+        r.register(
+            "partition_limit_records",
+            "Records that failed for the limit of active partitions (AWS: PartitionCountExceeded)",
+            self.partition_refusals.clone(),
+        );
+    }
+
     fn register_puts(&self, r: &mut Registry) {
         r.register("ingest_requests", "API requests by operation and error code (OK for a success). Codes other than OK are the refusals, by reason", self.requests.clone());
         r.register(
