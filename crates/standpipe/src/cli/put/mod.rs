@@ -7,7 +7,7 @@
 //! Each stage waits for the next, so memory stays at a few batches. A batch that is given up ends the put: what was not
 //! acknowledged is counted, and the command fails.
 
-mod lines;
+pub(super) mod lines;
 mod progress;
 mod send;
 #[cfg(test)]
