@@ -203,7 +203,8 @@ impl Sorter {
         if self.active.len() + new.len() > self.active_max {
             self.beyond_limit += 1;
             let message = "The number of active partitions has exceeded the configured limit".to_owned();
-            return Err(fail("DynamicPartitioning.ActivePartitionsLimitExceeded", message));
+            let code = "DynamicPartitioning.ActivePartitionsLimitExceeded";
+            return Err(Failure::once(FailureKind::ActivePartitions, code, message));
         }
         for partition in &new {
             // Its length does not depend on the object's number.

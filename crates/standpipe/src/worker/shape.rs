@@ -42,6 +42,8 @@ impl Part {
             Self::Rows => 0,
             Self::Failures(FailureKind::Processing) => 1,
             Self::Failures(FailureKind::Decompression) => 2,
+            Self::Failures(FailureKind::Conversion) => 3,
+            Self::Failures(FailureKind::ActivePartitions) => 4,
         }
     }
 }
