@@ -185,7 +185,8 @@ fn records_without_a_partition_and_beyond_the_limit_are_set_aside_with_the_reaso
     assert_eq!((balance.accepted, balance.delivered, balance.backed_up), (23, 10, 13));
     assert_eq!(objects(&lake).len(), 10);
     let mut failed = failures(&lake, "errors/");
-    let lines = [failed.remove("processing-failed").unwrap(), failed.remove("activePartitionExceeded").unwrap()];
+    let lines =
+        [failed.remove("processing-failed").unwrap(), failed.remove("activePartitionExceeded").unwrap()];
     assert_eq!((lines[1].len(), failed.is_empty()), (5, true), "{failed:?}");
     let lines = lines.concat();
     let reasons: BTreeMap<String, (String, String)> = lines
