@@ -118,6 +118,8 @@ pub struct ParquetFormat {
     properties: WriterPropertiesPtr,
     /// Columns to sort by, by number.
     sort: Vec<(usize, bool)>,
+    row_group_rows: usize,
+    block_size_bytes: usize,
 }
 
 /// An encoded row group.
@@ -167,7 +169,23 @@ impl ParquetFormat {
         builder = builder.set_sorting_columns(sorting(&schema, &descriptor, &sort));
         let mut properties = builder.build();
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
-        Ok(Self { schema, descriptor: Arc::new(descriptor), properties: Arc::new(properties), sort })
+        let size = |size| usize::try_from(size).unwrap_or(usize::MAX);
+        Ok(Self {
+            schema,
+            descriptor: Arc::new(descriptor),
+            properties: Arc::new(properties),
+            sort,
+            row_group_rows: size(options.row_group_rows),
+            block_size_bytes: size(options.block_size_bytes),
+        })
+    }
+
+    pub(crate) fn row_group_rows(&self) -> usize {
+        self.row_group_rows
+    }
+
+    pub(crate) fn block_size_bytes(&self) -> usize {
+        self.block_size_bytes
     }
 
     /// Encodes rows as one row group; runs on any thread.

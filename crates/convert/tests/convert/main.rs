@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is a failure with a line number")]
 
 mod parquet;
+mod readers;
 mod rows;
