@@ -217,6 +217,7 @@ fn no_object(json: &mut Jiter<'_>, peek: Peek, rules: &Rules) -> RowError {
         return error.into();
     }
     let text = String::from_utf8_lossy(json.slice_to_current(start)).into_owned();
+    let text = super::shown(&text).to_owned();
     let (class, text) = match peek {
         Peek::String => ("java.lang.String", text.trim_matches('"').to_owned()),
         Peek::True | Peek::False => ("java.lang.Boolean", text),
@@ -269,7 +270,7 @@ fn scalar(
         }
         _ => {
             let digits = json.known_number_bytes(peek)?;
-            let digits = std::str::from_utf8(digits).map_err(|error| RowError::Parse(error.to_string()))?;
+            let digits = std::str::from_utf8(digits).map_err(RowError::parse)?;
             from_number(digits, kind, column, rules)
         }
     }
