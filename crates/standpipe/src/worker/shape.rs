@@ -65,7 +65,7 @@ impl Line {
             return Err(SinkError::new(ErrorClass::Misconfigured, message));
         };
         let extension = match destination.file_extension.as_str() {
-            "" => media(destination.compression).extension,
+            "" => destination.default_extension(),
             own => own,
         };
         let keys = ObjectKeys::new(
