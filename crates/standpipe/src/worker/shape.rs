@@ -11,6 +11,7 @@ use standpipe_transform::FailureKind;
 
 use super::Line;
 use super::body::{CHUNK_BYTES, EXPANDING_CHUNK_BYTES};
+use super::convert::Converter;
 use super::make::Transformation;
 use crate::processors::ProcessorSpec;
 use crate::spec::S3Destination;
@@ -89,7 +90,16 @@ impl Line {
         let chunk_bytes = if expands { EXPANDING_CHUNK_BYTES } else { CHUNK_BYTES };
         let is_planned =
             destination.partitioning.is_some() || processors.iter().any(ProcessorSpec::calls_function);
-        let transformation = Transformation { chain, source, chunk_bytes };
+        let converter = destination.conversion.as_ref().map(Converter::new).transpose().map_err(|error| {
+            SinkError::new(ErrorClass::Misconfigured, "the conversion cannot be made").with_source(error)
+        })?;
+        let transformation = Transformation {
+            chain,
+            source,
+            converter: converter.map(Arc::new),
+            is_planned: false,
+            chunk_bytes,
+        };
         Ok(Shape { destination, transformation, keys, is_planned })
     }
 
