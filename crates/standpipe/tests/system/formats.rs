@@ -86,29 +86,13 @@ streams:
     assert!(keys.iter().all(|key| key.ends_with(".parquet")), "{keys:?}");
 }
 
-#[test]
-fn rows_that_do_not_convert_are_set_aside_by_themselves() {
-    let lake = Lake::with(&["lake"]);
-    let daemon = start(format!(
-        r#"stores: {{ lake: {store} }}
-schemas: {{ lake.events: {{ columns: {{ id: bigint not null, small: tinyint, at: timestamp, tags: "array<string>" }} }} }}
-streams:
-  - name: events
-    format: {{ parquet: {{ schema: lake.events }} }}
-    destination:
-      s3:
-        bucket: lake
-        prefix: events/
-        error_output_prefix: errors/!{{firehose:error-output-type}}/
-        buffering: {{ interval: 1s }}
-"#,
-        store = lake.yaml()
-    ));
+/// Records of every kind that do not fit, with code and the beginning of the message.
+fn bad_rows() -> Vec<(String, &'static str, &'static str)> {
     let deep = format!(r#"{{"id":1,"x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     let large = format!(r#"{{"id":"{}"}}"#, "x".repeat(900_000));
     let parse = "DataFormatConversion.ParseError";
     let malformed = "DataFormatConversion.MalformedData";
-    let bad: Vec<(&str, &str, &str)> = vec![
+    let bad = [
         (
             r#"{"id":"one"}"#,
             malformed,
@@ -128,15 +112,37 @@ streams:
         (r#"{"id":1"#, parse, "Encountered malformed JSON. "),
         ("\n", malformed, "The record was empty or contained only whitespace."),
         ("17", malformed, "The input JSON contained a primitive at the top level."),
-        (&deep, parse, "Encountered malformed JSON. "),
-        (&large, malformed, "Data does not match the schema. For input string: "),
+        (deep.as_str(), parse, "Encountered malformed JSON. "),
+        (large.as_str(), malformed, "Data does not match the schema. For input string: "),
         (r#"{"id":7}{"id":"seven"}"#, malformed, "Data does not match the schema. For input string: "),
     ];
+    bad.map(|(row, code, message)| (row.to_owned(), code, message)).into()
+}
+
+#[test]
+fn rows_that_do_not_convert_are_set_aside_by_themselves() {
+    let lake = Lake::with(&["lake"]);
+    let daemon = start(format!(
+        r#"stores: {{ lake: {store} }}
+schemas: {{ lake.events: {{ columns: {{ id: bigint not null, small: tinyint, at: timestamp, tags: "array<string>" }} }} }}
+streams:
+  - name: events
+    format: {{ parquet: {{ schema: lake.events }} }}
+    destination:
+      s3:
+        bucket: lake
+        prefix: events/
+        error_output_prefix: errors/!{{firehose:error-output-type}}/
+        buffering: {{ interval: 1s }}
+"#,
+        store = lake.yaml()
+    ));
+    let bad = bad_rows();
     let good: Vec<String> = (0..50)
         .map(|id| format!(r#"{{"ID":{id},"small":"{}","at":1577880000,"tags":"t"}}"#, id % 100))
         .collect();
     put(&daemon, "events", good.iter().take(25).map(|row| row.clone().into_bytes()));
-    put(&daemon, "events", bad.iter().map(|(row, ..)| row.as_bytes().to_vec()));
+    put(&daemon, "events", bad.iter().map(|(row, ..)| row.clone().into_bytes()));
     put(&daemon, "events", good.iter().skip(25).map(|row| row.clone().into_bytes()));
     let balance = all_settled(&daemon, "events", SOON);
     assert_eq!((balance.accepted, balance.delivered, balance.backed_up), (60, 50, 10));
