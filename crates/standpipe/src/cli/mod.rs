@@ -7,6 +7,7 @@ pub mod batches;
 pub mod client;
 pub mod export;
 pub mod import;
+mod input;
 pub mod journal;
 pub mod key;
 pub mod put;

@@ -10,7 +10,7 @@ use standpipe_sinks::key::ObjectKeys;
 use standpipe_transform::FailureKind;
 
 use super::Line;
-use super::body::{CHUNK_BYTES, EXPANDING_CHUNK_BYTES};
+use super::body::chunk_bytes;
 use super::convert::Converter;
 use super::make::Transformation;
 use crate::processors::ProcessorSpec;
@@ -86,8 +86,6 @@ impl Line {
             SinkError::new(ErrorClass::Misconfigured, "a processor cannot be made").with_source(error)
         })?;
         let source = self.context.source(&self.stream);
-        let expands = processors.iter().any(ProcessorSpec::expands);
-        let chunk_bytes = if expands { EXPANDING_CHUNK_BYTES } else { CHUNK_BYTES };
         let is_planned =
             destination.partitioning.is_some() || processors.iter().any(ProcessorSpec::calls_function);
         let converter = destination.conversion.as_ref().map(Converter::new).transpose().map_err(|error| {
@@ -98,7 +96,7 @@ impl Line {
             source,
             converter: converter.map(Arc::new),
             is_planned: false,
-            chunk_bytes,
+            chunk_bytes: chunk_bytes(processors),
         };
         Ok(Shape { destination, transformation, keys, is_planned })
     }

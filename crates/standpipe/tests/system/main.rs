@@ -32,3 +32,4 @@ mod support;
 mod systemd;
 mod tls;
 mod transform;
+mod trials;

@@ -2,6 +2,8 @@
 
 mod outcome;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 
@@ -11,6 +13,12 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub enum TransformCommand {
     /// Run a function, or all processors of a stream, over the records of a file and show what becomes of each.
+    ///
+    /// Nothing is delivered, and no daemon is needed. Rows of a stream with partitions are shown with the prefix of
+    /// their objects. What comes after processors is left out: rows are not converted to the stream's format, and a
+    /// window's limit of partitions does not count.
+    ///
+    /// What functions log goes to standard error. Ends with 1 when a record failed or a line is too long for one.
     Run(run::RunArgs),
 }
 

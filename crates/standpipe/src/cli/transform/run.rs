@@ -1,13 +1,14 @@
 //! `standpipe transform run`: what a function, or all processors of a stream, make of the records of a file.
+//!
+//! Records go through the chain in pieces as large as the worker's, so that functions are called with as many at a time
+//! as in the daemon. Memory stays at one piece, what comes of it, and what the splitter holds.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
@@ -16,19 +17,31 @@ use standpipe_sinks::key::ObjectKeys;
 use standpipe_transform::{Chain, Record, Source};
 
 use super::super::put::lines::Splitter;
-use super::super::{CONFIG_PATH, count, env, print};
+use super::super::serve::{LogFormat, log_to_stderr};
+use super::super::{CONFIG_PATH, count, env, input, print};
 use super::outcome::{Outcome, outcomes};
 use crate::clock::{OsEntropy, OsTimer};
 use crate::config::{Config, did_you_mean};
 use crate::functions;
 use crate::processors::{LoadedFunctions, ProcessorSpec, WasmCall, chain};
+use crate::spec::StreamSpec;
+use crate::worker::chunk_bytes;
+
+/// Bytes that are read at once.
+const READ_BYTES: usize = 256 << 10;
 
 /// Arguments of `transform run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The function, or the stream; a function where both have the name.
+    /// The function or the stream, as the configuration names it.
     #[arg(value_name = "FUNCTION_OR_STREAM")]
     pub name: String,
+    /// It is a function, though a stream has the name too.
+    #[arg(long, conflicts_with = "stream")]
+    pub function: bool,
+    /// It is a stream, though a function has the name too.
+    #[arg(long)]
+    pub stream: bool,
     /// The file with a record on each line; standard input for `-`.
     #[arg(long, short, value_name = "FILE")]
     pub input: PathBuf,
@@ -55,127 +68,195 @@ pub enum Format {
     Json,
 }
 
-/// What records are taken through.
-struct Target {
-    chain: Arc<Chain>,
-    functions: LoadedFunctions,
-    keys: Option<ObjectKeys>,
-    source: Source,
-}
-
-#[derive(Default)]
-struct Totals {
-    records: u64,
-    rows: u64,
-    dropped: u64,
-    failed: u64,
-    took: Duration,
-}
-
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    log_to_stderr(LogFormat::Text);
     let config = Config::load(&args.config, &env).map_err(|problems| anyhow!("{problems}"))?;
-    let target = Target::find(&args.name, &config)?;
-    let mut totals = Totals::default();
+    let mut trial = Trial::new(Target::find(args, &config)?, args.output, args.limit);
     let mut splitter = Splitter::new(args.keep_newline);
-    let mut input = open(&args.input)?;
-    let mut chunk = vec![0; 256 << 10];
-    let limit = args.limit.unwrap_or(u64::MAX);
-    while totals.records < limit {
-        let read = input.read(&mut chunk).with_context(|| format!("cannot read {}", args.input.display()))?;
-        match read {
-            0 => {
-                splitter.end_input();
-                splitter.flush();
-            }
-            len => splitter.push(&chunk[..len]),
+    let cannot = || format!("cannot read {}", args.input.display());
+    let mut from = input::open(&args.input).with_context(cannot)?;
+    let mut read = vec![0; READ_BYTES];
+    while trial.takes_more() {
+        let len = input::read(&mut *from, &mut read).with_context(cannot)?;
+        match len {
+            0 => splitter.end_input(),
+            len => splitter.push(&read[..len]),
         }
+        splitter.flush();
         while let Some(block) = splitter.next() {
-            let wanted = usize::try_from(limit - totals.records).unwrap_or(usize::MAX);
-            let data: Vec<Bytes> = block.iter().take(wanted).map(Bytes::copy_from_slice).collect();
-            target.take(data, args.output, &mut totals)?;
+            for data in block.iter() {
+                print(&trial.push(data))?;
+            }
         }
-        if read == 0 {
+        if len == 0 {
             break;
         }
     }
-    print(&target.summary(&totals, splitter.too_long(), args.output))?;
-    Ok(if totals.failed == 0 && splitter.too_long() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    trial.totals.too_long = splitter.too_long();
+    print(&trial.end())?;
+    Ok(if trial.totals.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn open(path: &Path) -> anyhow::Result<Box<dyn Read>> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdin().lock()));
-    }
-    Ok(Box::new(File::open(path).with_context(|| format!("cannot read {}", path.display()))?))
+/// What records are taken through.
+#[derive(Debug)]
+pub(super) struct Target {
+    chain: Arc<Chain>,
+    functions: LoadedFunctions,
+    /// Where rows go by what is in them.
+    keys: Option<ObjectKeys>,
+    source: Source,
+    chunk_bytes: u64,
 }
 
 impl Target {
-    fn find(name: &str, config: &Config) -> anyhow::Result<Self> {
-        let stream = config.streams.iter().find(|stream| stream.name.as_str() == name);
-        let (processors, stream) = match (config.functions.contains_key(name), stream) {
-            (true, _) => (vec![ProcessorSpec::Wasm(WasmCall::of(name))], None),
-            (false, Some(stream)) => (stream.processors.clone(), Some(stream)),
-            (false, None) => {
-                let names = || {
-                    let streams = config.streams.iter().map(|stream| stream.name.as_str());
-                    config.functions.keys().map(String::as_str).chain(streams)
-                };
-                let known = names().collect::<Vec<_>>().join(", ");
-                let near = did_you_mean(name, names());
-                return Err(anyhow!("there is no function or stream \"{name}\"{near} (there are: {known})"));
+    /// Finds what is named, and loads the functions that it calls; no others.
+    pub(super) fn find(args: &RunArgs, config: &Config) -> anyhow::Result<Self> {
+        let name = &args.name;
+        let stream = config.streams.iter().find(|stream| stream.name.as_str() == name && !args.function);
+        let is_function = config.functions.contains_key(name) && !args.stream;
+        let processors = match (is_function, stream) {
+            (true, None) => vec![ProcessorSpec::Wasm(WasmCall::of(name))],
+            (false, Some(stream)) => stream.processors.clone(),
+            (true, Some(_)) => {
+                bail!("\"{name}\" is the name of a function and of a stream: say --function or --stream")
             }
+            (false, None) => return Err(unknown(args, config)),
         };
         let mut configs = config.functions.clone();
         configs.retain(|name, _| processors.iter().any(|one| one.function() == Some(name)));
         let functions = functions::load(&configs, OsTimer::start(), Arc::new(OsEntropy))?;
-        let partitioned = stream.filter(|stream| stream.destination.partitioning.is_some());
-        let keys = partitioned.map(|stream| {
-            let to = &stream.destination;
-            let (prefix, errors) = (&to.prefix, &to.error_output_prefix);
-            ObjectKeys::new(stream.name.clone(), prefix, errors, &to.custom_time_zone, "", true)
-        });
-        let stream_name = StreamName::parse(name)?;
-        let arn = stream_arn(&config.region, &config.account_id, name);
-        let source = Source { stream: stream_name, stream_arn: arn, region: config.region.clone() };
-        Ok(Self { chain: chain(&processors, &functions)?, functions, keys: keys.transpose()?, source })
+        Ok(Self {
+            chain: chain(&processors, &functions)?,
+            functions,
+            keys: stream.map(keys).transpose()?.filter(ObjectKeys::is_partitioned),
+            source: Source {
+                stream: StreamName::parse(name)?,
+                stream_arn: stream_arn(&config.region, &config.account_id, name),
+                region: config.region.clone(),
+            },
+            chunk_bytes: chunk_bytes(&processors),
+        })
+    }
+}
+
+fn keys(stream: &StreamSpec) -> anyhow::Result<ObjectKeys> {
+    let (of, to) = (stream.name.clone(), &stream.destination);
+    let is_partitioned = to.partitioning.is_some();
+    let (prefix, errors) = (&to.prefix, &to.error_output_prefix);
+    Ok(ObjectKeys::new(of, prefix, errors, &to.custom_time_zone, "", is_partitioned)?)
+}
+
+fn unknown(args: &RunArgs, config: &Config) -> anyhow::Error {
+    let functions = config.functions.keys().map(String::as_str).filter(|_| !args.stream);
+    let streams = config.streams.iter().map(|stream| stream.name.as_str()).filter(|_| !args.function);
+    let names: Vec<&str> = functions.chain(streams).collect();
+    let what = match (args.function, args.stream) {
+        (true, _) => "function",
+        (_, true) => "stream",
+        _ => "function or stream",
+    };
+    let (name, config, near) = (&args.name, args.config.display(), did_you_mean(&args.name, names.clone()));
+    let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    anyhow!("{config} has no {what} \"{name}\"{near} (it has: {there})")
+}
+
+/// What became of all records together.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) records: u64,
+    pub(super) rows: u64,
+    pub(super) dropped: u64,
+    pub(super) failed: u64,
+    pub(super) too_long: u64,
+    pub(super) took: Duration,
+}
+
+impl Totals {
+    pub(super) fn is_good(&self) -> bool {
+        self.failed + self.too_long == 0
     }
 
-    fn take(&self, data: Vec<Bytes>, format: Format, totals: &mut Totals) -> anyhow::Result<()> {
-        let now = OsTimer::start().now();
+    pub(super) fn show(&self, memory_bytes: Option<usize>, format: Format) -> String {
+        let Self { records, rows, dropped, failed, too_long, took } = self;
+        let micros = took.as_secs_f64() * 1e6 / (*records).max(1) as f64;
+        if format == Format::Json {
+            let totals = json!({ "records": records, "rows": rows, "dropped": dropped, "failed": failed,
+                "too_long": too_long, "micros_per_record": micros, "memory_bytes": memory_bytes });
+            return format!("{}\n", json!({ "totals": totals }));
+        }
+        let mut text = format!(
+            "{}: {}, {dropped} dropped, {failed} failed",
+            count(*records, "record"),
+            count(*rows, "row")
+        );
+        if *too_long > 0 {
+            text += &format!(", {} longer than a record may be", count(*too_long, "line"));
+        }
+        text += &format!("; {micros:.1} µs per record");
+        if let Some(bytes) = memory_bytes {
+            text += &format!(", a call took up to {} KiB of memory", bytes >> 10);
+        }
+        text + "\n"
+    }
+}
+
+/// Records on their way through a target.
+#[derive(Debug)]
+pub(super) struct Trial {
+    target: Target,
+    format: Format,
+    limit: u64,
+    waiting: Vec<Bytes>,
+    waiting_bytes: u64,
+    totals: Totals,
+}
+
+impl Trial {
+    pub(super) fn new(target: Target, format: Format, limit: Option<u64>) -> Self {
+        let (limit, totals) = (limit.unwrap_or(u64::MAX), Totals::default());
+        Self { target, format, limit, waiting: Vec::new(), waiting_bytes: 0, totals }
+    }
+
+    fn takes_more(&self) -> bool {
+        self.totals.records + (self.waiting.len() as u64) < self.limit
+    }
+
+    /// Takes a record, unless there are enough; gives what is to be shown now.
+    pub(super) fn push(&mut self, data: &[u8]) -> String {
+        if !self.takes_more() {
+            return String::new();
+        }
+        self.waiting.push(Bytes::copy_from_slice(data));
+        self.waiting_bytes += data.len() as u64;
+        if self.waiting_bytes >= self.target.chunk_bytes { self.take() } else { String::new() }
+    }
+
+    /// Takes the last records through, and gives their outcomes and the totals.
+    pub(super) fn end(&mut self) -> String {
+        let outcomes = self.take();
+        let memory = self.target.functions.values().map(|function| function.memory_bytes()).max();
+        outcomes + &self.totals.show(memory, self.format)
+    }
+
+    fn take(&mut self) -> String {
+        self.waiting_bytes = 0;
+        let (now, totals) = (OsTimer::start().now(), &mut self.totals);
         let record = |(at, data)| Record { position: Position(at), arrived_at: now, data };
-        let records: Vec<Record> = (totals.records..).zip(data).map(record).collect();
-        let began = Instant::now();
-        let done = outcomes(&self.chain, self.keys.as_ref(), &self.source, &records);
+        let waiting = std::mem::take(&mut self.waiting);
+        let records: Vec<Record> = (totals.records..).zip(waiting).map(record).collect();
+        let (began, target) = (Instant::now(), &self.target);
+        let done = outcomes(&target.chain, target.keys.as_ref(), &target.source, &records);
         totals.took += began.elapsed();
         let mut text = String::new();
-        for (record, outcome) in records.iter().zip(&done) {
-            match outcome {
+        for outcome in done {
+            totals.records += 1;
+            match &outcome {
                 Outcome::Kept(rows) => totals.rows += rows.len() as u64,
                 Outcome::Dropped => totals.dropped += 1,
                 Outcome::Failed(_) => totals.failed += 1,
             }
-            outcome.show(record.position.0 + 1, format, &mut text);
+            outcome.show(totals.records, self.format, &mut text);
         }
-        totals.records += records.len() as u64;
-        print(&text)
-    }
-
-    fn summary(&self, totals: &Totals, too_long: u64, format: Format) -> String {
-        let memory = self.functions.values().map(|function| function.memory_bytes()).max();
-        let Totals { records, rows, dropped, failed, took } = totals;
-        let micros = took.as_secs_f64() * 1e6 / (*records).max(1) as f64;
-        if format == Format::Json {
-            let totals = json!({ "records": records, "rows": rows, "dropped": dropped, "failed": failed,
-                "too_long": too_long, "micros_per_record": micros, "memory_bytes": memory });
-            return format!("{}\n", json!({ "totals": totals }));
-        }
-        let memory = memory.map(|bytes| format!(", at most {} KiB of memory in a call", bytes >> 10));
-        let long =
-            if too_long > 0 { format!(", {too_long} longer than a record may be") } else { String::new() };
-        let (records, rows) = (count(*records, "record"), count(*rows, "row"));
-        let memory = memory.unwrap_or_default();
-        format!(
-            "{records}: {rows}, {dropped} dropped, {failed} failed{long}; {micros:.1} µs per record{memory}\n"
-        )
+        text
     }
 }
