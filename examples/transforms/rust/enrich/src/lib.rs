@@ -4,7 +4,9 @@
 
 wit_bindgen::generate!({ path: "../../../../crates/transform/wit", world: "transform-with-tables" });
 
-use serde_json::{Map, Value};
+mod reading;
+
+use reading::Reading;
 use standpipe::transform::host::{self, Level};
 use standpipe::transform::tables::lookup;
 use standpipe::transform::types::Transformed;
@@ -18,22 +20,19 @@ impl Guest for Enrich {
 }
 
 fn enrich(record: &Record) -> Result<Outcome, String> {
-    let mut reading: Map<String, Value> = serde_json::from_slice(&record.data).map_err(|error| error.to_string())?;
-    let device = reading.get("device").and_then(Value::as_str).ok_or("no device")?.to_owned();
-    match lookup("devices", &device) {
+    let mut reading = Reading::parse(&record.data)?;
+    match lookup("devices", &reading.device) {
         Some(row) if row.iter().any(|(name, value)| name == "retired" && value == "true") => {
             return Ok(Outcome::Dropped);
         }
-        Some(row) => reading.extend(row.into_iter().map(|(name, value)| (name, Value::String(value)))),
+        Some(row) => row.iter().for_each(|(name, value)| reading.add(name, value)),
         None => {
             host::log(Level::Debug, "a device that the table does not have");
-            let site = host::config("unknown_site").unwrap_or_else(|| "unknown".to_owned());
-            reading.insert("site".to_owned(), Value::String(site));
+            reading.add("site", &host::config("unknown_site").unwrap_or_else(|| "unknown".to_owned()));
         }
     }
-    let data = serde_json::to_vec(&reading).map_err(|error| error.to_string())?;
-    let partition_keys = vec![("device".to_owned(), device)];
-    Ok(Outcome::Ok(Transformed { data, partition_keys, headers: Vec::new() }))
+    let partition_keys = vec![("device".to_owned(), reading.device.clone())];
+    Ok(Outcome::Ok(Transformed { data: reading.into_json(), partition_keys, headers: Vec::new() }))
 }
 
 export!(Enrich);
