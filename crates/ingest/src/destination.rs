@@ -135,7 +135,8 @@ impl Destination {
         described.collect()
     }
 
-    /// Gives a new destination with dynamic partitioning the size that AWS's guide says for it, where none is given.
+    /// Gives a new destination with dynamic partitioning the largest size where none is given: the default of others is
+    /// below what AWS takes for partitions.
     pub(crate) fn size_partitions(&mut self) {
         let partitioning =
             self.configuration.get("DynamicPartitioningConfiguration").and_then(Value::as_object);
@@ -366,13 +367,14 @@ mod tests {
         );
         check(
             s3(json!({})),
-            update(json!({"ProcessingConfiguration": {"Enabled": true, "Processors": [{
-                "Type": "Lambda", "Parameters": [{
-                    "ParameterName": "LambdaArn",
-                    "ParameterValue": "arn:aws:lambda:us-east-1:123456789012:function:f",
-                }],
-            }]}})),
-            "ExtendedS3DestinationConfiguration.ProcessingConfiguration is not available in this version of standpipe.",
+            update(
+                json!({"BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 60}, "DataFormatConversionConfiguration": {
+                    "SchemaConfiguration": {"RoleARN": "r", "DatabaseName": "d", "TableName": "t"},
+                    "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
+                    "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
+                }}),
+            ),
+            "DataFormatConversionConfiguration is not available in this version of standpipe.",
         );
         check(
             s3(json!({})),
@@ -384,6 +386,36 @@ mod tests {
             json!({"DataFormatConversionConfiguration": {"SchemaConfiguration": {"TableName": "t"}}});
         let off = json!({"DataFormatConversionConfiguration": {"Enabled": false}});
         assert!(s3(off).updated(update(schema)).is_ok());
+    }
+
+    #[test]
+    fn whether_there_are_partitions_is_decided_when_a_stream_is_made() {
+        let partitioned = |enabled: bool| json!({"DynamicPartitioningConfiguration": {"Enabled": enabled}});
+        let update = |members: Value| destination(DestinationKind::ExtendedS3, members);
+        let mut on = s3(partitioned(true));
+        on.configuration.insert("Prefix".to_owned(), "!{partitionKeyFromQuery:k}/".into());
+        on.size_partitions();
+        assert_eq!(on.configuration["BufferingHints"], json!({"SizeInMBs": 128, "IntervalInSeconds": 60}));
+        for off in [s3(json!({})), s3(partitioned(false))] {
+            let error = off.clone().updated(update(partitioned(true))).unwrap_err().message.unwrap();
+            assert_eq!(error, "Dynamic Partitioning can be enabled only when a stream is created.");
+            assert!(off.updated(update(partitioned(false))).is_ok());
+        }
+        let error = on.clone().updated(update(partitioned(false))).unwrap_err().message.unwrap();
+        assert_eq!(error, "Dynamic Partitioning cannot be disabled once it is enabled.");
+
+        let retry = json!({"DynamicPartitioningConfiguration": {"RetryOptions": {"DurationInSeconds": 9}}});
+        let longer = on.updated(update(retry)).unwrap();
+        let described = &longer.describe()["ExtendedS3DestinationDescription"];
+        assert_eq!(
+            described["DynamicPartitioningConfiguration"],
+            json!({"Enabled": true, "RetryOptions": {"DurationInSeconds": 9}})
+        );
+        let described = &s3(partitioned(true)).describe()["ExtendedS3DestinationDescription"];
+        assert_eq!(
+            described["DynamicPartitioningConfiguration"],
+            json!({"Enabled": true, "RetryOptions": {"DurationInSeconds": 300}})
+        );
     }
 
     #[test]

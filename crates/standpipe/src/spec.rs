@@ -103,7 +103,7 @@ pub struct S3Destination {
 pub struct Partitioning {
     /// The most partitions of a window; rows of others go to the error output.
     pub active_max: u32,
-    /// For how long the delivery of a partition's object is tried again (`RetryOptions`), in milliseconds.
+    /// How long a delivery may fail before an alarm is raised (`RetryOptions`), in milliseconds.
     pub retry_ms: u64,
     /// Raw bytes of records at which the window closes early; by the journal's limit where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

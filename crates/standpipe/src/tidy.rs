@@ -12,6 +12,7 @@ use std::time::Duration;
 use standpipe_ingest::{Answered, HandshakeResult, Limit, Observer as _, Throttled};
 use standpipe_journal::SyncObserver as _;
 use standpipe_model::{DestinationId, StreamName, Tally, Timestamp};
+use standpipe_transform::{CallObserver as _, Called};
 
 use crate::alarm::{Alarm, AlarmKind};
 use crate::generated::repository;
@@ -85,9 +86,11 @@ fn scrape() -> String {
     metrics.closed(&stream, &destination, "age");
     metrics.delivered(&stream, &destination, 1);
     metrics.discarded(&stream, 1);
+    metrics.partitioned(&stream, &destination, 1, 1);
     metrics.synced(1, Duration::ZERO);
     metrics.shaken(HandshakeResult::Ok);
     metrics.key_checked("k", None);
+    metrics.called(&Called { function: "f", code: "OK", elapsed: Duration::ZERO, memory_bytes: 1 });
     metrics.answered(&Answered {
         operation: None,
         stream: None,

@@ -177,13 +177,14 @@ fn no_more_than_ten_violations_are_listed() {
 }
 
 #[test]
-fn the_inert_forms_that_terraform_sends_are_supported_and_the_active_ones_are_not() {
+fn what_has_an_effect_is_supported_and_so_is_what_is_off_and_the_rest_is_named() {
     let create = input_of(Operation::CreateDeliveryStream);
     for inert in [
         json!({"DataFormatConversionConfiguration": {"Enabled": false}}),
         json!({"ProcessingConfiguration": {"Enabled": false}}),
         json!({"ProcessingConfiguration": {"Enabled": false, "Processors": [{"Type": "Lambda"}]}}),
         json!({"DynamicPartitioningConfiguration": {"Enabled": false}}),
+        json!({"DynamicPartitioningConfiguration": {"Enabled": true}}),
         json!({"CloudWatchLoggingOptions": {"Enabled": true, "LogGroupName": "g", "LogStreamName": "s"}}),
         json!({"FileExtension": "", "CustomTimeZone": "UTC"}),
         json!({"FileExtension": ".json", "CustomTimeZone": "Europe/Berlin"}),
@@ -198,14 +199,6 @@ fn the_inert_forms_that_terraform_sends_are_supported_and_the_active_ones_are_no
         (
             s3(json!({"DataFormatConversionConfiguration": {}})),
             format!("{destination}.DataFormatConversionConfiguration"),
-        ),
-        (
-            s3(json!({"ProcessingConfiguration": {"Enabled": true, "Processors": [{"Type": "Lambda"}]}})),
-            format!("{destination}.ProcessingConfiguration"),
-        ),
-        (
-            s3(json!({"DynamicPartitioningConfiguration": {"Enabled": true}})),
-            format!("{destination}.DynamicPartitioningConfiguration"),
         ),
         (
             json!({"DeliveryStreamName": "s", "DeliveryStreamType": "MSKAsSource"}),

@@ -159,16 +159,6 @@ async fn refusals_name_what_is_wrong() {
 #[tokio::test]
 async fn what_cannot_be_delivered_yet_is_refused_by_name_and_what_is_wrong_for_it_first() {
     let server = Server::start().await;
-    let mut partitioned = terraform();
-    let destination = &mut partitioned["ExtendedS3DestinationConfiguration"];
-    destination["DynamicPartitioningConfiguration"]["Enabled"] = json!(true);
-    destination["Prefix"] = json!("!{partitionKeyFromQuery:k}/");
-    destination["BufferingHints"]["SizeInMBs"] = json!(64);
-    server.call("CreateDeliveryStream", &partitioned).await.is_error(
-        400,
-        "InvalidArgumentException",
-        "ExtendedS3DestinationConfiguration.DynamicPartitioningConfiguration is not available",
-    );
     let mut redshift = terraform();
     redshift["ExtendedS3DestinationConfiguration"] = Value::Null;
     redshift["RedshiftDestinationConfiguration"] = json!({

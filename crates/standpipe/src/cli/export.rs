@@ -7,15 +7,15 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value, json};
-use standpipe_ingest::{Operation, shape};
+use standpipe_ingest::{Destination, DestinationKind, Operation, check_destination, shape};
 use standpipe_model::{Encryption, ObjectOptions};
 
 use super::client::{ConnectArgs, FirehoseClient};
 use super::import::describe;
 use super::{CONFIG_PATH, complain, count, env, print, streams};
 use crate::config::{Config, KeyKeeper};
-use crate::daemon::mapping;
-use crate::spec::{S3Destination, StreamSpec};
+use crate::daemon::{mapping, processing};
+use crate::spec::{Partitioning, S3Destination, StreamSpec};
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]
@@ -112,6 +112,9 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
             None => left_out.push("encryption".to_owned()),
         }
     }
+    if !spec.processors.is_empty() && processing::described(&spec.processors, config).is_none() {
+        left_out.push("processors".to_owned());
+    }
     left_out.extend(spec.journal_limit_bytes.map(|_| "journal_limit".to_owned()));
     let backup = spec.backup.iter().map(|backup| ("backup", backup));
     for (path, destination) in [("destination", &spec.destination)].into_iter().chain(backup) {
@@ -144,6 +147,8 @@ fn encryption(name: &str, config: &Config) -> Option<Value> {
 /// The keys of a destination that are set and have no member in the API.
 fn unsaid(destination: &S3Destination) -> impl Iterator<Item = &'static str> {
     let ObjectOptions { storage_class, acl, encryption, tags, metadata, lock } = &destination.object;
+    let default = Partitioning::default();
+    let partitioning = destination.partitioning.as_ref().unwrap_or(&default);
     [
         ("compression_level", destination.compression_level.is_some()),
         ("delimiter", !destination.delimiter.is_empty()),
@@ -153,6 +158,8 @@ fn unsaid(destination: &S3Destination) -> impl Iterator<Item = &'static str> {
         ("tags", !tags.is_empty()),
         ("metadata", !metadata.is_empty()),
         ("object_lock", lock.is_some()),
+        ("partitioning.limit", partitioning.active_max != default.active_max),
+        ("partitioning.window", partitioning.window_bytes.is_some()),
     ]
     .into_iter()
     .filter_map(|(key, set)| set.then_some(key))
@@ -161,10 +168,15 @@ fn unsaid(destination: &S3Destination) -> impl Iterator<Item = &'static str> {
 /// Checks the input as the API would.
 fn check(input: &Map<String, Value>) -> Result<(), String> {
     let structure = shape::input_of(Operation::CreateDeliveryStream);
-    match shape::check(structure, &Value::Object(input.clone())) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.message.as_deref().unwrap_or(error.code.as_str()).to_owned()),
-    }
+    let destination = input.get("ExtendedS3DestinationConfiguration").and_then(Value::as_object);
+    let rules = |_| {
+        let kind = DestinationKind::ExtendedS3;
+        let destination = destination.map(|members| Destination { kind, configuration: members.clone() });
+        destination.as_ref().map_or(Ok(()), check_destination)
+    };
+    shape::check(structure, &Value::Object(input.clone()))
+        .and_then(rules)
+        .map_err(|error| error.message.as_deref().unwrap_or(error.code.as_str()).to_owned())
 }
 
 fn write(stream: &Exported, output: &Path) -> anyhow::Result<()> {

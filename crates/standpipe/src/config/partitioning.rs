@@ -27,6 +27,8 @@ pub(super) struct PartitioningDraft {
     pub(super) spec: Partitioning,
     /// The query that `keys` come to.
     pub(super) query: Option<String>,
+    /// Whether `keys` came to no query, as was told.
+    keys_are_wrong: bool,
     window_spot: Spot,
 }
 
@@ -43,7 +45,7 @@ pub(super) fn partitioning(section: &mut Section<'_, '_>) -> Option<Partitioning
         "retry",
         Span::secs(0..=7200),
         "5m",
-        "For how long the delivery of a partition's object is tried again (`RetryOptions`).",
+        "How long a delivery may fail before an alarm is raised; it is tried on (`RetryOptions`).",
     );
     let window_bytes = section.optional(
         "window",
@@ -56,7 +58,8 @@ pub(super) fn partitioning(section: &mut Section<'_, '_>) -> Option<Partitioning
         retry_ms: u64::try_from(retry.as_millis()).unwrap_or(u64::MAX),
         window_bytes,
     };
-    Some(PartitioningDraft { spec, query, window_spot: section.spot("window") })
+    let keys_are_wrong = query.is_none() && section.given("keys");
+    Some(PartitioningDraft { spec, query, keys_are_wrong, window_spot: section.spot("window") })
 }
 
 /// The query that makes an object of `keys`.
@@ -133,6 +136,9 @@ pub(super) fn check(stream: &StreamDraft, journal_limit: Option<u64>, problems: 
     let Ok(keys) = ObjectKeys::new(any, &spec.prefix, &spec.error_output_prefix, "", "", true) else {
         return;
     };
+    if partitioning.keys_are_wrong {
+        return;
+    }
     match check_partition_keys(&keys.partition_keys(), &stream.processors) {
         Ok(()) => {}
         Err(error @ PartitionKeysError::Missing(_)) => {
@@ -142,5 +148,164 @@ pub(super) fn check(stream: &StreamDraft, journal_limit: Option<u64>, problems: 
             refuse(destination.spots.of("partitioning"), error.to_string());
         }
         Err(error) => refuse(stream.spots.of("processors"), error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{good, load, with_destination};
+    use super::*;
+    use crate::spec::{Buffering, StreamSpec};
+
+    const PREFIXES: &str = "prefix: \"a=!{partitionKeyFromQuery:a}/\", error_output_prefix: \"e/!{firehose:error-output-type}/\"";
+
+    const QUERY: &str = "[{metadata_extraction: {query: \"{a: .b}\"}}]";
+
+    /// A stream with those prefixes; `s3` stands behind them.
+    fn partitioned(s3: &str, processors: &str) -> String {
+        with_destination(&format!("{{{PREFIXES}, {s3}}}")) + &format!("  processors: {processors}\n")
+    }
+
+    fn loaded(text: &str) -> StreamSpec {
+        good(text).streams.remove(0)
+    }
+
+    fn extraction(query: &str) -> ProcessorSpec {
+        ProcessorSpec::MetadataExtraction { query: query.to_owned() }
+    }
+
+    #[test]
+    fn a_stream_with_partitions_is_read_with_its_defaults() {
+        let spec = loaded(&partitioned("partitioning: {}", QUERY));
+        assert_eq!(spec.destination.partitioning, Some(Partitioning::default()));
+        assert_eq!(spec.processors, [extraction("{a: .b}")]);
+        let s3 = "partitioning: {limit: 7, retry: 0s, window: 5GiB}, buffering: {size: 1KiB, interval: 1ms}";
+        let spec = loaded(&partitioned(s3, QUERY));
+        let expected = Partitioning { active_max: 7, retry_ms: 0, window_bytes: Some(5 << 30) };
+        assert_eq!(spec.destination.partitioning, Some(expected));
+        assert_eq!(spec.destination.buffering, Buffering { size_bytes: 1 << 10, interval_ms: 1 });
+    }
+
+    #[test]
+    fn keys_are_a_query_before_what_ends_the_rows() {
+        let prefix = "prefix: \"!{partitionKeyFromQuery:a}/!{partitionKeyFromQuery:b c}\", error_output_prefix: \
+                      \"!{firehose:error-output-type}\"";
+        let keys = "partitioning: {keys: {a: \".x, 1 # why\", b c: '.y | tostring'}}";
+        let text = with_destination(&format!("{{{prefix}, {keys}}}"));
+        let query = extraction("{\"a\": (.x, 1 # why\n), \"b c\": (.y | tostring)}");
+        assert_eq!(loaded(&text).processors, std::slice::from_ref(&query));
+        let ends = ProcessorSpec::AppendDelimiter("\n".to_owned());
+        let apart = ProcessorSpec::RecordDeAggregation { delimiter: None };
+        let text =
+            format!("{text}  processors: [{{record_deaggregation: {{}}}}, {{append_delimiter: \"\\n\"}}]\n");
+        assert_eq!(loaded(&text).processors, [apart, query, ends]);
+    }
+
+    #[test]
+    fn delimiters_are_taken_as_they_are_or_in_base64() {
+        for (options, expected) in [
+            ("{}", None),
+            ("{delimiter: \"####\"}", Some("IyMjIw==")),
+            ("{delimiter: \"\\n\"}", Some("Cg==")),
+            ("{delimiter_base64: IyMjIw==}", Some("IyMjIw==")),
+        ] {
+            let text =
+                with_destination("{}") + &format!("  processors: [{{record_deaggregation: {options}}}]\n");
+            let delimiter = expected.map(str::to_owned);
+            assert_eq!(
+                loaded(&text).processors,
+                [ProcessorSpec::RecordDeAggregation { delimiter }],
+                "{options}"
+            );
+        }
+        let text = with_destination("{}");
+        refused(
+            &format!("{text}  processors: [{{record_deaggregation: {{delimiter_base64: \"#\"}}}}]\n"),
+            "streams[0].processors[0].record_deaggregation: RecordDeAggregation: Delimiter `#` has to be base64",
+        );
+    }
+
+    /// `expect` is the one problem, without the file's name and the line.
+    #[track_caller]
+    fn refused(text: &str, expect: &str) {
+        let problems = load(&[("standpipe.yaml", text)]).map(drop).expect_err(expect);
+        let told: Vec<_> = problems.iter().filter_map(|problem| problem.splitn(4, ':').nth(3)).collect();
+        assert_eq!(told, [format!(" {expect}")], "{text}");
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused_with_its_place() {
+        for (s3, processors, expect) in [
+            (
+                "bucket: b",
+                "[]",
+                "prefix: Dynamic Partitioning Namespaces can only be part of a prefix expression when Dynamic Partitioning \
+                 is enabled.",
+            ),
+            (
+                "partitioning: {}, buffering: {interval: 0}",
+                QUERY,
+                "buffering.interval: 0s is below the least allowed with \"partitioning\", 1ms: rows are partitioned that \
+                 come within the interval",
+            ),
+            (
+                "partitioning: {limit: 10001}",
+                QUERY,
+                "partitioning.limit: 10001 is above the most allowed, 10000",
+            ),
+            ("partitioning: {retry: 121m}", QUERY, "partitioning.retry: 2h1m is above the most allowed, 2h"),
+            (
+                "partitioning: {}",
+                "[]",
+                "prefix: the prefix asks for the key a, which no metadata extraction gives",
+            ),
+            (
+                "partitioning: {keys: {a: .a, c: .c}}",
+                "[]",
+                "partitioning: the metadata extraction gives the key c, which the prefix does not ask for",
+            ),
+            (
+                "partitioning: {keys: {a: \".a) + (.b\"}}",
+                "[]",
+                "partitioning.keys: a: MetadataExtraction: MetadataExtractionQuery `.a) + (.b` is no jq: expected token \
+                 at `) + (.b`",
+            ),
+        ] {
+            refused(&partitioned(s3, processors), &format!("streams[0].destination.s3.{expect}"));
+        }
+    }
+
+    #[test]
+    fn partitions_are_checked_against_the_rest_of_the_stream() {
+        refused(
+            &partitioned("partitioning: {}", "[{metadata_extraction: {query: \"{a: .b, c}\"}}]"),
+            "streams[0].processors: the metadata extraction gives the key c, which the prefix does not ask for",
+        );
+        refused(
+            &partitioned("partitioning: {window: 6MiB}", &format!("{QUERY}\n  journal_limit: 10MiB")),
+            "streams[0].destination.s3.partitioning.window: 6MiB is more than half of the journal's limit, 10MiB: a \
+             window could not close before the journal is full",
+        );
+        let backup = format!("{QUERY}\n  backup: {{s3: {{{PREFIXES}, partitioning: {{}}}}}}");
+        refused(
+            &partitioned("partitioning: {}", &backup),
+            "streams[0].backup.s3.partitioning: a backup has no partitions: it gets the records as they came",
+        );
+        refused(
+            &format!("{}  processors: {QUERY}\n", with_destination("{}")),
+            "streams[0].processors: metadata_extraction gives partition keys, which only a destination with \
+             \"partitioning\" uses",
+        );
+        // The size is where objects are cut, and closes nothing.
+        let small = format!("{QUERY}\n  journal_limit: 8MiB");
+        good(&partitioned("partitioning: {}, buffering: {size: 64MiB}", &small));
+    }
+
+    #[test]
+    fn queries_that_do_not_say_their_keys_are_trusted() {
+        for query in [".keys", "{a: 1} + .more"] {
+            let processors = format!("[{{metadata_extraction: {{query: \"{query}\"}}}}]");
+            loaded(&partitioned("partitioning: {}", &processors));
+        }
     }
 }

@@ -3,20 +3,25 @@
 use serde_json::{Value, json};
 use standpipe_transform::processors::Stage;
 
-use crate::processors::{JQ, ProcessorSpec};
+use crate::config::Config;
+use crate::processors::{JQ, ProcessorSpec, WasmCall};
 
 /// The most processors that the API has room for.
 const PROCESSORS_MAX: usize = 5;
 
+/// Parameters by name.
+type Parameters = Vec<(&'static str, String)>;
+
 /// A `ProcessingConfiguration`; `None` where there is nothing to tell, or the API cannot tell it: it has no such
 /// processor, or runs them in another order.
-pub(crate) fn described(specs: &[ProcessorSpec]) -> Option<Value> {
-    let known: Vec<(Stage, &str, Vec<(&str, String)>)> = specs.iter().map(member).collect::<Option<_>>()?;
+pub(crate) fn described(specs: &[ProcessorSpec], config: &Config) -> Option<Value> {
+    let known: Vec<(Stage, &str, Parameters)> =
+        specs.iter().map(|spec| member(spec, config)).collect::<Option<_>>()?;
     let stages = known.iter().map(|(stage, ..)| *stage);
     if !(1..=PROCESSORS_MAX).contains(&known.len()) || !stages.is_sorted() {
         return None;
     }
-    let processor = |(_, kind, parameters): (Stage, &str, Vec<(&str, String)>)| {
+    let processor = |(_, kind, parameters): (Stage, &str, Parameters)| {
         let parameter = |(name, value)| json!({"ParameterName": name, "ParameterValue": value});
         let parameters: Vec<Value> = parameters.into_iter().map(parameter).collect();
         json!({"Type": kind, "Parameters": parameters})
@@ -26,7 +31,7 @@ pub(crate) fn described(specs: &[ProcessorSpec]) -> Option<Value> {
 }
 
 /// A processor's stage, type and parameters.
-fn member(spec: &ProcessorSpec) -> Option<(Stage, &'static str, Vec<(&'static str, String)>)> {
+fn member(spec: &ProcessorSpec, config: &Config) -> Option<(Stage, &'static str, Parameters)> {
     let (kind, parameters) = match spec {
         ProcessorSpec::Decompress { .. } => ("Decompression", vec![("CompressionFormat", "GZIP".to_owned())]),
         ProcessorSpec::CloudwatchLogs { messages_only } => {
@@ -43,6 +48,7 @@ fn member(spec: &ProcessorSpec) -> Option<(Stage, &'static str, Vec<(&'static st
             let engine = ("JsonParsingEngine", JQ.to_owned());
             ("MetadataExtraction", vec![("MetadataExtractionQuery", query.clone()), engine])
         }
+        ProcessorSpec::Wasm(call) => ("Lambda", called(call, config)?),
         ProcessorSpec::AppendDelimiter(delimiter) => {
             // The API takes no value of white space alone.
             let written = delimiter.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
@@ -51,4 +57,22 @@ fn member(spec: &ProcessorSpec) -> Option<(Stage, &'static str, Vec<(&'static st
         _ => return None,
     };
     Some((Stage::of(kind)?, kind, parameters))
+}
+
+/// The parameters of a call; a function that no ARN was given for gets one of this daemon.
+fn called(call: &WasmCall, config: &Config) -> Option<Parameters> {
+    let Config { region, account_id, .. } = config;
+    let own = || format!("arn:aws:lambda:{region}:{account_id}:function:{}", call.function);
+    let mut parameters = vec![("LambdaArn", call.arn.clone().unwrap_or_else(own))];
+    parameters.extend(call.retries.map(|retries| ("NumberOfRetries", retries.to_string())));
+    if let Some(bytes) = call.batch_bytes {
+        let mib = bytes as f64 / f64::from(1 << 20);
+        if !(0.2..=3.0).contains(&mib) {
+            return None;
+        }
+        // The API takes neither without the other.
+        parameters.push(("BufferSizeInMBs", mib.to_string()));
+        parameters.push(("BufferIntervalInSeconds", "60".to_owned()));
+    }
+    Some(parameters)
 }

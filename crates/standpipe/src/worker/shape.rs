@@ -77,7 +77,8 @@ impl Line {
         let keys = Arc::new(keys.map_err(|error| refused(&error))?);
         let processors = spec.processors_of(&self.destination);
         let is_made = processors.is_empty() || plan.is_some();
-        let chain = if is_made { Ok(Arc::default()) } else { version.chain() };
+        let chain =
+            if is_made { Ok(Arc::default()) } else { version.chain(&close.pins, &self.context.functions) };
         let chain = chain.map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "a processor cannot be made").with_source(error)
         })?;

@@ -156,6 +156,11 @@ fn those_of_partitioning_and_format_conversion() {
             "BufferingHints": {"SizeInMBs": 63, "IntervalInSeconds": 60}}),
         Some("BufferingHints.SizeInMBs must be at least 64 when Dynamic Partitioning is enabled."),
     );
+    check(
+        json!({"DynamicPartitioningConfiguration": on, "Prefix": prefix,
+            "BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 0}}),
+        Some("BufferingHints.IntervalInSeconds must be at least 1 when Dynamic Partitioning is enabled."),
+    );
     check(json!({"DynamicPartitioningConfiguration": on, "Prefix": prefix}), None);
 
     let good = json!({

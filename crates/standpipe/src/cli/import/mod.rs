@@ -15,6 +15,7 @@
 mod cloudformation;
 pub(super) mod describe;
 mod output;
+mod processing;
 mod s3;
 mod stream;
 mod template;

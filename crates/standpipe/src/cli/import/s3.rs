@@ -4,21 +4,23 @@ use serde_json::{Map, Value};
 use standpipe_model::Compression;
 use standpipe_sinks::key;
 
-use super::members;
 use super::stream::{Fields, Scope, enabled, open, structure, text};
+use super::{members, processing};
 use crate::config;
 
 /// The key of the backup, which the mapping of a stream moves to where the file has it.
 pub(super) const BACKUP: &str = "backup";
+const PARTITIONING: &str = "DynamicPartitioningConfiguration";
 
 /// Takes a member's value; the text says why it cannot.
 type Take = fn(&Value, &mut Fields, &mut Scope<'_>) -> Result<(), String>;
 
 /// What becomes of each member, in the order of the YAML's keys. What needs more than its own value comes before:
 /// the bucket, without which there is no destination, the prefixes, which are checked as a pair, and the backup.
-const MEMBERS: [(&str, Take); 7] = [
+const MEMBERS: [(&str, Take); 8] = [
     ("CompressionFormat", compression),
-    ("ProcessingConfiguration", processing),
+    ("ProcessingConfiguration", processing::processing),
+    (PARTITIONING, processing::partitioning),
     ("FileExtension", file_extension),
     ("CustomTimeZone", custom_time_zone),
     ("BufferingHints", buffering),
@@ -26,19 +28,13 @@ const MEMBERS: [(&str, Take); 7] = [
     ("CloudWatchLoggingOptions", logging),
 ];
 
-/// What becomes of a processor, by its type.
-const PROCESSORS: [(&str, Take); 1] = [("AppendDelimiterToRecord", delimiter)];
-
 /// What to do about members that have no counterpart.
-const ADVICE: [(&str, &str); 2] = [
-    ("DataFormatConversionConfiguration", "records are stored as they come; convert the objects afterwards"),
-    (
-        "DynamicPartitioningConfiguration",
-        "all records of a stream go under one prefix; have producers put to a stream for each part",
-    ),
-];
-const PROCESSOR_ADVICE: &str =
-    "not taken over; see whether one of standpipe's processors does it, and list that under processors";
+const ADVICE: [(&str, &str); 1] = [(
+    "DataFormatConversionConfiguration",
+    "records are stored as they come; convert the objects afterwards",
+)];
+/// Why there is no partitioning beside prefixes that are left out.
+const NO_PREFIX: &str = "the prefix that it needs is left out";
 
 /// AWS's own buffering, where a definition names none: it differs from ours.
 const AWS_SIZE_MIB: u64 = 5;
@@ -63,7 +59,12 @@ pub(super) fn destination(mut given: Map<String, Value>, scope: &mut Scope<'_>) 
         let role = text(&role).unwrap_or_else(|_| role.to_string());
         scope.remark("RoleARN", &format!("{role}; the store's credentials take its place"));
     }
-    prefixes(&mut given, &mut yaml, scope);
+    let partitioned = processing::is_partitioned(&given);
+    if !prefixes(&mut given, &mut yaml, scope)
+        && let Some(partitioning) = given.remove(PARTITIONING).filter(|_| partitioned)
+    {
+        scope.note(PARTITIONING, &partitioning, NO_PREFIX);
+    }
     given.entry("BufferingHints").or_insert_with(|| Value::Object(Map::new()));
     let backup = backup(&mut given, scope)?;
     for (member, take) in MEMBERS {
@@ -79,13 +80,16 @@ pub(super) fn destination(mut given: Map<String, Value>, scope: &mut Scope<'_>) 
     Ok(yaml)
 }
 
-/// The two prefixes, if they are right together.
-fn prefixes(given: &mut Map<String, Value>, yaml: &mut Fields, scope: &mut Scope<'_>) {
+/// The two prefixes, if they are right together; whether they are.
+fn prefixes(given: &mut Map<String, Value>, yaml: &mut Fields, scope: &mut Scope<'_>) -> bool {
+    let partitioned = processing::is_partitioned(given);
     let names = [("Prefix", "prefix"), ("ErrorOutputPrefix", "error_output_prefix")];
     let values = names.map(|(member, _)| given.remove(member).filter(|value| !value.is_null()));
     let texts = values.clone().map(|value| value.as_ref().map_or(Ok(String::new()), text));
     let checked = match &texts {
-        [Ok(prefix), Ok(error)] => key::validate(prefix, error, false).map_err(|error| error.to_string()),
+        [Ok(prefix), Ok(error)] => {
+            key::validate(prefix, error, partitioned).map_err(|error| error.to_string())
+        }
         [Err(why), _] | [_, Err(why)] => Err(why.clone()),
     };
     for (((member, key), value), text) in names.into_iter().zip(&values).zip(&texts) {
@@ -97,6 +101,7 @@ fn prefixes(given: &mut Map<String, Value>, yaml: &mut Fields, scope: &mut Scope
             }
         }
     }
+    checked.is_ok()
 }
 
 /// The backup, where there is one.
@@ -204,43 +209,5 @@ fn logging(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<()
         "failed deliveries are told in standpipe's own log, or in files of its name below delivery_log_dir";
     scope.remark("CloudWatchLoggingOptions", where_to);
     yaml.fields("logging", fields);
-    Ok(())
-}
-
-fn processing(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<(), String> {
-    if !enabled(value)? {
-        return Ok(());
-    }
-    let mut given = members(Some(value));
-    given.remove("Enabled");
-    let mut scope = scope.within("ProcessingConfiguration");
-    let processors = given.remove("Processors").unwrap_or_default();
-    for (index, processor) in processors.as_array().into_iter().flatten().enumerate() {
-        let kind = processor.get("Type").and_then(Value::as_str).unwrap_or_default();
-        let known = PROCESSORS.iter().find(|(known, _)| *known == kind);
-        let taken =
-            known.map_or(Err(PROCESSOR_ADVICE.to_owned()), |(_, take)| take(processor, yaml, &mut scope));
-        if let Err(why) = taken {
-            scope.note(&format!("Processors[{index}]"), processor, why);
-        }
-    }
-    scope.leave(given, &[]);
-    Ok(())
-}
-
-/// The text behind each record, which the API has with its escapes written out.
-fn delimiter(processor: &Value, yaml: &mut Fields, _: &mut Scope<'_>) -> Result<(), String> {
-    let parameters = processor.get("Parameters").and_then(Value::as_array).into_iter().flatten();
-    let mut named =
-        parameters.filter(|parameter| parameter.get("ParameterName").is_some_and(|name| name == "Delimiter"));
-    let value = named.next().and_then(|parameter| parameter.get("ParameterValue"));
-    let written = value.map_or(Ok("\\n".to_owned()), text)?;
-    let delimiter = written.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t");
-    match delimiter.as_str() {
-        "\n" => yaml.text("delimiter", "newline"),
-        "none" | "newline" => return Err("the file has another meaning for that text".to_owned()),
-        other if other.len() > 64 => return Err("a delimiter may have 64 bytes".to_owned()),
-        other => yaml.text("delimiter", other),
-    }
     Ok(())
 }

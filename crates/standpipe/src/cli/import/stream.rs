@@ -13,7 +13,7 @@ use standpipe_ingest::shape::{self, Structure, Support};
 use standpipe_ingest::{DestinationKind, Operation};
 use standpipe_model::StreamName;
 
-use super::{Definition, cloudformation, s3};
+use super::{Definition, cloudformation, processing, s3};
 
 /// The most characters of a value that are told.
 const SHOWN_MAX: usize = 120;
@@ -56,7 +56,9 @@ pub(super) struct Fields(pub(super) Vec<(&'static str, Yaml)>);
 #[serde(untagged)]
 pub(super) enum Yaml {
     Text(String),
+    Truth(bool),
     Fields(Fields),
+    List(Vec<Fields>),
 }
 
 impl Serialize for Fields {
@@ -73,6 +75,10 @@ impl Fields {
     pub(super) fn text(&mut self, key: &'static str, text: impl Into<String>) {
         // The configuration would take it for a variable.
         self.0.push((key, Yaml::Text(text.into().replace("${", "$${"))));
+    }
+
+    pub(super) fn list(&mut self, key: &'static str, items: Vec<Fields>) {
+        self.0.push((key, Yaml::List(items)));
     }
 
     pub(super) fn fields(&mut self, key: &'static str, fields: Fields) {
@@ -97,6 +103,8 @@ pub(super) struct Stream {
     pub(super) region: Option<String>,
     pub(super) yaml: Fields,
     pub(super) buckets: BTreeSet<String>,
+    /// The functions that its processors call.
+    pub(super) functions: BTreeSet<String>,
     /// The key that its journal is encrypted under: its name under `keys`, and its ARN.
     pub(super) key: Option<(String, String)>,
     pub(super) remarks: Vec<String>,
@@ -128,6 +136,7 @@ pub(super) struct Scope<'a> {
     pub(super) structure: Option<&'static Structure>,
     pub(super) store: &'a str,
     pub(super) buckets: &'a mut BTreeSet<String>,
+    pub(super) functions: &'a mut BTreeSet<String>,
     pub(super) remarks: &'a mut Vec<String>,
     pub(super) notes: &'a mut Vec<Note>,
 }
@@ -140,6 +149,7 @@ impl Scope<'_> {
             structure: self.structure.and_then(|structure| structure.structure(member)),
             store: self.store,
             buckets: self.buckets,
+            functions: self.functions,
             remarks: self.remarks,
             notes: self.notes,
         }
@@ -204,6 +214,7 @@ pub(super) fn map(definition: Definition, store: &str) -> Stream {
         region,
         yaml: Fields::default(),
         buckets: BTreeSet::new(),
+        functions: BTreeSet::new(),
         key: None,
         remarks,
         notes: Vec::new(),
@@ -216,6 +227,7 @@ pub(super) fn map(definition: Definition, store: &str) -> Stream {
         structure: Some(shape::input_of(Operation::CreateDeliveryStream)),
         store,
         buckets: &mut stream.buckets,
+        functions: &mut stream.functions,
         remarks: &mut stream.remarks,
         notes: &mut stream.notes,
     };
@@ -271,11 +283,13 @@ fn destination(
     let mut scope = scope.within(member);
     let mut wanted = map(members, &mut scope)?;
     // The copy of the source records is a destination of its own here.
-    let backup = wanted.0.iter().position(|(key, _)| *key == s3::BACKUP).map(|at| wanted.0.remove(at).1);
+    let mut take = |name| wanted.0.iter().position(|(key, _)| *key == name).map(|at| wanted.0.remove(at).1);
+    let (backup, processors) = (take(s3::BACKUP), take(processing::PROCESSORS));
     yaml.fields("destination", Fields(vec![(*key, Yaml::Fields(wanted))]));
     if let Some(backup) = backup {
         yaml.fields(s3::BACKUP, Fields(vec![("s3", backup)]));
     }
+    yaml.0.extend(processors.map(|processors| (processing::PROCESSORS, processors)));
     Ok(yaml)
 }
 

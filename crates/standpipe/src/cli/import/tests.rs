@@ -6,12 +6,14 @@ use proptest::prelude::*;
 use serde_json::json;
 use standpipe_ingest::{DestinationKind, Operation, shape};
 use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
+use standpipe_transform::processors::DECOMPRESSED_BYTES_MAX;
 
 use super::stream::Note;
 use super::*;
 use crate::config::Config;
 use crate::daemon::mapping;
-use crate::spec::{Buffering, LogTarget, S3Destination, StreamSpec};
+use crate::processors::{ProcessorSpec, WasmCall};
+use crate::spec::{Buffering, LogTarget, Partitioning, S3Destination, StreamSpec};
 
 const TEMPLATE: &str = include_str!("../../../tests/fixtures/definitions/template.yaml");
 const STATE: &str = include_str!("../../../tests/fixtures/definitions/state.json");
@@ -178,24 +180,19 @@ fn a_state_and_a_plan_become_streams_with_those_of_their_modules() {
                 "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
             ),
             logging: log("/aws/kinesisfirehose/clicks"),
+            prefix: "data/customer=!{partitionKeyFromQuery:customer}/".to_owned(),
+            error_output_prefix: "errors/!{firehose:error-output-type}/".to_owned(),
+            partitioning: Some(Partitioning::default()),
             ..plain("acme-lake")
         };
         let raw =
             S3Destination { prefix: "raw/".to_owned(), compression: Compression::Gzip, ..plain("acme-raw") };
         let audit = S3Destination { prefix: "audit/".to_owned(), ..plain("acme-audit") };
-        assert_eq!(load(&streams), [spec("clicks", clicks, Some(raw)), spec("audit", audit, None)]);
-        // The prefix makes no sense without partitioning, nor its companion without it.
-        let base = "ExtendedS3DestinationConfiguration";
-        let told = told(&streams[0]);
-        let expected = [
-            (format!("{base}.Prefix"), "\"data/customer=!{partitionKeyFromQuery:customer}/\""),
-            (format!("{base}.ErrorOutputPrefix"), "\"errors/!{firehose:error-output-type}/\""),
-        ];
-        assert_eq!(told[..2], expected.each_ref().map(|(path, value)| (path.as_str(), *value)));
-        let paths: Vec<&str> = told[2..].iter().map(|(path, _)| *path).collect();
-        let partitioning = format!("{base}.DynamicPartitioningConfiguration");
-        let processor = format!("{base}.ProcessingConfiguration.Processors[0]");
-        assert_eq!(paths, [processor.as_str(), &partitioning, "Tags"]);
+        let query = "{customer:.customer}".to_owned();
+        let mut clicks = spec("clicks", clicks, Some(raw));
+        clicks.processors = vec![ProcessorSpec::MetadataExtraction { query }];
+        assert_eq!(load(&streams), [clicks, spec("audit", audit, None)]);
+        assert_eq!(told(&streams[0]).into_iter().map(|(path, _)| path).collect::<Vec<_>>(), ["Tags"]);
         let hook = streams[2].failure.as_deref().unwrap();
         assert!(hook.starts_with("HttpEndpointDestinationConfiguration"), "{hook}");
         assert!(!output::document("t", "aws", &streams).unwrap().contains("hunter2"));
@@ -266,11 +263,6 @@ fn every_member_of_an_s3_destination_is_mapped_or_told() {
         ("ProcessingConfiguration", json!({"Enabled": false, "Processors": [{"Type": "Lambda"}]}), Some("")),
         (
             "ProcessingConfiguration",
-            json!({"Enabled": true, "Processors": [{"Type": "Decompression"}]}),
-            None,
-        ),
-        (
-            "ProcessingConfiguration",
             json!({"Enabled": true, "Processors": [{"Type": "AppendDelimiterToRecord"}]}),
             Some("delimiter: newline"),
         ),
@@ -278,6 +270,7 @@ fn every_member_of_an_s3_destination_is_mapped_or_told() {
         ("DataFormatConversionConfiguration", json!({"SchemaConfiguration": {"TableName": "t"}}), None),
         ("DynamicPartitioningConfiguration", json!({"Enabled": false}), Some("")),
         ("DynamicPartitioningConfiguration", json!({"Enabled": true}), None),
+        ("DynamicPartitioningConfiguration", json!({"Enabled": {"Fn::ImportValue": "x"}}), None),
         ("FileExtension", json!(".log"), Some("file_extension: .log")),
         ("FileExtension", json!("log"), None),
         ("CustomTimeZone", json!("Asia/Tokyo"), Some("custom_time_zone: Asia/Tokyo")),
@@ -294,15 +287,91 @@ fn every_member_of_an_s3_destination_is_mapped_or_told() {
         assert!(covered, "{} has no case", member.name);
     }
     for (member, value, lines) in cases {
-        let stream = destination(&json!({ member: value }));
-        assert_eq!(stream.notes.is_empty(), lines.is_some(), "{member} {value}: {:?}", stream.notes);
-        let text = output::document("t", "aws", std::slice::from_ref(&stream)).unwrap();
-        let text: Vec<&str> = text.lines().map(str::trim_start).collect();
-        for line in lines.unwrap_or_default().lines().map(str::trim_start) {
-            assert!(line.is_empty() || text.contains(&line), "{member} {value}: {line} in\n{text:?}");
-        }
-        load(&[stream]);
+        check_member(member, value, lines);
     }
+}
+
+/// Imports a destination with a member, and looks for the lines that it comes to, or that it is told.
+#[track_caller]
+fn check_member(member: &str, value: Value, lines: Option<&str>) {
+    let stream = destination(&json!({ member: value }));
+    assert_eq!(stream.notes.is_empty(), lines.is_some(), "{member} {value}: {:?}", stream.notes);
+    let text = output::document("t", "aws", std::slice::from_ref(&stream)).unwrap();
+    let text: Vec<&str> = text.lines().map(str::trim_start).collect();
+    for line in lines.unwrap_or_default().lines().map(str::trim_start) {
+        assert!(line.is_empty() || text.contains(&line), "{member} {value}: {line} in\n{text:?}");
+    }
+    load(&[stream]);
+}
+
+#[test]
+fn processors_are_listed_in_the_order_of_aws_or_told() {
+    let processor = |kind: &str, parameters: &[(&str, &str)]| {
+        let parameter =
+            |(name, value): &(&str, &str)| json!({"ParameterName": name, "ParameterValue": value});
+        json!({"Type": kind, "Parameters": parameters.iter().map(parameter).collect::<Vec<_>>()})
+    };
+    let split =
+        processor("RecordDeAggregation", &[("SubRecordType", "DELIMITED"), ("Delimiter", "IyMjIw==")]);
+    let logs = processor("CloudWatchLogProcessing", &[("DataMessageExtraction", "True")]);
+    let now = [("MetadataExtractionQuery", "{a: now}"), ("JsonParsingEngine", "JQ-1.6")];
+    for (processors, lines) in [
+        (vec![processor("Decompression", &[])], Some("processors:\n - decompress:\n limit: 16MiB")),
+        (
+            vec![split, logs],
+            Some(
+                "- cloudwatch_logs:\n messages_only: true\n - record_deaggregation:\n delimiter_base64: IyMjIw==",
+            ),
+        ),
+        (vec![processor("Lambda", &[])], None),
+        (vec![processor("RecordDeAggregation", &[])], None),
+        (vec![processor("MetadataExtraction", &now)], None),
+    ] {
+        let value = json!({"Enabled": true, "Processors": processors});
+        check_member("ProcessingConfiguration", value, lines);
+    }
+}
+
+#[test]
+fn partitioning_comes_with_its_prefix_and_its_query() {
+    let partitioned = |retry: Value| {
+        destination(&json!({
+            "Prefix": "!{partitionKeyFromQuery:a}/", "ErrorOutputPrefix": "!{firehose:error-output-type}/",
+            "ProcessingConfiguration": {"Enabled": true, "Processors": [{"Type": "MetadataExtraction", "Parameters": [
+                {"ParameterName": "JsonParsingEngine", "ParameterValue": "JQ-1.6"},
+                {"ParameterName": "MetadataExtractionQuery", "ParameterValue": "{a: .\"${a}\"}"}]}]},
+            "DynamicPartitioningConfiguration": {"Enabled": "true", "RetryOptions": retry},
+        }))
+    };
+    let stream = partitioned(json!({"DurationInSeconds": 7}));
+    assert_eq!(stream.notes, []);
+    let spec = load(&[stream]).remove(0);
+    assert_eq!(spec.destination.partitioning.map(|partitioning| partitioning.retry_ms), Some(7_000));
+    let query = "{a: .\"${a}\"}".to_owned();
+    assert_eq!(spec.processors, [ProcessorSpec::MetadataExtraction { query }]);
+    for bad in [json!({"DurationInSeconds": 7201}), json!({"Fn::If": ["x", 1, 2]})] {
+        let stream = partitioned(bad);
+        assert_eq!(told(&stream)[0].0, "ExtendedS3DestinationConfiguration.DynamicPartitioningConfiguration");
+    }
+}
+
+#[test]
+fn a_lambda_function_becomes_a_function_of_its_name() {
+    let parameter = |name: &str, value: &str| json!({"ParameterName": name, "ParameterValue": value});
+    let arn = "arn:aws:lambda:eu-west-1:123456789012:function:clean:live";
+    let stream = destination(&json!({"ProcessingConfiguration": {"Enabled": true, "Processors": [
+        {"Type": "AppendDelimiterToRecord"},
+        {"Type": "Lambda", "Parameters": [parameter("LambdaArn", arn), parameter("NumberOfRetries", "5"),
+            parameter("BufferSizeInMBs", "0.5"), parameter("BufferIntervalInSeconds", "60")]},
+        {"Type": "Decompression", "Parameters": [parameter("CompressionFormat", "GZIP")]},
+    ]}}));
+    assert_eq!(stream.notes, []);
+    assert!(stream.remarks.iter().any(|remark| remark.contains(arn)), "{:?}", stream.remarks);
+    let called = WasmCall { retries: Some(5), batch_bytes: Some(1 << 19), ..WasmCall::of("clean") };
+    let spec = &load(&[stream])[0];
+    let expected =
+        [ProcessorSpec::Decompress { limit_bytes: DECOMPRESSED_BYTES_MAX }, ProcessorSpec::Wasm(called)];
+    assert_eq!((&*spec.processors, &*spec.destination.delimiter), (&expected[..], "\n"));
 }
 
 #[test]
@@ -402,6 +471,25 @@ fn destinations() -> impl Strategy<Value = S3Destination> {
         })
 }
 
+/// Gives a stream partitions, and processors in the API's order.
+fn partition(spec: &mut StreamSpec, seconds: u64, delimiter: Option<String>, decompress: bool) {
+    spec.destination.partitioning =
+        Some(Partitioning { retry_ms: seconds * 1000, ..Partitioning::default() });
+    spec.destination.prefix = "!{partitionKeyFromQuery:a}/".to_owned();
+    spec.destination.error_output_prefix = "e/!{firehose:error-output-type}/".to_owned();
+    spec.destination.buffering.interval_ms += 1000;
+    let delimiter = delimiter.map(|delimiter| base64_simd::STANDARD.encode_to_string(delimiter));
+    let query = "{a: .b} # why".to_owned();
+    let decompress = decompress.then_some(ProcessorSpec::Decompress { limit_bytes: 16 << 20 });
+    spec.processors = decompress
+        .into_iter()
+        .chain([
+            ProcessorSpec::RecordDeAggregation { delimiter },
+            ProcessorSpec::MetadataExtraction { query },
+        ])
+        .collect();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -410,6 +498,7 @@ proptest! {
         name in "[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,20}",
         destination in destinations(),
         backup in prop::option::of(destinations()),
+        partitioned in prop::option::of((0_u64..=7200, prop::option::of("[a-z#]{1,4}"), any::<bool>())),
     ) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("standpipe.yaml");
@@ -417,7 +506,10 @@ proptest! {
         let config = Config::load(&path, &|_| None).unwrap();
         let (file_extension, custom_time_zone) = (String::new(), "UTC".to_owned());
         let backup = backup.map(|backup| S3Destination { file_extension, custom_time_zone, ..backup });
-        let spec = spec(&name, destination, backup);
+        let mut spec = spec(&name, destination, backup);
+        if let Some((seconds, delimiter, decompress)) = partitioned {
+            partition(&mut spec, seconds, delimiter, decompress);
+        }
         let input = json!({
             "DeliveryStreamName": name,
             "ExtendedS3DestinationConfiguration": mapping::from_spec(&spec, &config),

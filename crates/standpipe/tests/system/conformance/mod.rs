@@ -29,7 +29,7 @@ use crate::support::{SOON, all_settled, files_below, options};
 /// The names of the clients in the tables.
 const CLIENTS: [&str; 6] = ["awscli", "boto3", "go", "java", "javascript", "rust"];
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "streams.yaml",
     "updates.yaml",
     "puts.yaml",
@@ -37,6 +37,7 @@ const TABLES: [&str; 7] = [
     "credentials.yaml",
     "access.yaml",
     "encryption.yaml",
+    "partitioning.yaml",
 ];
 
 /// How much of an input is shown with a difference.

@@ -6,10 +6,10 @@ use aws_sdk_firehose::error::BuildError;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::{
     BufferingHints, CloudWatchLoggingOptions, DataFormatConversionConfiguration,
-    DeliveryStreamEncryptionConfigurationInput, DirectPutSourceConfiguration, EncryptionConfiguration,
-    ExtendedS3DestinationConfiguration, ExtendedS3DestinationUpdate, KmsEncryptionConfig,
-    ProcessingConfiguration, Processor, ProcessorParameter, Record, S3DestinationConfiguration,
-    S3DestinationUpdate, Tag,
+    DeliveryStreamEncryptionConfigurationInput, DirectPutSourceConfiguration,
+    DynamicPartitioningConfiguration, EncryptionConfiguration, ExtendedS3DestinationConfiguration,
+    ExtendedS3DestinationUpdate, KmsEncryptionConfig, ProcessingConfiguration, Processor, ProcessorParameter,
+    Record, RetryOptions, S3DestinationConfiguration, S3DestinationUpdate, Tag,
 };
 use base64_simd::STANDARD;
 use serde_json::{Map, Value};
@@ -41,6 +41,7 @@ macro_rules! extended {
         common!($builder, $given)
             .set_s3_backup_mode($given.named("S3BackupMode"))
             .set_processing_configuration($given.processing()?)
+            .set_dynamic_partitioning_configuration($given.partitioning())
             .set_data_format_conversion_configuration($given.conversion())
             .set_file_extension($given.text("FileExtension"))
             .set_custom_time_zone($given.text("CustomTimeZone"))
@@ -169,6 +170,20 @@ impl<'a> Members<'a> {
             .set_s3_backup_update(given.s3_update("S3BackupUpdate")?);
         given.finish();
         Ok(Some(update.build()))
+    }
+
+    fn partitioning(&mut self) -> Option<DynamicPartitioningConfiguration> {
+        let mut given = self.structure("DynamicPartitioningConfiguration")?;
+        let retry = given.structure("RetryOptions").map(|mut given| {
+            let retry = RetryOptions::builder().set_duration_in_seconds(given.number("DurationInSeconds"));
+            given.finish();
+            retry.build()
+        });
+        let partitioning = DynamicPartitioningConfiguration::builder()
+            .set_enabled(given.truth("Enabled"))
+            .set_retry_options(retry);
+        given.finish();
+        Some(partitioning.build())
     }
 
     fn hints(&mut self) -> Option<BufferingHints> {

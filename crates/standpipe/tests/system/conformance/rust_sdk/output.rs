@@ -5,7 +5,7 @@ use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 use aws_sdk_firehose::types::{
     BufferingHints, CloudWatchLoggingOptions, DeliveryStreamDescription,
     DeliveryStreamEncryptionConfiguration, DestinationDescription, EncryptionConfiguration,
-    ExtendedS3DestinationDescription, S3DestinationDescription,
+    ExtendedS3DestinationDescription, ProcessingConfiguration, S3DestinationDescription,
 };
 use serde_json::{Value, json};
 
@@ -108,11 +108,25 @@ fn extended(extended: &ExtendedS3DestinationDescription) -> Value {
         "CloudWatchLoggingOptions": extended.cloud_watch_logging_options().map(logging),
         "S3BackupMode": extended.s3_backup_mode().map(|mode| mode.as_str()),
         "S3BackupDescription": extended.s3_backup_description().map(s3),
-        "ProcessingConfiguration": extended.processing_configuration().map(|each| json!({ "Enabled": each.enabled() })),
+        "ProcessingConfiguration": extended.processing_configuration().map(processing),
+        "DynamicPartitioningConfiguration": extended.dynamic_partitioning_configuration().map(|each| json!({
+            "Enabled": each.enabled(),
+            "RetryOptions": each.retry_options().map(|retry| json!({ "DurationInSeconds": retry.duration_in_seconds() })),
+        })),
         "DataFormatConversionConfiguration": conversion.map(|each| json!({ "Enabled": each.enabled() })),
         "FileExtension": extended.file_extension(),
         "CustomTimeZone": extended.custom_time_zone(),
     })
+}
+
+fn processing(processing: &ProcessingConfiguration) -> Value {
+    let processors = processing.processors().iter().map(|processor| {
+        let parameters = processor.parameters().iter().map(|parameter| {
+            json!({ "ParameterName": parameter.parameter_name().as_str(), "ParameterValue": parameter.parameter_value() })
+        });
+        json!({ "Type": processor.r#type().as_str(), "Parameters": parameters.collect::<Vec<_>>() })
+    });
+    json!({ "Enabled": processing.enabled(), "Processors": processors.collect::<Vec<_>>() })
 }
 
 fn hints(hints: &BufferingHints) -> Value {
