@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
-use standpipe_model::{Position, StreamName, Timestamp};
+use standpipe_model::{Position, Secret, StreamName, Timestamp};
 use standpipe_testkit::guests;
 use standpipe_transform::{
-    Chain, FunctionOptions, Output, Processor, Record, Row, Sandbox, SandboxOptions, Source, Table, TableFormat,
+    Chain, FunctionOptions, Output, Processor, Record, Row, Sandbox, SandboxOptions, Source, Table,
+    TableFormat,
 };
 
 #[path = "../../../examples/transforms/rust/csv-to-json/src/line.rs"]
@@ -63,7 +64,12 @@ pub(crate) fn measure() -> Result<Vec<FunctionRun>> {
         let expected = case.native.run(&source(), &case.records).rows.len();
         for (by, chain) in std::iter::once(&("native", case.native)).chain(&case.guests) {
             let done = chain.run(&source(), &case.records);
-            ensure!(done.rows.len() == expected, "{} by {by}: {:?}", case.job, done.failures.first_key_value());
+            ensure!(
+                done.rows.len() == expected,
+                "{} by {by}: {:?}",
+                case.job,
+                done.failures.first_key_value()
+            );
             let records_per_s = rate(chain, &case.records, 1);
             let us_per_record = 1e6 / records_per_s;
             runs.push(FunctionRun {
@@ -166,7 +172,7 @@ fn csv_to_json(sandbox: &Sandbox) -> Result<Case> {
     };
     let line = |number| (0..COLUMNS).map(|column| field(number, column)).collect::<Vec<_>>().join(",");
     let mut options = FunctionOptions::new("csv-to-json");
-    options.config.insert("COLUMNS".to_owned(), columns.clone().into());
+    options.config.insert("COLUMNS".to_owned(), Secret::new(columns.clone()));
     options.limits.deadline = Duration::from_mins(1);
     let native = native(move |rows, out| {
         let mut lines = line::Lines::new(&columns);
@@ -189,12 +195,14 @@ fn enrich(sandbox: &Sandbox) -> Result<Case> {
     for number in 0..DEVICES {
         table.push_str(&format!("{},{},model {},false\n", name(number), site(number), number % 7));
     }
-    let columns = ["device", "site", "model", "retired"];
-    let row_of = |line: &str| columns.iter().map(|name| (*name).to_owned()).zip(line.split(',').map(str::to_owned));
+    let columns = ["device", "site", "model", "retired"].map(str::to_owned);
     let rows_by_device: HashMap<String, Vec<(String, String)>> = table
         .lines()
         .skip(1)
-        .map(|line| (line.split(',').next().unwrap_or_default().to_owned(), row_of(line).collect()))
+        .map(|line| {
+            let row: Vec<_> = columns.iter().cloned().zip(line.split(',').map(str::to_owned)).collect();
+            (row[0].1.clone(), row)
+        })
         .collect();
     let mut options = FunctionOptions::new("enrich");
     options.tables = vec![Arc::new(Table::read("devices", TableFormat::Csv, "device", table.as_bytes())?)];
@@ -210,7 +218,13 @@ fn enrich(sandbox: &Sandbox) -> Result<Case> {
     });
     let records = records(|number| {
         let members: String = (0..14)
-            .map(|member| format!(r#","measure_{member}":{}.{:02},"unit_{member}":"metres per second""#, number * member, member))
+            .map(|member| {
+                format!(
+                    r#","measure_{member}":{}.{:02},"unit_{member}":"metres per second""#,
+                    number * member,
+                    member
+                )
+            })
             .collect();
         let text = format!(r#"{{"device":"{}","at":"2026-11-21T10:00:00Z"{members},"note":""#, name(number));
         let rest = RECORD_BYTES.saturating_sub(text.len() + 2);

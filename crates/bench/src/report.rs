@@ -220,9 +220,19 @@ fn print_functions(out: &mut impl Write, functions: &[FunctionRun]) -> io::Resul
         "function", "by", "us/record", "of native", "records/s", "all cores", "times"
     )?;
     functions.iter().try_for_each(|run| {
-        let FunctionRun { job, by, us_per_record, of_native, records_per_s: one, records_per_s_all_cores: all } = run;
+        let FunctionRun {
+            job,
+            by,
+            us_per_record,
+            of_native,
+            records_per_s: one,
+            records_per_s_all_cores: all,
+        } = run;
         let times = all / one;
-        writeln!(out, "{job:<12} {by:<16} {us_per_record:>9.2} {of_native:>9.2} {one:>11.0} {all:>11.0} {times:>6.2}")
+        writeln!(
+            out,
+            "{job:<12} {by:<16} {us_per_record:>9.2} {of_native:>9.2} {one:>11.0} {all:>11.0} {times:>6.2}"
+        )
     })
 }
 

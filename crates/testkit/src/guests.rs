@@ -55,7 +55,8 @@ pub fn built(folder: &Path, commands: &str, file: &Path) -> Vec<u8> {
 
 /// The example in Rust of that name, as a component.
 pub fn example(name: &str) -> Vec<u8> {
-    build("../../examples/transforms/rust", "wasm32-wasip2", &["--package", name], &format!("{name}.wasm"))
+    let file = format!("{}.wasm", name.replace('-', "_"));
+    build("../../examples/transforms/rust", "wasm32-wasip2", &["--package", name], &file)
 }
 
 /// The example of a Lambda function that was ported, as a command.
@@ -164,15 +165,20 @@ pub fn component(pages: u32, body: &str) -> Vec<u8> {
 }
 
 /// A component that makes these eight letters of every record.
-///
-/// # Panics
-/// When the word has not eight letters.
 pub fn saying(word: &str) -> Vec<u8> {
+    saying_after(0, word)
+}
+
+/// The same with a loop of so many rounds in each call: some hundred millions take a second.
+pub fn saying_after(rounds: u64, word: &str) -> Vec<u8> {
     let letters = u64::from_le_bytes(word.as_bytes().try_into().unwrap());
     component(
         64,
         &format!(
-            r"(i64.store (i32.const 32) (i64.const {letters}))
+            r"(local $round i64)
+              (loop $wait
+                (br_if $wait (i64.lt_u (local.tee $round (i64.add (local.get $round) (i64.const 1))) (i64.const {rounds}))))
+              (i64.store (i32.const 32) (i64.const {letters}))
               (loop $next
                 (i32.store (i32.add (i32.const 2097156) (i32.mul (local.get $i) (i32.const 28))) (i32.const 32))
                 (i32.store (i32.add (i32.const 2097160) (i32.mul (local.get $i) (i32.const 28))) (i32.const 8))

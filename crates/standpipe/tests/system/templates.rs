@@ -17,7 +17,8 @@ fn new_function(folder: &Path, lang: &str, interface: &str) -> (String, String) 
     let told = cache::run(new.current_dir(folder)).unwrap();
     let (build, yaml) = told.split_once("Configure it, and have a stream call it:\n\n").unwrap();
     // The toolchain of the checkout has its targets.
-    let is_command = |line: &&str| line.starts_with("    ") && !line.contains("cd '") && !line.contains("rustup");
+    let is_command =
+        |line: &&str| line.starts_with("    ") && !line.contains("cd '") && !line.contains("rustup");
     let build: Vec<&str> = build.lines().filter(is_command).map(str::trim).collect();
     (build.join("\n"), yaml.to_owned())
 }
@@ -42,7 +43,10 @@ fn called(lang: &str, interface: &str, records: &[&str]) -> Vec<String> {
     let balance = all_settled(&daemon, "rows", SOON);
     assert_eq!(balance.accepted, records.len() as u64);
     let files = files_below(&daemon.dir().join("delivered"));
-    files.iter().flat_map(|file| fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    files
+        .iter()
+        .flat_map(|file| fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
 }
 
 const CSV: [&str; 2] = ["Ada,\"London, W1\"", ""];

@@ -128,8 +128,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mine = dir.path().join("mine");
         fs::write(&mine, "mine").unwrap();
-        let args =
-            NewArgs { name: "f".to_owned(), lang: Lang::Go, interface: None, dir: Some(dir.path().to_owned()) };
+        let args = NewArgs {
+            name: "f".to_owned(),
+            lang: Lang::Go,
+            interface: None,
+            dir: Some(dir.path().to_owned()),
+        };
         assert!(run(&args).unwrap_err().to_string().ends_with("is there already and not empty"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         fs::remove_file(mine).unwrap();

@@ -168,7 +168,8 @@ fn manifest(member: &str) -> String {
         // The licence is whose function it is to choose.
         Some("license") => String::new(),
         Some(key) => {
-            let inherited = WORKSPACE.lines().find(|line| line.split_once(" = ").is_some_and(|(k, _)| k == key));
+            let inherited =
+                WORKSPACE.lines().find(|line| line.split_once(" = ").is_some_and(|(k, _)| k == key));
             inherited.expect("the workspace has what its members inherit").to_owned() + "\n"
         }
         None => format!("{line}\n"),

@@ -30,7 +30,10 @@ impl Lines {
         }
         let fields = self.read(line)?;
         if fields != self.columns.len() {
-            return Err(format!("{} columns are named, and the line has {fields} fields", self.columns.len()));
+            return Err(format!(
+                "{} columns are named, and the line has {fields} fields",
+                self.columns.len()
+            ));
         }
         let mut object = Vec::with_capacity(2 * line.len());
         let mut begin = 0;
