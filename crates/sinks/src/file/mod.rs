@@ -23,5 +23,6 @@ mod write;
 mod tests;
 
 pub use options::FileOptions;
+pub(crate) use path::SEGMENT_BYTES_MAX;
 pub use path::{PathError, check_key};
 pub use sink::FileSink;

@@ -8,7 +8,7 @@ use standpipe_model::ObjectTarget;
 /// Every temporary file's name begins so; no key may.
 pub(super) const TEMPORARY: &str = ".standpipe-tmp-";
 /// The longest file name on the file systems in use.
-const SEGMENT_BYTES_MAX: usize = 255;
+pub(crate) const SEGMENT_BYTES_MAX: usize = 255;
 
 /// A key that a file store cannot hold. It depends on the key alone, so that another attempt would not help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

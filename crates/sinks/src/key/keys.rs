@@ -1,6 +1,7 @@
 //! The keys of a stream's objects and of its error output.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use chrono_tz::Tz;
 use standpipe_model::{BatchId, StreamName, Timestamp};
@@ -9,10 +10,12 @@ use super::derived::Seed;
 use super::expr::{Part, PrefixExpr};
 use super::partition::Partition;
 use super::time::Moment;
-use super::validate::{PREFIX_CHARS_MAX, PrefixError, parse_pair};
+use super::validate::{PREFIX_CHARS_MAX, PrefixError, parse_pair, sample};
 
 /// The longest key that S3 takes, in bytes.
 const KEY_BYTES_MAX: usize = 1_024;
+/// The most bytes of version, time and UUID, with the dashes before them.
+const SUFFIX_BYTES_MAX: usize = 21 + 20 + 37;
 /// The longest file extension, with its dot.
 const EXTENSION_MAX: usize = 128;
 /// The time in the suffix, for chrono.
@@ -26,6 +29,8 @@ pub struct ObjectKeys {
     error_prefix: PrefixExpr,
     zone: Tz,
     extension: String,
+    /// The bytes of an object's key without the values of partition keys, at most.
+    pub(super) fixed_bytes: usize,
 }
 
 /// A key that no store takes. It depends on the data alone, so that another attempt would not help.
@@ -61,7 +66,9 @@ impl ObjectKeys {
     ) -> Result<Self, PrefixError> {
         let (prefix, error_prefix) = parse_pair(prefix, error_output_prefix, partitioned)?;
         let (zone, extension) = (parse_zone(zone)?, parse_extension(extension)?);
-        Ok(Self { stream, prefix, error_prefix, zone, extension })
+        let suffix_bytes = stream.as_str().len() + SUFFIX_BYTES_MAX + extension.len();
+        let fixed_bytes = sample(&prefix, &[]).0.len() + suffix_bytes;
+        Ok(Self { stream, prefix, error_prefix, zone, extension, fixed_bytes })
     }
 
     /// The key of the `ordinal`-th object of a batch. `arrived_at` is the arrival of the object's oldest record,
@@ -110,7 +117,7 @@ impl ObjectKeys {
         extension: &str,
     ) -> Result<String, KeyError> {
         let moment = Moment(arrived_at.to_utc().with_timezone(&self.zone));
-        let mut key = evaluate(prefix, values, &moment, seed, seed.purpose);
+        let (mut key, _) = evaluate(prefix, values, &moment, seed, seed.purpose);
         let chars = key.chars().count();
         if chars > PREFIX_CHARS_MAX {
             return Err(KeyError::PrefixTooLong { chars });
@@ -125,15 +132,15 @@ impl ObjectKeys {
 }
 
 /// The text of a prefix at a moment. `error_output_type` stands wherever the prefix asks for it, `values` stand in the
-/// places of partition keys, in their order.
+/// places of partition keys, in their order; these places come with the text.
 pub(super) fn evaluate(
     prefix: &PrefixExpr,
     values: &[String],
     at: &Moment,
     seed: Seed<'_>,
     error_output_type: &str,
-) -> String {
-    let mut text = String::new();
+) -> (String, Vec<Range<usize>>) {
+    let (mut text, mut places) = (String::new(), Vec::new());
     let mut random_strings = 0;
     let mut values = values.iter();
     for part in &prefix.parts {
@@ -145,10 +152,14 @@ pub(super) fn evaluate(
                 random_strings += 1;
             }
             Part::ErrorOutputType => text.push_str(error_output_type),
-            Part::PartitionKey(..) => text.push_str(values.next().map_or("", String::as_str)),
+            Part::PartitionKey(..) => {
+                let begin = text.len();
+                text.push_str(values.next().map_or("", String::as_str));
+                places.push(begin..text.len());
+            }
         }
     }
-    text
+    (text, places)
 }
 
 /// Writes into a string, which takes everything.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::expr::PartitionSource;
 use super::keys::ObjectKeys;
 use super::validate::sample;
+use crate::file::{PathError, SEGMENT_BYTES_MAX, check_key};
 
 /// The characters of a value that an error shows.
 const SHOWN: usize = 60;
@@ -38,13 +39,15 @@ pub enum PartitionError {
         /// Its value, shortened.
         value: String,
     },
-    /// A value leads out of its folder.
-    #[error("the partition key {key} is '{value}', which makes a segment . or .. of the object's key")]
-    DotSegment {
+    /// A value makes a segment of the key that leads elsewhere, or that few stores can hold.
+    #[error("the partition key {key} is '{value}': {reason}")]
+    Segment {
         /// The key.
         key: String,
         /// Its value, shortened.
         value: String,
+        /// What is wrong with the segment.
+        reason: PathError,
     },
 }
 
@@ -101,23 +104,29 @@ impl ObjectKeys {
         Ok(Partition(values.into()))
     }
 
-    /// Refuses values that lead out of the folder. Whether they do depends on what stands around them: `day=..` does not.
+    /// Refuses values that make segments which a file store, or what keeps objects in files, cannot hold. Whether they
+    /// do depends on what stands around them: `day=..` does not. What the prefix itself says is its owner's affair.
     fn check_segments(&self, values: &[String]) -> Result<(), PartitionError> {
-        let suspect = values.iter().position(|value| value.split('/').any(is_dots));
-        let Some(suspect) = suspect else { return Ok(()) };
-        // What stands behind the last `/` is followed by the name of the stream.
-        match sample(&self.prefix, values).rsplit('/').skip(1).any(is_dots) {
-            true => {
-                let key = self.prefix.partition_keys().nth(suspect).map_or("", |(_, key)| key);
-                Err(PartitionError::DotSegment { key: key.to_owned(), value: shown(&values[suspect]) })
-            }
-            false => Ok(()),
+        let plain = |value: &String| !value.contains('/') && !value.starts_with('.');
+        let bytes = self.fixed_bytes + values.iter().map(String::len).sum::<usize>();
+        if bytes <= SEGMENT_BYTES_MAX && values.iter().all(plain) {
+            return Ok(());
         }
+        let (mut key, places) = sample(&self.prefix, values);
+        // What stands behind the last slash is followed by the suffix.
+        key.extend(std::iter::repeat_n('x', self.fixed_bytes - sample(&self.prefix, &[]).0.len()));
+        let mut begin = 0;
+        for segment in key.split('/') {
+            let end = begin + segment.len();
+            let value = places.iter().position(|place| place.start <= end && begin <= place.end);
+            if let (Some(at), Err(reason)) = (value, check_key(segment)) {
+                let key = self.prefix.partition_keys().nth(at).map_or("", |(_, key)| key).to_owned();
+                return Err(PartitionError::Segment { key, value: shown(&values[at]), reason });
+            }
+            begin = end + 1;
+        }
+        Ok(())
     }
-}
-
-fn is_dots(segment: &str) -> bool {
-    matches!(segment, "." | "..")
 }
 
 fn shown(value: &str) -> String {
@@ -177,11 +186,10 @@ mod tests {
 
     #[test]
     fn partitioning_and_namespaces_come_together() {
-        let lead_in = "Ths supplied prefix(es) do not satisfy the following constraint: ";
         let stream = || StreamName::parse("fh").expect("a good name");
         for prefix in ["", "data/", "!{timestamp:yyyy}/"] {
             let rule = "S3 Prefix should contain Dynamic Partitioning namespaces when Dynamic Partitioning is enabled";
-            assert_eq!(keys(prefix).map(drop).map_err(|e| e.to_string()), Err(format!("{lead_in}{rule}")));
+            assert_eq!(keys(prefix).map(drop).map_err(|e| e.to_string()), Err(rule.to_owned()));
             let plain = ObjectKeys::new(stream(), prefix, ERROR, "", "", false).expect(prefix);
             assert!(!plain.is_partitioned());
             assert_eq!(plain.partition(&map([]), &map([])), Ok(Partition(Arc::default())));
@@ -214,27 +222,35 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_leads_elsewhere_makes_no_partition() {
-        let dots = |value: &str| {
-            format!("the partition key k is '{value}', which makes a segment . or .. of the object's key")
-        };
+    fn a_value_that_leads_elsewhere_or_fits_no_folder_makes_no_partition() {
+        let of = |value: &str, why: &str| Err(format!("the partition key k is '{value}': {why}"));
+        let reserved =
+            |value: &str, segment: &str| of(value, &format!("the key has the reserved segment '{segment}'"));
+        let empty = |value: &str| of(value, "the key has an empty segment");
         for (prefix, value, expected) in [
-            ("!{partitionKeyFromQuery:k}/", "..", Err(dots(".."))),
-            ("a/!{partitionKeyFromQuery:k}/", ".", Err(dots("."))),
-            ("k=!{partitionKeyFromQuery:k}/", "a/../b", Err(dots("a/../b"))),
+            ("!{partitionKeyFromQuery:k}/", "..", reserved("..", "..")),
+            ("a/!{partitionKeyFromQuery:k}/", ".", reserved(".", ".")),
+            ("k=!{partitionKeyFromQuery:k}/", "a/../b", reserved("a/../b", "..")),
             ("k=!{partitionKeyFromQuery:k}/", "../x", Ok("k=../x/")),
-            ("k=!{partitionKeyFromQuery:k}/", "x/..", Err(dots("x/.."))),
+            ("k=!{partitionKeyFromQuery:k}/", "x/..", reserved("x/..", "..")),
             ("k=!{partitionKeyFromQuery:k}/", "..", Ok("k=../")),
-            ("!{partitionKeyFromQuery:k}!{partitionKeyFromQuery:k}/", ".", Err(dots("."))),
-            (".!{partitionKeyFromQuery:k}/", ".", Err(dots("."))),
-            ("!{timestamp:yyyy/}!{partitionKeyFromQuery:k}/", "..", Err(dots(".."))),
+            ("!{partitionKeyFromQuery:k}!{partitionKeyFromQuery:k}/", ".", reserved(".", "..")),
+            (".!{partitionKeyFromQuery:k}/", ".", reserved(".", "..")),
+            ("!{timestamp:yyyy/}!{partitionKeyFromQuery:k}/", "..", reserved("..", "..")),
             ("!{partitionKeyFromQuery:k}", "..", Ok("..")),
             ("!{partitionKeyFromQuery:k}/", "...", Ok(".../")),
             (
                 "!{partitionKeyFromQuery:k}/",
-                "a\0",
-                Err("the partition key k is 'a\\0', which has control characters".to_owned()),
+                ".standpipe-tmp-1",
+                reserved(".standpipe-tmp-1", ".standpipe-tmp-1"),
             ),
+            ("k=!{partitionKeyFromQuery:k}/", "/home", Ok("k=/home/")),
+            ("k=!{partitionKeyFromQuery:k}", "/home/", Ok("k=/home/")),
+            ("!{partitionKeyFromQuery:k}/", "/home", empty("/home")),
+            ("k=!{partitionKeyFromQuery:k}/", "/home/", empty("/home/")),
+            ("k=!{partitionKeyFromQuery:k}/", "a//b", empty("a//b")),
+            ("a//k=!{partitionKeyFromQuery:k}//", "./x", Ok("a//k=./x//")),
+            ("!{partitionKeyFromQuery:k}/", "a\0", of_control("a\\0")),
         ] {
             let found = folders(prefix, [("k", value)]);
             assert_eq!(found, expected.map(str::to_owned), "{value:?} in {prefix}");
@@ -244,9 +260,31 @@ mod tests {
         assert!(error.contains(&format!("'{}…'", "x".repeat(60))), "{error}");
     }
 
+    fn of_control(value: &str) -> Result<&'static str, String> {
+        Err(format!("the partition key k is '{value}', which has control characters"))
+    }
+
+    #[test]
+    fn a_value_is_no_longer_than_a_file_name_with_what_stands_around_it() {
+        let name_bytes = 255 - ("fh".len() + 21 + 20 + 37);
+        for (prefix, bytes) in [
+            ("k=!{partitionKeyFromQuery:k}/", 253),
+            ("!{timestamp:yyyy}-!{partitionKeyFromQuery:k}/x/", 250),
+            ("x/!{partitionKeyFromQuery:k}", name_bytes),
+        ] {
+            assert!(folders(prefix, [("k", &"x".repeat(bytes))]).is_ok(), "{prefix}");
+            let error = folders(prefix, [("k", &"x".repeat(bytes + 1))]).expect_err(prefix);
+            assert!(
+                error.ends_with("a segment of the key has 256 bytes, a file name may have 255"),
+                "{error}"
+            );
+        }
+    }
+
     #[test]
     fn a_value_that_is_too_long_is_a_key_that_is_too_long() {
-        let error = folders("!{partitionKeyFromQuery:k}/", [("k", &"x".repeat(512))]).expect_err("513");
+        let value = format!("{0}/{0}/{0}", "x".repeat(170));
+        let error = folders("!{partitionKeyFromQuery:k}/", [("k", &value)]).expect_err("513");
         assert_eq!(error, "the evaluated prefix has 513 characters, allowed are 512");
     }
 
@@ -266,7 +304,7 @@ mod tests {
         #[test]
         fn no_value_leads_out_of_the_prefix(value in "[a./]{1,6}") {
             if let Ok(folders) = folders("p/!{partitionKeyFromQuery:k}/!{partitionKeyFromQuery:k}", [("k", &value)]) {
-                prop_assert!(!format!("{folders}fh").split('/').any(is_dots), "{folders}");
+                prop_assert_eq!(check_key(&format!("{folders}fh")), Ok(()));
                 prop_assert_eq!(folders, format!("p/{value}/{value}"));
             }
         }

@@ -143,16 +143,6 @@ fn broken_rules_are_told_in_the_words_of_the_service() {
             "!{partitionKeyFromQuery:k}!{firehose:error-output-type}",
             "Dynamic Partitioning Namespaces can't be part of an error prefix expression",
         ),
-        (
-            "!{partitionKeyFromQuery:k}",
-            ERROR,
-            "Dynamic Partitioning Namespaces can only be part of a prefix expression when Dynamic Partitioning is enabled.",
-        ),
-        (
-            "!{partitionKeyFromLambda:k}",
-            ERROR,
-            "Dynamic Partitioning Namespaces can only be part of a prefix expression when Dynamic Partitioning is enabled.",
-        ),
         (&long, "", "Length of evaluated prefix cannot be greater than 512"),
         ("", &with(type_expression), "Length of evaluated ErrorOutputPrefix cannot be greater than 512"),
         ("a!{b", "", "Invalid expression usage"),
@@ -199,4 +189,13 @@ fn a_key_that_grew_too_long_is_refused_when_it_is_made() {
     let made = keys(&format!("{}!{{timestamp:zzzz}}", "x".repeat(486)), ERROR, "Europe/Berlin", "");
     let made = made.expect("short enough in UTC");
     assert_eq!(made.object_key(1, BATCH, 0, ARRIVED, None), Err(KeyError::PrefixTooLong { chars: 486 + 28 }));
+}
+
+#[test]
+fn keys_of_partitions_are_refused_without_partitioning() {
+    for prefix in ["!{partitionKeyFromQuery:k}", "a/!{partitionKeyFromLambda:k}/"] {
+        let error = validate(prefix, ERROR, false).expect_err(prefix).to_string();
+        let rule = "Dynamic Partitioning Namespaces can only be part of a prefix expression when Dynamic Partitioning is enabled.";
+        assert_eq!(error, rule);
+    }
 }

@@ -1,5 +1,7 @@
 //! Firehose's rules for a pair of prefixes, in the order and with the messages of the service.
 
+use std::ops::Range;
+
 use chrono::{TimeZone, Utc};
 use chrono_tz::Tz;
 use standpipe_model::BatchId;
@@ -31,13 +33,11 @@ pub enum PrefixError {
     PartitionKeyInErrorPrefix,
     /// Partition keys need dynamic partitioning.
     #[error(
-        "{LEAD_IN}Dynamic Partitioning Namespaces can only be part of a prefix expression when Dynamic Partitioning is enabled."
+        "Dynamic Partitioning Namespaces can only be part of a prefix expression when Dynamic Partitioning is enabled."
     )]
     PartitioningDisabled,
     /// Dynamic partitioning needs partition keys.
-    #[error(
-        "{LEAD_IN}S3 Prefix should contain Dynamic Partitioning namespaces when Dynamic Partitioning is enabled"
-    )]
+    #[error("S3 Prefix should contain Dynamic Partitioning namespaces when Dynamic Partitioning is enabled")]
     PartitionKeyMissing,
     /// The evaluated prefix is too long.
     #[error("{LEAD_IN}Length of evaluated {} cannot be greater than 512", if *error_output { "ErrorOutputPrefix" } else { "prefix" })]
@@ -65,7 +65,7 @@ pub enum PrefixError {
     Extension(String),
 }
 
-/// Precedes every rule's text; the misspelling is the service's.
+/// Precedes the text of a rule, except for those of partitioning by itself; the misspelling is the service's.
 const LEAD_IN: &str = "Ths supplied prefix(es) do not satisfy the following constraint: ";
 
 /// Checks a pair of prefixes as the service does when a stream is created, with dynamic partitioning or without.
@@ -118,11 +118,11 @@ fn check_namespaces(prefix: &str, error: &str, partitioned: bool) -> Result<(), 
 
 /// The length of the prefix, without the values of partition keys, which nothing is known of.
 fn sample_chars(prefix: &PrefixExpr) -> usize {
-    sample(prefix, &[]).chars().count()
+    sample(prefix, &[]).0.chars().count()
 }
 
-/// The prefix at a moment whose names are long ones: a Wednesday in September, in the afternoon.
-pub(super) fn sample(prefix: &PrefixExpr, values: &[String]) -> String {
+/// The prefix at a moment whose names are long ones: a Wednesday in September, in the afternoon; and the places of values.
+pub(super) fn sample(prefix: &PrefixExpr, values: &[String]) -> (String, Vec<Range<usize>>) {
     let moment = Moment(Utc.timestamp_nanos(1_789_563_599_999_000_000).with_timezone(&Tz::UTC));
     let seed = Seed { batch: BatchId([0; 16]), ordinal: 0, purpose: "" };
     evaluate(prefix, values, &moment, seed, "AmazonOpenSearchService-failed")

@@ -123,6 +123,11 @@ impl Config {
         self.roles.get(role_arn).or_else(listing).or(self.default_store.as_ref()).map(String::as_str)
     }
 
+    /// The ARN that leads to a function of that name.
+    pub(crate) fn function_arn(&self, name: &str) -> String {
+        format!("arn:aws:lambda:{}:{}:function:{name}", self.region, self.account_id)
+    }
+
     /// The name of the key that a `KeyARN` leads to: the one that lists it, else the one that it is in its KMS.
     pub fn key_of_arn(&self, arn: &str) -> Option<&str> {
         let lists = |key: &KeyConfig| key.arns.iter().any(|listed| listed == arn);

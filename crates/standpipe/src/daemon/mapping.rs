@@ -228,7 +228,7 @@ pub(super) fn destination(definition: &Definition, config: &Config) -> Destinati
 /// What a stream of the configuration file looks like in the API's members.
 pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value> {
     let mut members = from_destination(&spec.destination, config);
-    if let Some(processing) = processing::described(&spec.processors, config) {
+    if let Some(processing) = processing::described(&spec.processors, &|name| config.function_arn(name)) {
         members.insert("ProcessingConfiguration".to_owned(), processing);
     }
     if let Some(backup) = &spec.backup {

@@ -74,9 +74,9 @@ impl Line {
             let mut reader = journal.read_spool(batch, index)?;
             let mut objects = Vec::new();
             while let Some(chunk) = reader.next_chunk(u64::MAX)? {
-                chunk
-                    .iter()
-                    .try_for_each(|line| io::Result::Ok(objects.push(serde_json::from_slice(line)?)))?;
+                for line in chunk.iter() {
+                    objects.push(serde_json::from_slice(line)?);
+                }
             }
             Ok(objects)
         });

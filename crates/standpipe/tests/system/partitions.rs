@@ -122,12 +122,18 @@ fn records_without_a_partition_and_beyond_the_limit_are_set_aside_with_the_reaso
         r#"{"id":22,"device":""}"#,
         "no JSON",
         r#"{"id":23,"device":"a\nb"}"#,
+        r#"{"id":26,"device":"a//b"}"#,
     ];
-    let long = format!(r#"{{"id":24,"device":"{}"}}"#, "x".repeat(600));
-    let records = [long.clone()].into_iter().chain(good).chain(beyond).chain(wrong.map(str::to_owned));
+    let long = format!(r#"{{"id":24,"device":"{0}/{0}/{0}"}}"#, "x".repeat(200));
+    let no_folder = format!(r#"{{"id":25,"device":"{}"}}"#, "x".repeat(300));
+    let records = [long.clone(), no_folder.clone()]
+        .into_iter()
+        .chain(good)
+        .chain(beyond)
+        .chain(wrong.map(str::to_owned));
     put(&daemon, "readings", records.map(String::into_bytes));
     let balance = all_settled(&daemon, "readings", SOON);
-    assert_eq!((balance.accepted, balance.delivered, balance.backed_up), (21, 10, 11));
+    assert_eq!((balance.accepted, balance.delivered, balance.backed_up), (23, 10, 13));
     assert_eq!(objects(&lake).len(), 10);
     let mut failed = failures(&lake, "errors/");
     let lines = failed.remove("processing-failed").unwrap();
@@ -139,13 +145,13 @@ fn records_without_a_partition_and_beyond_the_limit_are_set_aside_with_the_reaso
             (String::from_utf8(raw(line)).unwrap(), (of("errorCode"), of("errorMessage")))
         })
         .collect();
-    assert_eq!(reasons.len(), 11);
+    assert_eq!(reasons.len(), 13);
     for id in 10..15 {
         let (code, message) = &reasons[&format!(r#"{{"id":{id},"device":"d{id}"}}"#)];
         assert_eq!(code, "DynamicPartitioning.ActivePartitionsLimitExceeded");
         assert_eq!(message, "The number of active partitions has exceeded the configured limit");
     }
-    for record in wrong {
+    for record in wrong.into_iter().chain([no_folder.as_str()]) {
         let (code, message) = &reasons[record];
         assert_eq!(code, "DynamicPartitioning.MetadataExtractionFailed", "{record}: {message}");
     }

@@ -477,7 +477,8 @@ fn partition(spec: &mut StreamSpec, seconds: u64, delimiter: Option<String>, dec
         Some(Partitioning { retry_ms: seconds * 1000, ..Partitioning::default() });
     spec.destination.prefix = "!{partitionKeyFromQuery:a}/".to_owned();
     spec.destination.error_output_prefix = "e/!{firehose:error-output-type}/".to_owned();
-    spec.destination.buffering.interval_ms += 1000;
+    let interval_ms = &mut spec.destination.buffering.interval_ms;
+    *interval_ms = (*interval_ms).max(1000);
     let delimiter = delimiter.map(|delimiter| base64_simd::STANDARD.encode_to_string(delimiter));
     let query = "{a: .b} # why".to_owned();
     let decompress = decompress.then_some(ProcessorSpec::Decompress { limit_bytes: 16 << 20 });

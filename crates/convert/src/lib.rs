@@ -1,0 +1,22 @@
+//! Record format conversion: rows of JSON to columns by a schema, and columns to the files of analytics.
+//!
+//! Rows are read one by one straight into the buffers of columns, so that a row that does not fit the schema is said by
+//! itself and leaves nothing behind. Columns then become a part of a file on any thread, and the parts are joined in
+//! order, so that no file is ever in memory as a whole.
+//!
+//! # Reading order
+//! [`Type`] and [`TableSchema`] → [`RowReader`] (by [`Deserializer`]) → [`parquet`].
+//!
+//! # Invariants
+//! - A record is in the columns as a whole or not at all.
+//! - The same rows and the same settings give the same parts.
+
+mod growing;
+mod json;
+pub mod parquet;
+mod schema;
+mod types;
+
+pub use json::{Deserializer, JodaError, OpenX, RowError, RowReader, TimestampFormat};
+pub use schema::{COLUMNS_MAX, Column, SchemaError, TableSchema};
+pub use types::{DEPTH_MAX, Type, TypeError};
