@@ -28,8 +28,8 @@ const RECORD_BYTES: usize = 1024;
 const DEVICES: usize = 1000;
 const COLUMNS: usize = 16;
 /// The best of so many looks counts, so that a busy machine shows little.
-const LOOKS: u32 = 20;
-const LOOK: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 60;
+const LOOK: Duration = Duration::from_millis(30);
 
 /// A function, or its native counterpart.
 #[derive(Debug, Clone, Serialize)]
@@ -208,12 +208,11 @@ fn enrich(sandbox: &Sandbox) -> Result<Case> {
     options.tables = vec![Arc::new(Table::read("devices", TableFormat::Csv, "device", table.as_bytes())?)];
     let native = native(move |rows, out| {
         for mut row in rows {
-            let Ok(mut reading) = reading::Reading::parse(&row.data) else { continue };
-            for (column, value) in rows_by_device.get(&reading.device).into_iter().flatten() {
-                reading.add(column, value);
-            }
+            let Ok(reading) = reading::Reading::parse(&row.data) else { continue };
+            let Some(columns) = rows_by_device.get(&reading.device) else { continue };
             row.function_keys.insert("device".to_owned(), reading.device.clone());
-            out.keep(row.with_data(reading.into_json()));
+            let data = reading.with(columns);
+            out.keep(row.with_data(data));
         }
     });
     let records = records(|number| {

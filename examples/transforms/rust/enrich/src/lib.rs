@@ -20,19 +20,18 @@ impl Guest for Enrich {
 }
 
 fn enrich(record: &Record) -> Result<Outcome, String> {
-    let mut reading = Reading::parse(&record.data)?;
-    match lookup("devices", &reading.device) {
-        Some(row) if row.iter().any(|(name, value)| name == "retired" && value == "true") => {
-            return Ok(Outcome::Dropped);
-        }
-        Some(row) => row.iter().for_each(|(name, value)| reading.add(name, value)),
-        None => {
-            host::log(Level::Debug, "a device that the table does not have");
-            reading.add("site", &host::config("unknown_site").unwrap_or_else(|| "unknown".to_owned()));
-        }
+    let reading = Reading::parse(&record.data)?;
+    let device = reading.device.clone();
+    let row = lookup("devices", &device).unwrap_or_else(|| {
+        host::log(Level::Debug, "a device that the table does not have");
+        let site = host::config("unknown_site").unwrap_or_else(|| "unknown".to_owned());
+        vec![("site".to_owned(), site)]
+    });
+    if row.iter().any(|(name, value)| name == "retired" && value == "true") {
+        return Ok(Outcome::Dropped);
     }
-    let partition_keys = vec![("device".to_owned(), reading.device.clone())];
-    Ok(Outcome::Ok(Transformed { data: reading.into_json(), partition_keys, headers: Vec::new() }))
+    let partition_keys = vec![("device".to_owned(), device)];
+    Ok(Outcome::Ok(Transformed { data: reading.with(&row), partition_keys, headers: Vec::new() }))
 }
 
 export!(Enrich);

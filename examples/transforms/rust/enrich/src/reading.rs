@@ -1,28 +1,60 @@
 //! Readings as JSON, one by one. It knows nothing of functions, so that it can be tested by itself.
 
-use serde_json::{Map, Value};
+use std::borrow::{Borrow, Cow};
+use std::collections::BTreeMap;
 
-/// A reading and its device.
-pub struct Reading {
-    members: Map<String, Value>,
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// A reading and its device. Values stay as they are written, which is quicker than to read them.
+pub struct Reading<'a> {
+    members: BTreeMap<Name<'a>, &'a RawValue>,
     pub device: String,
 }
 
-impl Reading {
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Borrow<str> for Name<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> Reading<'a> {
     /// # Errors
     /// In words, why it is none.
-    pub fn parse(data: &[u8]) -> Result<Self, String> {
-        let members: Map<String, Value> = serde_json::from_slice(data).map_err(|error| error.to_string())?;
-        let device = members.get("device").and_then(Value::as_str).ok_or("no device")?.to_owned();
-        Ok(Self { members, device })
+    pub fn parse(data: &'a [u8]) -> Result<Self, String> {
+        let members: BTreeMap<Name<'a>, &RawValue> =
+            serde_json::from_slice(data).map_err(|error| error.to_string())?;
+        let device = members.get("device").and_then(|device| serde_json::from_str(device.get()).ok());
+        Ok(Self { device: device.ok_or("no device")?, members })
     }
 
-    /// Puts a column in, in the place of the member with its name.
-    pub fn add(&mut self, column: &str, value: &str) {
-        self.members.insert(column.to_owned(), Value::from(value));
+    /// The reading with columns in the place of the members with their names.
+    pub fn with(mut self, columns: &[(String, String)]) -> Vec<u8> {
+        for (column, _) in columns {
+            self.members.remove(&**column);
+        }
+        let mut json = vec![b'{'];
+        for (Name(name), value) in &self.members {
+            write(&mut json, name);
+            json.extend_from_slice(value.get().as_bytes());
+        }
+        for (column, value) in columns {
+            write(&mut json, column);
+            serde_json::to_writer(&mut json, value).expect("a text is written into memory");
+        }
+        json.push(b'}');
+        json
     }
+}
 
-    pub fn into_json(self) -> Vec<u8> {
-        serde_json::to_vec(&self.members).expect("texts and numbers serialise")
+/// Writes a member's name.
+fn write(json: &mut Vec<u8>, name: &str) {
+    if json.len() > 1 {
+        json.push(b',');
     }
+    serde_json::to_writer(&mut *json, name).expect("a text is written into memory");
+    json.push(b':');
 }
