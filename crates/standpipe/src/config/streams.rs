@@ -224,6 +224,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         object,
         logging,
         partitioning: partitioning.as_ref().map(|partitioning| partitioning.spec.clone()),
+        conversion: None,
     };
     Some(DestinationDraft { store, spec, spots, size_spot, interval_spot, partitioning })
 }

@@ -99,6 +99,7 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
         object: ObjectOptions { encryption: encryption(configuration), ..ObjectOptions::default() },
         logging: logging(configuration),
         partitioning: partitioning(configuration),
+        conversion: None,
     })
 }
 

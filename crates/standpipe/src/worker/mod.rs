@@ -4,6 +4,8 @@
 //! is a planned crash: attempts under way are dropped, and the next start resumes from the journal.
 
 mod body;
+mod columns;
+mod convert;
 mod deliver;
 mod fates;
 mod make;

@@ -75,6 +75,7 @@ fn plain(bucket: &str) -> S3Destination {
         object: ObjectOptions::default(),
         logging: None,
         partitioning: None,
+        conversion: None,
     }
 }
 
