@@ -10,7 +10,7 @@ use arrow_array::types::{
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, ListArray, MapArray, PrimitiveArray, StringArray, StructArray,
 };
-use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, FieldRef};
 
 use crate::types::Type;
@@ -18,9 +18,9 @@ use crate::types::Type;
 /// A column under construction.
 #[derive(Debug)]
 pub(crate) struct Growing {
-    /// Whether each row has a value.
-    present: BooleanBufferBuilder,
-    nulls: usize,
+    len: usize,
+    /// Whether each row has a value; nothing while all have.
+    present: Option<BooleanBufferBuilder>,
     pub(crate) values: Values,
 }
 
@@ -88,23 +88,31 @@ impl Growing {
                 Values::Struct(members.iter().map(|(_, member)| Self::new(member)).collect())
             }
         };
-        Self { present: BooleanBufferBuilder::new(0), nulls: 0, values }
+        Self { len: 0, present: None, values }
     }
 
     /// Its rows.
     pub(crate) fn len(&self) -> usize {
-        self.present.len()
+        self.len
     }
 
     /// Says that the value of the next row is there; the caller has added it, or its items.
     pub(crate) fn present(&mut self) {
-        self.present.append(true);
+        self.len += 1;
+        if let Some(present) = &mut self.present {
+            present.append(true);
+        }
     }
 
     /// Adds a row without a value.
     pub(crate) fn push_null(&mut self) {
-        self.present.append(false);
-        self.nulls += 1;
+        let present = self.present.get_or_insert_with(|| {
+            let mut present = BooleanBufferBuilder::new(self.len + 1);
+            present.append_n(self.len, true);
+            present
+        });
+        present.append(false);
+        self.len += 1;
         match &mut self.values {
             Values::Boolean(values) => values.append(false),
             Values::Int8(values) => values.push(0),
@@ -123,13 +131,13 @@ impl Growing {
 
     /// Whether the row has no value.
     pub(crate) fn is_null(&self, row: usize) -> bool {
-        !self.present.get_bit(row)
+        self.present.as_ref().is_some_and(|present| !present.get_bit(row))
     }
 
     pub(crate) fn push_bool(&mut self, value: bool) {
         if let Values::Boolean(values) = &mut self.values {
             values.append(value);
-            self.present.append(true);
+            self.present();
         }
     }
 
@@ -137,7 +145,7 @@ impl Growing {
     pub(crate) fn push_date(&mut self, value: i32) {
         if let Values::Date(values) = &mut self.values {
             values.push(value);
-            self.present.append(true);
+            self.present();
         }
     }
 
@@ -145,7 +153,7 @@ impl Growing {
     pub(crate) fn push_timestamp(&mut self, value: i64) {
         if let Values::Timestamp(values) = &mut self.values {
             values.push(value);
-            self.present.append(true);
+            self.present();
         }
     }
 
@@ -155,7 +163,7 @@ impl Growing {
             let end = end_of(bytes.len() + value.len())?;
             bytes.extend_from_slice(value);
             ends.push(end);
-            self.present.append(true);
+            self.present();
         }
         Ok(())
     }
@@ -167,7 +175,7 @@ impl Growing {
             Values::Map { ends, keys, .. } => ends.push(end_of(keys.len())?),
             _ => {}
         }
-        self.present.append(true);
+        self.present();
         Ok(())
     }
 
@@ -202,12 +210,9 @@ impl Growing {
             }
             Values::Struct(members) => members.iter_mut().for_each(|member| member.truncate(len)),
         }
-        if len < self.present.len() {
-            self.present.truncate(len);
-            if self.nulls > 0 {
-                let kept = BooleanBuffer::new(Buffer::from_slice_ref(self.present.as_slice()), 0, len);
-                self.nulls = len - kept.count_set_bits();
-            }
+        self.len = self.len.min(len);
+        if let Some(present) = &mut self.present {
+            present.truncate(self.len);
         }
     }
 
@@ -216,9 +221,9 @@ impl Growing {
     /// # Errors
     /// The rows of a required field lack values.
     pub(crate) fn finish(&mut self, kind: &DataType) -> Result<ArrayRef, ArrowError> {
-        let len = self.len();
-        let present = self.present.finish();
-        let nulls = (std::mem::take(&mut self.nulls) > 0).then(|| NullBuffer::new(present));
+        let len = std::mem::take(&mut self.len);
+        let nulls = self.present.take().map(|mut present| NullBuffer::new(present.finish()));
+        let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
         Ok(match &mut self.values {
             Values::Boolean(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
             Values::Int8(values) => primitive::<Int8Type>(values, nulls)?,

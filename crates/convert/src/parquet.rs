@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::{GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -15,9 +17,6 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
-
-/// What is first in a file.
-const MAGIC_LEN: usize = 4;
 
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -119,6 +118,8 @@ pub struct ParquetFormat {
     properties: WriterPropertiesPtr,
     /// Columns to sort by, by number.
     sort: Vec<(usize, bool)>,
+    row_group_rows: usize,
+    block_size_bytes: usize,
 }
 
 /// An encoded row group.
@@ -168,27 +169,44 @@ impl ParquetFormat {
         builder = builder.set_sorting_columns(sorting(&schema, &descriptor, &sort));
         let mut properties = builder.build();
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
-        Ok(Self { schema, descriptor: Arc::new(descriptor), properties: Arc::new(properties), sort })
+        let size = |size| usize::try_from(size).unwrap_or(usize::MAX);
+        Ok(Self {
+            schema,
+            descriptor: Arc::new(descriptor),
+            properties: Arc::new(properties),
+            sort,
+            row_group_rows: size(options.row_group_rows),
+            block_size_bytes: size(options.block_size_bytes),
+        })
+    }
+
+    pub(crate) fn row_group_rows(&self) -> usize {
+        self.row_group_rows
+    }
+
+    pub(crate) fn block_size_bytes(&self) -> usize {
+        self.block_size_bytes
     }
 
     /// Encodes rows as one row group; runs on any thread.
     ///
     /// # Errors
     /// The rows are not of the table.
-    pub fn encode(&self, rows: &RecordBatch) -> Result<RowGroup, ParquetError> {
-        let rows = self.sorted(rows)?;
+    pub fn encode(&self, rows: &[RecordBatch]) -> Result<RowGroup, ParquetError> {
+        let sorted = self.sorted(rows)?;
+        let rows = sorted.as_ref().map_or(rows, std::slice::from_ref);
         let writers = ArrowRowGroupWriterFactory::new(&self.writer(io::sink())?, Arc::clone(&self.schema));
-        let mut writers = writers.create_column_writers(0)?.into_iter();
-        let mut columns = Vec::new();
-        for (field, column) in self.schema.fields().iter().zip(rows.columns()) {
-            for leaf in compute_leaves(field, column)? {
-                let mut writer =
-                    writers.next().ok_or_else(|| ParquetError::General("a column too many".into()))?;
-                writer.write(&leaf)?;
-                columns.push(writer.close()?);
+        let mut writers = writers.create_column_writers(0)?;
+        for batch in rows {
+            let columns = self.schema.fields().iter().zip(batch.columns());
+            let leaves = columns.map(|(field, column)| compute_leaves(field, column));
+            let leaves = leaves.collect::<Result<Vec<_>, _>>()?;
+            for (writer, leaf) in writers.iter_mut().zip(leaves.iter().flatten()) {
+                writer.write(leaf)?;
             }
         }
-        Ok(RowGroup { columns, rows: rows.num_rows() })
+        let columns = writers.into_iter().map(ArrowColumnWriter::close).collect::<Result<_, _>>()?;
+        Ok(RowGroup { columns, rows: rows.iter().map(RecordBatch::num_rows).sum() })
     }
 
     /// Begins a file; the bytes are its first.
@@ -200,7 +218,6 @@ impl ParquetFormat {
         let writer = self.writer(out.clone())?;
         let mut joiner = Joiner { writer, out };
         let head = joiner.written()?;
-        debug_assert_eq!(head.len(), MAGIC_LEN);
         Ok((joiner, head))
     }
 
@@ -208,16 +225,18 @@ impl ParquetFormat {
         SerializedFileWriter::new(out, self.descriptor.root_schema_ptr(), Arc::clone(&self.properties))
     }
 
-    fn sorted(&self, rows: &RecordBatch) -> Result<RecordBatch, ParquetError> {
+    /// The rows in one piece in the order that was asked for, where one was.
+    fn sorted(&self, rows: &[RecordBatch]) -> Result<Option<RecordBatch>, ParquetError> {
         if self.sort.is_empty() {
-            return Ok(rows.clone());
+            return Ok(None);
         }
+        let rows = arrow_select::concat::concat_batches(&self.schema, rows)?;
         let by = self.sort.iter().map(|(column, descending)| arrow_ord::sort::SortColumn {
             values: Arc::clone(rows.column(*column)),
             options: Some(arrow_schema::SortOptions { descending: *descending, nulls_first: false }),
         });
         let order = arrow_ord::sort::lexsort_to_indices(&by.collect::<Vec<_>>(), None)?;
-        Ok(arrow_select::take::take_record_batch(rows, &order)?)
+        Ok(Some(arrow_select::take::take_record_batch(&rows, &order)?))
     }
 }
 
@@ -305,7 +324,7 @@ impl Joiner {
     }
 
     fn written(&mut self) -> Result<Bytes, ParquetError> {
-        io::Write::flush(self.writer.inner_mut())?;
+        self.writer.flush()?;
         Ok(self.out.take())
     }
 }

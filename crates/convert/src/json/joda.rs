@@ -222,7 +222,7 @@ impl Found {
             Unit::Year => self.year = i32::try_from(value).ok()?,
             // The hundred years around today, as Joda has it: from thirty before to seventy behind 2000.
             Unit::TwoDigitYear => {
-                self.year = i32::try_from(if value < 70 { 2000 + value } else { 1900 + value }).ok()?
+                self.year = i32::try_from(if value < 70 { 2000 + value } else { 1900 + value }).ok()?;
             }
             Unit::Month => self.month = value,
             Unit::Day => self.day = value,

@@ -26,6 +26,9 @@ use crate::schema::TableSchema;
 pub use joda::{JodaError, TimestampFormat};
 use plan::Members;
 
+/// The characters of a value that an error shows.
+const SHOWN_CHARS: usize = 200;
+
 /// How rows are read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -64,30 +67,35 @@ impl Default for OpenX {
 
 /// A record does not become rows. No other attempt would change that.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RowError {
-    /// It is no JSON.
-    Parse(String),
-    /// It is JSON and does not fit.
-    Malformed {
-        /// What is the matter.
-        what: String,
-        /// Where, from the innermost member to the column; empty for the record itself.
-        path: Vec<String>,
-    },
+pub struct RowError(Box<Fault>);
+
+/// Behind a pointer, as every value that is read may give one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fault {
+    is_json: bool,
+    what: String,
+    /// From the innermost member to the column; empty for the record itself.
+    path: Vec<String>,
 }
 
 impl RowError {
     /// The code in the error output.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Parse(_) => "DataFormatConversion.ParseError",
-            Self::Malformed { .. } => "DataFormatConversion.MalformedData",
+        match self.0.is_json {
+            true => "DataFormatConversion.MalformedData",
+            false => "DataFormatConversion.ParseError",
         }
+    }
+
+    /// What is no JSON.
+    fn parse(what: impl fmt::Display) -> Self {
+        let what = format!("Encountered malformed JSON. {what}");
+        Self(Box::new(Fault { is_json: false, what, path: Vec::new() }))
     }
 
     /// A record that is no row at all.
     fn record(what: impl Into<String>) -> Self {
-        Self::Malformed { what: what.into(), path: Vec::new() }
+        Self(Box::new(Fault { is_json: true, what: what.into(), path: Vec::new() }))
     }
 
     /// A value that does not fit its column.
@@ -97,28 +105,31 @@ impl RowError {
 
     /// A text that is no value of the column.
     fn input(text: &str) -> Self {
-        Self::value(format_args!("For input string: {text:?}"))
+        Self::value(format_args!("For input string: {:?}", shown(text)))
     }
 
     /// The same, within a member.
     fn within(mut self, member: &str) -> Self {
-        if let Self::Malformed { path, .. } = &mut self {
-            path.push(member.to_owned());
+        if self.0.is_json {
+            self.0.path.push(member.to_owned());
         }
         self
     }
 }
 
+/// A text, cut to what an error shows.
+fn shown(text: &str) -> &str {
+    text.char_indices().nth(SHOWN_CHARS).map_or(text, |(end, _)| &text[..end])
+}
+
 impl fmt::Display for RowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Parse(what) => write!(f, "Encountered malformed JSON. {what}"),
-            Self::Malformed { what, path } if path.is_empty() => f.write_str(what),
-            Self::Malformed { what, path } => {
-                let path: Vec<&str> = path.iter().rev().map(String::as_str).collect();
-                write!(f, "{what} (column {})", path.join("."))
-            }
+        f.write_str(&self.0.what)?;
+        if self.0.path.is_empty() {
+            return Ok(());
         }
+        let path: Vec<&str> = self.0.path.iter().rev().map(String::as_str).collect();
+        write!(f, " (column {})", path.join("."))
     }
 }
 
@@ -126,7 +137,7 @@ impl std::error::Error for RowError {}
 
 impl From<JiterError> for RowError {
     fn from(error: JiterError) -> Self {
-        Self::Parse(format!("{} at byte {}", error.error_type, error.index))
+        Self::parse(format_args!("{} at byte {}", error.error_type, error.index))
     }
 }
 

@@ -1,3 +1,5 @@
+//! The coercions of both deserializers, and what a record that fails leaves behind: nothing.
+
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;

@@ -26,7 +26,7 @@ fn write(
     depth: usize,
 ) -> Result<(), RowError> {
     if depth > DEPTH_MAX {
-        return Err(RowError::Parse(format!("It is nested more than {DEPTH_MAX} deep.")));
+        return Err(RowError::parse(format_args!("It is nested more than {DEPTH_MAX} deep.")));
     }
     match peek {
         Peek::Null => {
@@ -67,7 +67,7 @@ fn write(
         }
         _ => {
             let digits = json.known_number_bytes(peek)?;
-            out.push_str(std::str::from_utf8(digits).map_err(|error| RowError::Parse(error.to_string()))?);
+            out.push_str(std::str::from_utf8(digits).map_err(RowError::parse)?);
         }
     }
     Ok(())

@@ -217,6 +217,7 @@ fn no_object(json: &mut Jiter<'_>, peek: Peek, rules: &Rules) -> RowError {
         return error.into();
     }
     let text = String::from_utf8_lossy(json.slice_to_current(start)).into_owned();
+    let text = super::shown(&text).to_owned();
     let (class, text) = match peek {
         Peek::String => ("java.lang.String", text.trim_matches('"').to_owned()),
         Peek::True | Peek::False => ("java.lang.Boolean", text),
@@ -269,7 +270,7 @@ fn scalar(
         }
         _ => {
             let digits = json.known_number_bytes(peek)?;
-            let digits = std::str::from_utf8(digits).map_err(|error| RowError::Parse(error.to_string()))?;
+            let digits = std::str::from_utf8(digits).map_err(RowError::parse)?;
             from_number(digits, kind, column, rules)
         }
     }
@@ -277,44 +278,48 @@ fn scalar(
 
 /// A string into a column that is no list, map or struct.
 fn from_text(text: &str, kind: &Type, column: &mut Growing, rules: &Rules) -> Result<(), RowError> {
+    let wrong = || RowError::input(text);
     match kind {
-        Type::String | Type::Binary => Ok(column.push_bytes(text.as_bytes())?),
+        Type::String | Type::Binary => column.push_bytes(text.as_bytes())?,
         Type::Char(length) | Type::Varchar(length) => {
             let end = text.char_indices().nth((*length).into()).map_or(text.len(), |(at, _)| at);
-            Ok(column.push_bytes(&text.as_bytes()[..end])?)
+            column.push_bytes(&text.as_bytes()[..end])?;
         }
-        Type::Boolean if text.eq_ignore_ascii_case("true") => Ok(column.push_bool(true)),
-        Type::Boolean if text.eq_ignore_ascii_case("false") => Ok(column.push_bool(false)),
-        Type::Date => {
-            let days = time::date(text).ok_or_else(|| RowError::input(text))?;
-            Ok(column.push_date(days))
+        Type::Boolean => {
+            let is_true = text.eq_ignore_ascii_case("true");
+            let known = is_true || text.eq_ignore_ascii_case("false");
+            column.push_bool(known.then_some(is_true).ok_or_else(wrong)?);
         }
+        Type::Date => column.push_date(time::date(text).ok_or_else(wrong)?),
         Type::Timestamp => {
             let micros = match (rules.is_lenient(), rules.timestamp_formats.as_slice()) {
                 (true, _) => time::lenient(text).or_else(|| time::from_number(text)),
                 (false, []) => time::jdbc(text),
                 (false, formats) => formats.iter().find_map(|format| format.parse(text)),
             };
-            Ok(column.push_timestamp(micros.ok_or_else(|| RowError::input(text))?))
+            column.push_timestamp(micros.ok_or_else(wrong)?);
         }
-        _ => numeric(text, kind, column).ok_or_else(|| RowError::input(text)),
+        _ => numeric(text, kind, column).ok_or_else(wrong)?,
     }
+    Ok(())
 }
 
 /// A number into a column that is no list, map or struct.
 fn from_number(digits: &str, kind: &Type, column: &mut Growing, rules: &Rules) -> Result<(), RowError> {
+    let wrong = || RowError::input(digits);
     match kind {
-        Type::String | Type::Char(_) | Type::Varchar(_) => from_text(digits, kind, column, rules),
+        Type::String | Type::Char(_) | Type::Varchar(_) => return from_text(digits, kind, column, rules),
         Type::Timestamp => {
             let micros = match rules.is_lenient() {
                 true => time::from_number(digits),
                 false => rules.timestamp_formats.iter().find_map(|format| format.parse(digits)),
             };
-            Ok(column.push_timestamp(micros.ok_or_else(|| RowError::input(digits))?))
+            column.push_timestamp(micros.ok_or_else(wrong)?);
         }
-        Type::Boolean | Type::Date | Type::Binary => Err(RowError::input(digits)),
-        _ => numeric(digits, kind, column).ok_or_else(|| RowError::input(digits)),
+        Type::Boolean | Type::Date | Type::Binary => return Err(wrong()),
+        _ => numeric(digits, kind, column).ok_or_else(wrong)?,
     }
+    Ok(())
 }
 
 /// A number, wherever it was written, into a column of numbers; `None` where it is none or out of range.

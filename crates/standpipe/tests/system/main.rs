@@ -15,6 +15,7 @@ mod encryption;
 mod file_store;
 mod flights;
 mod fluent_bit;
+mod formats;
 mod functions;
 mod kills;
 mod lake;
