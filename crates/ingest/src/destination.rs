@@ -401,6 +401,10 @@ mod tests {
         let on = off.updated(conversion(parquet)).unwrap();
         let described = &on.describe()["ExtendedS3DestinationDescription"];
         assert_eq!(described["BufferingHints"], json!({"SizeInMBs": 128, "IntervalInSeconds": 60}));
+        let given = json!({"OutputFormatConfiguration": {}});
+        let described = s3(conversion(given).configuration.into()).describe();
+        let described = &described["ExtendedS3DestinationDescription"]["DataFormatConversionConfiguration"];
+        assert_eq!(*described, json!({"Enabled": true, "OutputFormatConfiguration": {}}));
         let hive = json!({"InputFormatConfiguration": {"Deserializer": {"HiveJsonSerDe": {}}}});
         let on = on.updated(conversion(hive)).unwrap();
         let described =

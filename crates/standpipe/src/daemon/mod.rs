@@ -2,7 +2,7 @@
 
 mod admin;
 mod api;
-mod conversion;
+pub(crate) mod conversion;
 mod credentials;
 mod deletion;
 mod encryption;
