@@ -7,3 +7,5 @@
 //! # Invariants
 //! - A row is in the columns as a whole or not at all.
 //! - The same rows and the same settings give the same parts.
+
+pub mod orc;
