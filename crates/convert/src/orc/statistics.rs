@@ -237,7 +237,7 @@ fn upper_bound(message: Message, max: &str) -> Message {
     }
     let mut bound = max[..end].to_owned();
     while let Some(last) = bound.pop() {
-        if let Some(next) = (last..).nth(1) {
+        if let Some(next) = (last..=char::MAX).nth(1) {
             bound.push(next);
             break;
         }
