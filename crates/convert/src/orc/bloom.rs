@@ -54,7 +54,7 @@ impl BloomFilter {
 
 /// How many bits a filter needs.
 pub(super) fn bits(values: u32, fpp: f64) -> f64 {
-    -f64::from(values) * fpp.ln() / std::f64::consts::LN_2.powi(2)
+    f64::from(values) * fpp.recip().ln() / std::f64::consts::LN_2.powi(2)
 }
 
 fn wang(value: i64) -> u64 {

@@ -33,8 +33,8 @@ pub enum JoinError {
     #[error("a stripe of other columns cannot be part of the file")]
     OtherSchema,
     /// The stripe was encoded by other options.
-    #[error("a stripe of compression {0:?} and row groups of {1} rows cannot be part of the file")]
-    OtherOptions(Compression, u32),
+    #[error("a stripe of other options cannot be part of the file")]
+    OtherOptions,
 }
 
 /// Joins the stripes of one file.
@@ -80,9 +80,8 @@ impl Joiner {
     /// # Errors
     /// [`JoinError`]; the joiner is then as it was.
     pub fn push(&mut self, stripe: EncodedStripe) -> Result<Bytes, JoinError> {
-        let EncodedStripe { compression, row_index_stride, .. } = stripe;
-        if (compression, row_index_stride) != (self.options.compression, self.options.row_index_stride) {
-            return Err(JoinError::OtherOptions(compression, row_index_stride));
+        if stripe.options != self.options {
+            return Err(JoinError::OtherOptions);
         }
         if stripe.rows == 0 {
             return Ok(Bytes::new());

@@ -8,13 +8,13 @@ use arrow_array::{Array, RecordBatch, StructArray};
 use arrow_schema::Field;
 use bytes::Bytes;
 
+use super::OrcOptions;
 use super::column::{ColumnWriter, FinishedColumn, RowGroup};
 use super::compress::{Chunks, CompressError, Compressor};
 use super::proto::Message;
 use super::statistics::Statistics;
 use super::stream::{Stream, StreamKind};
 use super::types::{Kind, UnsupportedType, kinds};
-use super::{Compression, OrcOptions};
 
 /// The zone that timestamps without one are written in; readers give back the same wall-clock time in any.
 const WRITER_TIMEZONE: &str = "UTC";
@@ -44,8 +44,7 @@ pub struct EncodedStripe {
     pub(super) index_bytes: u64,
     pub(super) data_bytes: u64,
     pub(super) footer_bytes: u64,
-    pub(super) compression: Compression,
-    pub(super) row_index_stride: u32,
+    pub(super) options: OrcOptions,
     pub(super) kinds: Vec<Kind>,
     pub(super) statistics: Vec<Statistics>,
 }
@@ -75,8 +74,7 @@ pub fn encode_stripe(batches: &[RecordBatch], options: &OrcOptions) -> Result<En
         index_bytes: 0,
         data_bytes: 0,
         footer_bytes: 0,
-        compression: options.compression,
-        row_index_stride: options.row_index_stride,
+        options: options.clone(),
         kinds: Vec::new(),
         statistics: Vec::new(),
     };

@@ -11,7 +11,7 @@ pub const TYPE_KEY: &str = "hive.type";
 
 /// A type that cannot be written as ORC.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("column '{column}' is of type {data_type}, which ORC files of ours do not hold")]
+#[error("column '{column}' is of type {data_type}, which cannot be written as ORC")]
 pub struct UnsupportedType {
     /// The column, with the members that lead to it.
     pub column: String,

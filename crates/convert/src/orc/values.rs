@@ -7,7 +7,8 @@ use arrow_array::types::{
     ArrowPrimitiveType, ByteArrayType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type,
     Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
 };
-use arrow_array::{Array, GenericByteArray};
+use arrow_array::{Array, GenericByteArray, StringArray};
+use arrow_buffer::ToByteSlice;
 use arrow_schema::DataType;
 
 use super::bloom::BloomFilter;
@@ -21,6 +22,9 @@ use super::{FormatVersion, OrcOptions};
 
 /// Timestamps count from here: 2015-01-01 in the writer's zone, in seconds since 1970.
 const TIMESTAMP_BASE: i64 = 1_420_070_400;
+
+/// Floats are copied as they are in memory, which is how the format has them.
+const _: () = assert!(cfg!(target_endian = "little"));
 
 /// What is written of a stripe's values.
 pub(super) enum Values {
@@ -104,9 +108,7 @@ impl Values {
                 _ => write_floats::<Float64Type>(array, rows, stream, summary, bloom_filter),
             },
             Self::Decimal { unscaled, scales, scale } => {
-                let before = unscaled.bytes.len();
                 let count = write_decimals(array, rows, &mut unscaled.bytes, *scale, summary, bloom_filter);
-                debug_assert!(unscaled.bytes.len() >= before + count, "a value takes a byte at least");
                 scales.pending.resize(scales.pending.len() + count, i64::from(*scale));
                 scales.settle();
             }
@@ -116,8 +118,17 @@ impl Values {
                 summarise(&micros, summary, bloom_filter);
             }
             Self::Text { texts, .. } => match array.data_type() {
-                DataType::Utf8 => write_texts(array.as_string::<i32>(), rows, texts, summary, bloom_filter),
-                _ => write_binaries(array.as_binary::<i32>(), rows, texts, summary, bloom_filter),
+                DataType::Utf8 => {
+                    let array = array.as_string::<i32>();
+                    let added = write_bytes(array, rows, texts, bloom_filter);
+                    summarise_texts(array, rows, added, summary);
+                }
+                _ => {
+                    let added = write_bytes(array.as_binary::<i32>(), rows, texts, bloom_filter);
+                    if let Summary::Binary { bytes } = summary {
+                        *bytes += added;
+                    }
+                }
             },
             Self::Lengths(stream) => write_lengths(array, rows, stream, summary),
             Self::Struct => {}
@@ -228,24 +239,16 @@ fn write_floats<T: ArrowPrimitiveType<Native: Into<f64>>>(
     let Summary::Double { range, sum } = summary else { return };
     let values = array.as_primitive::<T>().values();
     for rows in rows {
+        let values = &values[rows.clone()];
+        stream.bytes.extend_from_slice(values.to_byte_slice());
         let (mut min, mut max) = (f64::NAN, f64::NAN);
-        for value in &values[rows.clone()] {
-            put_float::<T>(*value, &mut stream.bytes);
+        for value in values {
             let value: f64 = (*value).into();
             (min, max) = (min.min(value), max.max(value));
             *sum += value;
             bloom_filter.iter_mut().for_each(|filter| filter.add_double(value));
         }
         widen(range, (min, max));
-    }
-}
-
-fn put_float<T: ArrowPrimitiveType<Native: Into<f64>>>(value: T::Native, out: &mut Vec<u8>) {
-    let value: f64 = value.into();
-    match T::DATA_TYPE {
-        // It was one before.
-        DataType::Float32 => out.extend_from_slice(&(value as f32).to_le_bytes()),
-        _ => out.extend_from_slice(&value.to_le_bytes()),
     }
 }
 
@@ -304,51 +307,33 @@ fn without_zeros(mut nanos: i64) -> i64 {
     nanos << 3 | (zeros - 1)
 }
 
-fn write_texts(
-    array: &GenericByteArray<arrow_array::types::Utf8Type>,
+/// Adds the values of rows and returns how many bytes they take.
+fn write_bytes<T: ByteArrayType<Offset = i32>>(
+    array: &GenericByteArray<T>,
     rows: &Rows,
     texts: &mut Texts,
-    summary: &mut Summary,
-    mut bloom_filter: Option<&mut BloomFilter>,
-) {
-    let Summary::Text { range, bytes } = summary else { return };
+    bloom_filter: Option<&mut BloomFilter>,
+) -> u64 {
+    let mut bytes = 0;
     for rows in rows {
-        *bytes += extend(array, rows, texts);
-        let mut values = rows.clone().map(|row| array.value(row));
-        let Some(first) = values.next() else { continue };
+        let ends = &array.value_offsets()[rows.start..=rows.end];
+        texts.extend(array.value_data(), ends);
+        bytes += (ends[ends.len() - 1] - ends[0]) as u64;
+    }
+    if let Some(filter) = bloom_filter {
+        rows.iter().flat_map(Range::clone).for_each(|row| filter.add_bytes(array.value(row).as_ref()));
+    }
+    bytes
+}
+
+fn summarise_texts(array: &StringArray, rows: &Rows, added: u64, summary: &mut Summary) {
+    let Summary::Text { range, bytes } = summary else { return };
+    *bytes += added;
+    let mut values = rows.iter().flat_map(Range::clone).map(|row| array.value(row));
+    if let Some(first) = values.next() {
         let (low, high) = values.fold((first, first), |(low, high), value| (low.min(value), high.max(value)));
         widen_text(range, low, high);
-        if let Some(filter) = &mut bloom_filter {
-            rows.clone().for_each(|row| filter.add_bytes(array.value(row).as_bytes()));
-        }
     }
-}
-
-fn write_binaries(
-    array: &GenericByteArray<arrow_array::types::BinaryType>,
-    rows: &Rows,
-    texts: &mut Texts,
-    summary: &mut Summary,
-    mut bloom_filter: Option<&mut BloomFilter>,
-) {
-    let Summary::Binary { bytes } = summary else { return };
-    for rows in rows {
-        *bytes += extend(array, rows, texts);
-        if let Some(filter) = &mut bloom_filter {
-            rows.clone().for_each(|row| filter.add_bytes(array.value(row)));
-        }
-    }
-}
-
-/// Adds the values of rows and returns their bytes.
-fn extend<T: ByteArrayType<Offset = i32>>(
-    array: &GenericByteArray<T>,
-    rows: &Range<usize>,
-    texts: &mut Texts,
-) -> u64 {
-    let ends = &array.value_offsets()[rows.start..=rows.end];
-    texts.extend(array.value_data(), ends);
-    (ends[ends.len() - 1] - ends[0]) as u64
 }
 
 fn write_lengths(array: &dyn Array, rows: &Rows, stream: &mut IntegerStream, summary: &mut Summary) {
