@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
-    StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array,
+    RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use standpipe_convert::orc::{Compression, FormatVersion, OrcOptions, encode_stripe};
 
@@ -21,7 +21,8 @@ type AnyError = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), AnyError> {
     let batch = batch()?;
-    let raw = batch.get_array_memory_size() as f64 / 1e6;
+    let sizes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
+    let raw = sizes.sum::<Result<usize, _>>()? as f64 / 1e6;
     println!(
         "{ROWS} rows of {} columns, {raw:.0} MB in Arrow, best of {RUNS} runs, one thread",
         batch.num_columns()

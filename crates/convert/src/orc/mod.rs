@@ -41,6 +41,7 @@ mod column;
 mod values;
 
 mod text;
+mod timestamp;
 
 mod bloom;
 mod statistics;
@@ -56,5 +57,5 @@ pub use compress::CompressError;
 pub use join::{JoinError, Joiner};
 pub use options::{Compression, FormatVersion, OptionsError, OrcOptions};
 pub use stripe::{EncodeError, EncodedStripe, encode_stripe};
+pub use timestamp::is_exact;
 pub use types::{TYPE_KEY, UnsupportedType};
-pub use values::is_exact;

@@ -16,12 +16,10 @@ use super::column::Rows;
 use super::statistics::{Summary, decimal_text, widen, widen_text};
 use super::stream::{BitStream, ByteStream, IntegerStream, Stream, StreamKind};
 use super::text::Texts;
+use super::timestamp::write_timestamps;
 use super::types::Kind;
 use super::varint::put_signed_varint;
 use super::{FormatVersion, OrcOptions};
-
-/// Timestamps count from here: 2015-01-01 in the writer's zone, in seconds since 1970.
-const TIMESTAMP_BASE: i64 = 1_420_070_400;
 
 /// Floats are copied as they are in memory, which is how the format has them.
 const _: () = assert!(cfg!(target_endian = "little"));
@@ -275,36 +273,6 @@ fn write_decimals(
         count += rows.len();
     }
     count
-}
-
-/// Seconds since 2015, and nanoseconds with the number of zeros at their end in the lowest three bits.
-fn write_timestamps(micros: &[i64], seconds: &mut IntegerStream, nanos: &mut IntegerStream) {
-    for micros in micros {
-        let (second, rest) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000) * 1000);
-        // Readers take one off before 1970 where there are nanoseconds that make up a millisecond.
-        let second = if second < 0 && rest > 999_999 { second + 1 } else { second };
-        seconds.pending.push(second - TIMESTAMP_BASE);
-        nanos.pending.push(without_zeros(rest));
-    }
-    seconds.settle();
-    nanos.settle();
-}
-
-/// Whether a timestamp in microseconds reads back as itself.
-pub fn is_exact(micros: i64) -> bool {
-    !(-999_000..0).contains(&micros)
-}
-
-fn without_zeros(mut nanos: i64) -> i64 {
-    if nanos == 0 || nanos % 100 != 0 {
-        return nanos << 3;
-    }
-    let mut zeros = 0;
-    while nanos % 10 == 0 && zeros < 8 {
-        nanos /= 10;
-        zeros += 1;
-    }
-    nanos << 3 | (zeros - 1)
 }
 
 /// Adds the values of rows and returns how many bytes they take.
