@@ -165,6 +165,5 @@ fn encoding(kind: Kind, version: FormatVersion, dictionary_size: Option<usize>) 
         !matches!(kind, Kind::Boolean | Kind::Byte | Kind::Float | Kind::Double | Kind::Struct);
     let second = has_integers && version == FormatVersion::V0_12;
     let number = u64::from(dictionary_size.is_some()) + if second { 2 } else { 0 };
-    let message = Message::default().uint(1, number);
-    dictionary_size.iter().fold(message, |message, size| message.uint(2, *size as u64))
+    Message::default().uint(1, number).with(dictionary_size, |message, size| message.uint(2, size as u64))
 }

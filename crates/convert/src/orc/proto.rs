@@ -54,6 +54,14 @@ impl Message {
         if packed.is_empty() { self } else { self.bytes(field, packed) }
     }
 
+    /// What is only there with a value.
+    pub(super) fn with<T>(self, value: Option<T>, add: impl FnOnce(Self, T) -> Self) -> Self {
+        match value {
+            Some(value) => add(self, value),
+            None => self,
+        }
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -101,12 +101,10 @@ impl Statistics {
     }
 
     pub(super) fn message(&self) -> Message {
-        let message = Message::default().uint(1, self.values);
-        let message = match self.summary.message() {
-            Some((field, summary)) => message.message(field, &summary),
-            None => message,
-        };
-        message.uint(10, u64::from(self.has_null))
+        Message::default()
+            .uint(1, self.values)
+            .with(self.summary.message(), |message, (field, summary)| message.message(field, &summary))
+            .uint(10, u64::from(self.has_null))
     }
 }
 
@@ -160,60 +158,50 @@ impl Summary {
         }
     }
 
-    /// The message, and the field of `ColumnStatistics` that it stands in. Without values there is none but for sums.
+    /// The message, and the field of `ColumnStatistics` that it stands in. Without values it is there as well, but for
+    /// its range: readers take its field for the type.
     fn message(&self) -> Option<(u32, Message)> {
         let message = Message::default();
         Some(match self {
             Self::Nothing => return None,
             Self::Boolean { trues } => (5, message.packed(1, [*trues])),
             Self::Integer { range, sum } => {
-                let message = match range {
-                    Some((min, max)) => message.sint(1, *min).sint(2, *max),
-                    None => message,
-                };
-                (2, sum.iter().fold(message, |message, sum| message.sint(3, *sum)))
+                let message = message.with(*range, |message, (min, max)| message.sint(1, min).sint(2, max));
+                (2, message.with(*sum, |message, sum| message.sint(3, sum)))
             }
             Self::Double { range, sum } => {
-                let message = match range {
-                    Some((min, max)) => message.double(1, *min).double(2, *max),
-                    None => message,
-                };
+                let message =
+                    message.with(*range, |message, (min, max)| message.double(1, min).double(2, max));
                 (3, message.double(3, *sum))
             }
             Self::Decimal { range, sum, scale } => {
-                let message = match range {
-                    Some((min, max)) => {
-                        message.bytes(1, decimal_text(*min, *scale)).bytes(2, decimal_text(*max, *scale))
-                    }
-                    None => message,
-                };
+                let text = |value| decimal_text(value, *scale);
                 let sum = sum.filter(|sum| sum.unsigned_abs() < DECIMAL_MAX);
-                (6, sum.iter().fold(message, |message, sum| message.bytes(3, decimal_text(*sum, *scale))))
+                let message = message
+                    .with(*range, |message, (min, max)| message.bytes(1, text(min)).bytes(2, text(max)));
+                (6, message.with(sum, |message, sum| message.bytes(3, text(sum))))
             }
             Self::Text { range, bytes } => {
-                let message = match range {
-                    Some((min, max)) => upper_bound(lower_bound(message, min), max),
-                    None => message,
-                };
+                let message = message
+                    .with(range.as_ref(), |message, (min, max)| upper_bound(lower_bound(message, min), max));
                 (4, message.sint(3, *bytes as i64))
             }
             Self::Binary { bytes } => (8, message.sint(1, *bytes as i64)),
             Self::Date { range } => {
-                let (min, max) = (*range)?;
-                (7, message.sint(1, min).sint(2, max))
+                (7, message.with(*range, |message, (min, max)| message.sint(1, min).sint(2, max)))
             }
-            Self::Timestamp { range } => (9, timestamps((*range)?)),
+            Self::Timestamp { range } => (9, message.with(*range, timestamps)),
             Self::Items { range, sum } => {
-                let (min, max) = (*range)?;
-                (12, message.uint(1, min as u64).uint(2, max as u64).uint(3, *sum))
+                let message = message
+                    .with(*range, |message, (min, max)| message.uint(1, min as u64).uint(2, max as u64));
+                (12, message.uint(3, *sum))
             }
         })
     }
 }
 
 /// Milliseconds, and what is below them plus 1; in the writer's zone, which is UTC, and in UTC.
-fn timestamps((min, max): (i64, i64)) -> Message {
-    let message = Message::default();
+fn timestamps(message: Message, (min, max): (i64, i64)) -> Message {
     let message = [min, max, min, max]
         .iter()
         .zip(1..)
