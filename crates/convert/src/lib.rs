@@ -4,8 +4,24 @@
 //! itself and leaves nothing behind. Columns then become a part of a file on any thread, and the parts are joined in
 //! order, so that no file is ever in memory as a whole.
 //!
+//! # Reading order
+//! [`Type`] and [`TableSchema`] → [`RowReader`] (by [`Deserializer`]) → [`FileFormat`] → [`parquet`] and [`orc`].
+//!
 //! # Invariants
-//! - A row is in the columns as a whole or not at all.
+//! - A record is in the columns as a whole or not at all.
 //! - The same rows and the same settings give the same parts.
 
+mod file;
+mod growing;
+mod json;
 pub mod orc;
+pub mod parquet;
+mod schema;
+mod types;
+
+pub use arrow_array::RecordBatch;
+pub use arrow_schema::ArrowError;
+pub use file::{FileError, FileFormat, FileJoiner, FilePart};
+pub use json::{Deserializer, JodaError, OpenX, RowError, RowReader, TimestampFormat};
+pub use schema::{COLUMNS_MAX, Column, SchemaError, TableSchema};
+pub use types::{DEPTH_MAX, Type, TypeError};

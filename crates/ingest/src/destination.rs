@@ -367,13 +367,14 @@ mod tests {
         );
         check(
             s3(json!({})),
-            update(json!({"ProcessingConfiguration": {"Enabled": true, "Processors": [{
-                "Type": "Lambda", "Parameters": [{
-                    "ParameterName": "LambdaArn",
-                    "ParameterValue": "arn:aws:lambda:us-east-1:123456789012:function:f",
-                }],
-            }]}})),
-            "ExtendedS3DestinationConfiguration.ProcessingConfiguration is not available in this version of standpipe.",
+            update(
+                json!({"BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 60}, "DataFormatConversionConfiguration": {
+                    "SchemaConfiguration": {"RoleARN": "r", "DatabaseName": "d", "TableName": "t"},
+                    "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
+                    "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
+                }}),
+            ),
+            "DataFormatConversionConfiguration is not available in this version of standpipe.",
         );
         check(
             s3(json!({})),

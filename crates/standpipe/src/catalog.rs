@@ -373,6 +373,7 @@ mod tests {
             object: ObjectOptions::default(),
             logging: None,
             partitioning: None,
+            conversion: None,
         };
         let name = StreamName::parse("s").unwrap();
         StreamSpec {

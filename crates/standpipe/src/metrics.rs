@@ -5,7 +5,7 @@
 //! restart as the records do.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -19,6 +19,7 @@ use standpipe_ingest::{Answered, HandshakeResult, Limit, Observer, Throttled};
 use standpipe_journal::SyncObserver;
 use standpipe_journal::keys::{KeyTrouble, TroubleKind};
 use standpipe_model::{DestinationId, StreamName, Tally};
+use standpipe_transform::{CallObserver, Called};
 
 use crate::alarm::Alarm;
 
@@ -71,6 +72,17 @@ struct LimitOf {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FunctionOnly {
+    function: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FunctionCode {
+    function: String,
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KeyResult {
     key: String,
     kind: &'static str,
@@ -96,6 +108,9 @@ pub struct Metrics {
     attempt_seconds: Histogram,
     discarded: Family<StreamOnly, Counter>,
     key_checks: Family<KeyResult, Counter>,
+    function_calls: Family<FunctionCode, Counter>,
+    function_seconds: Family<FunctionOnly, Histogram, fn() -> Histogram>,
+    function_memory: Family<FunctionOnly, Gauge<u64, AtomicU64>>,
 }
 
 impl fmt::Debug for Metrics {
@@ -126,10 +141,15 @@ impl Default for Metrics {
             attempt_seconds: seconds(),
             discarded: Family::default(),
             key_checks: Family::default(),
+            function_calls: Family::default(),
+            function_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            function_memory: Family::default(),
             registry: Registry::default(),
         };
         let r = &mut registry;
         metrics.register_puts(r);
+        metrics.register_deliveries(r);
+        metrics.register_functions(r);
         r.register(
             "tls_handshakes",
             "TLS handshakes by how they ended: ok, timeout, closed, plain, certificate, failed",
@@ -145,33 +165,6 @@ impl Default for Metrics {
             "Bytes written to journals, frames included",
             metrics.sync_bytes.clone(),
         );
-        r.register("delivery_attempts", "Attempts by class: ok, or what the error asks for (transient, throttled, refused, misconfigured)", metrics.attempts.clone());
-        r.register(
-            "delivery_batches",
-            "Batches closed, by reason: size, age, pressure, drain",
-            metrics.batches.clone(),
-        );
-        r.register(
-            "delivery_object_bytes",
-            "Bytes of delivered objects, after compression (AWS: DeliveryToS3.Bytes)",
-            metrics.object_bytes.clone(),
-        );
-        r.register(
-            "partitions",
-            "Partitions of the latest window (AWS: PartitionCount)",
-            metrics.partitions.clone(),
-        );
-        r.register(
-            "partition_limit_records",
-            "Records that failed for the limit of active partitions (AWS: PartitionCountExceeded)",
-            metrics.partition_refusals.clone(),
-        );
-        r.register("delivery_attempt_seconds", "Time of a delivery attempt", metrics.attempt_seconds.clone());
-        r.register(
-            "records_discarded",
-            "Records that a deleted stream had not delivered; they are in the trash for seven days",
-            metrics.discarded.clone(),
-        );
         r.register(
             "key_checks",
             "Checks of keys that streams are encrypted with, by how they ended",
@@ -182,6 +175,54 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    fn register_deliveries(&self, r: &mut Registry) {
+        r.register("delivery_attempts", "Attempts by class: ok, or what the error asks for (transient, throttled, refused, misconfigured)", self.attempts.clone());
+        r.register(
+            "delivery_batches",
+            "Batches closed, by reason: size, age, pressure, drain",
+            self.batches.clone(),
+        );
+        r.register(
+            "delivery_object_bytes",
+            "Bytes of delivered objects, after compression (AWS: DeliveryToS3.Bytes)",
+            self.object_bytes.clone(),
+        );
+        r.register(
+            "partitions",
+            "Partitions of the latest window (AWS: PartitionCount)",
+            self.partitions.clone(),
+        );
+        r.register(
+            "partition_limit_records",
+            "Records that failed for the limit of active partitions (AWS: PartitionCountExceeded)",
+            self.partition_refusals.clone(),
+        );
+        r.register("delivery_attempt_seconds", "Time of a delivery attempt", self.attempt_seconds.clone());
+        r.register(
+            "records_discarded",
+            "Records that a deleted stream had not delivered; they are in the trash for seven days",
+            self.discarded.clone(),
+        );
+    }
+
+    fn register_functions(&self, r: &mut Registry) {
+        r.register(
+            "function_calls",
+            "Calls of functions by how they ended: OK, or the code of the error output (AWS: ExecuteProcessing.Success)",
+            self.function_calls.clone(),
+        );
+        r.register(
+            "function_call_seconds",
+            "Time of a call (AWS: ExecuteProcessing.Duration)",
+            self.function_seconds.clone(),
+        );
+        r.register(
+            "function_memory_bytes",
+            "The most memory that a call has taken",
+            self.function_memory.clone(),
+        );
+    }
+
     fn register_puts(&self, r: &mut Registry) {
         r.register("ingest_requests", "API requests by operation and error code (OK for a success). Codes other than OK are the refusals, by reason", self.requests.clone());
         r.register(
@@ -311,6 +352,17 @@ impl Observer for Metrics {
 
     fn shaken(&self, result: HandshakeResult) {
         self.handshakes.get_or_create(&KindOnly { kind: result.as_str() }).inc();
+    }
+}
+
+impl CallObserver for Metrics {
+    fn called(&self, called: &Called<'_>) {
+        let function = || called.function.to_owned();
+        self.function_calls.get_or_create(&FunctionCode { function: function(), code: called.code }).inc();
+        let of = FunctionOnly { function: function() };
+        self.function_seconds.get_or_create(&of).observe(called.elapsed.as_secs_f64());
+        let most = called.memory_bytes as u64;
+        self.function_memory.get_or_create(&of).inner().fetch_max(most, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The processors that a stream lists, between their specification and the chain that runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use standpipe_transform::processors::{
     AppendDelimiterToRecord, CloudWatchLogProcessing, CsvToJson, CsvToJsonOptions, Decompression, Jq,
     JqOptions, MetadataExtraction, Method, OptionError, RecordDeAggregation, Redact, RedactOptions,
 };
-use standpipe_transform::{Chain, Processor};
+use standpipe_transform::{Chain, Processor, WasmFunction};
 
 /// The only language of queries (`JsonParsingEngine`).
 pub(crate) const JQ: &str = "JQ-1.6";
@@ -54,9 +54,37 @@ pub enum ProcessorSpec {
         /// A jq program that gives an object of them.
         query: String,
     },
+    /// Calls a function (`Lambda`).
+    Wasm(WasmCall),
     /// Ends each record (`AppendDelimiterToRecord`).
     AppendDelimiter(String),
 }
+
+/// How a stream calls a function; what is `None` is as the function's configuration has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WasmCall {
+    /// The function's name in the configuration.
+    pub function: String,
+    /// The ARN that a call of the API gave, which the error output names; its name where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arn: Option<String>,
+    /// How often a call that failed is repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// The most data in a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_bytes: Option<usize>,
+}
+
+impl WasmCall {
+    /// A call of the function of that name, with nothing said about it.
+    pub fn of(function: impl Into<String>) -> Self {
+        Self { function: function.into(), arn: None, retries: None, batch_bytes: None }
+    }
+}
+
+/// Functions that have been loaded, by name.
+pub type LoadedFunctions = BTreeMap<String, WasmFunction>;
 
 impl ProcessorSpec {
     /// Whether a record may come to many times its size.
@@ -66,14 +94,22 @@ impl ProcessorSpec {
 
     /// Whether it calls a function, which may give other rows at a second try.
     pub(crate) fn calls_function(&self) -> bool {
-        false
+        self.function().is_some()
+    }
+
+    /// The name of the function that it calls.
+    pub(crate) fn function(&self) -> Option<&str> {
+        match self {
+            Self::Wasm(call) => Some(&call.function),
+            _ => None,
+        }
     }
 
     /// The processor.
     ///
     /// # Errors
     /// An option that it cannot work with.
-    fn make(&self) -> Result<Box<dyn Processor>, OptionError> {
+    fn make(&self, functions: &LoadedFunctions) -> Result<Box<dyn Processor>, OptionError> {
         Ok(match self {
             Self::Decompress { limit_bytes } => Box::new(Decompression::new("GZIP", *limit_bytes)?),
             Self::CloudwatchLogs { messages_only } => Box::new(CloudWatchLogProcessing::new(*messages_only)),
@@ -95,18 +131,37 @@ impl ProcessorSpec {
                 Box::new(RecordDeAggregation::new(kind, delimiter.as_deref())?)
             }
             Self::MetadataExtraction { query } => Box::new(MetadataExtraction::new(query, JQ)?),
+            Self::Wasm(WasmCall { function, arn, retries, batch_bytes }) => {
+                let loaded = functions.get(function).ok_or_else(|| OptionError {
+                    processor: "wasm",
+                    field: "function",
+                    value: function.clone(),
+                    reason: "is not configured under functions".to_owned(),
+                })?;
+                Box::new(loaded.called_as(arn.clone(), *retries, *batch_bytes))
+            }
             Self::AppendDelimiter(delimiter) => Box::new(AppendDelimiterToRecord::new(delimiter)?),
         })
     }
 }
 
-/// The chain of these processors, in their order.
+/// The chain of these processors, in their order, with the functions that they call.
+///
+/// # Errors
+/// An option that one of them cannot work with, or a function that is not there.
+pub fn chain(processors: &[ProcessorSpec], functions: &LoadedFunctions) -> Result<Arc<Chain>, OptionError> {
+    let made = processors.iter().map(|processor| processor.make(functions)).collect::<Result<_, _>>()?;
+    Ok(Arc::new(Chain::new(made)))
+}
+
+/// Whether the options of these processors can be worked with; functions are judged where they are loaded.
 ///
 /// # Errors
 /// An option that one of them cannot work with.
-pub fn chain(processors: &[ProcessorSpec]) -> Result<Arc<Chain>, OptionError> {
-    let made = processors.iter().map(ProcessorSpec::make).collect::<Result<_, _>>()?;
-    Ok(Arc::new(Chain::new(made)))
+pub fn check(processors: &[ProcessorSpec]) -> Result<(), OptionError> {
+    let none = LoadedFunctions::new();
+    let mut built_in = processors.iter().filter(|processor| !processor.calls_function());
+    built_in.try_for_each(|processor| processor.make(&none).map(drop))
 }
 
 /// The partition keys that the prefix asks for are not those that the processors give.

@@ -6,6 +6,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use standpipe_convert::parquet::ParquetOptions;
+use standpipe_convert::{Deserializer, TableSchema};
+use standpipe_encode::media;
 use standpipe_model::{Compression, DestinationId, ObjectOptions, StreamName};
 
 use crate::processors::ProcessorSpec;
@@ -94,6 +97,67 @@ pub struct S3Destination {
     /// Whether rows go to objects by the partition keys that the prefix asks for, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitioning: Option<Partitioning>,
+    /// What rows are converted to; a backup's never are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversion: Option<Conversion>,
+}
+
+impl S3Destination {
+    /// The extension of its objects where [`file_extension`](Self::file_extension) is empty.
+    pub fn default_extension(&self) -> &'static str {
+        let converted = self.conversion.as_ref().map(|conversion| conversion.output.extension());
+        converted.unwrap_or_else(|| media(self.compression).extension)
+    }
+}
+
+/// Record format conversion: rows of JSON become the rows of a table's file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conversion {
+    /// The table's columns; a batch has those of the definition that it was closed under.
+    pub schema: TableSchema,
+    /// What the table is called.
+    pub table: CatalogTable,
+    /// How rows are read.
+    pub deserializer: Deserializer,
+    /// How files are written.
+    pub output: OutputFormat,
+}
+
+/// A table as the error output names it (`dataCatalogTable`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogTable {
+    /// The catalog, which is the account's.
+    pub catalog_id: String,
+    /// The database.
+    pub database: String,
+    /// The table.
+    pub table: String,
+    /// The catalog's region.
+    pub region: String,
+    /// The version that was asked for: `LATEST`, unless another was.
+    pub version_id: String,
+    /// The role that was given to read the catalog by; a stream of the configuration file has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_arn: Option<String>,
+}
+
+/// A format of files, with its settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputFormat {
+    /// Apache Parquet.
+    Parquet(ParquetOptions),
+}
+
+impl OutputFormat {
+    /// The extension of its files.
+    pub fn extension(&self) -> &'static str {
+        match self {
+            Self::Parquet(_) => ".parquet",
+        }
+    }
 }
 
 /// Dynamic partitioning: a batch is a window, from which each partition gets objects of its own. The window closes by

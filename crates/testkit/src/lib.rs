@@ -5,6 +5,7 @@
 //! - [`servers`]: the real servers that tests deliver to, each on a free loopback port, gone when dropped.
 //! - [`clients`]: the real AWS clients that tests put with.
 //! - [`Daemon`]: the `standpipe` binary itself, to be killed, stopped and started again.
+//! - [`guests`]: functions in WebAssembly, built as their users build them.
 //! - [`Systemd`]: a machine under the real systemd, to run units on.
 //! - [`cache`]: installing anything else that a test needs, once for all tests.
 //! - `s3` (with the feature of that name): looking into a store with the AWS SDK.
@@ -30,6 +31,7 @@ pub mod clients;
 mod clock;
 mod daemon;
 mod entropy;
+pub mod guests;
 mod http;
 mod ports;
 mod privilege;

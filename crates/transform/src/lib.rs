@@ -24,5 +24,6 @@ pub use chain::{Chain, Processor, Transformed};
 pub use row::{Failure, FailureKind, Origin, Output, Record, Row, Source};
 pub use table::{Table, TableError, TableFormat};
 pub use wasm::{
-    FunctionOptions, Grants, Limits, LoadError, Sandbox, SandboxError, SandboxOptions, WasmFunction,
+    CallObserver, Called, FunctionOptions, Grants, Limits, LoadError, Sandbox, SandboxError, SandboxOptions,
+    WasmFunction,
 };

@@ -73,17 +73,24 @@ pub enum FailureKind {
     Processing,
     /// It could not be decompressed.
     Decompression,
+    /// Its partition would have been one more than is allowed.
+    ActivePartitions,
+    /// It could not be converted to the destination's format.
+    Conversion,
 }
 
 impl FailureKind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Processing, Self::Decompression];
+    pub const ALL: [Self; 4] =
+        [Self::Processing, Self::Decompression, Self::ActivePartitions, Self::Conversion];
 
     /// The word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Processing => "processing-failed",
             Self::Decompression => "decompression-failed",
+            Self::ActivePartitions => "activePartitionExceeded",
+            Self::Conversion => "format-conversion-failed",
         }
     }
 }

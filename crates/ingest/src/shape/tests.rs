@@ -201,10 +201,6 @@ fn what_has_an_effect_is_supported_and_so_is_what_is_off_and_the_rest_is_named()
             format!("{destination}.DataFormatConversionConfiguration"),
         ),
         (
-            s3(json!({"ProcessingConfiguration": {"Enabled": true, "Processors": [{"Type": "Lambda"}]}})),
-            format!("{destination}.ProcessingConfiguration"),
-        ),
-        (
             json!({"DeliveryStreamName": "s", "DeliveryStreamType": "MSKAsSource"}),
             "DeliveryStreamType 'MSKAsSource'".to_owned(),
         ),

@@ -63,6 +63,8 @@ impl SpoolReader {
             chunk.bytes += payload.len() as u64;
             chunk.records += u64::from(header.count);
             chunk.payloads.push(payload);
+            // Rows have no positions.
+            chunk.origins.push((Position(0), header.arrived_at));
         }
         Ok((chunk.records > 0).then_some(chunk))
     }

@@ -112,7 +112,9 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
             None => left_out.push("encryption".to_owned()),
         }
     }
-    if !spec.processors.is_empty() && processing::described(&spec.processors).is_none() {
+    if !spec.processors.is_empty()
+        && processing::described(&spec.processors, &|name| config.function_arn(name)).is_none()
+    {
         left_out.push("processors".to_owned());
     }
     left_out.extend(spec.journal_limit_bytes.map(|_| "journal_limit".to_owned()));

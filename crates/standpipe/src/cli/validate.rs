@@ -7,8 +7,9 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::{CONFIG_PATH, complain, count, env, print, runtime};
-use crate::clock::OsEntropy;
+use crate::clock::{OsEntropy, OsTimer};
 use crate::config::{Config, ConfigProblems};
+use crate::functions;
 use crate::keys::KeyRing;
 use crate::stores::Stores;
 use crate::tls;
@@ -31,6 +32,7 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
             Stores::default().replace(&config.stores)?;
             config.tls.as_ref().map(tls::load).transpose()?;
             KeyRing::new(Arc::new(OsEntropy), runtime()?.handle().clone()).make(&config.keys)?;
+            functions::load(&config.functions, OsTimer::start(), Arc::new(OsEntropy))?;
             let (streams, stores) = (config.streams.len() as u64, config.stores.len() as u64);
             let path = args.config.display();
             print(&format!("{path}: ok, {}, {}\n", count(streams, "stream"), count(stores, "store")))?;

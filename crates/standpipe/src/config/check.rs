@@ -8,6 +8,7 @@ use standpipe_sinks::key::{PrefixError, validate};
 use super::Config;
 use super::access;
 use super::compound::Named;
+use super::functions::is_function_name;
 use super::partitioning;
 use super::problem::{Problem, Spot, did_you_mean};
 use super::root::Draft;
@@ -30,6 +31,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     check_access(&draft, problems);
     check_stores(&draft, problems);
     check_keys(&draft, problems);
+    check_functions(&draft, problems);
     check_names(&draft.streams, problems);
     let only = match draft.stores.as_slice() {
         [(name, ..)] => Some(name.clone()),
@@ -59,6 +61,8 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
         draft.stores.into_iter().map(|(name, _, store)| Some((name, store?))).collect();
     let keys: Option<BTreeMap<_, _>> =
         draft.keys.into_iter().map(|(name, _, key)| Some((name, key?))).collect();
+    let functions: Option<BTreeMap<_, _>> =
+        draft.functions.into_iter().map(|(name, _, function)| Some((name, function?))).collect();
     let streams: Option<Vec<_>> = draft.streams.into_iter().map(StreamDraft::into_spec).collect();
     Some(Config {
         listen: draft.listen,
@@ -75,6 +79,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
         keys: keys.expect("a key that is missing has reported a problem"),
         default_key: draft.default_key,
         key_check_interval: draft.key_check_interval,
+        functions: functions.expect("a function that is missing has reported a problem"),
         roles,
         delivery_log_dir: draft.delivery_log_dir,
         streams: streams.expect("a part of a stream that is missing has reported a problem"),
@@ -172,6 +177,18 @@ fn check_keys(draft: &Draft, problems: &mut Vec<Problem>) {
             && let Err(message) = known("key", name, &draft.keys)
         {
             refuse(spot.clone(), message);
+        }
+    }
+}
+
+fn check_functions(draft: &Draft, problems: &mut Vec<Problem>) {
+    let mut refuse = |spot: &Spot, message: String| problems.push(Problem { spot: spot.clone(), message });
+    for (name, spot, _) in draft.functions.iter().filter(|(name, ..)| !is_function_name(name)) {
+        refuse(spot, format!("\"{name}\" is no function's name: 1 to 64 letters, digits, `-` and `_`"));
+    }
+    for (name, spot) in draft.streams.iter().flat_map(|stream| &stream.calls) {
+        if let Err(message) = known("function", name, &draft.functions) {
+            refuse(spot, message);
         }
     }
 }

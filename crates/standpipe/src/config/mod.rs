@@ -15,6 +15,7 @@
 mod access;
 mod check;
 mod compound;
+mod functions;
 mod keys;
 mod load;
 mod partitioning;
@@ -44,6 +45,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use access::Credential;
+pub(crate) use functions::is_function_name;
+pub use functions::{FunctionConfig, Grant};
 pub use keys::{FileKeyConfig, KeyConfig, KeyKeeper, KmsKeyConfig};
 pub use problem::{ConfigProblems, Problem, Spot};
 pub use rates::{CredentialRates, PutRates, RatesConfig};
@@ -89,6 +92,8 @@ pub struct Config {
     pub default_key: Option<String>,
     /// How often keys that are in use are tried.
     pub key_check_interval: Duration,
+    /// The functions that processors call, by name.
+    pub functions: BTreeMap<String, FunctionConfig>,
     /// The stores that roles lead to, by the role's ARN.
     pub roles: BTreeMap<String, String>,
     /// Where the log groups of streams are kept as files; only the daemon's own log where absent.
@@ -116,6 +121,11 @@ impl Config {
         let lists = |store: &StoreConfig| store.buckets().iter().any(|listed| listed == bucket);
         let listing = || self.stores.iter().find(|(_, store)| lists(store)).map(|(name, _)| name);
         self.roles.get(role_arn).or_else(listing).or(self.default_store.as_ref()).map(String::as_str)
+    }
+
+    /// The ARN that leads to a function of that name.
+    pub(crate) fn function_arn(&self, name: &str) -> String {
+        format!("arn:aws:lambda:{}:{}:function:{name}", self.region, self.account_id)
     }
 
     /// The name of the key that a `KeyARN` leads to: the one that lists it, else the one that it is in its KMS.

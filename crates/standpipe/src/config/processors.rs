@@ -4,28 +4,31 @@ use standpipe_transform::processors::{
     Column, CsvToJsonOptions, DECOMPRESSED_BYTES_MAX, Header, JqOptions, Method,
 };
 
-use super::compound::{List, Map, Sub};
-use super::reader::{Cursor, Section, Shape};
+use super::compound::{Either, List, Map, Sub};
+use super::functions::{BATCH, RETRIES};
+use super::problem::Spot;
+use super::reader::{Cursor, ReadSection, Section, Shape};
 use super::schema::Schema;
 use super::shapes::{Choice, Size, Truth, text};
 use super::tree::Value;
-use crate::processors::{ProcessorSpec, chain};
+use crate::processors::{ProcessorSpec, WasmCall, check};
 
-/// The shape of one processor: a map with one key, its name.
-pub(super) const PROCESSOR: Sub<ProcessorSpec> = Sub(processor);
+/// The shape of one processor: a map with one key, its name; with the place of its value.
+pub(super) const PROCESSOR: Sub<(ProcessorSpec, Spot)> = Sub(processor);
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "decompress",
     "cloudwatch_logs",
     "record_deaggregation",
     "csv_to_json",
     "jq",
     "redact",
+    "wasm",
     "metadata_extraction",
     "append_delimiter",
 ];
 
-fn processor(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
+fn processor(section: &mut Section<'_, '_>) -> Option<(ProcessorSpec, Spot)> {
     let all = [
         section.optional("decompress", Sub(decompress), "Takes GZIP apart (`Decompression`)."),
         section.optional(
@@ -47,6 +50,13 @@ fn processor(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
             "Finds the partition keys of each record (`MetadataExtraction`).",
         ),
         section
+            .optional(
+                "wasm",
+                Either(Called, Sub(wasm as ReadSection<WasmCall>)),
+                "Calls a function: its name under `functions`, alone or with what differs for this stream (`Lambda`).",
+            )
+            .map(ProcessorSpec::Wasm),
+        section
             .optional("append_delimiter", text(1..=100), "Ends each record (`AppendDelimiterToRecord`).")
             .map(ProcessorSpec::AppendDelimiter),
     ];
@@ -57,11 +67,12 @@ fn processor(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
         [_, second, ..] => section.refuse(second, "each processor is an item of its own in the list"),
     }
     let spec = all.into_iter().flatten().next()?;
-    if let Err(error) = chain(std::slice::from_ref(&spec)) {
-        section.refuse(given.first().copied().unwrap_or_default(), error);
+    let name = given.first().copied().unwrap_or_default();
+    if let Err(error) = check(std::slice::from_ref(&spec)) {
+        section.refuse(name, error);
         return None;
     }
-    Some(spec)
+    Some((spec, section.spot(name)))
 }
 
 fn decompress(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
@@ -199,4 +210,35 @@ fn redact(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
     let replacement = section.or("replacement", text(0..=100), "***", "The replacement.");
     let (paths, patterns) = (paths.unwrap_or_default(), patterns.unwrap_or_default());
     Some(ProcessorSpec::Redact { paths, patterns, method, replacement })
+}
+
+/// The name of a function.
+struct Called;
+
+impl Shape for Called {
+    type Out = WasmCall;
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<WasmCall> {
+        text(1..=64).read(at).map(WasmCall::of)
+    }
+
+    fn schema(&self) -> Schema {
+        text(1..=64).schema()
+    }
+}
+
+fn wasm(section: &mut Section<'_, '_>) -> Option<WasmCall> {
+    let function = section.required("function", Called, "The function's name under `functions`.");
+    let retries = section.optional(
+        "retries",
+        RETRIES,
+        "How often a call that failed is repeated; as the function has it where absent.",
+    );
+    let batch =
+        section.optional("batch", BATCH, "The most data in a call; as the function has it where absent.");
+    Some(WasmCall {
+        retries: retries.and_then(|retries| u32::try_from(retries).ok()),
+        batch_bytes: batch.and_then(|bytes| usize::try_from(bytes).ok()),
+        ..function?
+    })
 }

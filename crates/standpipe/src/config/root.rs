@@ -8,6 +8,7 @@ use standpipe_ingest::access::Policy;
 
 use super::access::{CREDENTIAL, CredentialDraft, POLICIES};
 use super::compound::{List, Map, Named, Sub};
+use super::functions::{FunctionConfig, functions};
 use super::keys::{KeyConfig, KeyNames, key_names};
 use super::rates::RatesConfig;
 use super::reader::{Cursor, Section, Shape, Spots};
@@ -35,6 +36,7 @@ pub(super) struct Draft {
     pub(super) keys: Vec<Named<KeyConfig>>,
     pub(super) default_key: Option<String>,
     pub(super) key_check_interval: Duration,
+    pub(super) functions: Vec<Named<FunctionConfig>>,
     pub(super) roles: Vec<Named<String>>,
     pub(super) delivery_log_dir: Option<PathBuf>,
     pub(super) streams: Vec<StreamDraft>,
@@ -74,6 +76,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         .unwrap_or_default();
     let Targets { default_store, roles, delivery_log_dir } = targets(section);
     let KeyNames { keys, default_key, key_check_interval } = key_names(section);
+    let functions = functions(section);
     let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
     let streams_dir = section.optional(
         "streams_dir",
@@ -101,6 +104,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         keys,
         default_key,
         key_check_interval,
+        functions,
         roles,
         delivery_log_dir,
         streams: streams.unwrap_or_default(),

@@ -32,6 +32,8 @@ pub(super) struct StreamDraft {
     pub(super) journal_limit: Option<u64>,
     pub(super) rates: PutRates,
     pub(super) processors: Vec<ProcessorSpec>,
+    /// The functions that they call, and where each is named.
+    pub(super) calls: Vec<(String, Spot)>,
     /// The name of the key that it is encrypted under, and where it stands.
     pub(super) encryption: Option<(String, Spot)>,
 }
@@ -74,13 +76,17 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
     let backup = section
         .optional("backup", Sub(where_to), "Where a raw copy of every record goes (`S3BackupMode: Enabled`).")
         .flatten();
-    let mut processors = section
+    let listed = section
         .optional(
             "processors",
             List(PROCESSOR),
             "What is done to the records on their way to the destination, in this order; the backup gets them as they came.",
         )
         .unwrap_or_default();
+    let called =
+        |(processor, spot): &(ProcessorSpec, Spot)| Some((processor.function()?.to_owned(), spot.clone()));
+    let calls = listed.iter().filter_map(called).collect();
+    let mut processors: Vec<ProcessorSpec> = listed.into_iter().map(|(processor, _)| processor).collect();
     let partitioning = destination.as_ref().and_then(|destination| destination.partitioning.as_ref());
     if let Some(query) = partitioning.and_then(|partitioning| partitioning.query.clone()) {
         extract(query, &mut processors);
@@ -99,7 +105,17 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         "How the stream's journal is encrypted; not at all where absent.",
     );
     let spots = section.spots();
-    Some(StreamDraft { name, spots, destination, backup, processors, journal_limit, rates, encryption })
+    Some(StreamDraft {
+        name,
+        spots,
+        destination,
+        backup,
+        processors,
+        calls,
+        journal_limit,
+        rates,
+        encryption,
+    })
 }
 
 fn encryption(section: &mut Section<'_, '_>) -> Option<(String, Spot)> {
@@ -208,6 +224,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         object,
         logging,
         partitioning: partitioning.as_ref().map(|partitioning| partitioning.spec.clone()),
+        conversion: None,
     };
     Some(DestinationDraft { store, spec, spots, size_spot, interval_spot, partitioning })
 }

@@ -1,5 +1,6 @@
 //! Whole configurations, good and bad, with the exact messages.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use standpipe_ingest::{ClientAuth, TlsVersion};
 use standpipe_model::{Compression, Encryption, LockMode, ObjectLock, Secret};
 
 use super::reference::schema_accepts;
-use super::{Config, DiskShare, StoreConfig};
+use super::{Config, DiskShare, FunctionConfig, Grant, StoreConfig};
+use crate::processors::{ProcessorSpec, WasmCall};
 use crate::spec::Buffering;
 
 /// The configuration that the documentation opens with.
@@ -485,6 +487,62 @@ fn keys_are_known_where_they_are_named_and_no_arn_leads_to_two() {
         &[
             "standpipe.yaml:3:14: default_key: there is no key \"other\" under \"keys\"",
             "standpipe.yaml:6:21: streams[0].encryption.key: there is no key \"mani\" under \"keys\", did you mean \"main\"?",
+        ],
+    );
+}
+
+/// A configuration with these functions, and a stream with these processors.
+fn with_functions(functions: &str, processors: &str) -> String {
+    let stream = with_destination("{bucket: b}")
+        .replace("- name: a\n", &format!("- name: a\n  processors: {processors}\n"));
+    format!("functions: {functions}\n{stream}")
+}
+
+#[test]
+fn functions_are_read_and_named_by_processors() {
+    let config = good(&with_functions(
+        "{clean: {path: ./clean.wasm, config: {k: v}, memory: 64MiB, deadline: 1s}, other: {path: /o.wasm, grant: [clock]}}",
+        r#"[{csv_to_json: {header: true}}, {wasm: clean}, {wasm: {function: other, retries: 0, batch: 64KiB}}, {append_delimiter: "\n"}]"#,
+    ));
+    let (clean, other) = (&config.functions["clean"], &config.functions["other"]);
+    assert!(clean.path.is_absolute() && clean.path.ends_with("clean.wasm"), "{clean:?}");
+    let told = BTreeMap::from([("k".to_owned(), Secret::new("v"))]);
+    let expected = FunctionConfig {
+        path: other.path.clone(),
+        sha256: None,
+        config: BTreeMap::new(),
+        grants: BTreeSet::from([Grant::Clock]),
+        memory_bytes: 64 << 20,
+        deadline: Duration::from_secs(1),
+        output_bytes: 6 << 20,
+        retries: 3,
+        batch_bytes: 1 << 20,
+    };
+    assert_eq!((&clean.config, other), (&told, &expected));
+    let calls: Vec<&ProcessorSpec> = config.streams[0].processors[1..3].iter().collect();
+    let second = WasmCall { retries: Some(0), batch_bytes: Some(64 << 10), ..WasmCall::of("other") };
+    assert_eq!(calls, [&ProcessorSpec::Wasm(WasmCall::of("clean")), &ProcessorSpec::Wasm(second)]);
+}
+
+#[test]
+fn functions_that_make_no_sense_are_refused_and_what_they_are_told_stays_unsaid() {
+    bad(
+        &with_functions("{clean: {path: c.wasm}}", "[{wasm: claen}, {wasm: {retries: 1}}]"),
+        &[
+            "standpipe.yaml:5:23: streams[0].processors[0].wasm: there is no function \"claen\" under \"functions\", did you \
+             mean \"clean\"?",
+            "standpipe.yaml:5:38: streams[0].processors[1].wasm: the key \"function\" is missing: The function's name under \
+             `functions`.",
+        ],
+    );
+    bad(
+        "functions: {\"a:b\": {path: x}, c: {path: x, sha256: 12, deadline: 1ms, config: {k: [hunter2]}, grant: [files]}}",
+        &[
+            "standpipe.yaml:1:20: functions.a:b: \"a:b\" is no function's name: 1 to 64 letters, digits, `-` and `_`",
+            "standpipe.yaml:1:52: functions.c.sha256: \"12\" is not a SHA-256: 64 hexadecimal digits",
+            "standpipe.yaml:1:66: functions.c.deadline: 1ms is below the least allowed, 10ms",
+            "standpipe.yaml:1:83: functions.c.config.k: expected one value, found a list",
+            "standpipe.yaml:1:103: functions.c.grant[0]: \"files\" is not one of clock, random",
         ],
     );
 }

@@ -13,7 +13,7 @@ use standpipe_transform::processors::{DECOMPRESSED_BYTES_MAX, Stage};
 use super::processing;
 use crate::catalog::Definition;
 use crate::config::Config;
-use crate::processors::{PartitionKeysError, ProcessorSpec, chain, check_partition_keys};
+use crate::processors::{PartitionKeysError, ProcessorSpec, WasmCall, check, check_partition_keys};
 use crate::spec::{Buffering, LogTarget, Partitioning, S3Destination, StreamSpec};
 
 const MIB: u64 = 1 << 20;
@@ -35,7 +35,7 @@ pub(super) fn to_spec(
         }
         _ => None,
     };
-    let processors = processors(configuration)?;
+    let processors = processors(configuration, config)?;
     check_keys(configuration, &processors)?;
     Ok(StreamSpec {
         name: name.clone(),
@@ -99,6 +99,7 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
         object: ObjectOptions { encryption: encryption(configuration), ..ObjectOptions::default() },
         logging: logging(configuration),
         partitioning: partitioning(configuration),
+        conversion: None,
     })
 }
 
@@ -111,21 +112,26 @@ fn partitioning(configuration: &Map<String, Value>) -> Option<Partitioning> {
 }
 
 /// AWS's processors run in an order of their own, whatever their order in the call.
-fn processors(configuration: &Map<String, Value>) -> Result<Vec<ProcessorSpec>, ApiError> {
+fn processors(configuration: &Map<String, Value>, config: &Config) -> Result<Vec<ProcessorSpec>, ApiError> {
     let processing = configuration.get("ProcessingConfiguration").and_then(Value::as_object);
     let Some(processing) = processing.filter(|processing| enabled(processing)) else {
         return Ok(Vec::new());
     };
     let listed = processing.get("Processors").and_then(Value::as_array).into_iter().flatten();
-    let mut specs: Vec<(Option<Stage>, ProcessorSpec)> =
-        listed.filter_map(Value::as_object).map(processor).collect::<Result<_, _>>()?;
+    let mut specs: Vec<(Option<Stage>, ProcessorSpec)> = listed
+        .filter_map(Value::as_object)
+        .map(|given| processor(given, config))
+        .collect::<Result<_, _>>()?;
     specs.sort_by_key(|(stage, _)| *stage);
     let specs: Vec<ProcessorSpec> = specs.into_iter().map(|(_, spec)| spec).collect();
-    chain(&specs).map_err(|error| ApiError::invalid_argument(error.to_string()))?;
+    check(&specs).map_err(|error| ApiError::invalid_argument(error.to_string()))?;
     Ok(specs)
 }
 
-fn processor(given: &Map<String, Value>) -> Result<(Option<Stage>, ProcessorSpec), ApiError> {
+fn processor(
+    given: &Map<String, Value>,
+    config: &Config,
+) -> Result<(Option<Stage>, ProcessorSpec), ApiError> {
     let kind = text(given, "Type");
     let parameters = given.get("Parameters").and_then(Value::as_array).into_iter().flatten();
     let parameters: Map<String, Value> = parameters
@@ -146,6 +152,7 @@ fn processor(given: &Map<String, Value>) -> Result<(Option<Stage>, ProcessorSpec
         "MetadataExtraction" => ProcessorSpec::MetadataExtraction {
             query: text(&parameters, "MetadataExtractionQuery").to_owned(),
         },
+        "Lambda" => ProcessorSpec::Wasm(function(&parameters, config)?),
         "AppendDelimiterToRecord" => match text(&parameters, "Delimiter") {
             "" => ProcessorSpec::AppendDelimiter("\\n".to_owned()),
             delimiter => ProcessorSpec::AppendDelimiter(delimiter.to_owned()),
@@ -154,6 +161,25 @@ fn processor(given: &Map<String, Value>) -> Result<(Option<Stage>, ProcessorSpec
         other => return Err(ApiError::invalid_argument(format!("Processor {other} is not available."))),
     };
     Ok((Stage::of(kind), spec))
+}
+
+/// The function that the ARN of a Lambda function leads to, by its name.
+fn function(parameters: &Map<String, Value>, config: &Config) -> Result<WasmCall, ApiError> {
+    let arn = text(parameters, "LambdaArn");
+    let name = arn.split(':').nth(6).unwrap_or_default();
+    if !config.functions.contains_key(name) {
+        return Err(ApiError::invalid_argument(format!(
+            "No function is configured for LambdaArn {arn}: configure one with the name {name} under 'functions'."
+        )));
+    }
+    // What they may be was checked by the API's rules.
+    let number = |name: &str| text(parameters, name).trim().parse::<f64>().ok();
+    Ok(WasmCall {
+        arn: Some(arn.to_owned()),
+        retries: number("NumberOfRetries").map(|retries| retries as u32),
+        batch_bytes: number("BufferSizeInMBs").map(|mib| (mib * MIB as f64) as usize),
+        ..WasmCall::of(name)
+    })
 }
 
 fn compression(format: &str) -> Result<Compression, ApiError> {
@@ -203,7 +229,7 @@ pub(super) fn destination(definition: &Definition, config: &Config) -> Destinati
 /// What a stream of the configuration file looks like in the API's members.
 pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value> {
     let mut members = from_destination(&spec.destination, config);
-    if let Some(processing) = processing::described(&spec.processors) {
+    if let Some(processing) = processing::described(&spec.processors, &|name| config.function_arn(name)) {
         members.insert("ProcessingConfiguration".to_owned(), processing);
     }
     if let Some(backup) = &spec.backup {

@@ -5,6 +5,7 @@ mod api;
 mod credentials;
 mod deletion;
 mod encryption;
+mod functions;
 pub(crate) mod mapping;
 pub(crate) mod processing;
 mod reload;
@@ -13,6 +14,7 @@ mod source;
 mod start;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -53,6 +55,8 @@ pub struct Daemon {
     locked: std::sync::Mutex<encryption::Locked>,
     /// Keys are to be tried now.
     keys_changed: Notify,
+    /// There are versions of functions on disk that are not in force.
+    former_functions: AtomicBool,
     /// One change of the set of streams at a time.
     changing: Mutex<()>,
 }

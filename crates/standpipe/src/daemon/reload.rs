@@ -13,6 +13,7 @@ use crate::alarm::AlarmKind;
 use crate::catalog::{Away, CatalogError, Definition, Origin};
 use crate::config::{Config, ConfigProblems};
 use crate::delivery_log::LogSettings;
+use crate::functions::FunctionError;
 use crate::keys::{Encryption, KeyError, Keys};
 use crate::spec::StreamSpec;
 use crate::stores::StoreError;
@@ -62,6 +63,17 @@ pub enum ReloadError {
         /// A stream that needs it.
         stream: StreamName,
     },
+    /// A function.
+    #[error(transparent)]
+    Function(#[from] FunctionError),
+    /// A function is gone that is still needed.
+    #[error("function '{function}' is not configured any more, but stream '{stream}' still calls it")]
+    FunctionInUse {
+        /// The function.
+        function: String,
+        /// A stream that needs it.
+        stream: StreamName,
+    },
     /// A key is gone that is still needed.
     #[error("key '{key}' is not configured any more, but stream '{stream}' is still encrypted with it")]
     KeyInUse {
@@ -97,8 +109,10 @@ impl Daemon {
     pub(super) async fn open_streams(&self) -> Result<(), ReloadError> {
         let config = self.config();
         let keys = self.context.keys.make(&config.keys)?;
+        let functions = self.context.functions.make(&config.functions).await?;
         self.context.stores.replace(&config.stores)?;
         self.context.keys.put_in_force(keys);
+        self.context.functions.put_in_force(functions);
         self.context.delivery_log.replace(log_settings(&config));
         let _changing = self.changing.lock().await;
         self.complete_deletions()?;
@@ -118,6 +132,7 @@ impl Daemon {
                 self.create_from_yaml(spec).await?;
             }
         }
+        self.sweep_functions_now().await;
         Ok(())
     }
 
@@ -209,8 +224,10 @@ impl Daemon {
         // Its policies are those of the configuration, so neither is put in force without the other.
         let of_file = config.load_credentials(&environment).map_err(ReloadError::Config)?;
         let certificates = config.tls.as_ref().map(tls::load).transpose()?;
+        let functions = self.context.functions.make(&config.functions).await?;
         self.context.stores.replace(&config.stores)?;
         self.context.keys.put_in_force(keys);
+        self.context.functions.put_in_force(functions);
         if let (Some(tls), Some(files), Some(loaded)) = (&self.tls, &config.tls, certificates) {
             tls.replace(files.clone(), loaded);
             self.context.alarms.clear(None, AlarmKind::CertificateRefused, "");
@@ -229,6 +246,8 @@ impl Daemon {
             stream.retire(yaml && !named.contains(stream.name())).await;
             stream.nudge().await;
         }
+        self.context.functions.keep_only(&config.functions);
+        self.sweep_functions_now().await;
         self.keys_changed.notify_one();
         tracing::info!(streams = self.streams().len(), "configuration reloaded");
         Ok(())
@@ -259,6 +278,7 @@ impl Daemon {
                 }
             }
         }
+        self.check_functions_needed(config)?;
         self.check_keys_needed(config, keys).await
     }
 

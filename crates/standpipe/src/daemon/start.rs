@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use standpipe_ingest::{Frontend, Listener, Options};
 use standpipe_journal::disk::{DirLock, Disk, LockError, OsDisk};
 use standpipe_journal::{CommitPool, DiskBudget, Shelf};
 use standpipe_model::{Clock, Entropy};
+use standpipe_transform::CallObserver;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, Semaphore};
@@ -29,6 +31,7 @@ use crate::clock::Timer;
 use crate::config::{Config, ConfigProblems};
 use crate::delivery_log::DeliveryLog;
 use crate::durable;
+use crate::functions::Functions;
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
 use crate::stores::Stores;
@@ -167,6 +170,7 @@ pub async fn start(
         changing_access: Mutex::default(),
         locked: std::sync::Mutex::default(),
         keys_changed: Notify::new(),
+        former_functions: AtomicBool::new(false),
         changing: Mutex::default(),
     });
     daemon.open_streams().await?;
@@ -255,12 +259,17 @@ fn context(
     metrics: &Arc<Metrics>,
 ) -> Result<Arc<Context>, ServeError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let (clock, observer): (Arc<dyn Clock>, Arc<dyn CallObserver>) =
+        (Arc::<dyn Timer>::clone(timer), Arc::<Metrics>::clone(metrics));
+    let functions = Functions::open(&config.data_dir, clock, Arc::clone(entropy), observer)
+        .map_err(system("cannot make the folder of functions"))?;
     let (delivery_log, _) =
         DeliveryLog::start().map_err(system("cannot start the thread of delivery logs"))?;
     Ok(Arc::new(Context {
         timer: Arc::clone(timer),
         entropy: Arc::clone(entropy),
         stores: Stores::default(),
+        functions,
         keys: KeyRing::new(Arc::clone(entropy), Handle::current()),
         alarms: Alarms::default(),
         metrics: Arc::clone(metrics),
@@ -300,8 +309,8 @@ fn publish(daemon: &Daemon, endpoints: &Endpoints) -> io::Result<()> {
     durable::write(&daemon.config().data_dir.join(ENDPOINTS), &text)
 }
 
-/// What is done now and then: archiving retired streams that have delivered everything, emptying the trash, looking after
-/// certificates.
+/// What is done now and then: archiving retired streams that have delivered everything, emptying the trash, removing
+/// versions of functions that no batch needs any more, looking after certificates.
 async fn house_keeping(daemon: Arc<Daemon>, stop: CancellationToken) {
     const EVERY: Duration = Duration::from_secs(5);
     const ROUNDS_TO_TRASH: u64 = 720;
@@ -311,6 +320,7 @@ async fn house_keeping(daemon: Arc<Daemon>, stop: CancellationToken) {
         }
         daemon.finish_deletions().await;
         daemon.archive_retired().await;
+        daemon.sweep_functions().await;
         daemon.look_after_certificates().await;
         if round % ROUNDS_TO_TRASH == 0 {
             let (catalog, now) = (daemon.catalog.clone(), daemon.context.timer.now());

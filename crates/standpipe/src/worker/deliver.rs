@@ -9,9 +9,10 @@ use standpipe_journal::{AppendError, SpoolError};
 use standpipe_model::{BatchId, BodyError, ErrorClass, Receipt, SinkError, Tally, Timestamp};
 
 use super::body::{self, Make, ObjectBody, WORKING_BYTES};
+use super::columns::{self, CONVERTING_BYTES, FileSettings};
 use super::fates::Fates;
 use super::make::Transformation;
-use super::pieces::Pieces;
+use super::pieces::{Chunks, Pieces};
 use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::alarm::AlarmKind;
@@ -180,13 +181,16 @@ impl Line {
         let key = shape.key(close, part, part.ordinal())?;
         let delivery = self.delivery(close, shape, &encoding, key, repeated);
         let Store { sink, memory } = self.store(shape)?;
-        let _reserved = memory.reserve(memory_for(close.record_bytes)).await;
+        let _reserved = memory.reserve(memory_for(close.record_bytes, shape)).await;
         let key = &delivery.target.key;
-        let make = |of, encoder| match part {
-            Part::Rows => make::rows(of, encoder),
-            Part::Failures(kind) => make::failures(of, kind, close, encoder),
+        let (of, reader) = (shape.transformation.clone(), self.journal.read(close.range));
+        let object = match part {
+            Part::Rows => self.rows(close, shape, of, reader, &encoding, key).await?,
+            Part::Failures(kind) => {
+                let make = make::failures(of, kind, close, self.encoder(&encoding)?);
+                self.object(close, shape, &encoding, make, reader, key).await?
+            }
         };
-        let object = self.open(close, shape, &encoding, key, make).await?;
         let receipt = match object.body {
             Some(body) => sink.attempt(&delivery, body).await?,
             None => Receipt::default(),
@@ -204,8 +208,10 @@ impl Line {
     /// Goes through the batch only to learn what becomes of its records.
     async fn count(&self, close: &Close, shape: &Shape) -> Result<Fates, SinkError> {
         let Store { memory, .. } = self.store(shape)?;
-        let _reserved = memory.reserve(memory_for(close.record_bytes)).await;
-        let object = self.open(close, shape, &EncodeOptions::default(), "", make::counts).await?;
+        let _reserved = memory.reserve(memory_for(close.record_bytes, shape)).await;
+        let (encoding, reader) = (EncodeOptions::default(), self.journal.read(close.range));
+        let make = make::counts(shape.transformation.clone(), self.encoder(&encoding)?);
+        let object = self.object(close, shape, &encoding, make, reader, "").await?;
         let fates = object.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(fates)
     }
@@ -217,20 +223,52 @@ impl Line {
         })
     }
 
-    /// Begins to go through the batch.
-    async fn open(
+    /// Begins to make an object of rows, from wherever they are read.
+    pub(super) async fn rows(
         &self,
         close: &Close,
         shape: &Shape,
-        options: &EncodeOptions,
+        of: Transformation,
+        reader: impl Chunks,
+        encoding: &EncodeOptions,
         key: &str,
-        make: impl FnOnce(Transformation, ChunkEncoder) -> Make,
     ) -> Result<ObjectBody, SinkError> {
-        let chunk_bytes = shape.transformation.chunk_bytes;
-        let make = make(shape.transformation.clone(), self.encoder(options)?);
-        let reader = self.journal.read(close.range);
-        let pieces = Pieces::start(reader, chunk_bytes, make, Arc::clone(&self.context.processors));
-        body::open(pieces, options.compression, shape.entry(close, key)).await.map_err(unreadable)
+        let Some(converter) = of.converter.clone() else {
+            let make = make::rows(of, self.encoder(encoding)?);
+            return self.object(close, shape, encoding, make, reader, key).await;
+        };
+        let processors = Arc::clone(&self.context.processors);
+        let pieces = Pieces::start(reader, of.chunk_bytes, make::columns(of), Arc::clone(&processors));
+        let (format, metadata) = (Arc::clone(&converter.format), self.metadata(close));
+        columns::open(pieces, FileSettings { format, metadata, processors }).await.map_err(unreadable)
+    }
+
+    /// Begins to make an object of lines.
+    async fn object(
+        &self,
+        close: &Close,
+        shape: &Shape,
+        encoding: &EncodeOptions,
+        make: Make,
+        reader: impl Chunks,
+        key: &str,
+    ) -> Result<ObjectBody, SinkError> {
+        let (chunk_bytes, processors) =
+            (shape.transformation.chunk_bytes, Arc::clone(&self.context.processors));
+        let pieces = Pieces::start(reader, chunk_bytes, make, processors);
+        body::open(pieces, encoding.compression, shape.entry(close, key)).await.map_err(unreadable)
+    }
+
+    /// What a file says of where its rows come from.
+    fn metadata(&self, close: &Close) -> Vec<(String, String)> {
+        let pairs = [
+            ("stream", self.stream.to_string()),
+            ("version", close.version.to_string()),
+            ("batch", close.batch.to_string()),
+            ("first-position", close.range.first.0.to_string()),
+            ("last-position", close.range.last.0.to_string()),
+        ];
+        pairs.into_iter().map(|(key, value)| (format!("standpipe.{key}"), value)).collect()
     }
 
     pub(super) fn encoder(&self, options: &EncodeOptions) -> Result<ChunkEncoder, SinkError> {
@@ -359,8 +397,9 @@ fn backoff(class: ErrorClass, tries: u32, random: u64) -> Duration {
 }
 
 /// The memory that sending an object of so many bytes takes.
-pub(super) fn memory_for(bytes: u64) -> u64 {
-    bytes.min(SINK_BUFFER_BYTES) + bytes.min(WORKING_BYTES)
+pub(super) fn memory_for(bytes: u64, shape: &Shape) -> u64 {
+    let converting = shape.transformation.converter.as_ref().map_or(0, |_| CONVERTING_BYTES);
+    bytes.min(SINK_BUFFER_BYTES) + bytes.min(WORKING_BYTES) + bytes.min(converting)
 }
 
 /// What it comes to that the records or rows could not be read.

@@ -2,45 +2,68 @@
 //!
 //! Where the chain of processors says the same each time, each object is made by going through the batch: nothing but
 //! the records has to be kept for a repetition. Where it may not, or where rows have partitions, all that comes of a
-//! chunk goes to the plan, [`sorted`].
+//! chunk goes to the plan, [`sorted`]. A conversion comes last; what it cannot convert fails like anything else.
 
 use std::sync::Arc;
 
 use base64_simd::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
+use standpipe_convert::RecordBatch;
 use standpipe_encode::ChunkEncoder;
 use standpipe_journal::Chunk;
 use standpipe_journal::control::Close;
+use standpipe_model::BodyError;
 use standpipe_sinks::key::{ObjectKeys, Partition, PartitionError};
 use standpipe_transform::{Chain, Failure, FailureKind, Record, Source, Transformed};
 
 use super::body::{Made, Make};
+use super::columns::Converted;
+use super::convert::Converter;
 use super::fates::Fates;
 use super::pieces::{Work, failed};
+use crate::spec::CatalogTable;
 
 /// What a batch's records go through.
 #[derive(Debug, Clone)]
 pub(super) struct Transformation {
     pub(super) chain: Arc<Chain>,
     pub(super) source: Source,
+    /// What their rows are converted to, where they are.
+    pub(super) converter: Option<Arc<Converter>>,
+    /// What comes are the rows of a plan, which have been through all of it: none may fail now.
+    pub(super) is_planned: bool,
     /// About so many bytes of records go through it in one piece.
     pub(super) chunk_bytes: u64,
+}
+
+/// What comes of a chunk.
+struct Run {
+    records: Vec<Record>,
+    transformed: Transformed,
+    /// The rows as columns, where they are converted.
+    columns: Option<RecordBatch>,
 }
 
 impl Transformation {
     /// Whether it changes nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.chain.is_empty()
+        self.chain.is_empty() && self.converter.is_none()
     }
 
-    fn run(&self, chunk: &Chunk) -> (Vec<Record>, Transformed) {
+    fn run(&self, chunk: &Chunk) -> Result<Run, BodyError> {
         let records: Vec<Record> = chunk
             .records()
             .map(|(position, arrived_at, data)| Record { position, arrived_at, data })
             .collect();
-        let transformed = self.chain.run(&self.source, &records);
-        (records, transformed)
+        let mut transformed = self.chain.run(&self.source, &records);
+        let converted = self.converter.as_ref().map(|converter| converter.run(&mut transformed));
+        Ok(Run { records, transformed, columns: converted.transpose().map_err(failed)? })
+    }
+
+    /// What lines of the error output say of a table.
+    pub(super) fn table(&self) -> Option<&CatalogTable> {
+        self.converter.as_ref().map(|converter| &converter.table)
     }
 }
 
@@ -60,16 +83,28 @@ pub(super) fn rows(of: Transformation, encoder: ChunkEncoder) -> Make {
         });
     }
     Arc::new(move |chunk| {
-        let (_, transformed) = of.run(chunk);
+        let Run { transformed, .. } = of.run(chunk)?;
         let rows = transformed.rows.iter().map(|row| &row.data[..]);
         Ok(Made { encoded: encoder.encode(rows).map_err(failed)?, fates: fates(&transformed) })
+    })
+}
+
+/// The rows to deliver, as columns.
+pub(super) fn columns(of: Transformation) -> Work<Converted> {
+    Arc::new(move |chunk| {
+        let Run { transformed, columns, .. } = of.run(chunk)?;
+        if of.is_planned && !transformed.failures.is_empty() {
+            return Err(failed("rows that were planned cannot be converted any more"));
+        }
+        let rows = columns.ok_or_else(|| failed("rows that are not converted have no columns"))?;
+        Ok(Converted { rows, fates: fates(&transformed) })
     })
 }
 
 /// Nothing; it only counts what became of the records.
 pub(super) fn counts(of: Transformation, encoder: ChunkEncoder) -> Make {
     Arc::new(move |chunk| {
-        let (_, transformed) = of.run(chunk);
+        let Run { transformed, .. } = of.run(chunk)?;
         let nothing: [&[u8]; 0] = [];
         Ok(Made { encoded: encoder.encode(nothing).map_err(failed)?, fates: fates(&transformed) })
     })
@@ -79,10 +114,11 @@ pub(super) fn counts(of: Transformation, encoder: ChunkEncoder) -> Make {
 pub(super) fn failures(of: Transformation, kind: FailureKind, close: &Close, encoder: ChunkEncoder) -> Make {
     let ended_at = close.closed_at.as_millis();
     Arc::new(move |chunk| {
-        let (records, transformed) = of.run(chunk);
+        let Run { records, transformed, .. } = of.run(chunk)?;
         let failed_ones = transformed.failures.iter().filter(|(_, failure)| failure.kind == kind);
-        let lines = failed_ones
-            .filter_map(|(number, failure)| Some(line(records.get(*number as usize)?, failure, ended_at)));
+        let lines = failed_ones.filter_map(|(number, failure)| {
+            Some(line(records.get(*number as usize)?, failure, ended_at, of.table()))
+        });
         let lines = lines.collect::<Result<Vec<Bytes>, _>>().map_err(failed)?;
         let encoded = encoder.encode(lines.iter().map(|line| &line[..])).map_err(failed)?;
         Ok(Made { encoded, fates: fates(&transformed) })
@@ -101,7 +137,7 @@ pub(super) struct Sorted {
 pub(super) fn sorted(of: Transformation, keys: Arc<ObjectKeys>) -> Work<Sorted> {
     let is_partitioned = keys.is_partitioned();
     Arc::new(move |chunk| {
-        let (records, transformed) = of.run(chunk);
+        let Run { records, transformed, .. } = of.run(chunk)?;
         let rows = transformed.rows.iter().filter(|_| is_partitioned);
         let partitions = rows.map(|row| keys.partition(&row.query_keys, &row.function_keys)).collect();
         Ok(Sorted { records, transformed, partitions })
@@ -123,17 +159,75 @@ struct ErrorLine<'a> {
     function: Option<&'a str>,
 }
 
-pub(super) fn line(record: &Record, failure: &Failure, ended_at: u64) -> serde_json::Result<Bytes> {
-    let line = ErrorLine {
-        raw_data: STANDARD.encode_to_string(&record.data),
-        error_code: &failure.code,
-        error_message: &failure.message,
-        attempts_made: failure.attempts,
-        arrival_timestamp: record.arrived_at.as_millis(),
-        attempt_ending_timestamp: ended_at,
-        function: failure.function.as_deref(),
+/// A line of what could not be converted, which has members of its own.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConversionLine<'a> {
+    attempts_made: u32,
+    arrival_timestamp: u64,
+    last_error_code: &'a str,
+    last_error_message: &'a str,
+    attempt_ending_timestamp: u64,
+    raw_data: String,
+    /// The record's position.
+    sequence_number: String,
+    sub_sequence_number: u64,
+    data_catalog_table: Option<TableLine<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TableLine<'a> {
+    catalog_id: &'a str,
+    database_name: &'a str,
+    table_name: &'a str,
+    region: &'a str,
+    version_id: &'a str,
+    role_arn: Option<&'a str>,
+}
+
+impl<'a> From<&'a CatalogTable> for TableLine<'a> {
+    fn from(of: &'a CatalogTable) -> Self {
+        Self {
+            catalog_id: &of.catalog_id,
+            database_name: &of.database,
+            table_name: &of.table,
+            region: &of.region,
+            version_id: &of.version_id,
+            role_arn: of.role_arn.as_deref(),
+        }
+    }
+}
+
+pub(super) fn line(
+    record: &Record,
+    failure: &Failure,
+    ended_at: u64,
+    table: Option<&CatalogTable>,
+) -> serde_json::Result<Bytes> {
+    let (raw_data, arrived_at) = (STANDARD.encode_to_string(&record.data), record.arrived_at.as_millis());
+    let mut line = match failure.kind {
+        FailureKind::Conversion => serde_json::to_vec(&ConversionLine {
+            attempts_made: failure.attempts,
+            arrival_timestamp: arrived_at,
+            last_error_code: &failure.code,
+            last_error_message: &failure.message,
+            attempt_ending_timestamp: ended_at,
+            raw_data,
+            sequence_number: record.position.0.to_string(),
+            sub_sequence_number: 0,
+            data_catalog_table: table.map(TableLine::from),
+        })?,
+        _ => serde_json::to_vec(&ErrorLine {
+            raw_data,
+            error_code: &failure.code,
+            error_message: &failure.message,
+            attempts_made: failure.attempts,
+            arrival_timestamp: arrived_at,
+            attempt_ending_timestamp: ended_at,
+            function: failure.function.as_deref(),
+        })?,
     };
-    let mut line = serde_json::to_vec(&line)?;
     line.push(b'\n');
     Ok(line.into())
 }
@@ -155,6 +249,6 @@ mod tests {
             r#""arrivalTimestamp":1,"attemptEndingTimestamp":2,"lambdaARN":"arn"}"#,
             "\n"
         );
-        assert_eq!(line(&record, &failure, 2).unwrap(), expect);
+        assert_eq!(line(&record, &failure, 2, None).unwrap(), expect);
     }
 }

@@ -4,6 +4,8 @@
 //! is a planned crash: attempts under way are dropped, and the next start resumes from the journal.
 
 mod body;
+mod columns;
+mod convert;
 mod deliver;
 mod fates;
 mod make;
@@ -13,10 +15,11 @@ mod plan;
 mod planned;
 mod shape;
 mod step;
+mod versions;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use standpipe_encode::EncoderPool;
@@ -25,8 +28,7 @@ use standpipe_journal::{AppendError, Cursor, Journal, Tip};
 use standpipe_model::{
     BatchId, CloseReason, DestinationId, Entropy, Position, StreamName, Tally, stream_arn,
 };
-use standpipe_transform::processors::OptionError;
-use standpipe_transform::{Chain, Source};
+use standpipe_transform::Source;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{self, JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -35,9 +37,9 @@ use crate::alarm::Alarms;
 use crate::catalog::Definition;
 use crate::clock::Timer;
 use crate::delivery_log::DeliveryLog;
+use crate::functions::{Functions, Pinned};
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
-use crate::processors;
 use crate::spec::Buffering;
 use crate::stores::Stores;
 
@@ -45,6 +47,7 @@ pub(crate) use deliver::chain;
 use deliver::{Effort, Outcome, Try};
 pub use memory::Memory;
 use step::{Command, Event, WorkerState};
+pub(crate) use versions::Definitions;
 
 /// How long after a refusal by the journal a control frame is tried again.
 const JOURNAL_RETRY: Duration = Duration::from_millis(500);
@@ -64,6 +67,8 @@ pub struct Context {
     pub entropy: Arc<dyn Entropy>,
     /// The stores, live.
     pub stores: Stores,
+    /// The functions that processors call, live and at the versions that batches need.
+    pub functions: Arc<Functions>,
     /// The master keys of journals, live.
     pub keys: Arc<KeyRing>,
     /// What a human must see to.
@@ -91,73 +96,6 @@ impl Context {
             stream_arn: stream_arn(region, account_id, stream.as_str()),
             region: region.clone(),
         }
-    }
-}
-
-/// A version of a stream's definition, with what is made of it once.
-#[derive(Debug)]
-pub(crate) struct Version {
-    pub(crate) definition: Arc<Definition>,
-    chain: OnceLock<Arc<Chain>>,
-}
-
-impl Version {
-    fn of(definition: Definition) -> Arc<Self> {
-        Arc::new(Self { definition: Arc::new(definition), chain: OnceLock::new() })
-    }
-
-    /// The stream's processors, made when they are first asked for.
-    ///
-    /// # Errors
-    /// An option that one of them cannot work with.
-    pub(crate) fn chain(&self) -> Result<Arc<Chain>, OptionError> {
-        if let Some(chain) = self.chain.get() {
-            return Ok(Arc::clone(chain));
-        }
-        let made = processors::chain(&self.definition.spec.processors)?;
-        Ok(Arc::clone(self.chain.get_or_init(|| made)))
-    }
-}
-
-/// All versions of a stream's definition that are still needed; the highest is the current one.
-#[derive(Debug)]
-pub(crate) struct Definitions(RwLock<BTreeMap<u64, Arc<Version>>>);
-
-impl Definitions {
-    pub(crate) fn new(versions: BTreeMap<u64, Definition>) -> Option<Self> {
-        let versions: BTreeMap<_, _> =
-            versions.into_iter().map(|(version, definition)| (version, Version::of(definition))).collect();
-        (!versions.is_empty()).then(|| Self(RwLock::new(versions)))
-    }
-
-    pub(crate) fn version(&self, version: u64) -> Option<Arc<Version>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&version).cloned()
-    }
-
-    pub(crate) fn current(&self) -> Arc<Definition> {
-        let versions = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let last = versions.last_key_value().map(|(_, version)| Arc::clone(&version.definition));
-        last.expect("there is a version from the start, and none is ever the last to go")
-    }
-
-    pub(crate) fn push(&self, definition: Definition) {
-        let mut versions = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        versions.insert(definition.version, Version::of(definition));
-    }
-
-    pub(crate) fn all(&self) -> Vec<Arc<Definition>> {
-        let versions = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        versions.values().map(|version| Arc::clone(&version.definition)).collect()
-    }
-
-    /// Lets go of all versions but the current one and those that `needed` says.
-    pub(crate) fn keep(&self, needed: impl Fn(u64) -> bool) -> Vec<u64> {
-        let mut versions = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let current = versions.last_key_value().map(|(version, _)| *version);
-        let gone: Vec<u64> =
-            versions.keys().copied().filter(|v| Some(*v) != current && !needed(*v)).collect();
-        versions.retain(|version, _| !gone.contains(version));
-        gone
     }
 }
 
@@ -475,6 +413,7 @@ impl Line {
             .await?;
         let end = end.unwrap_or(Cursor { position: tip.next, bytes: tip.bytes });
         let now = self.context.timer.now();
+        let pinned = self.pin(&definition);
         let close = Close {
             batch: BatchId::draw(self.context.entropy.as_ref()),
             destination: self.destination.clone(),
@@ -484,13 +423,20 @@ impl Line {
             closed_at: now,
             arrived_at: arrival.map_or(now, |arrival| arrival.at),
             record_bytes: end.bytes.saturating_sub(from.bytes),
-            pins: BTreeMap::new(),
+            pins: pinned.pins(),
         };
         let batch = close.batch;
         self.journal.control(vec![Control::Close(close)]).await?;
+        // From here on the journal holds them.
+        drop(pinned);
         self.context.metrics.closed(&self.stream, &self.destination, reason.as_str());
         tracing::debug!(stream = %self.stream, %batch, reason = reason.as_str(), "batch closed");
         Ok(Event::Closed { batch, end })
+    }
+
+    /// The functions that a batch is to be transformed by when it is closed now.
+    fn pin(&self, definition: &Definition) -> Pinned {
+        self.context.functions.pin(definition.spec.processors_of(&self.destination))
     }
 
     fn open_batch(&self, batch: BatchId) -> Option<OpenBatch> {
@@ -515,8 +461,11 @@ impl Line {
         if running {
             return Err(OrderError::Busy);
         }
-        let version = self.definitions.current().version;
-        self.journal.control(vec![Control::Close(Close { version, ..open.close })]).await?;
+        let definition = self.definitions.current();
+        let (version, pinned) = (definition.version, self.pin(&definition));
+        let close = Close { version, pins: pinned.pins(), ..open.close };
+        self.journal.control(vec![Control::Close(close)]).await?;
+        drop(pinned);
         self.drop_spool(batch).await;
         tracing::info!(stream = %self.stream, %batch, version, "batch bound to the current version");
         Ok(())

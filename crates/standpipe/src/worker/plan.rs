@@ -28,6 +28,7 @@ use super::fates::Fates;
 use super::make::{Sorted, line, sorted};
 use super::pieces::{Pieces, failed};
 use super::shape::{Part, Shape, refused};
+use crate::spec::CatalogTable;
 
 /// What the index of a spool says of an object, whose ordinal is the number of its line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,9 +75,9 @@ impl Line {
             let mut reader = journal.read_spool(batch, index)?;
             let mut objects = Vec::new();
             while let Some(chunk) = reader.next_chunk(u64::MAX)? {
-                chunk
-                    .iter()
-                    .try_for_each(|line| io::Result::Ok(objects.push(serde_json::from_slice(line)?)))?;
+                for line in chunk.iter() {
+                    objects.push(serde_json::from_slice(line)?);
+                }
             }
             Ok(objects)
         });
@@ -119,6 +120,7 @@ struct Sorter {
     keys: Arc<ObjectKeys>,
     active_max: usize,
     cut_bytes: u64,
+    table: Option<CatalogTable>,
     /// The partitions that have had a row.
     active: BTreeSet<Partition>,
     lanes: HashMap<Lane, Filling>,
@@ -142,6 +144,7 @@ impl Sorter {
             shape.key(close, Part::Failures(kind), 0)?;
         }
         let (close, keys) = (close.clone(), Arc::clone(&shape.keys));
+        let table = shape.transformation.table().cloned();
         let partitioning = shape.destination.partitioning.as_ref();
         let active_max = partitioning.map_or(1, |partitioning| partitioning.active_max as usize);
         let cut_bytes = partitioning.map_or(u64::MAX, |_| shape.destination.buffering.size_bytes);
@@ -155,6 +158,7 @@ impl Sorter {
                 keys,
                 active_max,
                 cut_bytes,
+                table,
                 active,
                 lanes,
                 objects,
@@ -203,7 +207,8 @@ impl Sorter {
         if self.active.len() + new.len() > self.active_max {
             self.beyond_limit += 1;
             let message = "The number of active partitions has exceeded the configured limit".to_owned();
-            return Err(fail("DynamicPartitioning.ActivePartitionsLimitExceeded", message));
+            let code = "DynamicPartitioning.ActivePartitionsLimitExceeded";
+            return Err(Failure::once(FailureKind::ActivePartitions, code, message));
         }
         for partition in &new {
             // Its length does not depend on the object's number.
@@ -234,7 +239,8 @@ impl Sorter {
 
     fn fail(&mut self, record: &Record, failure: &Failure) -> Result<(), AttemptError> {
         *self.fates.failed.entry(failure.kind).or_default() += 1;
-        let line = line(record, failure, self.close.closed_at.as_millis()).map_err(io::Error::other);
+        let line = line(record, failure, self.close.closed_at.as_millis(), self.table.as_ref())
+            .map_err(io::Error::other);
         let lane = Lane::Failures(failure.kind);
         self.push(lane.clone(), record.arrived_at, &line.map_err(SpoolError::Io)?)?;
         self.cut(&lane)

@@ -11,10 +11,9 @@ use standpipe_journal::{AppendError, SpoolDamage};
 use standpipe_model::{ErrorClass, Receipt, SinkError};
 
 use super::Line;
-use super::body::{self, CHUNK_BYTES};
 use super::deliver::{AttemptError, memory_for, unreadable};
-use super::make::{self, Transformation};
-use super::pieces::{Pieces, failed};
+use super::make::Transformation;
+use super::pieces::failed;
 use super::plan::PlannedObject;
 use super::shape::Shape;
 
@@ -128,18 +127,17 @@ impl Line {
         repeated: bool,
     ) -> Result<Receipt, SinkError> {
         let store = self.store(shape)?;
-        let _reserved = store.memory.reserve(memory_for(object.place.bytes)).await;
+        let _reserved = store.memory.reserve(memory_for(object.place.bytes, shape)).await;
         let (batch, place) = (close.batch, object.place);
         let reader = self.blocking(move |journal| journal.read_spool(batch, place)).await;
         let reader = reader.map_err(|error| unreadable(failed(error)))?;
         let encoding = shape.encoding(object.is_error_output);
-        let nothing = Transformation { chain: Arc::default(), ..shape.transformation.clone() };
-        let make = make::rows(nothing, self.encoder(&encoding)?);
-        let pieces = Pieces::start(reader, CHUNK_BYTES, make, Arc::clone(&self.context.processors));
-        let entry = shape.entry(close, &object.key);
-        let body = body::open(pieces, encoding.compression, entry).await.map_err(unreadable)?.body;
+        let mut of =
+            Transformation { chain: Arc::default(), is_planned: true, ..shape.transformation.clone() };
+        of.converter = of.converter.filter(|_| !object.is_error_output);
+        let made = self.rows(close, shape, of, reader, &encoding, &object.key).await?;
         let delivery = self.delivery(close, shape, &encoding, object.key.clone(), repeated);
-        let receipt = match body {
+        let receipt = match made.body {
             Some(body) => store.sink.attempt(&delivery, body).await?,
             None => Receipt::default(),
         };

@@ -11,6 +11,7 @@ use standpipe_transform::FailureKind;
 
 use super::Line;
 use super::body::{CHUNK_BYTES, EXPANDING_CHUNK_BYTES};
+use super::convert::Converter;
 use super::make::Transformation;
 use crate::processors::ProcessorSpec;
 use crate::spec::S3Destination;
@@ -42,6 +43,8 @@ impl Part {
             Self::Rows => 0,
             Self::Failures(FailureKind::Processing) => 1,
             Self::Failures(FailureKind::Decompression) => 2,
+            Self::Failures(FailureKind::Conversion) => 3,
+            Self::Failures(FailureKind::ActivePartitions) => 4,
         }
     }
 }
@@ -63,7 +66,7 @@ impl Line {
             return Err(SinkError::new(ErrorClass::Misconfigured, message));
         };
         let extension = match destination.file_extension.as_str() {
-            "" => media(destination.compression).extension,
+            "" => destination.default_extension(),
             own => own,
         };
         let keys = ObjectKeys::new(
@@ -77,7 +80,8 @@ impl Line {
         let keys = Arc::new(keys.map_err(|error| refused(&error))?);
         let processors = spec.processors_of(&self.destination);
         let is_made = processors.is_empty() || plan.is_some();
-        let chain = if is_made { Ok(Arc::default()) } else { version.chain() };
+        let chain =
+            if is_made { Ok(Arc::default()) } else { version.chain(&close.pins, &self.context.functions) };
         let chain = chain.map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "a processor cannot be made").with_source(error)
         })?;
@@ -86,7 +90,16 @@ impl Line {
         let chunk_bytes = if expands { EXPANDING_CHUNK_BYTES } else { CHUNK_BYTES };
         let is_planned =
             destination.partitioning.is_some() || processors.iter().any(ProcessorSpec::calls_function);
-        let transformation = Transformation { chain, source, chunk_bytes };
+        let converter = destination.conversion.as_ref().map(Converter::new).transpose().map_err(|error| {
+            SinkError::new(ErrorClass::Misconfigured, "the conversion cannot be made").with_source(error)
+        })?;
+        let transformation = Transformation {
+            chain,
+            source,
+            converter: converter.map(Arc::new),
+            is_planned: false,
+            chunk_bytes,
+        };
         Ok(Shape { destination, transformation, keys, is_planned })
     }
 

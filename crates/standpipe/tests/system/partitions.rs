@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use standpipe_testkit::Daemon;
+use standpipe_testkit::guests::probe_component;
 use standpipe_testkit::servers::{Toxic, Toxiproxy};
 
 use crate::lake::Lake;
@@ -111,6 +112,54 @@ fn each_row_reaches_its_partition_once_under_the_same_key_through_kills() {
 }
 
 #[test]
+fn what_a_function_drew_by_lot_is_delivered_as_it_was_drawn_through_a_kill() {
+    const COUNT: u64 = 600;
+    let lake = Lake::with(&["lake"]);
+    let toxiproxy = Toxiproxy::start().unwrap();
+    let proxy = toxiproxy.proxy("lake", &lake.server.access().endpoint).unwrap();
+    proxy.poison(Toxic::Latency(Duration::from_millis(400))).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("draw.wasm"), probe_component()).unwrap();
+    let mut daemon = start(format!(
+        r#"stores: {{ lake: {store} }}
+functions: {{ draw: {{ path: {path}, grant: [random] }} }}
+streams:
+  - name: lots
+    processors: [ wasm: draw ]
+    destination:
+      s3:
+        bucket: lake
+        prefix: 'readings/lot=!{{partitionKeyFromLambda:lot}}/'
+        error_output_prefix: errors/!{{firehose:error-output-type}}/
+        partitioning: {{ limit: 12 }}
+        buffering: {{ size: 1KiB, interval: 1s }}
+"#,
+        store = lake.server.access().through(proxy.endpoint()).store_yaml(),
+        path = folder.path().join("draw.wasm").display(),
+    ));
+    for first in (0..COUNT).step_by(300) {
+        put(&daemon, "lots", (first..first + 300).map(|id| format!("draw {id:0>100}").into_bytes()));
+    }
+    eventually("some objects arrive", SOON, || (objects(&lake).len() > 2).then_some(()));
+    daemon.kill9().unwrap();
+    let seen = objects(&lake);
+    let rows: usize = seen.values().map(|object| object.iter().filter(|byte| **byte == b'\n').count()).sum();
+    assert!((rows as u64) < COUNT, "it died in the middle");
+    daemon.restart().unwrap();
+    proxy.heal().unwrap();
+    let balance = all_settled(&daemon, "lots", SOON);
+    assert_eq!((balance.accepted, balance.delivered), (COUNT, COUNT));
+    let objects = objects(&lake);
+    let text: String = objects.values().map(|object| std::str::from_utf8(object).unwrap()).collect();
+    let mut ids: Vec<u64> = text.lines().map(|line| line["draw ".len()..].parse().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..COUNT).collect::<Vec<_>>(), "each row is there once");
+    for (key, bytes) in seen {
+        assert_eq!(objects.get(&key), Some(&bytes), "{key} is as it was before the kill");
+    }
+}
+
+#[test]
 fn records_without_a_partition_and_beyond_the_limit_are_set_aside_with_the_reason() {
     let lake = Lake::with(&["lake"]);
     let daemon = start(yaml(&lake.yaml(), 10));
@@ -122,16 +171,24 @@ fn records_without_a_partition_and_beyond_the_limit_are_set_aside_with_the_reaso
         r#"{"id":22,"device":""}"#,
         "no JSON",
         r#"{"id":23,"device":"a\nb"}"#,
+        r#"{"id":26,"device":"a//b"}"#,
     ];
-    let long = format!(r#"{{"id":24,"device":"{}"}}"#, "x".repeat(600));
-    let records = [long.clone()].into_iter().chain(good).chain(beyond).chain(wrong.map(str::to_owned));
+    let long = format!(r#"{{"id":24,"device":"{0}/{0}/{0}"}}"#, "x".repeat(200));
+    let no_folder = format!(r#"{{"id":25,"device":"{}"}}"#, "x".repeat(300));
+    let records = [long.clone(), no_folder.clone()]
+        .into_iter()
+        .chain(good)
+        .chain(beyond)
+        .chain(wrong.map(str::to_owned));
     put(&daemon, "readings", records.map(String::into_bytes));
     let balance = all_settled(&daemon, "readings", SOON);
-    assert_eq!((balance.accepted, balance.delivered, balance.backed_up), (21, 10, 11));
+    assert_eq!((balance.accepted, balance.delivered, balance.backed_up), (23, 10, 13));
     assert_eq!(objects(&lake).len(), 10);
     let mut failed = failures(&lake, "errors/");
-    let lines = failed.remove("processing-failed").unwrap();
-    assert!(failed.is_empty(), "{failed:?}");
+    let lines =
+        [failed.remove("processing-failed").unwrap(), failed.remove("activePartitionExceeded").unwrap()];
+    assert_eq!((lines[1].len(), failed.is_empty()), (5, true), "{failed:?}");
+    let lines = lines.concat();
     let reasons: BTreeMap<String, (String, String)> = lines
         .iter()
         .map(|line| {
@@ -139,13 +196,13 @@ fn records_without_a_partition_and_beyond_the_limit_are_set_aside_with_the_reaso
             (String::from_utf8(raw(line)).unwrap(), (of("errorCode"), of("errorMessage")))
         })
         .collect();
-    assert_eq!(reasons.len(), 11);
+    assert_eq!(reasons.len(), 13);
     for id in 10..15 {
         let (code, message) = &reasons[&format!(r#"{{"id":{id},"device":"d{id}"}}"#)];
         assert_eq!(code, "DynamicPartitioning.ActivePartitionsLimitExceeded");
         assert_eq!(message, "The number of active partitions has exceeded the configured limit");
     }
-    for record in wrong {
+    for record in wrong.into_iter().chain([no_folder.as_str()]) {
         let (code, message) = &reasons[record];
         assert_eq!(code, "DynamicPartitioning.MetadataExtractionFailed", "{record}: {message}");
     }

@@ -28,21 +28,21 @@ fn put(daemon: &Daemon, stream: &str, ids: std::ops::Range<u64>) -> Answer {
 }
 
 /// The stream as the admin port shows it; `None` once it is gone.
-fn shown(daemon: &Daemon, stream: &str) -> Option<Value> {
+pub(crate) fn shown(daemon: &Daemon, stream: &str) -> Option<Value> {
     let all: Value = serde_json::from_str(&daemon.get("/streams").unwrap().body).unwrap();
     all.as_array().unwrap().iter().find(|shown| shown["name"] == stream).cloned()
 }
 
-fn reload(daemon: &mut Daemon, yaml: String) {
+pub(crate) fn reload(daemon: &mut Daemon, yaml: String) {
     daemon.reconfigure(yaml).unwrap();
     daemon.signal(Signal::HUP).unwrap();
 }
 
-fn refused(daemon: &Daemon) -> bool {
+pub(crate) fn refused(daemon: &Daemon) -> bool {
     metric(daemon, "standpipe_alarm", &["kind=\"reload_refused\""]) > 0
 }
 
-fn wait_for_an_open_batch(daemon: &Daemon, stream: &str) {
+pub(crate) fn wait_for_an_open_batch(daemon: &Daemon, stream: &str) {
     let label = format!("stream=\"{stream}\"");
     let open = || metric(daemon, "standpipe_delivery_open_batches", &[&label]);
     eventually("a batch is closed", SOON, || (open() > 0).then_some(()));

@@ -1,16 +1,12 @@
 //! The SDKs for JavaScript and Rust put text and binary data; every byte arrives.
 
-use aws_sdk_firehose::Client;
-use aws_sdk_firehose::primitives::Blob;
-use aws_sdk_firehose::types::Record;
 use base64_simd::STANDARD;
 use standpipe_model::Entropy;
 use standpipe_testkit::clients::{Node, finish};
 use standpipe_testkit::{Daemon, SeededEntropy};
-use tokio::runtime::Runtime;
 
 use crate::lake::Lake;
-use crate::support::{SOON, all_settled, default_credentials, sdk_config, start};
+use crate::support::{SOON, all_settled, sdk_put, start};
 
 fn daemon_with_raw_stream(lake: &Lake) -> Daemon {
     start(format!(
@@ -43,7 +39,6 @@ fn what_the_sdk_for_javascript_puts_arrives_byte_for_byte() {
 fn what_the_sdk_for_rust_puts_arrives_byte_for_byte() {
     let lake = Lake::with(&["lake"]);
     let daemon = daemon_with_raw_stream(&lake);
-    let client = Client::from_conf(sdk_config(daemon.endpoint(), default_credentials()).build());
     let chance = SeededEntropy::new(7);
     let records: Vec<Vec<u8>> = (0..200)
         .map(|size| {
@@ -52,10 +47,8 @@ fn what_the_sdk_for_rust_puts_arrives_byte_for_byte() {
             data
         })
         .collect();
-    let batch = records.iter().map(|data| Record::builder().data(Blob::new(data.clone())).build().unwrap());
-    let put = client.put_record_batch().delivery_stream_name("raw").set_records(Some(batch.collect())).send();
-    let answer = Runtime::new().unwrap().block_on(put).unwrap();
-    assert_eq!((answer.failed_put_count(), answer.request_responses().len()), (0, 200));
+    let answer = sdk_put(&daemon, "raw", records.clone());
+    assert_eq!(answer.request_responses().len(), 200);
     assert!(answer.request_responses().iter().all(|entry| entry.record_id().is_some()));
     all_settled(&daemon, "raw", SOON);
     assert!(delivered(&lake) == records.concat(), "the object is what was put, in the order of the records");

@@ -7,7 +7,11 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_firehose as sdk;
 use aws_sdk_firehose::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
+use aws_sdk_firehose::primitives::Blob;
+use aws_sdk_firehose::types::Record;
 use standpipe_testkit::{Daemon, DaemonOptions};
+use tokio::runtime::Runtime;
 
 /// The program under test.
 pub(crate) const STANDPIPE: &str = env!("CARGO_BIN_EXE_standpipe");
@@ -104,6 +108,20 @@ pub(crate) fn sdk_config(endpoint: impl Into<String>, credentials: Credentials) 
 /// The daemon's default credentials.
 pub(crate) fn default_credentials() -> Credentials {
     Credentials::new(Daemon::ACCESS_KEY_ID, Daemon::SECRET_ACCESS_KEY, None, None, "test")
+}
+
+/// Puts records with the SDK for Rust, in one call that accepts all of them.
+pub(crate) fn sdk_put(
+    daemon: &Daemon,
+    stream: &str,
+    records: impl IntoIterator<Item = Vec<u8>>,
+) -> PutRecordBatchOutput {
+    let client = sdk::Client::from_conf(sdk_config(daemon.endpoint(), default_credentials()).build());
+    let records = records.into_iter().map(|data| Record::builder().data(Blob::new(data)).build().unwrap());
+    let put = client.put_record_batch().delivery_stream_name(stream).set_records(Some(records.collect()));
+    let answer = Runtime::new().unwrap().block_on(put.send()).unwrap();
+    assert_eq!(answer.failed_put_count(), 0, "{answer:?}");
+    answer
 }
 
 /// `standpipe put` with the daemon's default credentials.

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use standpipe_testkit::cache::run;
+use standpipe_testkit::guests::example;
 use standpipe_testkit::{Systemd, has_root};
 
 use crate::support::{SOON, STANDPIPE, eventually, files_below};
@@ -153,6 +154,18 @@ fn a_key_for_encryption_at_rest_is_a_credential_of_the_unit() {
     machine.arrive("clicks", 0..5);
     let verified = machine.run("standpipe journal verify /var/lib/standpipe");
     assert!(verified.contains("locked by key 'main'"), "{verified}");
+}
+
+#[test]
+fn a_function_runs_within_what_the_unit_leaves_to_the_daemon() {
+    let machine = Machine::with("");
+    fs::write(machine.0.path("/etc/standpipe/same.wasm"), example("identity")).unwrap();
+    machine.write(CONFIG, &format!("{YAML}functions: {{ same: {{ path: ./same.wasm, deadline: 20s }} }}\n"));
+    machine.write("/opt/streams/clicks.yaml", &format!("{}processors: [ wasm: same ]\n", stream("clicks")));
+    machine.run("systemctl start standpipe");
+    machine.put("clicks", 0..5);
+    machine.arrive("clicks", 0..5);
+    assert!(!machine.journal().contains("WARN"), "{}", machine.journal());
 }
 
 #[test]

@@ -143,6 +143,6 @@ impl host::Host for State {
     }
 
     fn config(&mut self, key: String) -> Result<Option<String>> {
-        Ok(self.function.config.get(&key).cloned())
+        Ok(self.function.config.get(&key).map(|value| value.expose().to_owned()))
     }
 }

@@ -7,17 +7,23 @@ use std::time::Instant;
 
 use super::call::{Batch, CallError, Outcome};
 use super::lambda;
-use super::options::FunctionOptions;
+use super::options::{Called, FunctionOptions};
 use super::sandbox::{Guest, LoadError, Sandbox};
 use super::state::State;
 use crate::chain::Processor;
 use crate::row::{Failure, FailureKind, Output, Record, Row, Source};
 
-/// A function that has been loaded.
+/// A function that has been loaded. Clones of it are the same function.
+#[derive(Clone)]
 pub struct WasmFunction {
     pub(super) sandbox: Sandbox,
-    pub(super) guest: Guest,
+    pub(super) loaded: Arc<Loaded>,
     pub(super) options: Arc<FunctionOptions>,
+}
+
+/// What was made of the file, and what its calls have shown of it.
+pub(super) struct Loaded {
+    pub(super) guest: Guest,
     pub(super) digest: String,
     /// A call took more than half of its time. At a repetition, on a busier machine, it could take more than all of it,
     /// and then give another result; so could one that met its deadline give a result.
@@ -30,7 +36,18 @@ pub struct WasmFunction {
 impl WasmFunction {
     /// The SHA-256 of the file, in hexadecimal: what a batch pins.
     pub fn digest(&self) -> &str {
-        &self.digest
+        &self.loaded.digest
+    }
+
+    /// The same function as one stream calls it: under another name in the error output, more or less often, with more or
+    /// less at a time. What is `None` stays.
+    #[must_use]
+    pub fn called_as(&self, arn: Option<String>, retries: Option<u32>, batch_bytes: Option<usize>) -> Self {
+        let mut options = FunctionOptions::clone(&self.options);
+        options.arn = arn.unwrap_or(options.arn);
+        options.retries = retries.unwrap_or(options.retries);
+        options.batch_bytes = batch_bytes.unwrap_or(options.batch_bytes);
+        Self { options: Arc::new(options), ..self.clone() }
     }
 
     /// How it is configured.
@@ -40,12 +57,12 @@ impl WasmFunction {
 
     /// The most memory that a call has taken so far.
     pub fn memory_bytes(&self) -> usize {
-        self.memory_bytes.load(Ordering::Relaxed)
+        self.loaded.memory_bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn start(&self) -> Result<(), LoadError> {
         let state = State::new(Arc::clone(&self.options), "", 0, Vec::new());
-        self.sandbox.run(false, state, |store| self.guest.start(store))
+        self.sandbox.run(false, state, |store| self.loaded.guest.start(store))
     }
 
     fn batch(&self, source: &Source, records: &[Record], rows: Vec<Row>, out: &mut Output) {
@@ -86,24 +103,28 @@ impl WasmFunction {
     }
 
     fn call(&self, batch: &Batch<'_>) -> Result<Vec<Outcome>, CallError> {
-        let input = match &self.guest {
+        let loaded = &*self.loaded;
+        let input = match &loaded.guest {
             Guest::Component(_) => Vec::new(),
             Guest::Command(_) => lambda::event(batch),
         };
         let options = Arc::clone(&self.options);
         let state = State::new(options, batch.stream().as_str(), batch.arrived_at().0, input);
-        self.sandbox.run(self.met_deadline.load(Ordering::Relaxed), state, |store| {
+        self.sandbox.run(loaded.met_deadline.load(Ordering::Relaxed), state, |store| {
             let began = Instant::now();
-            let called = match &self.guest {
+            let called = match &loaded.guest {
                 Guest::Component(guest) => guest.call(store, batch),
                 Guest::Command(guest) => guest.call(store, batch),
             };
+            let (elapsed, memory_bytes) = (began.elapsed(), store.data().meter.memory_bytes);
             let met_deadline = called.as_ref().is_err_and(CallError::is_deadline);
-            self.met_deadline.store(met_deadline, Ordering::Relaxed);
-            if met_deadline || began.elapsed() > self.options.limits.deadline / 2 {
-                self.near_deadline.store(true, Ordering::Relaxed);
+            loaded.met_deadline.store(met_deadline, Ordering::Relaxed);
+            if met_deadline || elapsed > self.options.limits.deadline / 2 {
+                loaded.near_deadline.store(true, Ordering::Relaxed);
             }
-            self.memory_bytes.fetch_max(store.data().meter.memory_bytes, Ordering::Relaxed);
+            loaded.memory_bytes.fetch_max(memory_bytes, Ordering::Relaxed);
+            let code = called.as_ref().map_or_else(|error| error.code, |_| "OK");
+            self.sandbox.tell(&Called { function: &self.options.name, code, elapsed, memory_bytes });
             called
         })
     }
@@ -127,20 +148,22 @@ impl Processor for WasmFunction {
 
     fn is_pure(&self) -> bool {
         let grants = &self.options.grants;
-        grants.clock.is_none() && grants.random.is_none() && !self.near_deadline.load(Ordering::Relaxed)
+        grants.clock.is_none()
+            && grants.random.is_none()
+            && !self.loaded.near_deadline.load(Ordering::Relaxed)
     }
 }
 
 impl fmt::Debug for WasmFunction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let interface = match self.guest {
+        let interface = match self.loaded.guest {
             Guest::Component(_) => "component",
             Guest::Command(_) => "command",
         };
         f.debug_struct("WasmFunction")
             .field("name", &self.options.name)
             .field("interface", &interface)
-            .field("digest", &self.digest)
+            .field("digest", &self.loaded.digest)
             .finish_non_exhaustive()
     }
 }

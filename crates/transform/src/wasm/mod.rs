@@ -28,5 +28,5 @@ mod sandbox;
 mod state;
 
 pub use function::WasmFunction;
-pub use options::{FunctionOptions, Grants, Limits};
+pub use options::{CallObserver, Called, FunctionOptions, Grants, Limits};
 pub use sandbox::{LoadError, Sandbox, SandboxError, SandboxOptions};

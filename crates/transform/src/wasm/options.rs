@@ -1,10 +1,11 @@
 //! What the configuration says of a function.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use standpipe_model::{Clock, Entropy};
+use standpipe_model::{Clock, Entropy, Secret};
 
 use crate::table::Table;
 
@@ -16,7 +17,7 @@ pub struct FunctionOptions {
     /// What its failures name it (`lambdaARN`): an ARN, or its name.
     pub arn: String,
     /// Its `config`: what `config` answers, and the environment of a command.
-    pub config: BTreeMap<String, String>,
+    pub config: BTreeMap<String, Secret>,
     /// The tables that it may look up, at the versions that it is to see.
     pub tables: Vec<Arc<Table>>,
     /// What it may use that is not a function of its records.
@@ -44,6 +45,25 @@ impl FunctionOptions {
             batch_bytes: 1 << 20,
         }
     }
+}
+
+/// Hears how each call ended.
+pub trait CallObserver: Send + Sync + fmt::Debug {
+    /// A call ended.
+    fn called(&self, called: &Called<'_>);
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Called<'a> {
+    /// The function's name in the configuration.
+    pub function: &'a str,
+    /// `OK`, or the code that the error output would have for all of its records.
+    pub code: &'static str,
+    /// What it took, without waiting for a place.
+    pub elapsed: Duration,
+    /// The memory that it took.
+    pub memory_bytes: usize,
 }
 
 /// What makes a function impure.

@@ -146,7 +146,7 @@ fn arguments(state: &State) -> Vec<String> {
 }
 
 fn environment(state: &State) -> Vec<String> {
-    state.function.config.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    state.function.config.iter().map(|(name, value)| format!("{name}={}", value.expose())).collect()
 }
 
 fn sizes(guest: &mut Guest<'_>, of: fn(&State) -> Vec<String>, count: i32, bytes: i32) -> Result<i32> {

@@ -4,6 +4,7 @@
 //!
 //! It is given by name and with values rather than with types, so that all versions 0.2.x and all subsets fit.
 
+use standpipe_model::Secret;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceAny, Val};
 use wasmtime::{Result, StoreContextMut, bail, format_err};
@@ -88,8 +89,8 @@ fn call(interface: &str, function: &str) -> Option<Call> {
     Some(match (interface, function) {
         ("wasi:cli/environment", "get-environment") => |guest, _| {
             let config = &guest.data().function.config;
-            let pair = |(name, value): (&String, &String)| {
-                Val::Tuple(vec![Val::String(name.clone()), Val::String(value.clone())])
+            let pair = |(name, value): (&String, &Secret)| {
+                Val::Tuple(vec![Val::String(name.clone()), Val::String(value.expose().to_owned())])
             };
             some(Val::List(config.iter().map(pair).collect()))
         },

@@ -12,9 +12,9 @@ use wasmtime::{Config, Engine, Module, PoolingAllocationConfig, Store};
 
 use super::cache::CodeCache;
 use super::call::is_deadline;
-use super::function::WasmFunction;
+use super::function::{Loaded, WasmFunction};
 use super::gate::{Gate, TICK};
-use super::options::FunctionOptions;
+use super::options::{CallObserver, Called, FunctionOptions};
 use super::state::{INSTANCES_MAX, MEMORIES_MAX, State, TABLES_MAX};
 use super::{command, component};
 
@@ -35,12 +35,15 @@ pub struct SandboxOptions {
     pub cache_dir: Option<PathBuf>,
     /// How many calls run at once; who comes later waits.
     pub calls_max: usize,
+    /// Who hears how calls end.
+    pub observer: Option<Arc<dyn CallObserver>>,
 }
 
 impl Default for SandboxOptions {
-    /// No cache, and a call per processor.
+    /// No cache, a call per processor, and nobody who hears of it.
     fn default() -> Self {
-        Self { cache_dir: None, calls_max: thread::available_parallelism().map_or(1, usize::from) }
+        let calls_max = thread::available_parallelism().map_or(1, usize::from);
+        Self { cache_dir: None, calls_max, observer: None }
     }
 }
 
@@ -55,6 +58,7 @@ pub(super) struct Shared {
     /// place and not every one.
     slow: Mutex<()>,
     cache: Option<Mutex<CodeCache>>,
+    observer: Option<Arc<dyn CallObserver>>,
 }
 
 /// The sandbox cannot be set up.
@@ -132,7 +136,8 @@ impl Sandbox {
         }
         let engine = Engine::new(&config).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let gate = Gate::start(engine.clone(), options.calls_max)?;
-        Ok(Self(Arc::new(Shared { engine, gate, slow: Mutex::new(()), cache })))
+        let observer = options.observer.clone();
+        Ok(Self(Arc::new(Shared { engine, gate, slow: Mutex::new(()), cache, observer })))
     }
 
     /// Compiles a function, or takes it compiled from disk, and tries whether an instance starts.
@@ -150,15 +155,15 @@ impl Sandbox {
                 cache.with(|| self.compile(wasm, &options))?
             }
         }?;
-        let function = WasmFunction {
-            sandbox: self.clone(),
+        let loaded = Loaded {
             guest,
-            options: Arc::new(options),
             digest: hex::encode(Sha256::digest(wasm)),
             near_deadline: AtomicBool::new(false),
             met_deadline: AtomicBool::new(false),
             memory_bytes: AtomicUsize::new(0),
         };
+        let (sandbox, loaded, options) = (self.clone(), Arc::new(loaded), Arc::new(options));
+        let function = WasmFunction { sandbox, loaded, options };
         function.start()?;
         Ok(function)
     }
@@ -172,6 +177,12 @@ impl Sandbox {
         } else {
             let module = Module::from_binary(&self.0.engine, wasm).map_err(invalid)?;
             Ok(Guest::Command(command::Guest::load(&module, options)?))
+        }
+    }
+
+    pub(super) fn tell(&self, called: &Called<'_>) {
+        if let Some(observer) = &self.0.observer {
+            observer.called(called);
         }
     }
 

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use standpipe_transform::{Sandbox, SandboxOptions};
 
-use crate::guests::example;
 use crate::running::{options, rows, run};
+use standpipe_testkit::guests::example;
 
 /// Loads the identity in a new process's place, and sees that it works.
 fn load(dir: &Path) {
-    let sandbox = Sandbox::open(&SandboxOptions { cache_dir: Some(dir.to_owned()), calls_max: 1 }).unwrap();
+    let sandbox =
+        Sandbox::open(&SandboxOptions { cache_dir: Some(dir.to_owned()), ..SandboxOptions::default() })
+            .unwrap();
     let function = sandbox.load(&example("identity"), options()).unwrap();
     assert_eq!(rows(&run(function, &["as it was"]).0), ["as it was"]);
 }

@@ -1,9 +1,10 @@
 //! Commands: the Lambda contract on standard input and output.
 
+use standpipe_model::Secret;
 use standpipe_transform::{LoadError, Transformed};
 
-use crate::guests::{answering, assembly_script, go, probe_command, redact_lambda};
 use crate::running::{failure_of_all, learns_nothing, load, options, rows, run, sandbox};
+use standpipe_testkit::guests::{answering, assembly_script, go, probe_command, redact_lambda};
 
 const ID_7: &str = "00000000000000000007000000";
 const ID_8: &str = "00000000000000000008000000";
@@ -30,7 +31,7 @@ fn a_handler_written_for_lambda_runs_as_it_is() {
 #[test]
 fn a_handler_in_go_makes_json_of_csv() {
     let mut options = options();
-    options.config.insert("COLUMNS".to_owned(), "name,city".to_owned());
+    options.config.insert("COLUMNS".to_owned(), Secret::new("name,city"));
     let function = sandbox().load(&go("csv-to-json"), options).unwrap();
     let (done, pure) = run(function, &["Ada,\"London, W1\"", "", "one field"]);
     assert_eq!(rows(&done), [r#"{"city":"London, W1","name":"Ada"}"#]);
@@ -116,6 +117,7 @@ fn what_a_command_said_last_is_in_the_reason() {
 
 #[test]
 fn a_module_that_is_no_command_is_refused() {
-    let refused = sandbox().load(&crate::guests::wat("(module (func (export \"other\")))"), options());
+    let refused =
+        sandbox().load(&standpipe_testkit::guests::wat("(module (func (export \"other\")))"), options());
     assert!(matches!(refused, Err(LoadError::NoFunction)), "{refused:?}");
 }

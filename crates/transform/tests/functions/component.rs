@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use standpipe_model::OsClock;
+use standpipe_model::{OsClock, Secret};
 use standpipe_transform::{LoadError, Table, TableFormat};
 
-use crate::guests::{example, probe_component};
 use crate::running::{ARRIVED_MS, learns_nothing, load, options, rows, run, sandbox};
+use standpipe_testkit::guests::{example, probe_component};
 
 #[test]
 fn a_component_gets_records_and_gives_outcomes() {
@@ -39,7 +39,7 @@ fn readings_are_enriched_from_a_table() {
     let devices = b"device,site,retired\nd1,roof,false\nd2,cellar,true\n";
     let mut options = options();
     options.tables = vec![Arc::new(Table::read("devices", TableFormat::Csv, "device", devices).unwrap())];
-    options.config.insert("unknown_site".to_owned(), "nowhere".to_owned());
+    options.config.insert("unknown_site".to_owned(), Secret::new("nowhere"));
     let readings = [r#"{"device":"d1","t":1}"#, r#"{"device":"d2","t":2}"#, r#"{"device":"d3","t":3}"#, "{}"];
     let (done, pure) = run(sandbox().load(&example("enrich"), options).unwrap(), &readings);
     assert_eq!(

@@ -8,8 +8,10 @@ use standpipe_transform::{
     Failure, FunctionOptions, LoadError, Output, Processor as _, Row, Sandbox, SandboxOptions, WasmFunction,
 };
 
-use crate::guests::{answering, command, component, example, probe_command, probe_component, wat};
 use crate::running::{failure_of_all, load, options, records, rows, run, sandbox, source};
+use standpipe_testkit::guests::{
+    answering, command, component, example, probe_command, probe_component, wat,
+};
 
 /// How the calls of a function fail that gets this record.
 fn failed(wasm: &[u8], data: &str) -> Failure {
@@ -214,7 +216,7 @@ fn the_memory_that_calls_take_is_told() {
 
 #[test]
 fn functions_that_hang_do_not_keep_others_from_working() {
-    let sandbox = Sandbox::open(&SandboxOptions { cache_dir: None, calls_max: 2 }).unwrap();
+    let sandbox = Sandbox::open(&SandboxOptions { calls_max: 2, ..SandboxOptions::default() }).unwrap();
     let hanging = command("(func (export \"_start\") (loop (br 0)))");
     let healthy = example("identity");
     let done = AtomicBool::new(false);
@@ -237,7 +239,7 @@ fn functions_that_hang_do_not_keep_others_from_working() {
 
 #[test]
 fn functions_that_hang_take_one_place_together() {
-    let sandbox = Sandbox::open(&SandboxOptions { cache_dir: None, calls_max: 4 }).unwrap();
+    let sandbox = Sandbox::open(&SandboxOptions { calls_max: 4, ..SandboxOptions::default() }).unwrap();
     let hanging = command("(func (export \"_start\") (loop (br 0)))");
     let mut options = quick();
     options.retries = 3;

@@ -6,6 +6,5 @@
 mod cache;
 mod command;
 mod component;
-mod guests;
 mod hostile;
 mod running;

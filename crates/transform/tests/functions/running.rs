@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use standpipe_model::{Position, StreamName, Timestamp};
+use standpipe_model::{Position, Secret, StreamName, Timestamp};
 use standpipe_transform::{
     Chain, Failure, FunctionOptions, Record, Sandbox, SandboxOptions, Source, Transformed, WasmFunction,
 };
@@ -10,13 +10,13 @@ use standpipe_transform::{
 pub(crate) const ARRIVED_MS: u64 = 1_700_000_000_123;
 
 pub(crate) fn sandbox() -> Sandbox {
-    Sandbox::open(&SandboxOptions { cache_dir: None, calls_max: 2 }).unwrap()
+    Sandbox::open(&SandboxOptions { calls_max: 2, ..SandboxOptions::default() }).unwrap()
 }
 
 pub(crate) fn options() -> FunctionOptions {
     let mut options = FunctionOptions::new("f");
     options.arn = "arn:aws:lambda:us-east-1:1:function:f".to_owned();
-    options.config.insert("greeting".to_owned(), "hello".to_owned());
+    options.config.insert("greeting".to_owned(), Secret::new("hello"));
     // Tests run on busy machines.
     options.limits.deadline = Duration::from_secs(20);
     options

@@ -17,7 +17,7 @@ mod warehouses;
 use serde_json::Value;
 
 use super::Shape::{Blob, Boolean, Double, Integer, List, Map};
-use super::{Member, Pattern, Shape, Structure, Support, Text, enabled};
+use super::{Member, Pattern, Shape, Structure, Support, Text};
 use crate::Operation;
 
 use endpoints::*;
@@ -186,20 +186,7 @@ const fn one_of(values: &'static [&'static str]) -> Shape {
 /// CloudWatch logging where nothing was said of it.
 const NOT_LOGGED: &str = r#"{"Enabled":false}"#;
 
-// What makes a block inert. `Enabled` absent means off, except for format conversion, where it means on.
-
-fn not_enabled(block: &Value) -> bool {
-    !block.as_object().is_some_and(enabled)
-}
-
-/// Which processors an object store's stream may have.
-const PROCESSABLE: &str = "not enabled, or without `Lambda`";
-
-fn processable(block: &Value) -> bool {
-    let processors = block.get("Processors").and_then(Value::as_array).into_iter().flatten();
-    let mut kinds = processors.filter_map(|processor| processor.get("Type")?.as_str());
-    not_enabled(block) || kinds.all(|kind| kind != "Lambda")
-}
+// What makes a block inert: `Enabled` absent means on for format conversion.
 
 fn off(block: &Value) -> bool {
     block.get("Enabled") == Some(&Value::Bool(false))

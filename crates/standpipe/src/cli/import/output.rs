@@ -45,7 +45,7 @@ pub(super) fn document(source: &str, store: &str, streams: &[Stream]) -> anyhow:
     Ok(text)
 }
 
-/// The sections of stores and keys that the streams name.
+/// The sections of stores, functions and keys that the streams name.
 fn stores(name: &str, streams: &[Stream]) -> anyhow::Result<String> {
     let buckets: BTreeSet<&str> =
         streams.iter().flat_map(|stream| &stream.buckets).map(String::as_str).collect();
@@ -61,7 +61,18 @@ fn stores(name: &str, streams: &[Stream]) -> anyhow::Result<String> {
     for bucket in buckets {
         text += &format!("      - {}\n", scalar(bucket)?);
     }
-    Ok(text + &keys(streams)?)
+    Ok(text + &functions(streams)? + &keys(streams)?)
+}
+
+/// The section of functions that the streams call, where they call any.
+fn functions(streams: &[Stream]) -> anyhow::Result<String> {
+    let names: BTreeSet<&String> = streams.iter().flat_map(|stream| &stream.functions).collect();
+    let mut text = String::new();
+    for name in names {
+        text += &format!("  {}: {{ path: {} }}\n", scalar(name)?, scalar(&format!("./{name}.wasm"))?);
+    }
+    let about = "# In the place of Lambda functions; docs/functions.md says how to build them.\nfunctions:\n";
+    Ok(if text.is_empty() { text } else { format!("{about}{text}") })
 }
 
 /// The section of keys that the streams name, where they name any.

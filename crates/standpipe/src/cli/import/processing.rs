@@ -7,6 +7,7 @@ use standpipe_transform::processors::{
 
 use super::members;
 use super::stream::{Fields, Scope, Yaml, enabled, open, text};
+use crate::config;
 
 /// The key of the processors, which the mapping of a stream moves to where the file has it.
 pub(super) const PROCESSORS: &str = "processors";
@@ -30,6 +31,9 @@ pub(super) fn processing(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>
         let kind = given.get("Type").and_then(Value::as_str).unwrap_or_default();
         let done = match kind {
             "AppendDelimiterToRecord" => delimiter(&Parameters(given), yaml),
+            "Lambda" => {
+                lambda(&Parameters(given), &mut scope).map(|fields| taken.push((Stage::of(kind), fields)))
+            }
             kind => processor(kind, &Parameters(given)).map(|fields| taken.push((Stage::of(kind), fields))),
         };
         if let Err(why) = done {
@@ -90,6 +94,26 @@ fn processor(kind: &str, parameters: &Parameters<'_>) -> Result<Fields, String> 
     };
     let mut fields = Fields::default();
     fields.fields(key, options);
+    Ok(fields)
+}
+
+/// The call of a function in the place of a Lambda function.
+fn lambda(parameters: &Parameters<'_>, scope: &mut Scope<'_>) -> Result<Fields, String> {
+    let arn = parameters.get("LambdaArn")?.unwrap_or_default();
+    let name = arn.split(':').nth(6).filter(|name| config::is_function_name(name));
+    let name = name.ok_or_else(|| format!("{arn:?} is not the ARN of a function"))?;
+    let mut call = Fields::default();
+    call.text("function", name);
+    if let Some(retries) = parameters.get("NumberOfRetries")? {
+        call.text("retries", retries);
+    }
+    if let Some(size) = parameters.get("BufferSizeInMBs")? {
+        call.text("batch", format!("{size}MiB"));
+    }
+    scope.remark("LambdaArn", &format!("{arn}; build the function {name} as WebAssembly"));
+    scope.functions.insert(name.to_owned());
+    let mut fields = Fields::default();
+    fields.fields("wasm", call);
     Ok(fields)
 }
 

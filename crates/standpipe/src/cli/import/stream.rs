@@ -103,6 +103,8 @@ pub(super) struct Stream {
     pub(super) region: Option<String>,
     pub(super) yaml: Fields,
     pub(super) buckets: BTreeSet<String>,
+    /// The functions that its processors call.
+    pub(super) functions: BTreeSet<String>,
     /// The key that its journal is encrypted under: its name under `keys`, and its ARN.
     pub(super) key: Option<(String, String)>,
     pub(super) remarks: Vec<String>,
@@ -134,6 +136,7 @@ pub(super) struct Scope<'a> {
     pub(super) structure: Option<&'static Structure>,
     pub(super) store: &'a str,
     pub(super) buckets: &'a mut BTreeSet<String>,
+    pub(super) functions: &'a mut BTreeSet<String>,
     pub(super) remarks: &'a mut Vec<String>,
     pub(super) notes: &'a mut Vec<Note>,
 }
@@ -146,6 +149,7 @@ impl Scope<'_> {
             structure: self.structure.and_then(|structure| structure.structure(member)),
             store: self.store,
             buckets: self.buckets,
+            functions: self.functions,
             remarks: self.remarks,
             notes: self.notes,
         }
@@ -210,6 +214,7 @@ pub(super) fn map(definition: Definition, store: &str) -> Stream {
         region,
         yaml: Fields::default(),
         buckets: BTreeSet::new(),
+        functions: BTreeSet::new(),
         key: None,
         remarks,
         notes: Vec::new(),
@@ -222,6 +227,7 @@ pub(super) fn map(definition: Definition, store: &str) -> Stream {
         structure: Some(shape::input_of(Operation::CreateDeliveryStream)),
         store,
         buckets: &mut stream.buckets,
+        functions: &mut stream.functions,
         remarks: &mut stream.remarks,
         notes: &mut stream.notes,
     };

@@ -6,12 +6,13 @@ use proptest::prelude::*;
 use serde_json::json;
 use standpipe_ingest::{DestinationKind, Operation, shape};
 use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
+use standpipe_transform::processors::DECOMPRESSED_BYTES_MAX;
 
 use super::stream::Note;
 use super::*;
 use crate::config::Config;
 use crate::daemon::mapping;
-use crate::processors::ProcessorSpec;
+use crate::processors::{ProcessorSpec, WasmCall};
 use crate::spec::{Buffering, LogTarget, Partitioning, S3Destination, StreamSpec};
 
 const TEMPLATE: &str = include_str!("../../../tests/fixtures/definitions/template.yaml");
@@ -74,6 +75,7 @@ fn plain(bucket: &str) -> S3Destination {
         object: ObjectOptions::default(),
         logging: None,
         partitioning: None,
+        conversion: None,
     }
 }
 
@@ -355,6 +357,25 @@ fn partitioning_comes_with_its_prefix_and_its_query() {
 }
 
 #[test]
+fn a_lambda_function_becomes_a_function_of_its_name() {
+    let parameter = |name: &str, value: &str| json!({"ParameterName": name, "ParameterValue": value});
+    let arn = "arn:aws:lambda:eu-west-1:123456789012:function:clean:live";
+    let stream = destination(&json!({"ProcessingConfiguration": {"Enabled": true, "Processors": [
+        {"Type": "AppendDelimiterToRecord"},
+        {"Type": "Lambda", "Parameters": [parameter("LambdaArn", arn), parameter("NumberOfRetries", "5"),
+            parameter("BufferSizeInMBs", "0.5"), parameter("BufferIntervalInSeconds", "60")]},
+        {"Type": "Decompression", "Parameters": [parameter("CompressionFormat", "GZIP")]},
+    ]}}));
+    assert_eq!(stream.notes, []);
+    assert!(stream.remarks.iter().any(|remark| remark.contains(arn)), "{:?}", stream.remarks);
+    let called = WasmCall { retries: Some(5), batch_bytes: Some(1 << 19), ..WasmCall::of("clean") };
+    let spec = &load(&[stream])[0];
+    let expected =
+        [ProcessorSpec::Decompress { limit_bytes: DECOMPRESSED_BYTES_MAX }, ProcessorSpec::Wasm(called)];
+    assert_eq!((&*spec.processors, &*spec.destination.delimiter), (&expected[..], "\n"));
+}
+
+#[test]
 fn every_member_of_a_stream_is_mapped_or_told_and_never_with_a_secret() {
     let bucket = json!({ "BucketARN": "arn:aws:s3:::lake" });
     for member in shape::input_of(Operation::CreateDeliveryStream).members {
@@ -457,7 +478,8 @@ fn partition(spec: &mut StreamSpec, seconds: u64, delimiter: Option<String>, dec
         Some(Partitioning { retry_ms: seconds * 1000, ..Partitioning::default() });
     spec.destination.prefix = "!{partitionKeyFromQuery:a}/".to_owned();
     spec.destination.error_output_prefix = "e/!{firehose:error-output-type}/".to_owned();
-    spec.destination.buffering.interval_ms += 1000;
+    let interval_ms = &mut spec.destination.buffering.interval_ms;
+    *interval_ms = (*interval_ms).max(1000);
     let delimiter = delimiter.map(|delimiter| base64_simd::STANDARD.encode_to_string(delimiter));
     let query = "{a: .b} # why".to_owned();
     let decompress = decompress.then_some(ProcessorSpec::Decompress { limit_bytes: 16 << 20 });

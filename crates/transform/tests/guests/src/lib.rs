@@ -1,6 +1,7 @@
 //! A guest that does as a record says: it looks around, or misbehaves.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, hint, thread};
 
@@ -36,6 +37,10 @@ mod component {
             b"record" => {
                 let told = format!("{} {} {}", record.id, record.arrived_at, record.stream);
                 ok(told.into_bytes(), keys, headers)
+            }
+            asked if asked.starts_with(b"draw ") => {
+                let lot = ("lot".to_owned(), (super::drawn() % 12).to_string());
+                ok([asked, b"\n"].concat(), vec![lot], headers)
             }
             asked => ok(super::act(asked), keys, headers),
         }
@@ -74,6 +79,11 @@ pub fn act(asked: &[u8]) -> Vec<u8> {
         }
         other => other.to_vec(),
     }
+}
+
+/// A number that is another one each time, where chance is granted.
+pub fn drawn() -> u64 {
+    RandomState::new().hash_one(0)
 }
 
 #[allow(unconditional_recursion)]

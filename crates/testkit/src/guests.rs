@@ -1,4 +1,10 @@
-//! Guests: compiled from Rust once per test run, or written as text.
+//! Functions for tests: compiled from Rust once per test run, or written as text.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a guest that cannot be made fails the test"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,11 +14,17 @@ use std::sync::Mutex;
 /// Builds of one crate may not overlap.
 static BUILDING: Mutex<()> = Mutex::new(());
 
+/// Where Cargo keeps what tests make: the test's own program is in `<target>/<profile>/deps`.
+fn target_tmp() -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    program.ancestors().nth(3).unwrap().join("tmp")
+}
+
 /// Builds a guest and gives the file's bytes.
 fn build(folder: &str, target: &str, what: &[&str], file: &str) -> Vec<u8> {
     let _one = BUILDING.lock().unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let into = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("guests");
+    let into = target_tmp().join("guests");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--release", "--locked", "--quiet", "--target", target]).args(what);
     cargo.current_dir(folder).env("CARGO_TARGET_DIR", &into);
@@ -22,11 +34,13 @@ fn build(folder: &str, target: &str, what: &[&str], file: &str) -> Vec<u8> {
     fs::read(into.join(target).join("release").join(file)).unwrap()
 }
 
-pub(crate) fn example(name: &str) -> Vec<u8> {
+/// The example in Rust of that name, as a component.
+pub fn example(name: &str) -> Vec<u8> {
     build("../../examples/transforms/rust", "wasm32-wasip2", &["--package", name], &format!("{name}.wasm"))
 }
 
-pub(crate) fn redact_lambda() -> Vec<u8> {
+/// The example of a Lambda function that was ported, as a command.
+pub fn redact_lambda() -> Vec<u8> {
     build(
         "../../examples/transforms/rust",
         "wasm32-wasip1",
@@ -35,19 +49,21 @@ pub(crate) fn redact_lambda() -> Vec<u8> {
     )
 }
 
-pub(crate) fn probe_component() -> Vec<u8> {
-    build("tests/guests", "wasm32-wasip2", &["--lib"], "probe.wasm")
+/// A guest that does as its records say, as a component; see `crates/transform/tests/guests/`.
+pub fn probe_component() -> Vec<u8> {
+    build("../transform/tests/guests", "wasm32-wasip2", &["--lib"], "probe.wasm")
 }
 
-pub(crate) fn probe_command() -> Vec<u8> {
-    build("tests/guests", "wasm32-wasip1", &["--bins"], "probe-command.wasm")
+/// The same as a command.
+pub fn probe_command() -> Vec<u8> {
+    build("../transform/tests/guests", "wasm32-wasip1", &["--bins"], "probe-command.wasm")
 }
 
 /// Runs a program in a folder of the build's own with the example's sources in it, and gives what it made.
 fn make(example: &str, file: &str, commands: &[&[&str]], env: &[(&str, &str)]) -> Vec<u8> {
     let _one = BUILDING.lock().unwrap();
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/transforms").join(example);
-    let into = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(example);
+    let into = target_tmp().join(example);
     fs::create_dir_all(&into).unwrap();
     for source in fs::read_dir(&from).unwrap().map(|source| source.unwrap()) {
         if source.file_type().unwrap().is_file() {
@@ -62,24 +78,27 @@ fn make(example: &str, file: &str, commands: &[&[&str]], env: &[(&str, &str)]) -
     fs::read(into.join(file)).unwrap()
 }
 
-pub(crate) fn go(name: &str) -> Vec<u8> {
+/// The example in Go of that name.
+pub fn go(name: &str) -> Vec<u8> {
     let file = format!("{name}.wasm");
     let build: &[&str] = &["go", "build", "-o", &file];
     make(&format!("go/{name}"), &file, &[build], &[("GOOS", "wasip1"), ("GOARCH", "wasm")])
 }
 
-pub(crate) fn assembly_script(name: &str) -> Vec<u8> {
+/// The example in AssemblyScript of that name.
+pub fn assembly_script(name: &str) -> Vec<u8> {
     let install: &[&str] = &["npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", "--silent"];
     let build: &[&str] = &["npm", "run", "build", "--silent"];
     make(&format!("assemblyscript/{name}"), &format!("build/{name}.wasm"), &[install, build], &[])
 }
 
-pub(crate) fn wat(text: &str) -> Vec<u8> {
+/// WebAssembly's text format as a file.
+pub fn wat(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
 /// A command that writes this and nothing else.
-pub(crate) fn answering(answer: &str) -> Vec<u8> {
+pub fn answering(answer: &str) -> Vec<u8> {
     let (text, len) = (answer.escape_debug(), answer.len());
     command(&format!(
         r#"(data (i32.const 64) "{text}")
@@ -91,7 +110,7 @@ pub(crate) fn answering(answer: &str) -> Vec<u8> {
 }
 
 /// A command with a memory and the function `$write`.
-pub(crate) fn command(body: &str) -> Vec<u8> {
+pub fn command(body: &str) -> Vec<u8> {
     wat(&format!(
         r#"(module
              (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
@@ -102,7 +121,7 @@ pub(crate) fn command(body: &str) -> Vec<u8> {
 
 /// A component whose `process` has this body: it gets the batch's address and length, and gives the address of the
 /// answer's.
-pub(crate) fn component(pages: u32, body: &str) -> Vec<u8> {
+pub fn component(pages: u32, body: &str) -> Vec<u8> {
     wat(&format!(
         r#"(component
              (import "standpipe:transform/types@1.0.0" (instance $types
@@ -131,4 +150,30 @@ pub(crate) fn component(pages: u32, body: &str) -> Vec<u8> {
                (canon lift (core func $i "process") (memory (core memory $i "memory"))
                  (realloc (core func $i "cabi_realloc")))))"#
     ))
+}
+
+/// A component that makes these eight letters of every record.
+pub fn saying(word: &str) -> Vec<u8> {
+    saying_after(0, word)
+}
+
+/// The same with a loop of so many rounds in each call: some hundred millions take a second.
+pub fn saying_after(rounds: u64, word: &str) -> Vec<u8> {
+    let letters = u64::from_le_bytes(word.as_bytes().try_into().unwrap());
+    component(
+        64,
+        &format!(
+            r"(local $round i64)
+              (loop $wait
+                (br_if $wait (i64.lt_u (local.tee $round (i64.add (local.get $round) (i64.const 1))) (i64.const {rounds}))))
+              (i64.store (i32.const 32) (i64.const {letters}))
+              (loop $next
+                (i32.store (i32.add (i32.const 2097156) (i32.mul (local.get $i) (i32.const 28))) (i32.const 32))
+                (i32.store (i32.add (i32.const 2097160) (i32.mul (local.get $i) (i32.const 28))) (i32.const 8))
+                (br_if $next (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $len))))
+              (i32.store (i32.const 16) (i32.const 2097152))
+              (i32.store (i32.const 20) (local.get $len))
+              (i32.const 16)"
+        ),
+    )
 }

@@ -1,0 +1,242 @@
+//! Rows of JSON into columns, by the rules of the two deserializers that AWS has.
+//!
+//! A record is one or more documents, each a row. The parser is pulled by the schema: what no column asks for is passed
+//! over, and no tree is built.
+
+mod joda;
+mod number;
+mod plan;
+mod text;
+mod time;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, SchemaRef};
+use jiter::{Jiter, JiterError, Peek};
+use serde::{Deserialize, Serialize};
+
+use crate::growing::Growing;
+use crate::schema::TableSchema;
+pub use joda::{JodaError, TimestampFormat};
+use plan::Members;
+
+/// The characters of a value that an error shows.
+const SHOWN_CHARS: usize = 200;
+
+/// How rows are read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deserializer {
+    /// `OpenXJsonSerDe`: lenient.
+    OpenX(OpenX),
+    /// `HiveJsonSerDe`: strict.
+    Hive {
+        /// The formats of timestamps, tried in order; JDBC's (`yyyy-MM-dd HH:mm:ss[.f…]`) where there is none.
+        timestamp_formats: Vec<TimestampFormat>,
+    },
+}
+
+impl Default for Deserializer {
+    fn default() -> Self {
+        Self::OpenX(OpenX::default())
+    }
+}
+
+/// Settings of `OpenXJsonSerDe`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenX {
+    /// The case of keys does not matter; keys are in lower case wherever they are kept (`CaseInsensitive`).
+    pub case_insensitive: bool,
+    /// A dot in a key is an underscore in the column's name (`ConvertDotsInJsonKeysToUnderscores`).
+    pub dots_to_underscores: bool,
+    /// The keys of columns that are called otherwise, by column (`ColumnToJsonKeyMappings`).
+    pub mappings: BTreeMap<String, String>,
+}
+
+impl Default for OpenX {
+    fn default() -> Self {
+        Self { case_insensitive: true, dots_to_underscores: false, mappings: BTreeMap::new() }
+    }
+}
+
+/// A record does not become rows. No other attempt would change that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowError(Box<Fault>);
+
+/// Behind a pointer, as every value that is read may give one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fault {
+    is_json: bool,
+    what: String,
+    /// From the innermost member to the column; empty for the record itself.
+    path: Vec<String>,
+}
+
+impl RowError {
+    /// The code in the error output.
+    pub fn code(&self) -> &'static str {
+        match self.0.is_json {
+            true => "DataFormatConversion.MalformedData",
+            false => "DataFormatConversion.ParseError",
+        }
+    }
+
+    /// What is no JSON.
+    fn parse(what: impl fmt::Display) -> Self {
+        let what = format!("Encountered malformed JSON. {what}");
+        Self(Box::new(Fault { is_json: false, what, path: Vec::new() }))
+    }
+
+    /// A record that is no row at all.
+    fn record(what: impl Into<String>) -> Self {
+        Self(Box::new(Fault { is_json: true, what: what.into(), path: Vec::new() }))
+    }
+
+    /// A value that does not fit its column.
+    fn value(what: impl fmt::Display) -> Self {
+        Self::record(format!("Data does not match the schema. {what}"))
+    }
+
+    /// A text that is no value of the column.
+    fn input(text: &str) -> Self {
+        Self::value(format_args!("For input string: {:?}", shown(text)))
+    }
+
+    /// The same, within a member.
+    fn within(mut self, member: &str) -> Self {
+        if self.0.is_json {
+            self.0.path.push(member.to_owned());
+        }
+        self
+    }
+}
+
+/// A text, cut to what an error shows.
+fn shown(text: &str) -> &str {
+    text.char_indices().nth(SHOWN_CHARS).map_or(text, |(end, _)| &text[..end])
+}
+
+impl fmt::Display for RowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.what)?;
+        if self.0.path.is_empty() {
+            return Ok(());
+        }
+        let path: Vec<&str> = self.0.path.iter().rev().map(String::as_str).collect();
+        write!(f, " (column {})", path.join("."))
+    }
+}
+
+impl std::error::Error for RowError {}
+
+impl From<JiterError> for RowError {
+    fn from(error: JiterError) -> Self {
+        Self::parse(format_args!("{} at byte {}", error.error_type, error.index))
+    }
+}
+
+impl From<crate::growing::TooMuch> for RowError {
+    fn from(_: crate::growing::TooMuch) -> Self {
+        Self::value("There is too much of it for one part of a file.")
+    }
+}
+
+/// Reads records into the columns of a table.
+#[derive(Debug)]
+pub struct RowReader {
+    schema: SchemaRef,
+    members: Members,
+    rules: value::Rules,
+    columns: Vec<Growing>,
+    rows: usize,
+}
+
+impl RowReader {
+    /// A reader that has no rows yet.
+    pub fn new(table: &TableSchema, deserializer: &Deserializer) -> Self {
+        let columns = table.columns();
+        let rules = value::Rules::new(deserializer);
+        let members = columns.iter().map(|column| (column.name.as_str(), &column.kind, column.required));
+        Self {
+            schema: table.to_arrow(),
+            members: Members::new(members, &rules, true),
+            rules,
+            columns: columns.iter().map(|column| Growing::new(&column.kind)).collect(),
+            rows: 0,
+        }
+    }
+
+    /// The rows that it holds.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds the rows of a record; returns how many there are.
+    ///
+    /// # Errors
+    /// [`RowError`]: nothing was added.
+    pub fn push(&mut self, record: &[u8]) -> Result<usize, RowError> {
+        let before = self.rows;
+        match self.documents(record) {
+            Ok(()) => Ok(self.rows - before),
+            Err(error) => {
+                self.truncate(before);
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets all rows from the number `rows` on.
+    pub fn truncate(&mut self, rows: usize) {
+        // Also of a row that was begun and not added.
+        self.columns.iter_mut().for_each(|column| column.truncate(rows));
+        self.rows = self.rows.min(rows);
+    }
+
+    /// The rows as columns; the reader has none afterwards.
+    ///
+    /// # Errors
+    /// The columns do not fit together, which would be a fault of this crate.
+    pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        self.rows = 0;
+        let fields = self.schema.fields();
+        let arrays =
+            self.columns.iter_mut().zip(fields).map(|(column, field)| column.finish(field.data_type()));
+        RecordBatch::try_new(self.schema.clone(), arrays.collect::<Result<_, _>>()?)
+    }
+
+    fn documents(&mut self, record: &[u8]) -> Result<(), RowError> {
+        let mut json = Jiter::new(record);
+        let is_over = |json: &Jiter<'_>| {
+            let rest = record.get(json.current_index()..).unwrap_or_default();
+            rest.iter().all(u8::is_ascii_whitespace)
+        };
+        if is_over(&json) {
+            return Err(RowError::record("The record was empty or contained only whitespace."));
+        }
+        while !is_over(&json) {
+            let peek = json.peek()?;
+            if peek == Peek::Object {
+                value::object(&mut json, &self.members, &mut self.columns, self.rows, &self.rules)?;
+            } else if peek == Peek::Array && self.rules.is_lenient() {
+                value::positions(&mut json, &self.members, &mut self.columns, self.rows, &self.rules)?;
+            } else if peek == Peek::Array {
+                return Err(RowError::value("Start of Object expected"));
+            } else {
+                json.known_skip(peek)?;
+                return Err(RowError::record(
+                    "The input JSON contained a primitive at the top level. The top level must be an object or array.",
+                ));
+            }
+            self.members.check_required(&self.columns, self.rows)?;
+            self.rows += 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! Functions between the configuration, the definitions that call them and the batches that were closed with them.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use super::Daemon;
+use super::reload::ReloadError;
+use crate::config::Config;
+use crate::functions::pinned_version;
+use crate::processors::ProcessorSpec;
+
+impl Daemon {
+    /// The definitions that stay in force under a new configuration find the functions that they call.
+    pub(super) fn check_functions_needed(&self, config: &Config) -> Result<(), ReloadError> {
+        for stream in self.streams() {
+            if config.streams.iter().any(|spec| spec.name == *stream.name()) {
+                // Its own functions were checked with it.
+                continue;
+            }
+            let definition = stream.definition();
+            let mut called = definition.spec.processors.iter().filter_map(ProcessorSpec::function);
+            if let Some(function) = called.find(|name| !config.functions.contains_key(*name)) {
+                let (function, stream) = (function.to_owned(), stream.name().clone());
+                return Err(ReloadError::FunctionInUse { function, stream });
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the versions of functions that nothing needs any more, where there may be such.
+    pub(super) async fn sweep_functions(&self) {
+        if self.former_functions.load(Ordering::Relaxed) {
+            let _changing = self.changing.lock().await;
+            self.sweep_functions_now().await;
+        }
+    }
+
+    /// As [`Self::sweep_functions`], for who holds `changing`.
+    pub(super) async fn sweep_functions_now(&self) {
+        let names = match self.catalog.list() {
+            Ok(names) => names,
+            Err(error) => return tracing::warn!(%error, "versions of functions are not removed"),
+        };
+        let shut = |name| self.stream(name).is_none() && !self.catalog.is_deleting(name);
+        if names.iter().any(shut) {
+            // Nobody can look what its batches need.
+            return self.former_functions.store(true, Ordering::Relaxed);
+        }
+        let (functions, streams) = (self.context.functions.clone(), self.streams());
+        let pinned = move || -> BTreeSet<String> {
+            let pins = |stream: &crate::stream::Stream| {
+                stream.journal().with_state(|state| {
+                    let open = state.destinations.values().flat_map(|progress| progress.open.values());
+                    open.flat_map(|open| open.close.pins.iter().filter_map(pinned_version))
+                        .collect::<Vec<_>>()
+                })
+            };
+            streams.iter().flat_map(|stream| pins(stream)).collect()
+        };
+        match tokio::task::spawn_blocking(move || functions.sweep(pinned)).await {
+            Ok(Ok(left)) => self.former_functions.store(left, Ordering::Relaxed),
+            Ok(Err(error)) => tracing::warn!(%error, "versions of functions could not be removed"),
+            Err(error) => tracing::error!(%error, "removing versions of functions ended badly"),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The conversion that a batch's rows go through last: JSON to columns, each row or its record set aside by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use standpipe_convert::parquet::{OptionError, ParquetFormat};
+use standpipe_convert::{ArrowError, Deserializer, FileFormat, RecordBatch, RowReader, TableSchema};
+use standpipe_transform::{Failure, FailureKind, Row, Transformed};
+
+use crate::spec::{CatalogTable, Conversion, OutputFormat};
+
+/// A conversion, made for the batches of a version.
+#[derive(Debug)]
+pub(super) struct Converter {
+    schema: TableSchema,
+    deserializer: Deserializer,
+    pub(super) format: Arc<FileFormat>,
+    /// What lines of the error output say of the table.
+    pub(super) table: CatalogTable,
+}
+
+impl Converter {
+    /// The conversion that a destination asks for.
+    ///
+    /// # Errors
+    /// [`OptionError`].
+    pub(super) fn new(conversion: &Conversion) -> Result<Self, OptionError> {
+        let Conversion { schema, table, deserializer, output } = conversion.clone();
+        let format = match &output {
+            OutputFormat::Parquet(options) => {
+                FileFormat::Parquet(ParquetFormat::new(schema.to_arrow(), options)?)
+            }
+        };
+        Ok(Self { schema, deserializer, format: Arc::new(format), table })
+    }
+
+    /// Converts the rows of a chunk. A record of which one does not fit fails as a whole, and its rows are taken out.
+    ///
+    /// # Errors
+    /// The columns do not fit together, which would be a fault of the conversion.
+    pub(super) fn run(&self, transformed: &mut Transformed) -> Result<RecordBatch, ArrowError> {
+        let mut reader = RowReader::new(&self.schema, &self.deserializer);
+        let mut failures: BTreeMap<u32, Failure> = BTreeMap::new();
+        for rows in transformed.rows.chunk_by(|a, b| a.origin.record == b.origin.record) {
+            let before = reader.rows();
+            if let Err(failure) = push(&mut reader, rows) {
+                reader.truncate(before);
+                failures.insert(rows[0].origin.record, failure);
+            }
+        }
+        if !failures.is_empty() {
+            transformed.rows.retain(|row| !failures.contains_key(&row.origin.record));
+            transformed.failures.extend(failures);
+        }
+        reader.finish()
+    }
+}
+
+fn push(reader: &mut RowReader, rows: &[Row]) -> Result<(), Failure> {
+    for row in rows {
+        reader
+            .push(&row.data)
+            .map_err(|error| Failure::once(FailureKind::Conversion, error.code(), error.to_string()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Rows that are converted on their way, through the daemon into a real S3 server, read there by another reader.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use standpipe_testkit::clients::{Python, finish};
+
+use crate::flights::FLIGHTS;
+use crate::lake::Lake;
+use crate::support::{SOON, all_settled, start};
+use crate::transform::{failures, put, raw};
+
+const WEATHER: u64 = 26_115;
+
+/// Saves what lies below a prefix of the bucket under the same names.
+fn download(lake: &Lake, prefix: &str, folder: &Path) {
+    for key in lake.keys("lake").iter().filter(|key| key.starts_with(prefix)) {
+        let path = folder.join(key);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, lake.get("lake", key)).unwrap();
+    }
+}
+
+fn put_table(endpoint: &str, table: &str, rows: u64) {
+    let python = Python::installed().unwrap();
+    let put = finish(python.put(endpoint, table, &[table, "--processes", "2"])).unwrap();
+    assert_eq!((put["acknowledged"].as_u64(), put["raised"].as_u64()), (Some(rows), Some(0)), "{put}");
+}
+
+fn sums(table: &str, folder: &Path, partition: &str, columns: &[&str]) -> Value {
+    let mut sums = Python::installed().unwrap().program("sums.py");
+    sums.arg(table).arg(folder.join(table)).arg(partition).args(columns);
+    finish(sums).unwrap()
+}
+
+#[test]
+fn two_tables_arrive_as_parquet_with_the_sums_of_the_source_in_each_partition() {
+    let lake = Lake::with(&["lake"]);
+    let daemon = start(format!(
+        r#"stores: {{ lake: {store} }}
+schemas:
+  lake.flights:
+    columns: {{ id: bigint, year: int, month: int, day: int, dep_time: int, sched_dep_time: int, dep_delay: int,
+      arr_time: int, sched_arr_time: int, arr_delay: int, carrier: string, flight: int, tailnum: string, origin: string,
+      dest: string, air_time: int, distance: int, hour: int, minute: int, time_hour: timestamp }}
+  lake.weather:
+    columns: {{ id: bigint, origin: string, year: int, month: int, day: int, hour: int, temp: double, dewp: double,
+      humid: double, wind_dir: int, wind_speed: double, wind_gust: double, precip: "decimal(9,4)", pressure: double,
+      visib: float, time_hour: timestamp }}
+streams:
+  - name: flights
+    format: {{ parquet: {{ schema: lake.flights, compression: snappy }} }}
+    destination:
+      s3:
+        bucket: lake
+        prefix: 'flights/month=!{{partitionKeyFromQuery:month}}/'
+        error_output_prefix: errors/!{{firehose:error-output-type}}/
+        partitioning: {{ keys: {{ month: .month }} }}
+        buffering: {{ size: 64MiB, interval: 10s }}
+  - name: weather
+    format: {{ parquet: {{ schema: lake.weather, compression: zstd }} }}
+    destination:
+      s3:
+        bucket: lake
+        prefix: 'weather/origin=all/'
+        error_output_prefix: errors/!{{firehose:error-output-type}}/
+        buffering: {{ size: 1MiB, interval: 2s }}
+"#,
+        store = lake.yaml()
+    ));
+    put_table(&daemon.endpoint(), "flights", FLIGHTS);
+    put_table(&daemon.endpoint(), "weather", WEATHER);
+    for (table, rows) in [("flights", FLIGHTS), ("weather", WEATHER)] {
+        let balance = all_settled(&daemon, table, SOON);
+        assert_eq!((balance.accepted, balance.delivered), (rows, rows));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    download(&lake, "", folder.path());
+    let columns = ["distance", "dep_delay", "arr_delay", "air_time", "flight"];
+    let found = sums("flights", folder.path(), "month", &columns);
+    assert_eq!(found, json!({ "rows": FLIGHTS, "partitions": 12 }));
+    let keys = lake.keys("lake");
+    assert!(keys.iter().all(|key| key.ends_with(".parquet")), "{keys:?}");
+}
+
+/// Records of every kind that do not fit, with code and the beginning of the message.
+fn bad_rows() -> Vec<(String, &'static str, &'static str)> {
+    let deep = format!(r#"{{"id":1,"x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    let large = format!(r#"{{"id":"{}"}}"#, "x".repeat(900_000));
+    let parse = "DataFormatConversion.ParseError";
+    let malformed = "DataFormatConversion.MalformedData";
+    let bad = [
+        (
+            r#"{"id":"one"}"#,
+            malformed,
+            r#"Data does not match the schema. For input string: "one" (column id)"#,
+        ),
+        (
+            r#"{"id":1,"small":128}"#,
+            malformed,
+            r#"Data does not match the schema. For input string: "128" (column small)"#,
+        ),
+        (
+            r#"{"id":1,"at":"noon"}"#,
+            malformed,
+            r#"Data does not match the schema. For input string: "noon" (column at)"#,
+        ),
+        (r#"{"small":1}"#, malformed, "Data does not match the schema. A value is required. (column id)"),
+        (r#"{"id":1"#, parse, "Encountered malformed JSON. "),
+        ("\n", malformed, "The record was empty or contained only whitespace."),
+        ("17", malformed, "The input JSON contained a primitive at the top level."),
+        (deep.as_str(), parse, "Encountered malformed JSON. "),
+        (large.as_str(), malformed, "Data does not match the schema. For input string: "),
+        (r#"{"id":7}{"id":"seven"}"#, malformed, "Data does not match the schema. For input string: "),
+    ];
+    bad.map(|(row, code, message)| (row.to_owned(), code, message)).into()
+}
+
+#[test]
+fn rows_that_do_not_convert_are_set_aside_by_themselves() {
+    let lake = Lake::with(&["lake"]);
+    let daemon = start(format!(
+        r#"stores: {{ lake: {store} }}
+schemas: {{ lake.events: {{ columns: {{ id: bigint not null, small: tinyint, at: timestamp, tags: "array<string>" }} }} }}
+streams:
+  - name: events
+    format: {{ parquet: {{ schema: lake.events }} }}
+    destination:
+      s3:
+        bucket: lake
+        prefix: events/
+        error_output_prefix: errors/!{{firehose:error-output-type}}/
+        buffering: {{ interval: 1s }}
+"#,
+        store = lake.yaml()
+    ));
+    let bad = bad_rows();
+    let good: Vec<String> = (0..50)
+        .map(|id| format!(r#"{{"ID":{id},"small":"{}","at":1577880000,"tags":"t"}}"#, id % 100))
+        .collect();
+    put(&daemon, "events", good.iter().take(25).map(|row| row.clone().into_bytes()));
+    put(&daemon, "events", bad.iter().map(|(row, ..)| row.clone().into_bytes()));
+    put(&daemon, "events", good.iter().skip(25).map(|row| row.clone().into_bytes()));
+    let balance = all_settled(&daemon, "events", SOON);
+    assert_eq!((balance.accepted, balance.delivered, balance.backed_up), (60, 50, 10));
+
+    let mut failed = failures(&lake, "errors/");
+    let lines = failed.remove("format-conversion-failed").unwrap();
+    assert!(failed.is_empty(), "{failed:?}");
+    let reasons: BTreeMap<Vec<u8>, &Value> = lines.iter().map(|line| (raw(line), line)).collect();
+    for (row, code, message) in bad {
+        let line = reasons[row.as_bytes()];
+        assert_eq!(line["lastErrorCode"], code, "{line}");
+        assert!(
+            line["lastErrorMessage"].as_str().unwrap().starts_with(message),
+            "{}",
+            line["lastErrorMessage"]
+        );
+        assert_eq!(
+            (&line["dataCatalogTable"]["databaseName"], &line["dataCatalogTable"]["tableName"]),
+            (&json!("lake"), &json!("events"))
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    download(&lake, "events/", folder.path());
+    let mut python = Command::new(Python::installed().unwrap().interpreter());
+    let select = "SELECT id, small, epoch(at), tags FROM read_parquet('{}/**/*.parquet') ORDER BY id";
+    let program = format!(
+        "import duckdb, json; print(json.dumps(duckdb.sql(\"{}\").fetchall()))",
+        select.replace("{}", folder.path().to_str().unwrap())
+    );
+    python.args(["-c", &program]);
+    let read = finish(python).unwrap();
+    let expected: Vec<Value> = (0..50).map(|id| json!([id, id % 100, 1_577_880_000.0, ["t"]])).collect();
+    assert_eq!(read, Value::from(expected));
+}
