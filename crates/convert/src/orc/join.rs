@@ -1,7 +1,7 @@
 //! Stripes, in order, to one file: adds what belongs to the file as a whole.
 //!
 //! ```text
-//! file := "ORC"  (padding? stripe)*  metadata  footer  postscript  postscript_len:u8
+//! file := "ORC"  (padding? stripe)*  stripe_statistics  footer  postscript  postscript_len:u8
 //! ```
 //!
 //! Everything here is small and cheap: it runs on the task that sends the object, one stripe at a time.
@@ -41,6 +41,7 @@ pub enum JoinError {
 ///
 /// The file is the header of [`start`](Self::start), then what each [`push`](Self::push) returns, in the order of the
 /// stripes, then what [`finish`](Self::finish) returns.
+#[derive(Debug)]
 pub struct Joiner {
     options: OrcOptions,
     kinds: Vec<Kind>,
@@ -128,26 +129,26 @@ impl Joiner {
         self.rows
     }
 
-    /// Ends the file; the bytes are its metadata, footer and postscript.
+    /// Ends the file, which says `metadata` of itself, by key; the bytes are its statistics, footer and postscript.
     ///
     /// # Errors
     /// [`CompressError`]; the caller gives up on the file.
-    pub fn finish(self) -> Result<Bytes, CompressError> {
+    pub fn finish(self, metadata: &[(String, String)]) -> Result<Bytes, CompressError> {
         let mut compressor = Compressor::new(self.options.compression)?;
         let mut out = Vec::new();
-        let metadata = Message::default().messages(1, &self.stripe_statistics);
-        compressor.compress(metadata.as_bytes(), &mut out)?;
-        let metadata_bytes = out.len();
-        compressor.compress(self.footer().as_bytes(), &mut out)?;
-        let postscript = self.postscript(metadata_bytes as u64, (out.len() - metadata_bytes) as u64);
+        let statistics = Message::default().messages(1, &self.stripe_statistics);
+        compressor.compress(statistics.as_bytes(), &mut out)?;
+        let statistics_bytes = out.len();
+        compressor.compress(self.footer(metadata).as_bytes(), &mut out)?;
+        let postscript = self.postscript(statistics_bytes as u64, (out.len() - statistics_bytes) as u64);
         out.extend_from_slice(postscript.as_bytes());
         out.push(postscript.as_bytes().len() as u8);
         Ok(out.into())
     }
 
-    fn footer(&self) -> Message {
+    fn footer(&self, metadata: &[(String, String)]) -> Message {
         let item = |(key, value): &(String, String)| Message::default().bytes(1, key).bytes(2, value);
-        let metadata: Vec<Message> = self.options.metadata.iter().map(item).collect();
+        let metadata: Vec<Message> = metadata.iter().map(item).collect();
         let statistics: Vec<Message> = self.statistics.iter().map(Statistics::message).collect();
         Message::default()
             .uint(1, MAGIC.len() as u64)
@@ -164,7 +165,7 @@ impl Joiner {
     }
 
     /// The only part that is never compressed, for it says how the others are. At most some 60 bytes.
-    fn postscript(&self, metadata_bytes: u64, footer_bytes: u64) -> Message {
+    fn postscript(&self, statistics_bytes: u64, footer_bytes: u64) -> Message {
         let compression = match self.options.compression {
             Compression::None => 0,
             Compression::Zlib => 1,
@@ -181,7 +182,7 @@ impl Joiner {
             .uint(2, compression)
             .uint(3, CHUNK_BYTES as u64)
             .packed(4, [0, minor])
-            .uint(5, metadata_bytes)
+            .uint(5, statistics_bytes)
             .uint(6, WRITER_VERSION)
             .bytes(8000, MAGIC)
     }

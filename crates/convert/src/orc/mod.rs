@@ -27,7 +27,7 @@
 //! for _ in 0..2 {
 //!     file.extend_from_slice(&joiner.push(encode_stripe(&[batch.clone()], &options)?)?);
 //! }
-//! file.extend_from_slice(&joiner.finish()?);
+//! file.extend_from_slice(&joiner.finish(&[])?);
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 

@@ -1,4 +1,4 @@
-//! What an ORC file is written by: the members of Firehose's `OrcSerDe`, and the metadata of the file.
+//! What an ORC file is written by: the members of Firehose's `OrcSerDe`.
 
 use arrow_schema::Schema;
 
@@ -56,8 +56,6 @@ pub struct OrcOptions {
     pub dictionary_key_threshold: f64,
     /// The version of the format.
     pub format_version: FormatVersion,
-    /// What the file says of itself, by key.
-    pub metadata: Vec<(String, String)>,
 }
 
 impl Default for OrcOptions {
@@ -73,7 +71,6 @@ impl Default for OrcOptions {
             bloom_filter_fpp: 0.05,
             dictionary_key_threshold: 0.0,
             format_version: FormatVersion::default(),
-            metadata: Vec::new(),
         }
     }
 }

@@ -19,6 +19,10 @@ use standpipe_convert::orc::{
 
 use rows::{Source, Value, batch};
 
+pub(crate) fn metadata() -> Vec<(String, String)> {
+    [("stream", "flüge"), ("positions", "1-2")].map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
 /// A file of stripes, each of which is given as its batches.
 pub(crate) fn write(schema: &Schema, options: &OrcOptions, stripes: &[Vec<RecordBatch>]) -> Bytes {
     let (mut joiner, header) = Joiner::start(schema, options).expect("options fit");
@@ -28,7 +32,7 @@ pub(crate) fn write(schema: &Schema, options: &OrcOptions, stripes: &[Vec<Record
             &joiner.push(encode_stripe(batches, options).expect("encodes")).expect("joins"),
         );
     }
-    file.extend_from_slice(&joiner.finish().expect("ends"));
+    file.extend_from_slice(&joiner.finish(&metadata()).expect("ends"));
     file.into()
 }
 
@@ -135,7 +139,7 @@ fn stripes_encoded_at_once_give_the_same_file_as_one_after_another() {
         }
     });
     assert_eq!(joiner.rows(), 20_000);
-    file.extend_from_slice(&joiner.finish().expect("ends"));
+    file.extend_from_slice(&joiner.finish(&metadata()).expect("ends"));
     assert!(file == write(&schema, &options, &stripes));
 }
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 use serde_json::json;
@@ -12,7 +11,7 @@ use standpipe_convert::orc::{Compression, FormatVersion, OrcOptions, TYPE_KEY};
 use standpipe_testkit::cache::{fingerprint, installed, run};
 
 use super::rows::{Source, Value, list, map, plain_types, to_json};
-use super::{cut, write};
+use super::{cut, metadata, write};
 
 fn python() -> PathBuf {
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/orc/requirements.txt");
@@ -55,7 +54,7 @@ fn add(
             "compression": compression,
             "row_index_stride": options.row_index_stride,
             "file_version": if options.format_version == FormatVersion::V0_11 { "0.11" } else { "0.12" },
-            "metadata": options.metadata.iter().cloned().collect::<HashMap<_, _>>(),
+            "metadata": metadata().into_iter().collect::<HashMap<_, _>>(),
             "stripes": rows.chunks(stripe).map(<[_]>::len).collect::<Vec<_>>(),
         },
         "rows": rows.iter().map(row).collect::<Vec<_>>(),
@@ -149,10 +148,6 @@ fn pyarrow_and_pyorc_read_every_type_in_every_compression_and_version() {
                 enable_padding: at % 2 == 0,
                 padding_tolerance: 1.0,
                 block_size_bytes: 100_000,
-                metadata: vec![
-                    ("stream".to_owned(), "flüge".to_owned()),
-                    ("positions".to_owned(), "1-2".to_owned()),
-                ],
                 ..OrcOptions::default()
             };
             let rows = Source::new(at as u64 + 1, [0, 5, 2][at % 3]).rows(&schema, 700);
@@ -255,29 +250,4 @@ fn check(folder: &Path) {
         printed.trim().strip_prefix("checked ").and_then(|count| count.parse().ok()).expect("a count");
     // Each file as a whole by both readers, and its statistics and stripes beside.
     assert!(checked > files * 4, "{checked} checks of {files} files");
-}
-
-/// Keeps the list of types in step: every type of the contract has a reader that was asked.
-#[test]
-fn the_schema_of_all_has_every_type_that_is_written() {
-    let all = format!("{:?}", Arc::new(schema_of_all()));
-    for name in [
-        "Boolean",
-        "Int8",
-        "Int16",
-        "Int32",
-        "Int64",
-        "Float32",
-        "Float64",
-        "Decimal128",
-        "Utf8",
-        "Binary",
-        "Date32",
-        "Timestamp",
-        "List",
-        "Map",
-        "Struct",
-    ] {
-        assert!(all.contains(name), "{name}");
-    }
 }
