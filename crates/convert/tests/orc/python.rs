@@ -2,28 +2,20 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 use serde_json::json;
 use standpipe_convert::orc::{Compression, FormatVersion, OrcOptions, TYPE_KEY};
-use standpipe_testkit::cache::{fingerprint, installed, run};
+use standpipe_testkit::cache::run;
+use standpipe_testkit::clients::Python;
 
 use super::rows::{Source, Value, list, map, plain_types, to_json};
 use super::{cut, metadata, write};
 
-fn python() -> PathBuf {
-    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/orc/requirements.txt");
-    let wanted = fs::read_to_string(&requirements).expect("the list of packages");
-    let version = run(Command::new("python3").arg("--version")).expect("Python is there");
-    let folder = installed("python-orc", &fingerprint(&[&wanted, &version]), |staging| {
-        run(Command::new("python3").args(["-m", "venv"]).arg(staging))?;
-        let mut pip = Command::new(staging.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
-        run(pip.arg(&requirements)).map(drop)
-    });
-    folder.expect("the readers install").join("bin/python")
+fn python() -> Command {
+    Command::new(Python::installed().expect("the readers install").interpreter())
 }
 
 /// Writes a file and what is in it.
@@ -180,7 +172,7 @@ fn pyarrow_and_pyorc_read_many_row_groups_and_chunks_of_the_defaults() {
     }
     let nothing = add(folder.path(), "empty", &schema, &OrcOptions::default(), &[], 1);
     assert_eq!(nothing["rows"], json!([]));
-    let mut opened = Command::new(python());
+    let mut opened = python();
     opened.args(["-c", "import sys; from pyarrow import orc; print(len(orc.ORCFile(sys.argv[1]).read()))"]);
     assert_eq!(run(opened.arg(folder.path().join("empty.orc"))).expect("reads").trim(), "0");
     fs::remove_file(folder.path().join("empty.orc")).expect("removes");
@@ -245,7 +237,7 @@ fn readers_leave_out_row_groups_by_statistics_and_bloom_filters_and_lose_no_row(
 fn check(folder: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/orc/read.py");
     let files = fs::read_dir(folder).expect("lists").count() / 2;
-    let printed = run(Command::new(python()).arg("-B").arg(script).arg(folder)).expect("all is the same");
+    let printed = run(python().arg("-B").arg(script).arg(folder)).expect("all is the same");
     let checked: usize =
         printed.trim().strip_prefix("checked ").and_then(|count| count.parse().ok()).expect("a count");
     // Each file as a whole by both readers, and its statistics and stripes beside.
