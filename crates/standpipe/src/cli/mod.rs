@@ -63,7 +63,7 @@ pub enum Command {
     /// Look into a journal's files and check them; the daemon need not run.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
-    /// Try functions and processors out.
+    /// Write functions, from a template, and try functions and streams out.
     #[command(subcommand)]
     Transform(transform::TransformCommand),
     /// Write a fresh master key for encryption at rest to a file.

@@ -1,7 +1,9 @@
 //! `standpipe transform …`: functions, for those who write them; no daemon is needed.
 
+mod new;
 mod outcome;
 mod run;
+mod templates;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +14,8 @@ use clap::Subcommand;
 /// The commands about functions.
 #[derive(Debug, Subcommand)]
 pub enum TransformCommand {
+    /// Write a function to start from, which builds as it is.
+    New(new::NewArgs),
     /// Run a function, or all processors of a stream, over the records of a file and show what becomes of each.
     ///
     /// Nothing is delivered, and no daemon is needed. Rows of a stream with partitions are shown with the prefix of
@@ -24,6 +28,7 @@ pub enum TransformCommand {
 
 pub(super) fn run(command: &TransformCommand) -> anyhow::Result<ExitCode> {
     match command {
+        TransformCommand::New(args) => new::run(args),
         TransformCommand::Run(args) => run::run(args),
     }
 }
