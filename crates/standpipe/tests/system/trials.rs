@@ -13,7 +13,7 @@ use crate::support::STANDPIPE;
 const YAML: &str = r#"stores: { disk: { type: file, path: ./delivered } }
 functions:
   redact: { path: ./redact.wasm, deadline: 20s }
-  probe: { path: ./probe.wasm, deadline: 500ms, retries: 1, batch: 1B }
+  probe: { path: ./probe.wasm, deadline: 2s, retries: 1, batch: 1KiB }
 streams:
   - name: people
     processors: [ {csv_to_json: {header: [id, email]}}, {wasm: redact}, {append_delimiter: "\n"} ]
@@ -81,10 +81,12 @@ fn a_stream_with_a_function_shows_each_row_with_its_partition() {
 #[test]
 fn a_function_shows_what_becomes_of_each_record_and_its_log() {
     let place = place();
-    let output = run(&place, "well\ndrop\nfail\npanic\nspin\n", false, &["probe", "--output", "json"]);
+    // Each of them in a call of its own: what is between them fills one.
+    let input = ["well", "drop", "fail", "panic", "spin"].join(&format!("\n{}\n", "x".repeat(1 << 10)));
+    let output = run(&place, &input, false, &["probe", "--output", "json"]);
     let shown: Vec<Value> = lines(&output).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let outcomes: Vec<_> =
-        shown[..5].iter().map(|one| (&one["outcome"], &one["code"], &one["attempts"])).collect();
+    let told = shown[..9].iter().step_by(2);
+    let outcomes: Vec<_> = told.map(|one| (&one["outcome"], &one["code"], &one["attempts"])).collect();
     let (none, failed) = (Value::Null, json!("failed"));
     assert_eq!(
         outcomes,
@@ -97,8 +99,8 @@ fn a_function_shows_what_becomes_of_each_record_and_its_log() {
         ],
         "{output:?}"
     );
-    let totals = &shown[5]["totals"];
-    assert_eq!((&totals["records"], &totals["failed"]), (&json!(5), &json!(3)));
+    let totals = &shown[9]["totals"];
+    assert_eq!((&totals["records"], &totals["failed"]), (&json!(9), &json!(3)));
     assert!(totals["memory_bytes"].as_u64().unwrap() > 0, "{totals}");
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(log.contains("function's log") && log.contains("panicked"), "{log}");

@@ -234,11 +234,15 @@ impl Trial {
     /// Takes the last records through, and gives their outcomes and the totals.
     pub(super) fn end(&mut self) -> String {
         let outcomes = self.take();
-        let memory = self.target.functions.values().map(|function| function.memory_bytes()).max();
+        let memory = self.target.functions.values().map(|function| function.memory_bytes());
+        let memory = memory.max().filter(|bytes| *bytes > 0);
         outcomes + &self.totals.show(memory, self.format)
     }
 
     fn take(&mut self) -> String {
+        if self.waiting.is_empty() {
+            return String::new();
+        }
         self.waiting_bytes = 0;
         let (now, totals) = (OsTimer::start().now(), &mut self.totals);
         let record = |(at, data)| Record { position: Position(at), arrived_at: now, data };

@@ -149,6 +149,12 @@ fn a_function_alone_and_in_a_stream_tells_its_memory() {
 }
 
 #[test]
+fn nothing_comes_to_nothing() {
+    let text = Trial::new(find("clean", [false, false]).unwrap(), Format::Text, None).end();
+    assert_eq!(text, "0 records: 0 rows, 0 dropped, 0 failed; 0.0 µs per record\n");
+}
+
+#[test]
 fn who_has_two_of_a_name_says_which() {
     let error = find("both", [false, false]).unwrap_err();
     assert_eq!(error, "\"both\" is the name of a function and of a stream: say --function or --stream");
