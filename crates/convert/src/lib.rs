@@ -5,7 +5,7 @@
 //! order, so that no file is ever in memory as a whole.
 //!
 //! # Reading order
-//! [`Type`] and [`TableSchema`] → [`RowReader`] (by [`Deserializer`]) → [`FileFormat`] → [`parquet`].
+//! [`Type`] and [`TableSchema`] → [`RowReader`] (by [`Deserializer`]) → [`FileFormat`] → [`parquet`] and [`orc`].
 //!
 //! # Invariants
 //! - A record is in the columns as a whole or not at all.
@@ -14,6 +14,7 @@
 mod file;
 mod growing;
 mod json;
+pub mod orc;
 pub mod parquet;
 mod schema;
 mod types;

@@ -25,6 +25,7 @@ mod pressure;
 mod reload;
 mod repeats;
 mod scale;
+mod schemas;
 mod sdks;
 mod segments;
 mod stops;
