@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use crate::formats::Formats;
+use crate::functions::FunctionRun;
 use crate::measure::Run;
 use crate::special::{Backlog, Step};
 
@@ -70,6 +72,8 @@ pub(crate) struct Report {
     pub(crate) half: Option<Run>,
     pub(crate) step: Option<Step>,
     pub(crate) backlog: Option<Backlog>,
+    pub(crate) functions: Vec<FunctionRun>,
+    pub(crate) formats: Option<Formats>,
 }
 
 impl Report {
@@ -98,7 +102,9 @@ impl Report {
             out,
             "{date}, {cores} cores of {processor}, Linux {kernel}, load average {load_before} before\n"
         )?;
-        heading(out)?;
+        if !self.medians.is_empty() {
+            heading(out)?;
+        }
         self.medians.iter().try_for_each(|run| row(out, "full", run))?;
         self.sustained.iter().try_for_each(|run| row(out, "kept", run))?;
         self.half.iter().try_for_each(|run| row(out, "half", run))?;
@@ -114,6 +120,8 @@ impl Report {
         }
         self.step.iter().try_for_each(|step| print_step(out, step))?;
         self.backlog.iter().try_for_each(|backlog| print_backlog(out, backlog))?;
+        print_functions(out, &self.functions)?;
+        self.formats.iter().try_for_each(|formats| print_formats(out, formats))?;
         self.print_floor(out)
     }
 
@@ -203,6 +211,45 @@ fn row(out: &mut impl Write, load: &str, run: &Run) -> io::Result<()> {
         run.sync_ms,
         run.compression,
     )
+}
+
+fn print_formats(out: &mut impl Write, formats: &Formats) -> io::Result<()> {
+    writeln!(out, "\n{:<12} {:<32} {:>10} {:>9}", "JSON by", "to", "MB/cpu-s", "file MB")?;
+    for conversion in &formats.conversions {
+        let (by, to) = (&conversion.by, &conversion.to);
+        writeln!(out, "{by:<12} {to:<32} {:>10.0} {:>9.1}", conversion.mb_per_cpu_s, conversion.file_mb)?;
+    }
+    writeln!(
+        out,
+        "a daemon that converts a buffer of {:.0} MB: {:.0} MiB at its peak, {:.0} before",
+        formats.buffer_mb, formats.rss_peak_mib, formats.rss_idle_mib
+    )
+}
+
+fn print_functions(out: &mut impl Write, functions: &[FunctionRun]) -> io::Result<()> {
+    if functions.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n{:<12} {:<16} {:>9} {:>9} {:>11} {:>11} {:>6}",
+        "function", "by", "us/record", "of native", "records/s", "all cores", "times"
+    )?;
+    functions.iter().try_for_each(|run| {
+        let FunctionRun {
+            job,
+            by,
+            us_per_record,
+            of_native,
+            records_per_s: one,
+            records_per_s_all_cores: all,
+        } = run;
+        let times = all / one;
+        writeln!(
+            out,
+            "{job:<12} {by:<16} {us_per_record:>9.2} {of_native:>9.2} {one:>11.0} {all:>11.0} {times:>6.2}"
+        )
+    })
 }
 
 fn print_step(out: &mut impl Write, step: &Step) -> io::Result<()> {

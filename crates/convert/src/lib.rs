@@ -5,7 +5,7 @@
 //! order, so that no file is ever in memory as a whole.
 //!
 //! # Reading order
-//! [`Type`] and [`TableSchema`] → [`RowReader`] (by [`Deserializer`]) → [`FileFormat`] → [`parquet`].
+//! [`Type`] and [`TableSchema`] → [`RowReader`] (by [`Deserializer`]) → [`FileFormat`] → [`parquet`] and [`orc`].
 //!
 //! # Invariants
 //! - A record is in the columns as a whole or not at all.
@@ -14,13 +14,14 @@
 mod file;
 mod growing;
 mod json;
+pub mod orc;
 pub mod parquet;
 mod schema;
 mod types;
 
 pub use arrow_array::RecordBatch;
 pub use arrow_schema::ArrowError;
-pub use file::{FileError, FileFormat, FileJoiner, FilePart};
+pub use file::{FileError, FileFormat, FileJoiner, FilePart, OrcFormat};
 pub use json::{Deserializer, JodaError, OpenX, RowError, RowReader, TimestampFormat};
 pub use schema::{COLUMNS_MAX, Column, SchemaError, TableSchema};
 pub use types::{DEPTH_MAX, Type, TypeError};

@@ -31,5 +31,6 @@ mod segments;
 mod stops;
 mod support;
 mod systemd;
+mod templates;
 mod tls;
 mod transform;
