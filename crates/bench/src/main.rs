@@ -3,10 +3,10 @@
 //! `make bench` runs it with everything at its default; docs/benchmarks.md says how to read the result.
 //!
 //! Reading order: `records` (what is put), `request` and `load` (how), `target` (to what), `measure` and `special` (the
-//! runs), `discard` and `machine` (the yardsticks), `report`.
+//! runs), `discard` and `machine` (the yardsticks), `functions` (what the sandbox costs), `report`.
 
 mod discard;
-
+mod functions;
 mod load;
 mod machine;
 mod measure;
@@ -64,7 +64,7 @@ struct Args {
     #[arg(long, default_value_t = 2.0)]
     backlog_gb: f64,
     /// What to measure.
-    #[arg(long, value_delimiter = ',', default_value = "scale,full,kept,half,step,backlog,disk")]
+    #[arg(long, value_delimiter = ',', default_value = "scale,full,kept,half,step,backlog,disk,functions")]
     parts: Vec<Part>,
     /// Where the figures go as JSON.
     #[arg(long, default_value = "bench.json")]
@@ -87,6 +87,8 @@ enum Part {
     Backlog,
     /// The disk alone.
     Disk,
+    /// Functions in the sandbox against the same work done natively.
+    Functions,
 }
 
 fn shape(text: &str) -> Result<Shape, String> {
@@ -168,6 +170,10 @@ impl Bench<'_> {
             let rate = machine::ceiling(&dir, group.max(4096), Duration::from_secs(5))?;
             std::fs::remove_dir(&dir)?;
             report.disk_mb_per_s = Some(rate / 1e6);
+        }
+        if self.has(Part::Functions) {
+            say("functions")?;
+            report.functions = functions::measure()?;
         }
         Ok(report)
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use crate::functions::FunctionRun;
 use crate::measure::Run;
 use crate::special::{Backlog, Step};
 
@@ -70,6 +71,7 @@ pub(crate) struct Report {
     pub(crate) half: Option<Run>,
     pub(crate) step: Option<Step>,
     pub(crate) backlog: Option<Backlog>,
+    pub(crate) functions: Vec<FunctionRun>,
 }
 
 impl Report {
@@ -98,7 +100,9 @@ impl Report {
             out,
             "{date}, {cores} cores of {processor}, Linux {kernel}, load average {load_before} before\n"
         )?;
-        heading(out)?;
+        if !self.medians.is_empty() {
+            heading(out)?;
+        }
         self.medians.iter().try_for_each(|run| row(out, "full", run))?;
         self.sustained.iter().try_for_each(|run| row(out, "kept", run))?;
         self.half.iter().try_for_each(|run| row(out, "half", run))?;
@@ -114,6 +118,7 @@ impl Report {
         }
         self.step.iter().try_for_each(|step| print_step(out, step))?;
         self.backlog.iter().try_for_each(|backlog| print_backlog(out, backlog))?;
+        print_functions(out, &self.functions)?;
         self.print_floor(out)
     }
 
@@ -203,6 +208,32 @@ fn row(out: &mut impl Write, load: &str, run: &Run) -> io::Result<()> {
         run.sync_ms,
         run.compression,
     )
+}
+
+fn print_functions(out: &mut impl Write, functions: &[FunctionRun]) -> io::Result<()> {
+    if functions.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n{:<12} {:<16} {:>9} {:>9} {:>11} {:>11} {:>6}",
+        "function", "by", "us/record", "of native", "records/s", "all cores", "times"
+    )?;
+    functions.iter().try_for_each(|run| {
+        let FunctionRun {
+            job,
+            by,
+            us_per_record,
+            of_native,
+            records_per_s: one,
+            records_per_s_all_cores: all,
+        } = run;
+        let times = all / one;
+        writeln!(
+            out,
+            "{job:<12} {by:<16} {us_per_record:>9.2} {of_native:>9.2} {one:>11.0} {all:>11.0} {times:>6.2}"
+        )
+    })
 }
 
 fn print_step(out: &mut impl Write, step: &Step) -> io::Result<()> {

@@ -105,7 +105,7 @@ impl Input<'_> {
     fn create(mut self) -> Result<CreateDeliveryStream, ApiError> {
         rules::check_source(&self.members)?;
         let mut destination = self.destination("Configuration")?;
-        destination.size_partitions();
+        destination.size_objects();
         check_destination(&destination)?;
         self.refuse_unsupported(&destination)?;
         let name = self.text("DeliveryStreamName").unwrap_or_default();

@@ -135,12 +135,13 @@ impl Destination {
         described.collect()
     }
 
-    /// Gives a new destination with dynamic partitioning the largest size where none is given: the default of others is
-    /// below what AWS takes for partitions.
-    pub(crate) fn size_partitions(&mut self) {
-        let partitioning =
-            self.configuration.get("DynamicPartitioningConfiguration").and_then(Value::as_object);
-        if partitioning.is_some_and(shape::enabled) && !self.configuration.contains_key("BufferingHints") {
+    /// Gives a destination with dynamic partitioning or format conversion the largest size where none is given: the
+    /// default of others is below what AWS takes for these.
+    pub(crate) fn size_objects(&mut self) {
+        let block = |name| self.configuration.get(name).and_then(Value::as_object);
+        let partitions = block("DynamicPartitioningConfiguration").is_some_and(shape::enabled);
+        let converts = block("DataFormatConversionConfiguration").is_some_and(shape::not_disabled);
+        if (partitions || converts) && !self.configuration.contains_key("BufferingHints") {
             let hints = json!({"SizeInMBs": 128, "IntervalInSeconds": 60});
             self.configuration.insert("BufferingHints".to_owned(), hints);
         }
@@ -159,6 +160,7 @@ impl Destination {
         refuse_less_backup(&self.configuration, &update.configuration)?;
         refuse_other_partitioning(&self.configuration, &update.configuration)?;
         shape::merge(update.kind.update(), &mut self.configuration, update.configuration);
+        self.size_objects();
         shape::check(self.kind.full().configuration(), &Value::Object(self.configuration.clone()))?;
         check_destination(&self)?;
         self.refuse_unsupported()?;
@@ -365,27 +367,57 @@ mod tests {
             update(json!({"S3BackupMode": "Disabled"})),
             "S3BackupMode cannot be changed from Enabled to Disabled.",
         );
+        let splunk = json!({"HECEndpoint": "https://h", "HECEndpointType": "Raw", "HECToken": "t",
+            "S3Configuration": s3(json!({})).configuration});
         check(
             s3(json!({})),
-            update(
-                json!({"BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 60}, "DataFormatConversionConfiguration": {
-                    "SchemaConfiguration": {"RoleARN": "r", "DatabaseName": "d", "TableName": "t"},
-                    "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
-                    "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
-                }}),
-            ),
-            "DataFormatConversionConfiguration is not available in this version of standpipe.",
+            destination(DestinationKind::Splunk, splunk),
+            "SplunkDestinationConfiguration is not available in this version of standpipe.",
         );
         check(
             s3(json!({})),
             destination(DestinationKind::Splunk, json!({"HECToken": "t"})),
             "Value null at 'hECEndpoint' failed to satisfy constraint: Member must not be null",
         );
-        // What is off may be prepared.
-        let schema =
-            json!({"DataFormatConversionConfiguration": {"SchemaConfiguration": {"TableName": "t"}}});
-        let off = json!({"DataFormatConversionConfiguration": {"Enabled": false}});
-        assert!(s3(off).updated(update(schema)).is_ok());
+    }
+
+    #[test]
+    fn format_conversion_is_prepared_switched_on_and_checked_as_a_whole() {
+        let conversion = |members: Value| {
+            destination(DestinationKind::ExtendedS3, json!({ "DataFormatConversionConfiguration": members }))
+        };
+        let off = s3(conversion(json!({"Enabled": false})).configuration.into());
+        let prepared = json!({
+            "SchemaConfiguration": {"RoleARN": "r", "DatabaseName": "d", "TableName": "t"},
+            "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
+        });
+        let off = off.updated(conversion(prepared)).unwrap();
+        assert!(!off.configuration.contains_key("BufferingHints"));
+        let error = off.clone().updated(conversion(json!({"Enabled": true}))).unwrap_err().message.unwrap();
+        assert_eq!(error, "OutputFormatConfiguration must not be null");
+
+        let parquet =
+            json!({"Enabled": true, "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}}});
+        let on = off.updated(conversion(parquet)).unwrap();
+        let described = &on.describe()["ExtendedS3DestinationDescription"];
+        assert_eq!(described["BufferingHints"], json!({"SizeInMBs": 128, "IntervalInSeconds": 60}));
+        let given = json!({"OutputFormatConfiguration": {}});
+        let described = s3(conversion(given).configuration.into()).describe();
+        let described = &described["ExtendedS3DestinationDescription"]["DataFormatConversionConfiguration"];
+        assert_eq!(*described, json!({"Enabled": true, "OutputFormatConfiguration": {}}));
+        let hive = json!({"InputFormatConfiguration": {"Deserializer": {"HiveJsonSerDe": {}}}});
+        let on = on.updated(conversion(hive)).unwrap();
+        let described =
+            &on.describe()["ExtendedS3DestinationDescription"]["DataFormatConversionConfiguration"];
+        assert_eq!(described["InputFormatConfiguration"], json!({"Deserializer": {"HiveJsonSerDe": {}}}));
+        let gzip = destination(DestinationKind::ExtendedS3, json!({"CompressionFormat": "GZIP"}));
+        let error = on.clone().updated(gzip).unwrap_err().message.unwrap();
+        assert!(error.contains("must be set to UNCOMPRESSED"), "{error}");
+        // What is off stays as it was.
+        let off = on.updated(conversion(json!({"Enabled": false}))).unwrap();
+        let kept = &off.describe()["ExtendedS3DestinationDescription"]["DataFormatConversionConfiguration"];
+        assert_eq!(kept["SchemaConfiguration"]["TableName"], "t");
+        assert_eq!(kept["Enabled"], false);
     }
 
     #[test]
@@ -394,7 +426,7 @@ mod tests {
         let update = |members: Value| destination(DestinationKind::ExtendedS3, members);
         let mut on = s3(partitioned(true));
         on.configuration.insert("Prefix".to_owned(), "!{partitionKeyFromQuery:k}/".into());
-        on.size_partitions();
+        on.size_objects();
         assert_eq!(on.configuration["BufferingHints"], json!({"SizeInMBs": 128, "IntervalInSeconds": 60}));
         for off in [s3(json!({})), s3(partitioned(false))] {
             let error = off.clone().updated(update(partitioned(true))).unwrap_err().message.unwrap();

@@ -108,6 +108,16 @@ impl DiskBudget {
         Ok(())
     }
 
+    /// Whether `bytes` more may be taken, whatever the limits, for what makes room later on. Half of the floor is left
+    /// alone.
+    ///
+    /// # Errors
+    /// [`Shortage::Floor`].
+    pub(crate) fn admit_urgent(&self, bytes: u64) -> Result<(), Shortage> {
+        let (free, floor) = (self.free(), self.floor / 2);
+        if free < floor.saturating_add(bytes) { Err(Shortage::Floor { free, floor }) } else { Ok(()) }
+    }
+
     /// Whether puts that were refused may come again.
     pub(crate) fn may_resume(&self, bytes: u64, stream_used: u64, stream_limit: u64) -> bool {
         let below =

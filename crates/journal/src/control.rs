@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use standpipe_model::{BatchId, BatchRange, CloseReason, DestinationId, Position, Tally, Timestamp};
 
 use crate::format::FrameKind;
-use crate::spool::ObjectPlace;
+use crate::spool::{ObjectPlace, SpoolId};
+
+/// No batch has so many objects.
+const ORDINALS_MAX: u32 = 1 << 20;
 
 /// CLOSE: a batch's boundary and identity, written before anything is done with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,9 +33,23 @@ pub struct Close {
     pub arrived_at: Timestamp,
     /// Its records' data bytes, as counted when it closed.
     pub record_bytes: u64,
+    /// How often its rows were to be made anew after objects of them may have been delivered. Identities derive from it:
+    /// other rows must not be taken for those that were there already.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u32,
     /// Hashes of the modules, tables and schemas that it is transformed by, and the build that closed it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pins: BTreeMap<String, String>,
+}
+
+impl Close {
+    /// What identities of objects derive from: the batch's id, and another one for each generation.
+    pub fn identity(&self) -> BatchId {
+        let mut id = self.batch;
+        let generation = self.generation.to_be_bytes();
+        id.0.iter_mut().rev().zip(generation.into_iter().rev()).for_each(|(byte, with)| *byte ^= with);
+        id
+    }
 }
 
 /// PLAN: a batch's records were made into rows, its rows into objects, and all of it is in the batch's spool; written
@@ -44,6 +61,8 @@ pub struct Plan {
     pub batch: BatchId,
     /// Its destination.
     pub destination: DestinationId,
+    /// The spool that holds them.
+    pub spool: SpoolId,
     /// Its objects: ordinals below this.
     pub objects: u32,
     /// Where in the spool it lies what the objects are, a line of JSON for each.
@@ -168,7 +187,7 @@ pub struct OpenBatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
     /// Objects that succeeded.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty", with = "runs")]
     pub done: BTreeSet<u32>,
     /// Rows given up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -375,6 +394,45 @@ impl Progress {
     }
 }
 
+/// Ordinals as runs: `[0, [2, 4]]` is 0, 2, 3 and 4.
+mod runs {
+    use std::collections::BTreeSet;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Run {
+        One(u32),
+        From(u32, u32),
+    }
+
+    pub(super) fn serialize<S: Serializer>(of: &BTreeSet<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+        let all: Vec<u32> = of.iter().copied().collect();
+        let runs = all.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
+            [one] => Run::One(*one),
+            run => Run::From(run[0], run[run.len() - 1]),
+        });
+        serializer.collect_seq(runs)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<u32>, D::Error> {
+        let runs = Vec::<Run>::deserialize(deserializer)?;
+        let mut all = BTreeSet::new();
+        for run in runs {
+            let (first, last) = match run {
+                Run::One(one) => (one, one),
+                Run::From(first, last) => (first, last),
+            };
+            if last.saturating_sub(first) > super::ORDINALS_MAX {
+                return Err(serde::de::Error::custom("a run of ordinals that no batch has"));
+            }
+            all.extend(first..=last);
+        }
+        Ok(all)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -389,6 +447,7 @@ mod tests {
             closed_at: Timestamp(2),
             arrived_at: Timestamp(1),
             record_bytes: 100,
+            generation: 0,
             pins: BTreeMap::new(),
         }
     }
@@ -455,6 +514,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_done_is_kept_as_runs_and_a_generation_changes_the_identity() {
+        let mut open = OpenBatch::new(close(1, 0, 9));
+        open.done.extend([0, 2, 3, 4, 9, 10]);
+        let text = serde_json::to_string(&open).unwrap();
+        assert!(text.contains("\"done\":[0,[2,4],[9,10]]"), "{text}");
+        assert_eq!(serde_json::from_str::<OpenBatch>(&text).unwrap(), open);
+        let huge = text.replace("[2,4]", "[2,4000000000]");
+        assert!(serde_json::from_str::<OpenBatch>(&huge).is_err());
+        let mut again = open.close.clone();
+        assert_eq!(again.identity(), again.batch);
+        again.generation = 1;
+        assert_ne!(again.identity(), again.batch);
+    }
+
+    #[test]
     fn every_control_frame_reads_back() {
         let batch = BatchId([7; 16]);
         let destination = DestinationId::backup();
@@ -484,6 +558,7 @@ mod tests {
             Control::Plan(Plan {
                 batch,
                 destination,
+                spool: serde_json::from_str(&format!("\"{}\"", "5a".repeat(16))).unwrap(),
                 objects: 3,
                 index: ObjectPlace { last: 4096, rows: 3, bytes: 99 },
                 tally: Tally { delivered: 9, ..Tally::default() },

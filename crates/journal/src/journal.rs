@@ -436,6 +436,8 @@ impl Journal {
 
     /// Gives its share of the disk back to the daemon's budget; for a closed journal whose folder is put away.
     pub fn release(&self) {
+        let mut spools = self.0.spools();
+        spools.clear();
         let used = self.0.used.swap(0, Ordering::Relaxed);
         self.0.shelf.budget.give_back(used);
     }

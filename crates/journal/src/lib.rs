@@ -43,5 +43,6 @@ pub use pool::CommitPool;
 pub use reader::{BatchReader, Chunk};
 pub use recover::{OpenError, RecoveryReport};
 pub use spool::{
-    BUFFER_BYTES as SPOOL_BUFFER_BYTES, ObjectPlace, SpoolDamage, SpoolError, SpoolReader, SpoolWriter,
+    BUFFER_BYTES as SPOOL_BUFFER_BYTES, ObjectPlace, SpoolDamage, SpoolError, SpoolId, SpoolReader,
+    SpoolWriter,
 };

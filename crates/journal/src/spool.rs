@@ -11,16 +11,17 @@
 //! offset ([`ObjectPlace`]) is for the caller to keep: the PLAN frame leads to it.
 //!
 //! # Invariants
-//! - A file that no PLAN names has had no effect, and recovery removes it.
-//! - The first spool of a stream is never refused for a limit: what is in it can be delivered and makes room. The others
-//!   wait for room like puts.
+//! - A file that no PLAN names has had no effect, and recovery removes it. A spool that takes another's place is a file
+//!   of its own, so that whichever of two PLAN frames a crash leaves finds what it names.
+//! - A stream's only spool is never refused for a limit, nor the one that is being written while all of its spools take no
+//!   more than the limit: what is in them can be delivered and makes room. Others wait for room like puts.
 
 mod reader;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,23 @@ impl From<SpoolDamage> for io::Error {
     }
 }
 
+/// A spool's random id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpoolId(SegmentId);
+
+impl Serialize for SpoolId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // In the form of a batch's.
+        BatchId(self.0.0).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SpoolId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BatchId::deserialize(deserializer).map(|BatchId(id)| Self(SegmentId(id)))
+    }
+}
+
 /// A spool's file.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -98,6 +116,7 @@ pub(crate) struct Place {
     pub(crate) path: PathBuf,
     pub(crate) keyed: Option<Arc<Keyed>>,
     len: AtomicU64,
+    finished: AtomicBool,
 }
 
 /// The spools of a journal, in the order in which they were begun.
@@ -115,7 +134,6 @@ pub struct SpoolWriter {
     /// Blocks on their way to the file, whose end is at `end`.
     out: Vec<u8>,
     end: u64,
-    finished: bool,
 }
 
 /// An object that is being written.
@@ -127,7 +145,7 @@ struct Pending {
 }
 
 impl Journal {
-    /// Begins the spool of a batch, in place of one that may be there.
+    /// Begins a spool for a batch. One that the batch has already stays.
     ///
     /// # Errors
     /// [`SpoolError`].
@@ -135,51 +153,69 @@ impl Journal {
         SpoolWriter::begin(Arc::clone(&self.0), batch)
     }
 
-    /// Reads an object of a batch's spool, from its first row to its last.
+    /// Reads an object of a spool, from its first row to its last.
     ///
     /// # Errors
     /// It is gone or damaged ([`SpoolDamage`]), its key cannot be had, or the disk refused.
-    pub fn read_spool(&self, batch: BatchId, object: ObjectPlace) -> io::Result<SpoolReader> {
+    pub fn read_spool(&self, spool: SpoolId, object: ObjectPlace) -> io::Result<SpoolReader> {
         let spools = self.0.spools();
-        let found = spools.iter().find(|(other, _)| *other == batch).map(|(_, place)| Arc::clone(place));
+        let found = spools.iter().find(|(_, place)| place.id == spool.0).map(|(_, place)| Arc::clone(place));
         drop(spools);
         let place = found.ok_or(SpoolDamage("the spool is gone"))?;
         SpoolReader::open(Arc::clone(&self.0), place, object)
     }
 
-    /// Removes a batch's spool, if it has one.
+    /// Removes the spools of a batch, but for `kept`.
     ///
     /// # Errors
-    /// The disk refused; the next recovery removes it.
-    pub fn remove_spool(&self, batch: BatchId) -> io::Result<()> {
-        self.0.remove_spool(|other, _| other == batch)
+    /// The disk refused; the next recovery removes them.
+    pub fn remove_spools(&self, batch: BatchId, kept: Option<SpoolId>) -> io::Result<()> {
+        self.0.remove_spools(|other, place| other == batch && kept != Some(SpoolId(place.id)))
+    }
+
+    /// Removes the spools that no open batch needs: those that an attempt could not remove any more when it was stopped.
+    ///
+    /// # Errors
+    /// The disk refused; the next recovery removes them.
+    pub fn tidy_spools(&self) -> io::Result<()> {
+        let open: BTreeSet<BatchId> = self.with_state(|state| {
+            state.destinations.values().flat_map(|progress| progress.open.keys().copied()).collect()
+        });
+        self.0.remove_spools(|batch, place| !open.contains(&batch) && place.finished.load(Ordering::Relaxed))
     }
 }
 
 impl SpoolWriter {
     fn begin(shared: Arc<Shared>, batch: BatchId) -> Result<Self, SpoolError> {
-        shared.remove_spool(|other, _| other == batch)?;
         let dir = shared.dir.join(FOLDER);
         shared.disk().create_dir(&dir)?;
         let mut id = SegmentId([0; 16]);
         shared.shelf.entropy.fill(&mut id.0);
-        let slots = shared.keys.fresh()?.key.map(|(key, wrapped)| (key, Slots::first(wrapped)));
-        let path = dir.join(format!("{batch}{ENDING}"));
-        let file = shared.disk().create(&path, 0)?;
-        let (version, key_id) = if slots.is_some() { (VERSION, KEYED) } else { (PLAIN_VERSION, 0) };
-        let created_at = shared.shelf.clock.now();
-        let head = Head { version, key_id, sequence: 0, id, first: Position(0), created_at, capacity: 0 };
-        let written = write_head(file.as_ref(), &head, slots.as_ref().map(|(_, slots)| slots));
-        let keyed = slots.map(|(key, slots)| Arc::new(Keyed::fresh(&key, slots)));
-        let place = Arc::new(Place { id, path, keyed, len: AtomicU64::new(0) });
-        shared.spools().push((batch, Arc::clone(&place)));
-        let (objects, out) = (BTreeMap::new(), Vec::new());
-        let writer =
-            Self { shared, place, file, objects, next: 0, buffered: 0, out, end: HEAD_LEN, finished: false };
+        let path = dir.join(format!("{batch}-{id:?}{ENDING}"));
+        let (place, slots) = shared.list_spool(batch, id, path)?;
+        let mut writer = Self {
+            file: shared.disk().create(&place.path, 0).inspect_err(|_| shared.forget_spool(&place))?,
+            shared,
+            place,
+            objects: BTreeMap::new(),
+            next: 0,
+            buffered: 0,
+            out: Vec::new(),
+            end: 0,
+        };
         // From here on a failure removes the file again.
-        written?;
+        let (version, key_id) = if slots.is_some() { (VERSION, KEYED) } else { (PLAIN_VERSION, 0) };
+        let created_at = writer.shared.shelf.clock.now();
+        let head = Head { version, key_id, sequence: 0, id, first: Position(0), created_at, capacity: 0 };
+        write_head(writer.file.as_ref(), &head, slots.as_ref())?;
         writer.shared.take_for_spool(&writer.place, HEAD_LEN)?;
+        writer.end = HEAD_LEN;
         Ok(writer)
+    }
+
+    /// What the PLAN is to name.
+    pub fn id(&self) -> SpoolId {
+        SpoolId(self.place.id)
     }
 
     /// Begins an object; returns its number, counted from 0.
@@ -232,7 +268,7 @@ impl SpoolWriter {
         self.write()?;
         self.file.sync_data()?;
         self.shared.disk().sync_dir(&self.shared.dir.join(FOLDER))?;
-        self.finished = true;
+        self.place.finished.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -303,9 +339,8 @@ impl SpoolWriter {
 
 impl Drop for SpoolWriter {
     fn drop(&mut self) {
-        if !self.finished
-            // Another may have been begun in its place.
-            && let Err(error) = self.shared.remove_spool(|_, place| Arc::ptr_eq(place, &self.place))
+        if !self.place.finished.load(Ordering::Relaxed)
+            && let Err(error) = self.shared.remove_spools(|_, place| Arc::ptr_eq(place, &self.place))
         {
             tracing::warn!(path = %self.place.path.display(), %error, "a spool cannot be removed");
         }
@@ -317,29 +352,77 @@ impl Shared {
         self.spools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lists a spool that is about to be made, with its key, where it has one. While nobody looks through the keys: one
+    /// that was not listed yet would be missed.
+    fn list_spool(
+        &self,
+        batch: BatchId,
+        id: SegmentId,
+        path: PathBuf,
+    ) -> Result<(Arc<Place>, Option<Slots>), SpoolError> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.keys.usable()?;
+        self.admit_spool(&self.spools(), None, HEAD_LEN)?;
+        let key = self.keys.fresh()?.key.map(|(key, wrapped)| (key, Slots::first(wrapped)));
+        let keyed = key.as_ref().map(|(key, slots)| Arc::new(Keyed::fresh(key, slots.clone())));
+        let (len, finished) = (AtomicU64::new(0), AtomicBool::new(false));
+        let place = Arc::new(Place { id, path, keyed, len, finished });
+        self.spools().push((batch, Arc::clone(&place)));
+        drop(writer);
+        Ok((place, key.map(|(_, slots)| slots)))
+    }
+
+    fn forget_spool(&self, place: &Arc<Place>) {
+        self.spools().retain(|(_, other)| !Arc::ptr_eq(other, place));
+    }
+
+    /// Whether a spool may take so much more; `None` is one that is not listed yet.
+    fn admit_spool(&self, spools: &Spools, place: Option<&Arc<Place>>, bytes: u64) -> Result<(), Shortage> {
+        let budget = &self.shelf.budget;
+        let used = self.used.load(Ordering::Relaxed);
+        let admitted = budget.admit(bytes, used, self.options.limit_bytes);
+        let is_this = |other: &Arc<Place>| place.is_some_and(|place| Arc::ptr_eq(place, other));
+        let is_only = spools.iter().all(|(_, other)| is_this(other));
+        let unfinished = spools.iter().find(|(_, other)| !other.finished.load(Ordering::Relaxed));
+        let is_first = unfinished.is_none_or(|(_, first)| is_this(first));
+        let spooled: u64 = spools.iter().map(|(_, place)| place.len.load(Ordering::Relaxed)).sum();
+        match admitted {
+            Err(_) if is_only || (is_first && spooled + bytes <= self.options.limit_bytes) => {
+                budget.admit_urgent(bytes)
+            }
+            admitted => admitted,
+        }
+    }
+
     fn take_for_spool(&self, place: &Arc<Place>, bytes: u64) -> Result<(), SpoolError> {
         let spools = self.spools();
-        let at = spools.iter().position(|(_, other)| Arc::ptr_eq(other, place));
-        if at.ok_or_else(|| io::Error::other("another was begun in its place"))? > 0 {
-            let used = self.used.load(Ordering::Relaxed);
-            self.shelf.budget.admit(bytes, used, self.options.limit_bytes)?;
+        if !spools.iter().any(|(_, other)| Arc::ptr_eq(other, place)) {
+            return Err(io::Error::other("the journal has been closed").into());
         }
+        self.admit_spool(&spools, Some(place), bytes)?;
         place.len.fetch_add(bytes, Ordering::Relaxed);
         self.used.fetch_add(bytes, Ordering::Relaxed);
         self.shelf.budget.take(bytes);
         Ok(())
     }
 
-    fn remove_spool(&self, wanted: impl Fn(BatchId, &Arc<Place>) -> bool) -> io::Result<()> {
-        let mut spools = self.spools();
-        let at = spools.iter().position(|(batch, place)| wanted(*batch, place));
-        let Some(at) = at else { return Ok(()) };
-        let (_, place) = spools.remove(at);
-        drop(spools);
-        self.give_back(place.len.load(Ordering::Relaxed));
-        self.disk().remove(&place.path)?;
+    fn remove_spools(&self, wanted: impl Fn(BatchId, &Arc<Place>) -> bool) -> io::Result<()> {
+        let removed: Spools = {
+            let mut spools = self.spools();
+            let removed: Spools = spools.extract_if(.., |(batch, place)| wanted(*batch, place)).collect();
+            // What was listed no more when the journal was released has been given back with everything else.
+            removed.iter().for_each(|(_, place)| self.give_back(place.len.load(Ordering::Relaxed)));
+            removed
+        };
+        let mut result = Ok(());
+        for (_, place) in &removed {
+            result = result.and(self.disk().remove(&place.path));
+        }
         // A wrapped key that a power cut brings back could outlive its master key.
-        if place.keyed.is_some() { self.disk().sync_dir(&self.dir.join(FOLDER)) } else { Ok(()) }
+        if removed.iter().any(|(_, place)| place.keyed.is_some()) {
+            result = result.and(self.disk().sync_dir(&self.dir.join(FOLDER)));
+        }
+        result
     }
 }
 
@@ -353,26 +436,42 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, state: &State) -> io::Result<
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         entries => entries?,
     };
-    let open = || state.destinations.values().flat_map(|progress| &progress.open);
+    let planned = |batch: BatchId, id: SegmentId| {
+        let open = state.destinations.values().filter_map(|progress| progress.open.get(&batch));
+        open.filter_map(|open| open.plan.as_ref()).any(|plan| plan.spool == SpoolId(id))
+    };
     let (mut spools, mut used) = (Spools::new(), 0);
     for entry in entries {
-        let Some(batch) = entry.name.strip_suffix(ENDING).and_then(BatchId::parse) else { continue };
+        let Some((batch, id)) = named(&entry.name) else { continue };
         let path = dir.join(&entry.name);
-        if !open().any(|(other, open)| *other == batch && open.plan.is_some()) {
+        if !planned(batch, id) {
             disk.remove(&path)?;
             continue;
         }
         let file = disk.open(&path)?;
         let mut head = vec![0; HEADER_LEN];
         let read = file.read_at(&mut head, 0)?;
-        // One whose head cannot be read is as good as gone, and is left for a human to look at.
-        let HeadBytes::Valid(head) = Head::decode(&head[..read]) else { continue };
+        let head = match Head::decode(&head[..read]) {
+            HeadBytes::Valid(head) if head.id == id => head,
+            _ => {
+                // Its batch is held; it is for a human to look at.
+                disk.rename(&path, &path.with_extension("damaged"))?;
+                continue;
+            }
+        };
         let keyed = match head.key_id {
             KEYED => Some(Arc::new(Keyed::found(Slots::read(file.as_ref(), head.id)?))),
             _ => None,
         };
         used += entry.len;
-        spools.push((batch, Arc::new(Place { id: head.id, path, keyed, len: entry.len.into() })));
+        let (len, finished) = (entry.len.into(), AtomicBool::new(true));
+        spools.push((batch, Arc::new(Place { id, path, keyed, len, finished })));
     }
     Ok((spools, used))
+}
+
+/// The batch and the id that a file's name tells of.
+fn named(name: &str) -> Option<(BatchId, SegmentId)> {
+    let (batch, id) = name.strip_suffix(ENDING)?.split_once('-')?;
+    Some((BatchId::parse(batch)?, SegmentId(BatchId::parse(id)?.0)))
 }

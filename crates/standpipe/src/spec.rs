@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use standpipe_convert::parquet::ParquetOptions;
+use standpipe_convert::parquet::{OptionError, ParquetFormat, ParquetOptions};
 use standpipe_convert::{Deserializer, TableSchema};
 use standpipe_encode::media;
 use standpipe_model::{Compression, DestinationId, ObjectOptions, StreamName};
@@ -122,6 +122,18 @@ pub struct Conversion {
     pub deserializer: Deserializer,
     /// How files are written.
     pub output: OutputFormat,
+}
+
+impl Conversion {
+    /// Checks the format's settings against the table.
+    ///
+    /// # Errors
+    /// [`OptionError`].
+    pub fn check(&self) -> Result<(), OptionError> {
+        match &self.output {
+            OutputFormat::Parquet(options) => ParquetFormat::new(self.schema.to_arrow(), options).map(drop),
+        }
+    }
 }
 
 /// A table as the error output names it (`dataCatalogTable`).

@@ -5,6 +5,7 @@ mod encryption;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use standpipe_ingest::{Put, PutError, PutReceipt};
@@ -13,7 +14,7 @@ use standpipe_journal::{
     Append, AppendError, Journal, JournalOptions, OpenError, RecoveryReport, Shelf, Shortage,
 };
 use standpipe_model::{BatchId, DestinationId, StreamName};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, Semaphore, oneshot};
 
 use crate::alarm::AlarmKind;
 use crate::catalog::{Catalog, CatalogError, Definition};
@@ -174,6 +175,7 @@ impl Stream {
                 journal: self.journal.clone(),
                 definitions: Arc::clone(&self.definitions),
                 context: Arc::clone(&self.context),
+                turns: Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, usize::from))),
             };
             workers.push(Worker::start(line).map_err(StreamError::Read)?);
         }

@@ -14,29 +14,49 @@ use std::sync::Mutex;
 /// Builds of one crate may not overlap.
 static BUILDING: Mutex<()> = Mutex::new(());
 
-/// Where Cargo keeps what tests make: the test's own program is in `<target>/<profile>/deps`.
+/// Where Cargo keeps what tests make: in the target folder that this program lies in.
 fn target_tmp() -> PathBuf {
     let program = std::env::current_exe().unwrap();
-    program.ancestors().nth(3).unwrap().join("tmp")
+    let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    target.unwrap().join("tmp")
+}
+
+/// Where functions in Rust are built, all of them, so that they share what they depend on.
+fn cargo_target() -> PathBuf {
+    target_tmp().join("guests")
+}
+
+/// Runs a toolchain until it succeeds, three times at most, as it may download packages.
+fn run(toolchain: &mut Command) {
+    let _one = BUILDING.lock().unwrap();
+    toolchain.env("CARGO_TARGET_DIR", cargo_target()).stdout(Stdio::null());
+    // What is set for the daemon's own build.
+    toolchain.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    assert!((0..3).any(|_| toolchain.status().unwrap().success()), "{toolchain:?}");
 }
 
 /// Builds a guest and gives the file's bytes.
 fn build(folder: &str, target: &str, what: &[&str], file: &str) -> Vec<u8> {
-    let _one = BUILDING.lock().unwrap();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let into = target_tmp().join("guests");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--release", "--locked", "--quiet", "--target", target]).args(what);
-    cargo.current_dir(folder).env("CARGO_TARGET_DIR", &into);
-    // What is set for the daemon's own build.
-    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    assert!(cargo.status().unwrap().success(), "{what:?} does not build");
-    fs::read(into.join(target).join("release").join(file)).unwrap()
+    run(cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)));
+    fs::read(cargo_target().join(target).join("release").join(file)).unwrap()
+}
+
+/// Runs the commands of a shell in a folder and gives the file that they make there.
+pub fn built(folder: &Path, commands: &str, file: &Path) -> Vec<u8> {
+    run(Command::new("sh").args(["-ec", commands]).current_dir(folder));
+    let file = match file.strip_prefix("target") {
+        Ok(file) => cargo_target().join(file),
+        Err(_) => folder.join(file),
+    };
+    fs::read(file).unwrap()
 }
 
 /// The example in Rust of that name, as a component.
 pub fn example(name: &str) -> Vec<u8> {
-    build("../../examples/transforms/rust", "wasm32-wasip2", &["--package", name], &format!("{name}.wasm"))
+    let file = format!("{}.wasm", name.replace('-', "_"));
+    build("../../examples/transforms/rust", "wasm32-wasip2", &["--package", name], &file)
 }
 
 /// The example of a Lambda function that was ported, as a command.
@@ -59,9 +79,8 @@ pub fn probe_command() -> Vec<u8> {
     build("../transform/tests/guests", "wasm32-wasip1", &["--bins"], "probe-command.wasm")
 }
 
-/// Runs a program in a folder of the build's own with the example's sources in it, and gives what it made.
-fn make(example: &str, file: &str, commands: &[&[&str]], env: &[(&str, &str)]) -> Vec<u8> {
-    let _one = BUILDING.lock().unwrap();
+/// Runs commands in a folder of the build's own with the example's sources in it, and gives what they made.
+fn make(example: &str, file: &str, commands: &str) -> Vec<u8> {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/transforms").join(example);
     let into = target_tmp().join(example);
     fs::create_dir_all(&into).unwrap();
@@ -70,26 +89,19 @@ fn make(example: &str, file: &str, commands: &[&[&str]], env: &[(&str, &str)]) -
             fs::copy(source.path(), into.join(source.file_name())).unwrap();
         }
     }
-    for command in commands {
-        let mut program = Command::new(command[0]);
-        program.args(&command[1..]).current_dir(&into).envs(env.iter().copied()).stdout(Stdio::null());
-        assert!(program.status().unwrap().success(), "{example}: {command:?}");
-    }
-    fs::read(into.join(file)).unwrap()
+    built(&into, commands, Path::new(file))
 }
 
 /// The example in Go of that name.
 pub fn go(name: &str) -> Vec<u8> {
     let file = format!("{name}.wasm");
-    let build: &[&str] = &["go", "build", "-o", &file];
-    make(&format!("go/{name}"), &file, &[build], &[("GOOS", "wasip1"), ("GOARCH", "wasm")])
+    make(&format!("go/{name}"), &file, &format!("GOOS=wasip1 GOARCH=wasm go build -o {file}"))
 }
 
 /// The example in AssemblyScript of that name.
 pub fn assembly_script(name: &str) -> Vec<u8> {
-    let install: &[&str] = &["npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", "--silent"];
-    let build: &[&str] = &["npm", "run", "build", "--silent"];
-    make(&format!("assemblyscript/{name}"), &format!("build/{name}.wasm"), &[install, build], &[])
+    let commands = "npm ci --prefer-offline --no-audit --no-fund --silent && npm run build --silent";
+    make(&format!("assemblyscript/{name}"), &format!("build/{name}.wasm"), commands)
 }
 
 /// WebAssembly's text format as a file.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::rules::{block, refuse, require};
 use crate::ApiError;
-use crate::shape::{enabled, text};
+use crate::shape::{enabled, not_disabled, text};
 
 type Members = Map<String, Value>;
 type Checked = Result<(), ApiError>;
@@ -129,10 +129,8 @@ fn is_function(arn: &str) -> bool {
 
 /// Checks format conversion, which is on unless it is switched off.
 pub(super) fn check_conversion(members: &Members) -> Checked {
-    let Some(conversion) = block(members, "DataFormatConversionConfiguration") else { return Ok(()) };
-    if conversion.get("Enabled") == Some(&Value::Bool(false)) {
-        return Ok(());
-    }
+    let conversion = block(members, "DataFormatConversionConfiguration");
+    let Some(conversion) = conversion.filter(|conversion| not_disabled(conversion)) else { return Ok(()) };
     require(
         matches!(text(members, "CompressionFormat"), "" | "UNCOMPRESSED"),
         "The S3 destination's compression format must be set to UNCOMPRESSED when data format conversion is enabled. To \

@@ -36,6 +36,11 @@ pub fn enabled(block: &Map<String, Value>) -> bool {
     block.get("Enabled") == Some(&Value::Bool(true))
 }
 
+/// Whether a block that is on without a word is on.
+pub fn not_disabled(block: &Map<String, Value>) -> bool {
+    block.get("Enabled") != Some(&Value::Bool(false))
+}
+
 /// A structure of the API: named members.
 #[derive(Debug)]
 pub struct Structure {

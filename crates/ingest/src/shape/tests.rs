@@ -181,6 +181,11 @@ fn what_has_an_effect_is_supported_and_so_is_what_is_off_and_the_rest_is_named()
     let create = input_of(Operation::CreateDeliveryStream);
     for inert in [
         json!({"DataFormatConversionConfiguration": {"Enabled": false}}),
+        json!({"DataFormatConversionConfiguration": {
+            "SchemaConfiguration": {"RoleARN": "r", "CatalogId": "c", "DatabaseName": "d", "TableName": "t", "VersionId": "1"},
+            "InputFormatConfiguration": {"Deserializer": {"HiveJsonSerDe": {"TimestampFormats": ["millis"]}}},
+            "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {"MaxPaddingBytes": 1, "WriterVersion": "V2"}}},
+        }}),
         json!({"ProcessingConfiguration": {"Enabled": false}}),
         json!({"ProcessingConfiguration": {"Enabled": false, "Processors": [{"Type": "Lambda"}]}}),
         json!({"DynamicPartitioningConfiguration": {"Enabled": false}}),
@@ -197,8 +202,12 @@ fn what_has_an_effect_is_supported_and_so_is_what_is_off_and_the_rest_is_named()
     let destination = "ExtendedS3DestinationConfiguration";
     for (active, path) in [
         (
-            s3(json!({"DataFormatConversionConfiguration": {}})),
-            format!("{destination}.DataFormatConversionConfiguration"),
+            s3(
+                json!({"DataFormatConversionConfiguration": {"OutputFormatConfiguration": {"Serializer": {"OrcSerDe": {}}}}}),
+            ),
+            format!(
+                "{destination}.DataFormatConversionConfiguration.OutputFormatConfiguration.Serializer.OrcSerDe"
+            ),
         ),
         (
             json!({"DeliveryStreamName": "s", "DeliveryStreamType": "MSKAsSource"}),

@@ -24,7 +24,10 @@ pub struct SpoolReader {
 
 impl SpoolReader {
     pub(super) fn open(shared: Arc<Shared>, place: Arc<Place>, object: ObjectPlace) -> io::Result<Self> {
-        let file = shared.disk().open_read(&place.path)?;
+        let file = shared.disk().open_read(&place.path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => SpoolDamage("the spool's file is gone").into(),
+            _ => error,
+        })?;
         let mut reader = Self { shared, place, file, blocks: Vec::new() };
         let (mut at, mut rows) = (object.last, 0);
         while at != 0 {

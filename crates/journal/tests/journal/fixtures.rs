@@ -50,6 +50,7 @@ fn puts(first: u64) -> [Append; 3] {
 fn controls() -> Vec<Control> {
     let (first, second) = (close(1, range(0, 5)), close(2, range(6, 9)));
     let (batch, destination) = (second.batch, primary());
+    let spool = serde_json::from_str(&format!("\"{}\"", "5a".repeat(16))).unwrap();
     let index = ObjectPlace { last: 4096, rows: 1, bytes: 70 };
     let tally = Tally { delivered: 3, dropped: 1, ..Tally::default() };
     let (rows, reason) = (vec![range(9, 9)], "refused".to_owned());
@@ -57,7 +58,7 @@ fn controls() -> Vec<Control> {
         Control::Close(first.clone()),
         settle(&first),
         Control::Close(second),
-        Control::Plan(Plan { batch, destination: destination.clone(), objects: 1, index, tally }),
+        Control::Plan(Plan { batch, destination: destination.clone(), spool, objects: 1, index, tally }),
         Control::Failing(Failing { batch, destination: destination.clone(), since: Timestamp(77) }),
         Control::Decide(Decide {
             batch,

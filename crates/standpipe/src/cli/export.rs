@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value, json};
+use standpipe_convert::parquet::ParquetOptions;
 use standpipe_ingest::{Destination, DestinationKind, Operation, check_destination, shape};
 use standpipe_model::{Encryption, ObjectOptions};
 
@@ -14,8 +15,9 @@ use super::client::{ConnectArgs, FirehoseClient};
 use super::import::describe;
 use super::{CONFIG_PATH, complain, count, env, print, streams};
 use crate::config::{Config, KeyKeeper};
+use crate::daemon::conversion::compression_name;
 use crate::daemon::{mapping, processing};
-use crate::spec::{Partitioning, S3Destination, StreamSpec};
+use crate::spec::{Conversion, OutputFormat, Partitioning, S3Destination, StreamSpec};
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]
@@ -122,6 +124,7 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
     for (path, destination) in [("destination", &spec.destination)].into_iter().chain(backup) {
         left_out.extend(unsaid(destination).map(|key| format!("{path}.s3.{key}")));
     }
+    left_out.extend(spec.destination.conversion.iter().flat_map(unsaid_of_format));
     if let Some(backup) = &spec.backup {
         let unsaid = [
             ("file_extension", !backup.file_extension.is_empty()),
@@ -144,6 +147,20 @@ fn encryption(name: &str, config: &Config) -> Option<Value> {
         None if config.default_key.as_deref() == Some(name) => Some(json!({ "KeyType": "AWS_OWNED_CMK" })),
         None => None,
     }
+}
+
+/// The keys of a format that are set and have no member in the API.
+fn unsaid_of_format(conversion: &Conversion) -> Vec<String> {
+    let default = ParquetOptions::default();
+    let OutputFormat::Parquet(parquet) = &conversion.output;
+    let keys = [
+        ("compression", compression_name(parquet.compression).is_none()),
+        ("statistics", parquet.statistics != default.statistics),
+        ("bloom_filters", !parquet.bloom_filters.is_empty()),
+        ("sort_columns", !parquet.sort_columns.is_empty()),
+        ("row_group_rows", parquet.row_group_rows != default.row_group_rows),
+    ];
+    keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| format!("format.parquet.{key}")).collect()
 }
 
 /// The keys of a destination that are set and have no member in the API.

@@ -13,6 +13,7 @@ pub mod put;
 pub mod reload;
 pub mod serve;
 pub mod streams;
+pub mod transform;
 pub mod trust;
 pub mod validate;
 
@@ -61,6 +62,9 @@ pub enum Command {
     /// Look into a journal's files and check them; the daemon need not run.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
+    /// Write functions: a template to start from.
+    #[command(subcommand)]
+    Transform(transform::TransformCommand),
     /// Write a fresh master key for encryption at rest to a file.
     GenerateKey(key::GenerateKeyArgs),
     /// Print the completion script for a shell.
@@ -101,6 +105,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Export(args) => runtime()?.block_on(export::run(&args)),
         Command::Batches(command) => runtime()?.block_on(batches::run(command)),
         Command::Journal(command) => journal::run(&command),
+        Command::Transform(command) => transform::run(&command),
         Command::GenerateKey(args) => key::run(&args),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where it cannot write, as when piped into `head`.

@@ -7,7 +7,9 @@ use standpipe_sinks::key::{PrefixError, validate};
 
 use super::Config;
 use super::access;
+use super::columns::check_schemas;
 use super::compound::Named;
+use super::format;
 use super::functions::is_function_name;
 use super::partitioning;
 use super::problem::{Problem, Spot, did_you_mean};
@@ -32,6 +34,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     check_stores(&draft, problems);
     check_keys(&draft, problems);
     check_functions(&draft, problems);
+    check_schemas(&draft.schemas, problems);
     check_names(&draft.streams, problems);
     let only = match draft.stores.as_slice() {
         [(name, ..)] => Some(name.clone()),
@@ -46,7 +49,9 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
             DiskShare::Percent(_) => None,
         },
     };
+    let account = format::Account { id: &draft.account_id, region: &draft.region };
     for stream in &mut draft.streams {
+        format::check(stream, &draft.schemas, &account, problems);
         check_stream(stream, &around, problems);
     }
     let policies = access::known(draft.policies);
@@ -79,6 +84,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
         keys: keys.expect("a key that is missing has reported a problem"),
         default_key: draft.default_key,
         key_check_interval: draft.key_check_interval,
+        schemas: draft.schemas.into_iter().filter_map(|(name, _, schema)| Some((name, schema?))).collect(),
         functions: functions.expect("a function that is missing has reported a problem"),
         roles,
         delivery_log_dir: draft.delivery_log_dir,
@@ -212,7 +218,7 @@ fn check_names(streams: &[StreamDraft], problems: &mut Vec<Problem>) {
 }
 
 /// Whether a name of a `what` is under the section `what`s.
-fn known<T>(what: &str, name: &str, all: &[Named<T>]) -> Result<(), String> {
+pub(super) fn known<T>(what: &str, name: &str, all: &[Named<T>]) -> Result<(), String> {
     if all.iter().any(|(known, ..)| known == name) {
         return Ok(());
     }

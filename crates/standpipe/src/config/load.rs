@@ -11,7 +11,7 @@ use super::tree::{self, Node, Value};
 use super::{Config, Credential, access, check};
 
 /// Looks up an environment variable.
-type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
+pub(super) type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 impl Config {
     /// Reads and validates the configuration at `path`; `env` looks up environment variables.
@@ -76,7 +76,11 @@ fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
 }
 
 /// Reads one file into a tree and what its reading needs.
-fn read_file<'e>(path: &Path, env: Env<'e>, problems: &mut Vec<Problem>) -> Option<(Context<'e>, Node)> {
+pub(super) fn read_file<'e>(
+    path: &Path,
+    env: Env<'e>,
+    problems: &mut Vec<Problem>,
+) -> Option<(Context<'e>, Node)> {
     let file: Arc<str> = path.display().to_string().into();
     let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
     let source = match std::fs::read_to_string(path) {

@@ -14,7 +14,9 @@
 
 mod access;
 mod check;
+mod columns;
 mod compound;
+mod format;
 mod functions;
 mod keys;
 mod load;
@@ -55,6 +57,7 @@ pub use stores::{AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, 
 pub(crate) use streams::{compression_word, key_setting};
 pub use tls::TlsConfig;
 
+use standpipe_convert::TableSchema;
 use standpipe_ingest::access::Policy;
 use standpipe_model::StreamName;
 
@@ -94,6 +97,8 @@ pub struct Config {
     pub key_check_interval: Duration,
     /// The functions that processors call, by name.
     pub functions: BTreeMap<String, FunctionConfig>,
+    /// The columns of tables, by the name `database.table`.
+    pub schemas: BTreeMap<String, TableSchema>,
     /// The stores that roles lead to, by the role's ARN.
     pub roles: BTreeMap<String, String>,
     /// Where the log groups of streams are kept as files; only the daemon's own log where absent.

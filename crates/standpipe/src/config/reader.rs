@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::compound::Sub;
+use super::load::read_file;
 use super::problem::{Problem, Spot, did_you_mean};
 use super::schema::{Field, Schema};
 use super::substitute::substitute;
@@ -210,6 +211,18 @@ impl<'a, 'c> Section<'a, 'c> {
             let problem = Problem { spot: self.spot(name), message: message.to_string() };
             self.context.problems.push(problem);
         }
+    }
+
+    /// Reads another file that a key names, in YAML or JSON.
+    pub(super) fn file<T>(
+        &mut self,
+        path: &std::path::Path,
+        read: impl FnOnce(&mut Cursor<'_, '_>) -> Option<T>,
+    ) -> Option<T> {
+        let (mut context, node) = read_file(path, self.context.env, &mut self.context.problems)?;
+        let value = read(&mut Cursor { node: &node, path: String::new(), context: &mut context });
+        self.context.problems.append(&mut context.problems);
+        value
     }
 
     fn note<S: Shape>(&mut self, names: &'static str, shape: &S, doc: &'static str, default: Option<&str>) {

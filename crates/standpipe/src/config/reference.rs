@@ -137,7 +137,12 @@ fn the_reference_is_current() {
 /// Every file that is shown to users loads, with any variable set.
 #[test]
 fn the_example_files_load() {
-    for name in ["examples/standpipe.yaml", "examples/partitioning.yaml", "deploy/standpipe.yaml"] {
+    for name in [
+        "examples/standpipe.yaml",
+        "examples/partitioning.yaml",
+        "examples/parquet.yaml",
+        "deploy/standpipe.yaml",
+    ] {
         let credentials = tempfile::tempdir().unwrap();
         for file in ["firehose-secret", "store-secret"] {
             fs::write(credentials.path().join(file), "secret\n").unwrap();

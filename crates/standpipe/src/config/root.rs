@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use standpipe_convert::TableSchema;
 use standpipe_ingest::access::Policy;
 
 use super::access::{CREDENTIAL, CredentialDraft, POLICIES};
+use super::columns::schemas;
 use super::compound::{List, Map, Named, Sub};
 use super::functions::{FunctionConfig, functions};
 use super::keys::{KeyConfig, KeyNames, key_names};
@@ -37,6 +39,7 @@ pub(super) struct Draft {
     pub(super) default_key: Option<String>,
     pub(super) key_check_interval: Duration,
     pub(super) functions: Vec<Named<FunctionConfig>>,
+    pub(super) schemas: Vec<Named<TableSchema>>,
     pub(super) roles: Vec<Named<String>>,
     pub(super) delivery_log_dir: Option<PathBuf>,
     pub(super) streams: Vec<StreamDraft>,
@@ -77,6 +80,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
     let Targets { default_store, roles, delivery_log_dir } = targets(section);
     let KeyNames { keys, default_key, key_check_interval } = key_names(section);
     let functions = functions(section);
+    let schemas = schemas(section);
     let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
     let streams_dir = section.optional(
         "streams_dir",
@@ -105,6 +109,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         default_key,
         key_check_interval,
         functions,
+        schemas,
         roles,
         delivery_log_dir,
         streams: streams.unwrap_or_default(),

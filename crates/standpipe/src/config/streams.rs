@@ -7,6 +7,7 @@ use standpipe_model::{Compression, Encryption, LockMode, ObjectLock, ObjectOptio
 use standpipe_sinks::key::ObjectKeys;
 
 use super::compound::{Either, List, Map, Sub};
+use super::format::{ConversionDraft, conversion};
 use super::partitioning::{PartitioningDraft, extract, partitioning};
 use super::problem::Spot;
 use super::processors::PROCESSOR;
@@ -22,6 +23,9 @@ pub(super) const JOURNAL_LIMIT_MIN: u64 = 1 << 20;
 /// One PiB: far above any disk, far below the end of the numbers.
 pub(super) const JOURNAL_LIMIT_MAX: u64 = 1 << 50;
 
+/// How large objects of converted rows are where nothing is said.
+const CONVERTED_SIZE: u64 = 128 << 20;
+
 /// A stream that was read, with the places that later checks point at.
 #[derive(Debug, Clone)]
 pub(super) struct StreamDraft {
@@ -32,6 +36,7 @@ pub(super) struct StreamDraft {
     pub(super) journal_limit: Option<u64>,
     pub(super) rates: PutRates,
     pub(super) processors: Vec<ProcessorSpec>,
+    pub(super) conversion: Option<ConversionDraft>,
     /// The functions that they call, and where each is named.
     pub(super) calls: Vec<(String, Spot)>,
     /// The name of the key that it is encrypted under, and where it stands.
@@ -47,6 +52,7 @@ pub(super) struct DestinationDraft {
     pub(super) spec: S3Destination,
     pub(super) spots: Spots,
     pub(super) size_spot: Spot,
+    pub(super) size_is_given: bool,
     pub(super) interval_spot: Spot,
     pub(super) partitioning: Option<PartitioningDraft>,
 }
@@ -72,7 +78,7 @@ pub(super) const STREAM: Sub<StreamDraft> = Sub(stream);
 pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
     let name =
         section.required("name", Name, "The stream's name: 1 to 64 letters, digits, `_`, `.` and `-`.");
-    let destination = section.required("destination", Sub(where_to), "Where the records go.").flatten();
+    let mut destination = section.required("destination", Sub(where_to), "Where the records go.").flatten();
     let backup = section
         .optional("backup", Sub(where_to), "Where a raw copy of every record goes (`S3BackupMode: Enabled`).")
         .flatten();
@@ -90,6 +96,10 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
     let partitioning = destination.as_ref().and_then(|destination| destination.partitioning.as_ref());
     if let Some(query) = partitioning.and_then(|partitioning| partitioning.query.clone()) {
         extract(query, &mut processors);
+    }
+    let conversion = conversion(section);
+    if let Some(destination) = destination.as_mut().filter(|d| conversion.is_some() && !d.size_is_given) {
+        destination.spec.buffering.size_bytes = CONVERTED_SIZE;
     }
     let journal_limit = section.optional(
         "journal_limit",
@@ -111,6 +121,7 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         destination,
         backup,
         processors,
+        conversion,
         calls,
         journal_limit,
         rates,
@@ -193,7 +204,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         "UTC",
         "The time zone of timestamps in keys, as `Europe/Vienna`.",
     );
-    let (buffering, [size_spot, interval_spot]) = section.section(
+    let (buffering, [size_spot, interval_spot], size_is_given) = section.section(
         "buffering|buffering_hints",
         buffering,
         "When a batch closes; whichever comes first.",
@@ -226,7 +237,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         partitioning: partitioning.as_ref().map(|partitioning| partitioning.spec.clone()),
         conversion: None,
     };
-    Some(DestinationDraft { store, spec, spots, size_spot, interval_spot, partitioning })
+    Some(DestinationDraft { store, spec, spots, size_spot, size_is_given, interval_spot, partitioning })
 }
 
 /// What keys begin with: those of data, and those of error output.
@@ -261,12 +272,13 @@ fn log_target(section: &mut Section<'_, '_>) -> Option<LogTarget> {
     Some(LogTarget { group: group?, stream: stream? })
 }
 
-fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, [Spot; 2])> {
+/// The buffering, where its two values stand, and whether a size was given.
+fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, [Spot; 2], bool)> {
     let size = section.or(
         "size",
         Size(1 << 10..=1 << 30),
         "5MiB",
-        "Raw bytes of records after which a batch closes; with partitioning, after which a partition's object is cut. (The Firehose API allows 1 to 128 MiB.)",
+        "Raw bytes of records after which a batch closes; with partitioning, after which a partition's object is cut. With `format`, 128 MiB where absent. (The Firehose API allows 1 to 128 MiB.)",
     );
     let interval = section.or(
         "interval",
@@ -290,7 +302,8 @@ fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, [Spot; 2])> {
         interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
     };
     let spot = |name, other| section.spot(if section.given(other) { other } else { name });
-    Some((buffering, [spot("size", "size_in_mbs"), spot("interval", "interval_in_seconds")]))
+    let size_is_given = section.given("size") || section.given("size_in_mbs");
+    Some((buffering, [spot("size", "size_in_mbs"), spot("interval", "interval_in_seconds")], size_is_given))
 }
 
 /// Bytes after each record.

@@ -52,6 +52,26 @@ impl Node {
             Value::Map(_) => "a map",
         }
     }
+
+    /// The value of a map's key.
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
+    /// What a map holds; nothing where it is none.
+    pub(super) fn entries(&self) -> &[Entry] {
+        if let Value::Map(entries) = &self.value { entries } else { &[] }
+    }
+
+    /// What a list holds; nothing where it is none.
+    pub(super) fn items(&self) -> &[Node] {
+        if let Value::List(items) = &self.value { items } else { &[] }
+    }
+
+    /// A plain value.
+    pub(super) fn scalar(&self) -> Option<&str> {
+        if let Value::Scalar(text) = &self.value { Some(text) } else { None }
+    }
 }
 
 /// Reads one document; an empty one is `Null`.

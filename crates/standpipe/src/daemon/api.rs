@@ -201,7 +201,7 @@ impl Daemon {
     async fn create_stream(&self, input: CreateDeliveryStream) -> Result<String, ApiError> {
         let config = self.config();
         let Destination { kind, configuration } = input.destination;
-        let spec = mapping::to_spec(&input.stream, &configuration, &config)?;
+        mapping::to_spec(&input.stream, &configuration, &config)?;
         let encryption = match &input.encryption {
             Some(wanted) => Some(self.first_encryption(&input.stream, wanted).await?),
             None => None,
@@ -211,6 +211,8 @@ impl Daemon {
         if !taken.is_empty() || self.stream(&input.stream).is_some() {
             return Err(ApiError::stream_exists(input.stream.as_str(), &config.account_id));
         }
+        // Once more: what names lead to may have changed while a key was asked for.
+        let spec = mapping::to_spec(&input.stream, &configuration, &self.config())?;
         let definition = Definition {
             throughput_hint_in_mbs: input.throughput_hint_in_mbs,
             kind,

@@ -10,7 +10,7 @@ use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
 use standpipe_sinks::key::ObjectKeys;
 use standpipe_transform::processors::{DECOMPRESSED_BYTES_MAX, Stage};
 
-use super::processing;
+use super::{conversion, processing};
 use crate::catalog::Definition;
 use crate::config::Config;
 use crate::processors::{PartitionKeysError, ProcessorSpec, WasmCall, check, check_partition_keys};
@@ -99,7 +99,7 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
         object: ObjectOptions { encryption: encryption(configuration), ..ObjectOptions::default() },
         logging: logging(configuration),
         partitioning: partitioning(configuration),
-        conversion: None,
+        conversion: conversion::conversion(configuration, config)?,
     })
 }
 
@@ -250,7 +250,7 @@ fn from_destination(destination: &S3Destination, config: &Config) -> Map<String,
     let role =
         config.roles.iter().find(|(_, store)| **store == destination.store).map(|(arn, _)| arn.clone());
     let role = role.unwrap_or_else(|| format!("arn:aws:iam::{}:role/standpipe", config.account_id));
-    put("RoleARN", role.into());
+    put("RoleARN", role.as_str().into());
     put("BucketARN", format!("arn:aws:s3:::{}", destination.bucket).into());
     for (name, text) in [
         ("Prefix", &destination.prefix),
@@ -276,6 +276,12 @@ fn from_destination(destination: &S3Destination, config: &Config) -> Map<String,
     if let Some(partitioning) = &destination.partitioning {
         let retry = json!({"DurationInSeconds": partitioning.retry_ms.div_ceil(1000)});
         put("DynamicPartitioningConfiguration", json!({"Enabled": true, "RetryOptions": retry}));
+    }
+    if let Some(given) = &destination.conversion {
+        let mut described = conversion::described(given);
+        let role_arn = given.table.role_arn.as_ref().unwrap_or(&role);
+        described["SchemaConfiguration"]["RoleARN"] = role_arn.as_str().into();
+        put("DataFormatConversionConfiguration", described);
     }
     members
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod api;
+pub(crate) mod conversion;
 mod credentials;
 mod deletion;
 mod encryption;
@@ -9,6 +10,7 @@ mod functions;
 pub(crate) mod mapping;
 pub(crate) mod processing;
 mod reload;
+mod schemas;
 mod serve;
 mod source;
 mod start;

@@ -74,6 +74,26 @@ pub enum ReloadError {
         /// A stream that needs it.
         stream: StreamName,
     },
+    /// A schema is gone that is still needed.
+    #[error(
+        "schema '{schema}' is not configured any more, but stream '{stream}' still converts its rows to it"
+    )]
+    SchemaInUse {
+        /// The schema.
+        schema: String,
+        /// A stream that needs it.
+        stream: StreamName,
+    },
+    /// A schema has changed such that what is still needed of it is gone.
+    #[error("as schema '{schema}' is now, stream '{stream}' could not convert its rows to it")]
+    SchemaUnfit {
+        /// The schema.
+        schema: String,
+        /// A stream that needs it as it was.
+        stream: StreamName,
+        /// Why.
+        source: standpipe_convert::parquet::OptionError,
+    },
     /// A key is gone that is still needed.
     #[error("key '{key}' is not configured any more, but stream '{stream}' is still encrypted with it")]
     KeyInUse {
@@ -157,8 +177,12 @@ impl Daemon {
             // Its making was interrupted before there was anything in it.
             return Ok(());
         };
-        if let Some(spec) = spec.filter(|spec| current.origin == Origin::Yaml && **spec != current.spec) {
-            self.catalog.save(&current.next(spec.clone(), self.context.timer.now()))?;
+        let changed = match spec.filter(|_| current.origin == Origin::Yaml) {
+            Some(spec) => (*spec != current.spec).then(|| spec.clone()),
+            None => self.renewed_at_start(current),
+        };
+        if let Some(spec) = changed {
+            self.catalog.save(&current.next(spec, self.context.timer.now()))?;
         }
         let retired = current.origin == Origin::Yaml && spec.is_none();
         let stream = Stream::open(name, &self.catalog, &self.context, &self.shelf).await?;
@@ -240,6 +264,7 @@ impl Daemon {
         for spec in &config.streams {
             self.apply(spec).await?;
         }
+        self.renew_schemas(&config).await?;
         let named: BTreeSet<&StreamName> = config.streams.iter().map(|spec| &spec.name).collect();
         for stream in self.streams() {
             let yaml = stream.definition().origin == Origin::Yaml;
@@ -279,6 +304,7 @@ impl Daemon {
             }
         }
         self.check_functions_needed(config)?;
+        self.check_schemas_needed(config)?;
         self.check_keys_needed(config, keys).await
     }
 

@@ -1,11 +1,12 @@
 //! One attempt to deliver one batch, from its records to its settlement.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use standpipe_encode::{ChunkEncoder, EncodeOptions};
 use standpipe_journal::control::{Close, Control, Done, Failing, OpenBatch, Settle};
-use standpipe_journal::{AppendError, SpoolError};
+use standpipe_journal::{AppendError, SpoolError, SpoolId};
 use standpipe_model::{BatchId, BodyError, ErrorClass, Receipt, SinkError, Tally, Timestamp};
 
 use super::body::{self, Make, ObjectBody, WORKING_BYTES};
@@ -121,11 +122,26 @@ impl Line {
         match &open.plan {
             Some(plan) => self.attempt_planned(open, &shape, plan, repeated).await,
             None if shape.is_planned => {
-                let plan = self.plan(&open.close, &shape).await?;
-                self.attempt_planned(open, &shape, &plan, repeated).await
+                let close = self.never_planned(open).await?;
+                let plan = self.plan(&close, &shape).await?;
+                let open = OpenBatch { close, done: BTreeSet::new(), ..open.clone() };
+                self.attempt_planned(&open, &shape, &plan, repeated).await
             }
             None => self.attempt_unplanned(open, &shape, repeated).await,
         }
+    }
+
+    /// The batch as one of which nothing was delivered. Where objects were, its PLAN was lost to damage: which rows they
+    /// had is not known, and none of what is planned now may be taken for one of them.
+    async fn never_planned(&self, open: &OpenBatch) -> Result<Close, AppendError> {
+        let mut close = open.close.clone();
+        if !open.done.is_empty() {
+            close.generation += 1;
+            self.journal.control(vec![Control::Close(close.clone())]).await?;
+            tracing::error!(stream = %self.stream, batch = %close.batch,
+                "the plan of a batch is lost, and records that were delivered are delivered again");
+        }
+        Ok(close)
     }
 
     /// Sends what is not done yet of the batch's objects: its rows, then what failed on the way.
@@ -298,9 +314,9 @@ impl Line {
         Ok(())
     }
 
-    /// Removes the spool of a batch that needs none any more.
-    pub(super) async fn drop_spool(&self, batch: BatchId) {
-        if let Err(error) = self.blocking(move |journal| journal.remove_spool(batch)).await {
+    /// Removes the spools of a batch that it does not need any more.
+    pub(super) async fn drop_spools(&self, batch: BatchId, kept: Option<SpoolId>) {
+        if let Err(error) = self.blocking(move |journal| journal.remove_spools(batch, kept)).await {
             tracing::warn!(stream = %self.stream, %batch, %error, "a spool cannot be removed before the next start");
         }
     }

@@ -107,6 +107,9 @@ pub(crate) struct Line {
     pub(crate) journal: Journal,
     pub(crate) definitions: Arc<Definitions>,
     pub(crate) context: Arc<Context>,
+    /// How many chunks go through functions at once. A call waits for its turn in the sandbox, and holds up no other
+    /// stream while it does.
+    pub(crate) turns: Arc<Semaphore>,
 }
 
 /// What an operator asks of a worker.
@@ -202,6 +205,7 @@ impl Loop {
         });
         open.sort_by_key(|close| close.range.first);
         let inherited: Vec<BatchId> = open.iter().map(|close| close.batch).collect();
+        line.journal.tidy_spools()?;
         let hints = line.hints();
         let cursor = line.journal.cursor_at(position)?;
         let state = WorkerState::resume(hints, cursor, inherited.clone());
@@ -423,6 +427,7 @@ impl Line {
             closed_at: now,
             arrived_at: arrival.map_or(now, |arrival| arrival.at),
             record_bytes: end.bytes.saturating_sub(from.bytes),
+            generation: 0,
             pins: pinned.pins(),
         };
         let batch = close.batch;
@@ -463,10 +468,12 @@ impl Line {
         }
         let definition = self.definitions.current();
         let (version, pinned) = (definition.version, self.pin(&definition));
-        let close = Close { version, pins: pinned.pins(), ..open.close };
+        // Of a batch that was planned other rows may come this time.
+        let generation = open.close.generation + u32::from(open.plan.is_some());
+        let close = Close { version, generation, pins: pinned.pins(), ..open.close };
         self.journal.control(vec![Control::Close(close)]).await?;
         drop(pinned);
-        self.drop_spool(batch).await;
+        self.drop_spools(batch, None).await;
         tracing::info!(stream = %self.stream, %batch, version, "batch bound to the current version");
         Ok(())
     }
@@ -489,7 +496,7 @@ impl Line {
         let tally = Tally { dropped: range.count(), ..Tally::default() };
         let settle = Settle { batch, destination, range, tally };
         self.journal.control(vec![Control::Decide(decide), Control::Settle(settle)]).await?;
-        self.drop_spool(batch).await;
+        self.drop_spools(batch, None).await;
         self.clear_alarms(&open.close);
         tracing::warn!(stream = %self.stream, %batch, records = range.count(), "batch abandoned by an operator");
         Ok(())

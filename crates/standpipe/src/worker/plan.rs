@@ -9,13 +9,13 @@
 //! - A record whose rows do not all find their objects fails as a whole.
 //! - The rows of a partition are in the order of their records, cut at the first record at or past the size hint.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use standpipe_journal::control::{Close, Control, Plan};
-use standpipe_journal::{Journal, ObjectPlace, SPOOL_BUFFER_BYTES, SpoolError, SpoolWriter};
+use standpipe_journal::{Journal, ObjectPlace, SPOOL_BUFFER_BYTES, SpoolError, SpoolId, SpoolWriter};
 use standpipe_model::{SinkError, Tally, Timestamp};
 use standpipe_sinks::key::{ObjectKeys, Partition, PartitionError};
 use standpipe_transform::{Failure, FailureKind, Record, Row};
@@ -29,6 +29,9 @@ use super::make::{Sorted, line, sorted};
 use super::pieces::{Pieces, failed};
 use super::shape::{Part, Shape, refused};
 use crate::spec::CatalogTable;
+
+/// From so many objects of a batch on none is cut any more, whatever its size: the index of all of them is in memory.
+const OBJECTS_MAX: usize = 20_000;
 
 /// What the index of a spool says of an object, whose ordinal is the number of its line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +52,7 @@ impl Line {
         let chunk_bytes = transformation.chunk_bytes;
         let work = sorted(transformation, Arc::clone(&shape.keys));
         let reader = self.journal.read(close.range);
-        let mut pieces = Pieces::start(reader, chunk_bytes, work, Arc::clone(&self.context.processors));
+        let mut pieces = Pieces::start(reader, chunk_bytes, work, Arc::clone(&shape.turns));
         let (journal, begin) = (self.journal.clone(), Sorter::beginning(close, shape)?);
         let mut sorter = blocking(move || begin(&journal)).await?;
         while let Some(chunk) = pieces.next().await.map_err(unreadable)? {
@@ -58,10 +61,12 @@ impl Line {
         let (lost, count) = (pieces.lost(), close.range.count());
         let (partitions, beyond_limit) = (sorter.active.len(), sorter.beyond_limit);
         let planned = blocking(move || sorter.finish(lost, count)).await?;
-        let Planned { objects, index, tally } = planned;
+        let Planned { spool, objects, index, tally } = planned;
         let (batch, destination) = (close.batch, self.destination.clone());
-        let plan = Plan { batch, destination, objects, index, tally };
+        let plan = Plan { batch, destination, spool, objects, index, tally };
         self.journal.control(vec![Control::Plan(plan.clone())]).await?;
+        // Only now: an earlier PLAN, of which nobody heard, may have been the one that counts.
+        self.drop_spools(batch, Some(spool)).await;
         if shape.keys.is_partitioned() {
             self.context.metrics.partitioned(&self.stream, &self.destination, partitions, beyond_limit);
         }
@@ -70,9 +75,9 @@ impl Line {
 
     /// The objects of a batch that is planned.
     pub(super) async fn objects(&self, plan: &Plan) -> io::Result<Vec<PlannedObject>> {
-        let (batch, index) = (plan.batch, plan.index);
+        let (spool, index) = (plan.spool, plan.index);
         let read = self.blocking(move |journal| {
-            let mut reader = journal.read_spool(batch, index)?;
+            let mut reader = journal.read_spool(spool, index)?;
             let mut objects = Vec::new();
             while let Some(chunk) = reader.next_chunk(u64::MAX)? {
                 for line in chunk.iter() {
@@ -94,6 +99,7 @@ async fn blocking<T: Send + 'static>(
 
 /// What a batch was planned to become.
 struct Planned {
+    spool: SpoolId,
     objects: u32,
     index: ObjectPlace,
     tally: Tally,
@@ -121,8 +127,9 @@ struct Sorter {
     active_max: usize,
     cut_bytes: u64,
     table: Option<CatalogTable>,
-    /// The partitions that have had a row.
-    active: BTreeSet<Partition>,
+    /// The partitions that have had a row, and when the first one arrived: their keys are dated by it, as long as the
+    /// one that was looked at.
+    active: BTreeMap<Partition, Timestamp>,
     lanes: HashMap<Lane, Filling>,
     objects: Vec<PlannedObject>,
     fates: Fates,
@@ -150,7 +157,7 @@ impl Sorter {
         let cut_bytes = partitioning.map_or(u64::MAX, |_| shape.destination.buffering.size_bytes);
         Ok(move |journal: &Journal| {
             let spool = journal.spool(close.batch)?;
-            let (active, lanes, objects) = (BTreeSet::new(), HashMap::new(), Vec::new());
+            let (active, lanes, objects) = (BTreeMap::new(), HashMap::new(), Vec::new());
             let (fates, beyond_limit) = (Fates::default(), 0);
             Ok(Self {
                 spool,
@@ -174,10 +181,10 @@ impl Sorter {
         self.fates.dropped += transformed.dropped;
         let mut partitions = partitions.into_iter();
         for rows in transformed.rows.chunk_by(|a, b| a.origin.record == b.origin.record) {
-            let Some(record) = records.get(rows[0].origin.record as usize) else { continue };
             let own: Vec<_> = partitions.by_ref().take(rows.len()).collect();
+            let Some(record) = records.get(rows[0].origin.record as usize) else { continue };
             match self.admit(own, rows.len(), record.arrived_at) {
-                Ok(partitions) => self.keep(record, rows, partitions)?,
+                Ok(partitions) => self.keep(rows, partitions)?,
                 Err(failure) => self.fail(record, &failure)?,
             }
         }
@@ -203,7 +210,7 @@ impl Sorter {
             .into_iter()
             .collect::<Result<_, _>>()
             .map_err(|error| fail(error.code(), error.to_string()))?;
-        let new: BTreeSet<&Partition> = found.iter().filter(|one| !self.active.contains(*one)).collect();
+        let new: BTreeSet<&Partition> = found.iter().filter(|one| !self.active.contains_key(*one)).collect();
         if self.active.len() + new.len() > self.active_max {
             self.beyond_limit += 1;
             let message = "The number of active partitions has exceeded the configured limit".to_owned();
@@ -212,25 +219,20 @@ impl Sorter {
         }
         for partition in &new {
             // Its length does not depend on the object's number.
-            let (version, batch) = (self.close.version, self.close.batch);
+            let (version, batch) = (self.close.version, self.close.identity());
             self.keys
                 .object_key(version, batch, 0, arrived_at, Some(partition))
                 .map_err(|error| fail("DynamicPartitioning.InvalidKey", error.to_string()))?;
         }
         let new: Vec<Partition> = new.into_iter().cloned().collect();
-        self.active.extend(new);
+        self.active.extend(new.into_iter().map(|partition| (partition, arrived_at)));
         Ok(found)
     }
 
-    fn keep(
-        &mut self,
-        record: &Record,
-        rows: &[Row],
-        partitions: Vec<Partition>,
-    ) -> Result<(), AttemptError> {
+    fn keep(&mut self, rows: &[Row], partitions: Vec<Partition>) -> Result<(), AttemptError> {
         let mut touched = BTreeSet::new();
         for (row, partition) in rows.iter().zip(partitions) {
-            self.push(Lane::Rows(partition.clone()), record.arrived_at, &row.data)?;
+            self.push(Lane::Rows(partition.clone()), &row.data)?;
             touched.insert(partition);
         }
         // Only behind the whole record.
@@ -242,15 +244,15 @@ impl Sorter {
         let line = line(record, failure, self.close.closed_at.as_millis(), self.table.as_ref())
             .map_err(io::Error::other);
         let lane = Lane::Failures(failure.kind);
-        self.push(lane.clone(), record.arrived_at, &line.map_err(SpoolError::Io)?)?;
+        self.push(lane.clone(), &line.map_err(SpoolError::Io)?)?;
         self.cut(&lane)
     }
 
-    fn push(&mut self, lane: Lane, arrived_at: Timestamp, row: &[u8]) -> Result<(), AttemptError> {
+    fn push(&mut self, lane: Lane, row: &[u8]) -> Result<(), AttemptError> {
         let filling = match self.lanes.get_mut(&lane) {
             Some(filling) => filling,
             None => {
-                let object = self.begin(&lane, arrived_at)?;
+                let object = self.begin(&lane)?;
                 self.lanes.entry(lane).or_insert(Filling { object, bytes: 0 })
             }
         };
@@ -258,18 +260,19 @@ impl Sorter {
         Ok(self.spool.push(filling.object, row)?)
     }
 
-    /// Begins an object. The keys of partitions are dated by their first row, as rows of different hours may share a
-    /// window.
-    fn begin(&mut self, lane: &Lane, arrived_at: Timestamp) -> Result<u32, AttemptError> {
+    /// Begins an object. The keys of partitions are dated by their first row of the window, those of others by the
+    /// batch's.
+    fn begin(&mut self, lane: &Lane) -> Result<u32, AttemptError> {
         let object = self.spool.begin_object();
-        let (version, batch) = (self.close.version, self.close.batch);
-        let closed_over = self.close.arrived_at;
+        let (version, batch, mut arrived_at) =
+            (self.close.version, self.close.identity(), self.close.arrived_at);
         let key = match lane {
-            Lane::Rows(partition) if self.keys.is_partitioned() => {
-                self.keys.object_key(version, batch, object, arrived_at, Some(partition))
+            Lane::Rows(partition) => {
+                arrived_at = self.active.get(partition).copied().unwrap_or(arrived_at);
+                let partition = self.keys.is_partitioned().then_some(partition);
+                self.keys.object_key(version, batch, object, arrived_at, partition)
             }
-            Lane::Rows(_) => self.keys.object_key(version, batch, object, closed_over, None),
-            Lane::Failures(kind) => self.keys.error_key(kind.as_str(), version, batch, object, closed_over),
+            Lane::Failures(kind) => self.keys.error_key(kind.as_str(), version, batch, object, arrived_at),
         };
         let key = key.map_err(|error| refused(&error))?;
         let is_error_output = matches!(lane, Lane::Failures(_));
@@ -279,6 +282,9 @@ impl Sorter {
 
     /// Ends a lane's object if it is large enough.
     fn cut(&mut self, lane: &Lane) -> Result<(), AttemptError> {
+        if self.objects.len() >= OBJECTS_MAX {
+            return Ok(());
+        }
         let full = self.lanes.get(lane).filter(|filling| filling.bytes >= self.cut_bytes).copied();
         if let Some(Filling { object, .. }) = full {
             self.lanes.remove(lane);
@@ -307,8 +313,9 @@ impl Sorter {
             self.spool.push(index, &line)?;
         }
         let index = self.spool.end_object(index)?;
+        let spool = self.spool.id();
         self.spool.finish()?;
         let objects = u32::try_from(self.objects.len()).unwrap_or(u32::MAX);
-        Ok(Planned { objects, index, tally: self.fates.tally(count) })
+        Ok(Planned { spool, objects, index, tally: self.fates.tally(count) })
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use standpipe_journal::control::{Close, Control, Done, OpenBatch, Plan};
-use standpipe_journal::{AppendError, SpoolDamage};
+use standpipe_journal::{AppendError, SpoolDamage, SpoolId};
 use standpipe_model::{ErrorClass, Receipt, SinkError};
 
 use super::Line;
@@ -18,7 +18,7 @@ use super::plan::PlannedObject;
 use super::shape::Shape;
 
 /// Objects of one batch that are on their way at once; most are small, and the memory of large ones is reserved.
-const OBJECTS_AT_ONCE: usize = 16;
+const OBJECTS_AT_ONCE: usize = 8;
 /// So many objects that fail one behind the other end an attempt: the store does not answer, and asking for each of
 /// thousands of objects would not help it.
 const FAILURES_MAX: usize = 16;
@@ -45,13 +45,14 @@ impl Line {
         repeated: bool,
     ) -> Result<(), AttemptError> {
         let close = &open.close;
-        let objects = self.objects(plan).await.map_err(|error| self.damaged(unreadable(failed(error))))?;
+        let objects = self.objects(plan).await;
+        let objects = objects.map_err(|error| self.damaged(close, unreadable(failed(error))))?;
         let given_up = AtomicBool::new(false);
         // They are made as there is room for them.
         let attempts = (0..).zip(objects).filter(|(ordinal, _)| !open.done.contains(ordinal)).map_while(
             |(ordinal, object): (u32, PlannedObject)| {
                 let attempt =
-                    async move { (ordinal, self.send_planned(close, shape, &object, repeated).await) };
+                    async move { (ordinal, self.send_planned(close, shape, plan, &object, repeated).await) };
                 (!given_up.load(Ordering::Relaxed)).then_some(attempt)
             },
         );
@@ -84,7 +85,7 @@ impl Line {
             return Err(failure.into());
         }
         self.settle(close, Vec::new(), plan.tally, progress.bytes).await?;
-        self.drop_spool(close.batch).await;
+        self.drop_spools(close.batch, None).await;
         Ok(())
     }
 
@@ -113,23 +114,26 @@ impl Line {
         &self,
         close: &Close,
         shape: &Shape,
+        plan: &Plan,
         object: &PlannedObject,
         repeated: bool,
     ) -> Result<Receipt, SinkError> {
-        self.send_spooled(close, shape, object, repeated).await.map_err(|error| self.damaged(error))
+        let sent = self.send_spooled(close, shape, plan.spool, object, repeated).await;
+        sent.map_err(|error| self.damaged(close, error))
     }
 
     async fn send_spooled(
         &self,
         close: &Close,
         shape: &Shape,
+        spool: SpoolId,
         object: &PlannedObject,
         repeated: bool,
     ) -> Result<Receipt, SinkError> {
         let store = self.store(shape)?;
         let _reserved = store.memory.reserve(memory_for(object.place.bytes, shape)).await;
-        let (batch, place) = (close.batch, object.place);
-        let reader = self.blocking(move |journal| journal.read_spool(batch, place)).await;
+        let place = object.place;
+        let reader = self.blocking(move |journal| journal.read_spool(spool, place)).await;
         let reader = reader.map_err(|error| unreadable(failed(error)))?;
         let encoding = shape.encoding(object.is_error_output);
         let mut of =
@@ -147,16 +151,16 @@ impl Line {
     }
 
     /// A failure that no other attempt would mend where it is the spool that cannot be read.
-    fn damaged(&self, error: SinkError) -> SinkError {
+    fn damaged(&self, close: &Close, error: SinkError) -> SinkError {
         if !is_damage(&error) {
             return error;
         }
         let message = format!(
-            "what was made of the batch cannot be read back; 'standpipe batches rebind {}' makes it anew by the current \
-             definition",
-            self.stream
+            "what was made of the batch cannot be read back; 'standpipe batches rebind {} {}' makes it anew by the current \
+             definition, under other keys",
+            self.stream, close.batch
         );
-        SinkError::new(ErrorClass::Misconfigured, message).with_source(error)
+        SinkError::new(ErrorClass::Refused, message).with_source(error)
     }
 }
 

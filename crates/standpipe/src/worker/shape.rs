@@ -8,6 +8,7 @@ use standpipe_journal::control::{Close, OpenBatch};
 use standpipe_model::{Compression, Delivery, ErrorClass, ObjectTarget, SinkError, Timestamp};
 use standpipe_sinks::key::ObjectKeys;
 use standpipe_transform::FailureKind;
+use tokio::sync::Semaphore;
 
 use super::Line;
 use super::body::{CHUNK_BYTES, EXPANDING_CHUNK_BYTES};
@@ -25,6 +26,8 @@ pub(super) struct Shape {
     pub(super) keys: Arc<ObjectKeys>,
     /// Its rows are made once and kept, since they might come out otherwise a second time or have to be sorted first.
     pub(super) is_planned: bool,
+    /// How many chunks are transformed at once.
+    pub(super) turns: Arc<Semaphore>,
 }
 
 /// What an object holds.
@@ -88,8 +91,9 @@ impl Line {
         let source = self.context.source(&self.stream);
         let expands = processors.iter().any(ProcessorSpec::expands);
         let chunk_bytes = if expands { EXPANDING_CHUNK_BYTES } else { CHUNK_BYTES };
-        let is_planned =
-            destination.partitioning.is_some() || processors.iter().any(ProcessorSpec::calls_function);
+        let calls_function = processors.iter().any(ProcessorSpec::calls_function);
+        let is_planned = destination.partitioning.is_some() || calls_function;
+        let turns = if calls_function { &self.turns } else { &self.context.processors };
         let converter = destination.conversion.as_ref().map(Converter::new).transpose().map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "the conversion cannot be made").with_source(error)
         })?;
@@ -100,7 +104,7 @@ impl Line {
             is_planned: false,
             chunk_bytes,
         };
-        Ok(Shape { destination, transformation, keys, is_planned })
+        Ok(Shape { destination, transformation, keys, is_planned, turns: Arc::clone(turns) })
     }
 
     /// What an object is delivered as.
@@ -145,7 +149,7 @@ impl Shape {
     /// # Errors
     /// It is too long.
     pub(super) fn key(&self, close: &Close, part: Part, ordinal: u32) -> Result<String, SinkError> {
-        let (version, batch, arrived_at) = (close.version, close.batch, close.arrived_at);
+        let (version, batch, arrived_at) = (close.version, close.identity(), close.arrived_at);
         let key = match part {
             Part::Rows => self.keys.object_key(version, batch, ordinal, arrived_at, None),
             Part::Failures(kind) => self.keys.error_key(kind.as_str(), version, batch, ordinal, arrived_at),

@@ -106,12 +106,11 @@ fn members_that_have_no_effect_here_are_refused_by_name_and_make_no_stream() {
     let destination =
         json!({"RoleARN": "arn:aws:iam::000000000000:role/r", "BucketARN": "arn:aws:s3:::lake"});
     let good = json!({"DeliveryStreamName": "new", "ExtendedS3DestinationConfiguration": destination});
-    let member = "DataFormatConversionConfiguration";
+    let member = "MSKSourceConfiguration";
     let mut wanted = good.clone();
-    wanted["ExtendedS3DestinationConfiguration"][member] = json!({
-        "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
-        "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
-        "SchemaConfiguration": {"RoleARN": "r", "DatabaseName": "d", "TableName": "t"},
+    wanted[member] = json!({
+        "MSKClusterARN": "arn:c", "TopicName": "t",
+        "AuthenticationConfiguration": {"RoleARN": "arn:aws:iam::000000000000:role/r", "Connectivity": "PUBLIC"},
     });
     let answer = client.call("CreateDeliveryStream", wanted.to_string().into());
     assert_eq!((answer.status, answer.error()), (400, "InvalidArgumentException"), "{answer:?}");

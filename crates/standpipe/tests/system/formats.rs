@@ -104,9 +104,9 @@ fn bad_rows() -> Vec<(String, &'static str, &'static str)> {
             r#"Data does not match the schema. For input string: "128" (column small)"#,
         ),
         (
-            r#"{"id":1,"at":"noon"}"#,
+            r#"{"id":1,"seen":"noon"}"#,
             malformed,
-            r#"Data does not match the schema. For input string: "noon" (column at)"#,
+            r#"Data does not match the schema. For input string: "noon" (column seen)"#,
         ),
         (r#"{"small":1}"#, malformed, "Data does not match the schema. A value is required. (column id)"),
         (r#"{"id":1"#, parse, "Encountered malformed JSON. "),
@@ -124,7 +124,7 @@ fn rows_that_do_not_convert_are_set_aside_by_themselves() {
     let lake = Lake::with(&["lake"]);
     let daemon = start(format!(
         r#"stores: {{ lake: {store} }}
-schemas: {{ lake.events: {{ columns: {{ id: bigint not null, small: tinyint, at: timestamp, tags: "array<string>" }} }} }}
+schemas: {{ lake.events: {{ columns: {{ id: bigint not null, small: tinyint, seen: timestamp, tags: "array<string>" }} }} }}
 streams:
   - name: events
     format: {{ parquet: {{ schema: lake.events }} }}
@@ -139,7 +139,7 @@ streams:
     ));
     let bad = bad_rows();
     let good: Vec<String> = (0..50)
-        .map(|id| format!(r#"{{"ID":{id},"small":"{}","at":1577880000,"tags":"t"}}"#, id % 100))
+        .map(|id| format!(r#"{{"ID":{id},"small":"{}","seen":1577880000,"tags":"t"}}"#, id % 100))
         .collect();
     put(&daemon, "events", good.iter().take(25).map(|row| row.clone().into_bytes()));
     put(&daemon, "events", bad.iter().map(|(row, ..)| row.clone().into_bytes()));
@@ -167,7 +167,7 @@ streams:
     let folder = tempfile::tempdir().unwrap();
     download(&lake, "events/", folder.path());
     let mut python = Command::new(Python::installed().unwrap().interpreter());
-    let select = "SELECT id, small, epoch(at), tags FROM read_parquet('{}/**/*.parquet') ORDER BY id";
+    let select = "SELECT id, small, epoch(seen), tags FROM read_parquet('{}/**/*.parquet') ORDER BY id";
     let program = format!(
         "import duckdb, json; print(json.dumps(duckdb.sql(\"{}\").fetchall()))",
         select.replace("{}", folder.path().to_str().unwrap())

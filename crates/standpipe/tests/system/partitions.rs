@@ -231,9 +231,11 @@ fn a_spool_that_cannot_be_read_holds_its_batch_until_it_is_made_anew() {
     std::fs::write(&spool, bytes).unwrap();
     lake.server.restart().unwrap();
     daemon.restart().unwrap();
-    let alarm = || metric(&daemon, "standpipe_alarm", &["kind=\"misconfigured\"", "stream=\"readings\""]);
+    let alarm = || metric(&daemon, "standpipe_alarm", &["kind=\"refused\"", "stream=\"readings\""]);
     eventually("the alarm is raised", SOON, || (alarm() > 0).then_some(()));
-    assert!(daemon.get("/readyz").unwrap().body.contains("'standpipe batches rebind readings'"));
+    let batch = spool.file_stem().unwrap().to_str().unwrap().split_once('-').unwrap().0;
+    let advice = format!("'standpipe batches rebind readings {batch}'");
+    assert!(daemon.get("/readyz").unwrap().body.contains(&advice));
     assert_eq!(balance(&daemon, "readings").in_journal, COUNT);
 
     let standpipe = |args: &[&str]| {
@@ -242,9 +244,12 @@ fn a_spool_that_cannot_be_read_holds_its_batch_until_it_is_made_anew() {
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
         String::from_utf8(run.stdout).unwrap()
     };
-    let batch = spool.file_stem().unwrap().to_str().unwrap();
     standpipe(&["rebind", "readings", batch]);
     let balance = all_settled(&daemon, "readings", SOON);
     assert_eq!((balance.accepted, balance.delivered), (COUNT, COUNT));
-    assert_eq!(ids(&objects(&lake)), (0..COUNT).collect::<Vec<_>>(), "each row is there once");
+    let delivered = ids(&objects(&lake));
+    let once: BTreeSet<u64> = delivered.iter().copied().collect();
+    assert_eq!(once, (0..COUNT).collect::<BTreeSet<_>>(), "each row is there");
+    // What was delivered before the damage was met comes again: it is not known any more which rows those were.
+    assert!(delivered.len() < 2 * COUNT as usize);
 }

@@ -1,6 +1,6 @@
 //! Functions that are components: the world of `wit/standpipe.wit`.
 
-use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker, WasmStr};
 use wasmtime::{Result, Store, bail};
 
 use super::call::{Batch, CallError, Outcome, cut};
@@ -48,11 +48,13 @@ impl Guest {
         let mut linker = Linker::new(component.engine());
         host::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
         if tables {
-            linker
-                .instance("standpipe:transform/tables@1.0.0")?
-                .func_wrap("lookup", |store, (table, key): (String, String)| {
+            linker.instance("standpipe:transform/tables@1.0.0")?.func_wrap(
+                "lookup",
+                |store, (table, key): (WasmStr, WasmStr)| {
+                    let (table, key) = (table.to_str(&store)?, key.to_str(&store)?);
                     Ok((lookup(store.data(), &table, &key)?,))
-                })?;
+                },
+            )?;
         }
         preview2::link(&mut linker, component)?;
         let pre: InstancePre<State> = linker.instantiate_pre(component)?;

@@ -8,7 +8,7 @@ use std::thread;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine, Module, PoolingAllocationConfig, Store};
+use wasmtime::{Config, Enabled, Engine, Module, PoolingAllocationConfig, Store};
 
 use super::cache::CodeCache;
 use super::call::is_deadline;
@@ -23,7 +23,7 @@ const WASM_BYTES_MAX: usize = 64 << 20;
 /// The stack of a function. Threads that call functions have 2 MiB.
 const STACK_BYTES: usize = 1 << 20;
 /// Memory that an instance leaves resident for the next one in its place, which saves page faults.
-const RESIDENT_BYTES: usize = 4 << 20;
+const RESIDENT_BYTES: usize = 8 << 20;
 /// Elements of one table, and the size of an instance's own state: for interpreters of scripting languages.
 const TABLE_ELEMENTS: usize = 100_000;
 const INSTANCE_BYTES: usize = 4 << 20;
@@ -242,7 +242,9 @@ fn config(calls_max: usize) -> Config {
         .table_elements(TABLE_ELEMENTS)
         .max_core_instance_size(INSTANCE_BYTES)
         .max_component_instance_size(INSTANCE_BYTES)
-        .linear_memory_keep_resident(RESIDENT_BYTES);
+        .linear_memory_keep_resident(RESIDENT_BYTES)
+        // Where the kernel has it, only what an instance touched is cleared.
+        .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
     config
         .allocation_strategy(pool)

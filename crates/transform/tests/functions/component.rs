@@ -35,6 +35,34 @@ fn the_identity_passes_on_any_bytes() {
 }
 
 #[test]
+fn a_component_makes_json_of_csv() {
+    let mut options = options();
+    options.config.insert("COLUMNS".to_owned(), Secret::new("name,city"));
+    let lines = [
+        "Ada,\"London, \"\"W1\"\"\"",
+        " ",
+        "one field",
+        "a,b\r\n",
+        "a,b,c",
+        "a,b\nc,d",
+        "a,\"b\nc\"",
+        ",\u{e9}",
+    ];
+    let (done, pure) = run(sandbox().load(&example("csv-to-json"), options).unwrap(), &lines);
+    assert_eq!(
+        rows(&done),
+        [
+            r#"{"name":"Ada","city":"London, \"W1\""}"#,
+            r#"{"name":"a","city":"b"}"#,
+            r#"{"name":"a","city":"b\nc"}"#,
+            r#"{"name":"","city":"é"}"#
+        ]
+    );
+    assert_eq!((done.dropped, pure), (1, true));
+    assert_eq!(done.failures.keys().collect::<Vec<_>>(), [&2, &4, &5]);
+}
+
+#[test]
 fn readings_are_enriched_from_a_table() {
     let devices = b"device,site,retired\nd1,roof,false\nd2,cellar,true\n";
     let mut options = options();
@@ -45,8 +73,8 @@ fn readings_are_enriched_from_a_table() {
     assert_eq!(
         rows(&done),
         [
-            r#"{"device":"d1","retired":"false","site":"roof","t":1}"#,
-            r#"{"device":"d3","site":"nowhere","t":3}"#
+            r#"{"t":1,"device":"d1","site":"roof","retired":"false"}"#,
+            r#"{"device":"d3","t":3,"site":"nowhere"}"#
         ]
     );
     assert_eq!((done.dropped, pure), (1, true));

@@ -186,12 +186,6 @@ const fn one_of(values: &'static [&'static str]) -> Shape {
 /// CloudWatch logging where nothing was said of it.
 const NOT_LOGGED: &str = r#"{"Enabled":false}"#;
 
-// What makes a block inert: `Enabled` absent means on for format conversion.
-
-fn off(block: &Value) -> bool {
-    block.get("Enabled") == Some(&Value::Bool(false))
-}
-
 fn direct_put(stream_type: &Value) -> bool {
     stream_type == "DirectPut"
 }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Why parts of a schema configuration have no effect.
+const NAMED: &str = "the schema is that of the configuration file; the error output names what was given";
+
 structures! {
     ProcessingConfiguration: [
         optional("Enabled", BooleanObject),
@@ -23,15 +26,15 @@ structures! {
         optional("SchemaConfiguration", SchemaConfiguration),
         optional("InputFormatConfiguration", InputFormatConfiguration),
         optional("OutputFormatConfiguration", OutputFormatConfiguration),
-        optional("Enabled", BooleanObject),
+        optional("Enabled", BooleanObject).default("true"),
     ],
     SchemaConfiguration: [
-        optional("RoleARN", NonEmptyStringWithoutWhitespace),
-        optional("CatalogId", NonEmptyStringWithoutWhitespace),
+        optional("RoleARN", NonEmptyStringWithoutWhitespace).ignored(NAMED),
+        optional("CatalogId", NonEmptyStringWithoutWhitespace).ignored(NAMED),
         optional("DatabaseName", NonEmptyStringWithoutWhitespace),
         optional("TableName", NonEmptyStringWithoutWhitespace),
-        optional("Region", NonEmptyStringWithoutWhitespace),
-        optional("VersionId", NonEmptyStringWithoutWhitespace),
+        optional("Region", NonEmptyStringWithoutWhitespace).ignored(NAMED),
+        optional("VersionId", NonEmptyStringWithoutWhitespace).ignored(NAMED),
     ],
     InputFormatConfiguration: [
         optional("Deserializer", Deserializer),
@@ -53,14 +56,14 @@ structures! {
     ],
     Serializer: [
         optional("ParquetSerDe", ParquetSerDe).instead_of("OrcSerDe"),
-        optional("OrcSerDe", OrcSerDe).instead_of("ParquetSerDe"),
+        optional("OrcSerDe", OrcSerDe).instead_of("ParquetSerDe").refused(),
     ],
     ParquetSerDe: [
         optional("BlockSizeBytes", BlockSizeBytes),
         optional("PageSizeBytes", ParquetPageSizeBytes),
         optional("Compression", ParquetCompression),
         optional("EnableDictionaryCompression", BooleanObject),
-        optional("MaxPaddingBytes", NonNegativeIntegerObject),
+        optional("MaxPaddingBytes", NonNegativeIntegerObject).ignored("object stores have no blocks that row groups could cross"),
         optional("WriterVersion", ParquetWriterVersion),
     ],
     OrcSerDe: [

@@ -13,6 +13,7 @@
 //! - No value of a member that holds a secret is told.
 
 mod cloudformation;
+mod conversion;
 pub(super) mod describe;
 mod output;
 mod processing;

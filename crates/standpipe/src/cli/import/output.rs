@@ -45,7 +45,7 @@ pub(super) fn document(source: &str, store: &str, streams: &[Stream]) -> anyhow:
     Ok(text)
 }
 
-/// The sections of stores, functions and keys that the streams name.
+/// The sections of stores, functions, schemas and keys that the streams name.
 fn stores(name: &str, streams: &[Stream]) -> anyhow::Result<String> {
     let buckets: BTreeSet<&str> =
         streams.iter().flat_map(|stream| &stream.buckets).map(String::as_str).collect();
@@ -61,7 +61,7 @@ fn stores(name: &str, streams: &[Stream]) -> anyhow::Result<String> {
     for bucket in buckets {
         text += &format!("      - {}\n", scalar(bucket)?);
     }
-    Ok(text + &functions(streams)? + &keys(streams)?)
+    Ok(text + &functions(streams)? + &schemas(streams)? + &keys(streams)?)
 }
 
 /// The section of functions that the streams call, where they call any.
@@ -72,6 +72,20 @@ fn functions(streams: &[Stream]) -> anyhow::Result<String> {
         text += &format!("  {}: {{ path: {} }}\n", scalar(name)?, scalar(&format!("./{name}.wasm"))?);
     }
     let about = "# In the place of Lambda functions; docs/functions.md says how to build them.\nfunctions:\n";
+    Ok(if text.is_empty() { text } else { format!("{about}{text}") })
+}
+
+/// The section of schemas that the streams convert to, where they do.
+fn schemas(streams: &[Stream]) -> anyhow::Result<String> {
+    let names: BTreeSet<&String> = streams.iter().flat_map(|stream| &stream.schemas).collect();
+    let mut text = String::new();
+    for name in names {
+        let (database, table) = name.split_once('.').unwrap_or((name, ""));
+        let get = one_line(&format!("get-table --database-name {database} --name {table} > {name}.json"));
+        text += &format!("  # aws glue {get}\n");
+        text += &format!("  {}: {{ file: {} }}\n", scalar(name)?, scalar(&format!("./{name}.json"))?);
+    }
+    let about = "# The columns of tables; docs/formats.md says how else they can be written.\nschemas:\n";
     Ok(if text.is_empty() { text } else { format!("{about}{text}") })
 }
 

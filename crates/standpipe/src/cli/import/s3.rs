@@ -1,26 +1,28 @@
 //! The members of an S3 destination, extended or not, as keys of `destination.s3` and `backup.s3`.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use standpipe_model::Compression;
 use standpipe_sinks::key;
 
 use super::stream::{Fields, Scope, enabled, open, structure, text};
-use super::{members, processing};
+use super::{conversion, members, processing};
 use crate::config;
 
 /// The key of the backup, which the mapping of a stream moves to where the file has it.
 pub(super) const BACKUP: &str = "backup";
 const PARTITIONING: &str = "DynamicPartitioningConfiguration";
+const CONVERSION: &str = "DataFormatConversionConfiguration";
 
 /// Takes a member's value; the text says why it cannot.
 type Take = fn(&Value, &mut Fields, &mut Scope<'_>) -> Result<(), String>;
 
 /// What becomes of each member, in the order of the YAML's keys. What needs more than its own value comes before:
 /// the bucket, without which there is no destination, the prefixes, which are checked as a pair, and the backup.
-const MEMBERS: [(&str, Take); 8] = [
+const MEMBERS: [(&str, Take); 9] = [
     ("CompressionFormat", compression),
     ("ProcessingConfiguration", processing::processing),
     (PARTITIONING, processing::partitioning),
+    (CONVERSION, conversion::conversion),
     ("FileExtension", file_extension),
     ("CustomTimeZone", custom_time_zone),
     ("BufferingHints", buffering),
@@ -28,16 +30,12 @@ const MEMBERS: [(&str, Take); 8] = [
     ("CloudWatchLoggingOptions", logging),
 ];
 
-/// What to do about members that have no counterpart.
-const ADVICE: [(&str, &str); 1] = [(
-    "DataFormatConversionConfiguration",
-    "records are stored as they come; convert the objects afterwards",
-)];
 /// Why there is no partitioning beside prefixes that are left out.
 const NO_PREFIX: &str = "the prefix that it needs is left out";
 
 /// AWS's own buffering, where a definition names none: it differs from ours.
 const AWS_SIZE_MIB: u64 = 5;
+const AWS_CONVERTED_SIZE_MIB: u64 = 128;
 const AWS_INTERVAL_S: u64 = 300;
 
 /// Maps a destination.
@@ -65,7 +63,11 @@ pub(super) fn destination(mut given: Map<String, Value>, scope: &mut Scope<'_>) 
     {
         scope.note(PARTITIONING, &partitioning, NO_PREFIX);
     }
-    given.entry("BufferingHints").or_insert_with(|| Value::Object(Map::new()));
+    let hints = match given.get(CONVERSION).is_some_and(conversion::is_on) {
+        true => json!({ "SizeInMBs": AWS_CONVERTED_SIZE_MIB }),
+        false => Value::Object(Map::new()),
+    };
+    given.entry("BufferingHints").or_insert(hints);
     let backup = backup(&mut given, scope)?;
     for (member, take) in MEMBERS {
         let Some(value) = given.remove(member) else { continue };
@@ -73,10 +75,14 @@ pub(super) fn destination(mut given: Map<String, Value>, scope: &mut Scope<'_>) 
             scope.note(member, &value, why);
         }
     }
+    if yaml.0.iter().any(|(key, _)| *key == conversion::FORMAT) {
+        // Rows of a file have no ends, and need none.
+        yaml.0.retain(|(key, _)| *key != "delimiter");
+    }
     if let Some(backup) = backup {
         yaml.fields(BACKUP, backup);
     }
-    scope.leave(given, &ADVICE);
+    scope.leave(given, &[]);
     Ok(yaml)
 }
 

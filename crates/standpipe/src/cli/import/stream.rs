@@ -4,7 +4,7 @@
 //! member or destination, add its line and its function. What no line takes is looked up in the API's own tables, which
 //! know why standpipe does not honour it, and what in it is a secret.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
@@ -13,7 +13,7 @@ use standpipe_ingest::shape::{self, Structure, Support};
 use standpipe_ingest::{DestinationKind, Operation};
 use standpipe_model::StreamName;
 
-use super::{Definition, cloudformation, processing, s3};
+use super::{Definition, cloudformation, conversion, processing, s3};
 
 /// The most characters of a value that are told.
 const SHOWN_MAX: usize = 120;
@@ -59,6 +59,9 @@ pub(super) enum Yaml {
     Truth(bool),
     Fields(Fields),
     List(Vec<Fields>),
+    Texts(Vec<String>),
+    /// Keys that are the user's own.
+    Words(BTreeMap<String, String>),
 }
 
 impl Serialize for Fields {
@@ -73,8 +76,16 @@ impl Serialize for Fields {
 
 impl Fields {
     pub(super) fn text(&mut self, key: &'static str, text: impl Into<String>) {
-        // The configuration would take it for a variable.
-        self.0.push((key, Yaml::Text(text.into().replace("${", "$${"))));
+        self.0.push((key, Yaml::Text(no_variable(&text.into()))));
+    }
+
+    pub(super) fn texts(&mut self, key: &'static str, texts: Vec<String>) {
+        self.0.push((key, Yaml::Texts(texts.iter().map(|text| no_variable(text)).collect())));
+    }
+
+    pub(super) fn words(&mut self, key: &'static str, words: BTreeMap<String, String>) {
+        let words = words.into_iter().map(|(key, word)| (key, no_variable(&word)));
+        self.0.push((key, Yaml::Words(words.collect())));
     }
 
     pub(super) fn list(&mut self, key: &'static str, items: Vec<Fields>) {
@@ -84,6 +95,11 @@ impl Fields {
     pub(super) fn fields(&mut self, key: &'static str, fields: Fields) {
         self.0.push((key, Yaml::Fields(fields)));
     }
+}
+
+/// A text that the configuration does not take for a variable.
+fn no_variable(text: &str) -> String {
+    text.replace("${", "$${")
 }
 
 /// A member that could not be mapped.
@@ -105,6 +121,8 @@ pub(super) struct Stream {
     pub(super) buckets: BTreeSet<String>,
     /// The functions that its processors call.
     pub(super) functions: BTreeSet<String>,
+    /// The schemas of the tables that its rows are converted to.
+    pub(super) schemas: BTreeSet<String>,
     /// The key that its journal is encrypted under: its name under `keys`, and its ARN.
     pub(super) key: Option<(String, String)>,
     pub(super) remarks: Vec<String>,
@@ -137,6 +155,7 @@ pub(super) struct Scope<'a> {
     pub(super) store: &'a str,
     pub(super) buckets: &'a mut BTreeSet<String>,
     pub(super) functions: &'a mut BTreeSet<String>,
+    pub(super) schemas: &'a mut BTreeSet<String>,
     pub(super) remarks: &'a mut Vec<String>,
     pub(super) notes: &'a mut Vec<Note>,
 }
@@ -150,6 +169,7 @@ impl Scope<'_> {
             store: self.store,
             buckets: self.buckets,
             functions: self.functions,
+            schemas: self.schemas,
             remarks: self.remarks,
             notes: self.notes,
         }
@@ -215,6 +235,7 @@ pub(super) fn map(definition: Definition, store: &str) -> Stream {
         yaml: Fields::default(),
         buckets: BTreeSet::new(),
         functions: BTreeSet::new(),
+        schemas: BTreeSet::new(),
         key: None,
         remarks,
         notes: Vec::new(),
@@ -228,6 +249,7 @@ pub(super) fn map(definition: Definition, store: &str) -> Stream {
         store,
         buckets: &mut stream.buckets,
         functions: &mut stream.functions,
+        schemas: &mut stream.schemas,
         remarks: &mut stream.remarks,
         notes: &mut stream.notes,
     };
@@ -285,11 +307,13 @@ fn destination(
     // The copy of the source records is a destination of its own here.
     let mut take = |name| wanted.0.iter().position(|(key, _)| *key == name).map(|at| wanted.0.remove(at).1);
     let (backup, processors) = (take(s3::BACKUP), take(processing::PROCESSORS));
+    let conversion = [conversion::FORMAT, conversion::DESERIALIZER].map(|key| Some((key, take(key)?)));
     yaml.fields("destination", Fields(vec![(*key, Yaml::Fields(wanted))]));
     if let Some(backup) = backup {
         yaml.fields(s3::BACKUP, Fields(vec![("s3", backup)]));
     }
     yaml.0.extend(processors.map(|processors| (processing::PROCESSORS, processors)));
+    yaml.0.extend(conversion.into_iter().flatten());
     Ok(yaml)
 }
 

@@ -29,7 +29,7 @@ use crate::support::{SOON, all_settled, files_below, options};
 /// The names of the clients in the tables.
 const CLIENTS: [&str; 6] = ["awscli", "boto3", "go", "java", "javascript", "rust"];
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "streams.yaml",
     "updates.yaml",
     "puts.yaml",
@@ -38,6 +38,7 @@ const TABLES: [&str; 8] = [
     "access.yaml",
     "encryption.yaml",
     "partitioning.yaml",
+    "conversion.yaml",
 ];
 
 /// How much of an input is shown with a difference.
@@ -71,6 +72,8 @@ policies:
 keys:
   local: { type: file, path: '${KEY_FILE}', arns: ['arn:aws:kms:us-east-1:000000000000:key/0123-abcd'] }
 default_key: local
+schemas:
+  lake.flights: { columns: { year: int, carrier: string } }
 stores:
   disk: { type: file, path: ./delivered }
 default_store: disk

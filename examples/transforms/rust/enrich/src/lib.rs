@@ -4,7 +4,9 @@
 
 wit_bindgen::generate!({ path: "../../../../crates/transform/wit", world: "transform-with-tables" });
 
-use serde_json::{Map, Value};
+mod reading;
+
+use reading::Reading;
 use standpipe::transform::host::{self, Level};
 use standpipe::transform::tables::lookup;
 use standpipe::transform::types::Transformed;
@@ -18,22 +20,18 @@ impl Guest for Enrich {
 }
 
 fn enrich(record: &Record) -> Result<Outcome, String> {
-    let mut reading: Map<String, Value> = serde_json::from_slice(&record.data).map_err(|error| error.to_string())?;
-    let device = reading.get("device").and_then(Value::as_str).ok_or("no device")?.to_owned();
-    match lookup("devices", &device) {
-        Some(row) if row.iter().any(|(name, value)| name == "retired" && value == "true") => {
-            return Ok(Outcome::Dropped);
-        }
-        Some(row) => reading.extend(row.into_iter().map(|(name, value)| (name, Value::String(value)))),
-        None => {
-            host::log(Level::Debug, "a device that the table does not have");
-            let site = host::config("unknown_site").unwrap_or_else(|| "unknown".to_owned());
-            reading.insert("site".to_owned(), Value::String(site));
-        }
+    let reading = Reading::parse(&record.data)?;
+    let device = reading.device.clone();
+    let row = lookup("devices", &device).unwrap_or_else(|| {
+        host::log(Level::Debug, "a device that the table does not have");
+        let site = host::config("unknown_site").unwrap_or_else(|| "unknown".to_owned());
+        vec![("site".to_owned(), site)]
+    });
+    if row.iter().any(|(name, value)| name == "retired" && value == "true") {
+        return Ok(Outcome::Dropped);
     }
-    let data = serde_json::to_vec(&reading).map_err(|error| error.to_string())?;
     let partition_keys = vec![("device".to_owned(), device)];
-    Ok(Outcome::Ok(Transformed { data, partition_keys, headers: Vec::new() }))
+    Ok(Outcome::Ok(Transformed { data: reading.with(&row), partition_keys, headers: Vec::new() }))
 }
 
 export!(Enrich);

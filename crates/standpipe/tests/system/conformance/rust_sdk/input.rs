@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use aws_sdk_firehose::error::BuildError;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::{
-    BufferingHints, CloudWatchLoggingOptions, DataFormatConversionConfiguration,
-    DeliveryStreamEncryptionConfigurationInput, DirectPutSourceConfiguration,
-    DynamicPartitioningConfiguration, EncryptionConfiguration, ExtendedS3DestinationConfiguration,
-    ExtendedS3DestinationUpdate, KmsEncryptionConfig, ProcessingConfiguration, Processor, ProcessorParameter,
-    Record, RetryOptions, S3DestinationConfiguration, S3DestinationUpdate, Tag,
+    BufferingHints, CloudWatchLoggingOptions, DeliveryStreamEncryptionConfigurationInput,
+    DirectPutSourceConfiguration, DynamicPartitioningConfiguration, EncryptionConfiguration,
+    ExtendedS3DestinationConfiguration, ExtendedS3DestinationUpdate, KmsEncryptionConfig,
+    ProcessingConfiguration, Processor, ProcessorParameter, Record, RetryOptions, S3DestinationConfiguration,
+    S3DestinationUpdate, Tag,
 };
 use base64_simd::STANDARD;
 use serde_json::{Map, Value};
@@ -87,6 +87,11 @@ impl<'a> Members<'a> {
 
     pub(super) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         self.list(name, |value| Ok(value.as_str().unwrap().to_owned())).unwrap()
+    }
+
+    pub(super) fn words<M: FromIterator<(String, String)>>(&mut self, name: &str) -> Option<M> {
+        let word = |(key, value): (&String, &Value)| (key.clone(), value.as_str().unwrap().to_owned());
+        self.take(name).map(|words| words.as_object().unwrap().iter().map(word).collect())
     }
 
     fn list<T>(
@@ -226,13 +231,6 @@ impl<'a> Members<'a> {
             .set_processors(given.list("Processors", processor)?);
         given.finish();
         Ok(Some(processing.build()))
-    }
-
-    fn conversion(&mut self) -> Option<DataFormatConversionConfiguration> {
-        let mut given = self.structure("DataFormatConversionConfiguration")?;
-        let conversion = DataFormatConversionConfiguration::builder().set_enabled(given.truth("Enabled"));
-        given.finish();
-        Some(conversion.build())
     }
 }
 

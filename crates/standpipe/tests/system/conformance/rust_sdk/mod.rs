@@ -3,6 +3,7 @@
 
 #![allow(deprecated, reason = "the oldest destination is still part of the API")]
 
+mod conversion;
 mod destinations;
 mod input;
 mod output;

@@ -9,6 +9,8 @@ use aws_sdk_firehose::types::{
 };
 use serde_json::{Value, json};
 
+use super::conversion::described;
+
 /// What is not set is not there.
 pub(super) fn without_nulls(value: Value) -> Value {
     match value {
@@ -113,7 +115,7 @@ fn extended(extended: &ExtendedS3DestinationDescription) -> Value {
             "Enabled": each.enabled(),
             "RetryOptions": each.retry_options().map(|retry| json!({ "DurationInSeconds": retry.duration_in_seconds() })),
         })),
-        "DataFormatConversionConfiguration": conversion.map(|each| json!({ "Enabled": each.enabled() })),
+        "DataFormatConversionConfiguration": conversion.map(described),
         "FileExtension": extended.file_extension(),
         "CustomTimeZone": extended.custom_time_zone(),
     })

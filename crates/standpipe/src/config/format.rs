@@ -1,0 +1,324 @@
+//! The `format` and `deserializer` of a stream: the files that its rows are converted to.
+
+use std::collections::BTreeMap;
+
+use standpipe_convert::parquet::{
+    Compression as ParquetCompression, OptionError, ParquetOptions, Statistics,
+};
+use standpipe_convert::{Column, Deserializer, OpenX, TableSchema, TimestampFormat, Type};
+use standpipe_model::Compression;
+
+use super::check::known;
+use super::compound::{Either, List, Map, Named, Sub};
+use super::problem::{Problem, Spot, did_you_mean};
+use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
+use super::schema::Schema;
+use super::shapes::{Choice, Int, Size, Truth, text};
+use super::streams::{StreamDraft, compression_word};
+use crate::processors::ProcessorSpec;
+use crate::spec::{CatalogTable, Conversion, OutputFormat};
+
+/// What a stream's rows are converted to, as it was read.
+#[derive(Debug, Clone)]
+pub(super) struct ConversionDraft {
+    format: FormatDraft,
+    deserializer: Deserializer,
+    /// Where the mappings of columns stand.
+    mappings: Spot,
+}
+
+#[derive(Debug, Clone)]
+struct FormatDraft {
+    schema: String,
+    output: OutputFormat,
+    spots: Spots,
+}
+
+/// What names a table beside its own name.
+pub(super) struct Account<'a> {
+    pub(super) id: &'a str,
+    pub(super) region: &'a str,
+}
+
+/// Reads both sections.
+pub(super) fn conversion(section: &mut Section<'_, '_>) -> Option<ConversionDraft> {
+    let format = section
+        .optional(
+            "format",
+            Sub(format),
+            "The files that rows are converted to; objects hold the rows as they come where absent.",
+        )
+        .flatten();
+    let deserializer = section.optional("deserializer", Sub(deserializer), "How rows are read for `format`.");
+    if section.given("deserializer") && !section.given("format") {
+        section.refuse("deserializer", "it reads rows for a \"format\", and there is none");
+    }
+    let (deserializer, mappings) =
+        deserializer.unwrap_or_else(|| (Deserializer::default(), section.spot("")));
+    Some(ConversionDraft { format: format?, deserializer, mappings })
+}
+
+fn format(section: &mut Section<'_, '_>) -> Option<Option<FormatDraft>> {
+    Some(section.required("parquet", Sub(parquet), "Apache Parquet."))
+}
+
+/// Parquet's compression by our words and by those of the Firehose API.
+const PARQUET_COMPRESSION: Choice<ParquetCompression> = Choice(&[
+    ("snappy", ParquetCompression::Snappy),
+    ("gzip", ParquetCompression::Gzip),
+    ("zstd", ParquetCompression::Zstd),
+    ("lz4_raw", ParquetCompression::Lz4Raw),
+    ("none", ParquetCompression::Uncompressed),
+    ("SNAPPY", ParquetCompression::Snappy),
+    ("GZIP", ParquetCompression::Gzip),
+    ("UNCOMPRESSED", ParquetCompression::Uncompressed),
+]);
+
+fn parquet(section: &mut Section<'_, '_>) -> Option<FormatDraft> {
+    let schema = section.required("schema", text(3..=2_000), "The table's name under `schemas`.");
+    let compression = section.or("compression", PARQUET_COMPRESSION, "snappy", "How pages are compressed.");
+    let block_size = section.or(
+        "block_size",
+        Size(1 << 20..=4 << 30),
+        "256MiB",
+        "The most bytes of a row group, as far as memory allows (`BlockSizeBytes`).",
+    );
+    let row_group_rows =
+        section.or("row_group_rows", Int(1..=1 << 31), "1048576", "The most rows of a row group.");
+    let page_size = section.or(
+        "page_size",
+        Size(1 << 10..=1 << 30),
+        "1MiB",
+        "The most bytes of a page (`PageSizeBytes`).",
+    );
+    let dictionary = section.or(
+        "dictionary",
+        Truth,
+        "true",
+        "Whether values that come again are kept once (`EnableDictionaryCompression`, which is false in the API where absent).",
+    );
+    let writer_version = section.or(
+        "writer_version",
+        Choice(&[("1", 1), ("2", 2), ("V1", 1), ("V2", 2)]),
+        "1",
+        "The format of pages (`WriterVersion`).",
+    );
+    let statistics = section.or(
+        "statistics",
+        Choice(&[("none", Statistics::None), ("chunk", Statistics::Chunk), ("page", Statistics::Page)]),
+        "page",
+        "What readers find of the values of columns: nothing, the least and the greatest of each row group, or of each page \
+         too.",
+    );
+    let (bloom_filters, sort_columns) = by_column(section);
+    let max_padding = section.or(
+        "max_padding",
+        Size(0..=4 << 30),
+        "0",
+        "Accepted, without effect: object stores have no blocks that row groups could cross (`MaxPaddingBytes`).",
+    );
+    let options = ParquetOptions {
+        block_size_bytes: block_size,
+        page_size_bytes: page_size,
+        compression,
+        dictionary,
+        writer_version,
+        max_padding_bytes: max_padding,
+        statistics,
+        bloom_filters,
+        sort_columns,
+        row_group_rows,
+    };
+    Some(FormatDraft { schema: schema?, output: OutputFormat::Parquet(options), spots: section.spots() })
+}
+
+/// The columns with bloom filters, and those that rows are sorted by.
+fn by_column(section: &mut Section<'_, '_>) -> (Vec<String>, Vec<(String, bool)>) {
+    let bloom_filters = section.optional(
+        "bloom_filters",
+        List(text(1..=1_024)),
+        "Columns that readers can ask whether a row group has a value.",
+    );
+    let sort_columns = section.optional(
+        "sort_columns",
+        List(Either(SortBy, Sub(sort_by as ReadSection<(String, bool)>))),
+        "Columns that the rows of a row group are sorted by: a name, or `column` and `descending`.",
+    );
+    (bloom_filters.unwrap_or_default(), sort_columns.unwrap_or_default())
+}
+
+/// A column to sort by, upwards.
+struct SortBy;
+
+impl Shape for SortBy {
+    type Out = (String, bool);
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<(String, bool)> {
+        text(1..=1_024).read(at).map(|column| (column, false))
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Text
+    }
+}
+
+fn sort_by(section: &mut Section<'_, '_>) -> Option<(String, bool)> {
+    let column = section.required("column", text(1..=1_024), "The column.");
+    let descending = section.or("descending", Truth, "false", "Whether the greatest value is first.");
+    Some((column?, descending))
+}
+
+/// How rows are read, and where the mappings of columns stand.
+fn deserializer(section: &mut Section<'_, '_>) -> Option<(Deserializer, Spot)> {
+    let openx =
+        section.optional("openx", Sub(openx), "Lenient (`OpenXJsonSerDe`); this where neither is given.");
+    let hive = section.optional("hive", Sub(hive), "Strict (`HiveJsonSerDe`).");
+    section.exclusive("openx", "hive");
+    let plain = || (Deserializer::default(), section.spot(""));
+    Some(hive.map(|hive| (hive, section.spot("hive"))).or(openx).unwrap_or_else(plain))
+}
+
+fn openx(section: &mut Section<'_, '_>) -> Option<(Deserializer, Spot)> {
+    let case_insensitive = section.or(
+        "case_insensitive",
+        Truth,
+        "true",
+        "Whether the case of keys does not matter; all keys are then in lower case wherever they are kept.",
+    );
+    let dots_to_underscores = section.or(
+        "dots_to_underscores",
+        Truth,
+        "false",
+        "Whether a dot in a key is an underscore in the column's name (`ConvertDotsInJsonKeysToUnderscores`).",
+    );
+    let mappings = section.optional(
+        "mappings",
+        Map(text(1..=1_024)),
+        "The keys of columns that are called otherwise, by column (`ColumnToJsonKeyMappings`).",
+    );
+    let mappings: BTreeMap<_, _> = mappings
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|(column, _, key)| Some((column, key?)))
+        .collect();
+    let openx = OpenX { case_insensitive, dots_to_underscores, mappings };
+    Some((Deserializer::OpenX(openx), section.spot("mappings")))
+}
+
+fn hive(section: &mut Section<'_, '_>) -> Option<Deserializer> {
+    let formats = section.optional(
+        "timestamp_formats",
+        List(Joda),
+        "The formats of timestamps, tried in order: patterns of Joda, or `millis`; `yyyy-MM-dd HH:mm:ss[.f…]` where \
+         absent.",
+    );
+    Some(Deserializer::Hive { timestamp_formats: formats.unwrap_or_default() })
+}
+
+/// A format of timestamps.
+struct Joda;
+
+impl Shape for Joda {
+    type Out = TimestampFormat;
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<TimestampFormat> {
+        let text = text(1..=1_024).read(at)?;
+        match text.parse() {
+            Ok(format) => Some(format),
+            Err(_) => at.refuse(format!("\"{text}\" is neither a pattern of Joda nor millis")),
+        }
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Text
+    }
+}
+
+/// Checks the conversion of a stream against the table and the rest of the stream, and puts it into the destination.
+pub(super) fn check(
+    stream: &mut StreamDraft,
+    schemas: &[Named<TableSchema>],
+    account: &Account<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    let Some(draft) = stream.conversion.take() else { return };
+    let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
+    if stream.processors.iter().any(|spec| matches!(spec, ProcessorSpec::AppendDelimiter(_))) {
+        let message = "append_delimiter ends rows of text, and with \"format\" there is none in the objects";
+        refuse(stream.spots.of("processors"), message.to_owned());
+    }
+    if let Some(destination) = &stream.destination {
+        let (spec, spots) = (&destination.spec, &destination.spots);
+        if spec.compression != Compression::Uncompressed {
+            let key = if spots.given("compression") { "compression" } else { "compression_format" };
+            let message = format!(
+                "{} is not allowed with \"format\", which compresses within: none here, and \"compression\" there",
+                compression_word(spec.compression)
+            );
+            refuse(spots.of(key), message);
+        }
+        if !spec.delimiter.is_empty() {
+            let message = "with \"format\" there is no text that a delimiter could be in: none is allowed";
+            refuse(spots.of("delimiter"), message.to_owned());
+        }
+    }
+    let FormatDraft { schema: name, output, spots } = draft.format;
+    let found = known("schema", &name, schemas).map(|()| schemas.iter().find(|(known, ..)| *known == name));
+    let schema = match found {
+        Ok(Some((_, _, Some(schema)))) => schema.clone(),
+        Err(message) => return refuse(spots.of("schema"), message),
+        // What is wrong with the schema itself has been told.
+        _ => return,
+    };
+    let (database, table) = name.split_once('.').unwrap_or((&name, ""));
+    let table = CatalogTable {
+        catalog_id: account.id.to_owned(),
+        database: database.to_owned(),
+        table: table.to_owned(),
+        region: account.region.to_owned(),
+        version_id: "LATEST".to_owned(),
+        role_arn: None,
+    };
+    let conversion = Conversion { schema, table, deserializer: draft.deserializer, output };
+    check_columns(&conversion, &spots, &draft.mappings, &mut refuse);
+    if let Some(destination) = &mut stream.destination {
+        destination.spec.conversion = Some(conversion);
+    }
+}
+
+/// Columns that settings name are there.
+fn check_columns(
+    conversion: &Conversion,
+    spots: &Spots,
+    mappings: &Spot,
+    refuse: &mut impl FnMut(Spot, String),
+) {
+    let columns = conversion.schema.columns();
+    let unknown = |name: &str| {
+        let hint = did_you_mean(name, columns.iter().map(|Column { name, .. }| name.as_str()));
+        format!(
+            "there is no column \"{name}\" in {}.{}{hint}",
+            conversion.table.database, conversion.table.table
+        )
+    };
+    if let Deserializer::OpenX(OpenX { mappings: mapped, .. }) = &conversion.deserializer {
+        for name in mapped.keys().filter(|name| columns.iter().all(|column| column.name != **name)) {
+            refuse(mappings.clone(), unknown(name));
+        }
+    }
+    let OutputFormat::Parquet(options) = &conversion.output;
+    let is_nested = |column: &&Column| matches!(column.kind, Type::Array(_) | Type::Map(_) | Type::Struct(_));
+    let nested = columns.iter().filter(is_nested);
+    for Column { name, .. } in nested.filter(|column| options.bloom_filters.contains(&column.name)) {
+        refuse(spots.of("bloom_filters"), format!("\"{name}\" is nested, and has no values to look for"));
+    }
+    match conversion.check() {
+        Ok(()) => {}
+        Err(OptionError::NoColumn { setting, column }) => refuse(spots.of(setting), unknown(&column)),
+        Err(error @ OptionError::Unsortable(_)) => refuse(spots.of("sort_columns"), error.to_string()),
+        Err(error) => refuse(spots.of("schema"), error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

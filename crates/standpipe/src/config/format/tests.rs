@@ -1,0 +1,178 @@
+//! Formats of streams, good and bad, with the exact messages.
+
+use std::collections::BTreeMap;
+
+use standpipe_convert::parquet::{Compression, ParquetOptions, Statistics};
+use standpipe_convert::{Deserializer, OpenX};
+
+use super::super::tests::{bad, good, with_destination};
+use crate::spec::{CatalogTable, Conversion, OutputFormat, S3Destination};
+
+const SCHEMAS: &str = "schemas: { lake.flights: { columns: { year: int, tailnum: string, delays: \"struct<dep:double,arr:double>\" } } }\n";
+
+/// A stream with this `s3:` section, and whatever else on lines of its own.
+fn with_format(s3: &str, beside: &[&str]) -> String {
+    let lines: String = beside.iter().map(|line| format!("  {line}\n")).collect();
+    format!("{SCHEMAS}{}{lines}", with_destination(s3))
+}
+
+fn loaded(s3: &str, beside: &[&str]) -> S3Destination {
+    good(&with_format(s3, beside)).streams.remove(0).destination
+}
+
+fn conversion(beside: &[&str]) -> Conversion {
+    loaded("{}", beside).conversion.unwrap()
+}
+
+#[test]
+fn a_stream_with_a_format_has_the_columns_of_its_schema_and_larger_objects() {
+    let destination = loaded("{}", &["format: { parquet: { schema: lake.flights, compression: snappy } }"]);
+    assert_eq!(destination.buffering.size_bytes, 128 << 20);
+    assert_eq!(destination.default_extension(), ".parquet");
+    let conversion = destination.conversion.unwrap();
+    assert_eq!(conversion.schema.columns().len(), 3);
+    assert_eq!(conversion.deserializer, Deserializer::default());
+    assert_eq!(conversion.output, OutputFormat::Parquet(ParquetOptions::default()));
+    let table = CatalogTable {
+        catalog_id: "000000000000".to_owned(),
+        database: "lake".to_owned(),
+        table: "flights".to_owned(),
+        region: "us-east-1".to_owned(),
+        version_id: "LATEST".to_owned(),
+        role_arn: None,
+    };
+    assert_eq!(conversion.table, table);
+    let small = loaded("{buffering: {size: 1MiB}}", &["format: {parquet: {schema: lake.flights}}"]);
+    assert_eq!(small.buffering.size_bytes, 1 << 20);
+    let plain = loaded("{}", &[]);
+    assert_eq!((plain.buffering.size_bytes, plain.conversion), (5 << 20, None));
+}
+
+#[test]
+fn every_setting_of_parquet_is_read() {
+    let all = "format: {parquet: {schema: lake.flights, compression: lz4_raw, block_size: 64MiB, page_size: 64KiB, dictionary: \
+               false, writer_version: V2, max_padding: 1MiB, statistics: chunk, bloom_filters: [tailnum], sort_columns: \
+               [tailnum, {column: year, descending: true}], row_group_rows: 1000}}";
+    let expected = ParquetOptions {
+        block_size_bytes: 64 << 20,
+        page_size_bytes: 64 << 10,
+        compression: Compression::Lz4Raw,
+        dictionary: false,
+        writer_version: 2,
+        max_padding_bytes: 1 << 20,
+        statistics: Statistics::Chunk,
+        bloom_filters: vec!["tailnum".to_owned()],
+        sort_columns: vec![("tailnum".to_owned(), false), ("year".to_owned(), true)],
+        row_group_rows: 1000,
+    };
+    assert_eq!(conversion(&[all]).output, OutputFormat::Parquet(expected));
+}
+
+#[test]
+fn both_deserializers_are_read() {
+    let format = "format: {parquet: {schema: lake.flights}}";
+    let openx =
+        "deserializer: {openx: {case_insensitive: false, dots_to_underscores: true, mappings: {year: y.x}}}";
+    let mappings = BTreeMap::from([("year".to_owned(), "y.x".to_owned())]);
+    let expected = OpenX { case_insensitive: false, dots_to_underscores: true, mappings };
+    assert_eq!(conversion(&[format, openx]).deserializer, Deserializer::OpenX(expected));
+    let hive = "deserializer: {hive: {timestamp_formats: [\"yyyy-MM-dd'T'HH:mm:ss\", millis]}}";
+    let timestamp_formats = vec!["yyyy-MM-dd'T'HH:mm:ss".parse().unwrap(), "millis".parse().unwrap()];
+    assert_eq!(conversion(&[format, hive]).deserializer, Deserializer::Hive { timestamp_formats });
+    let empty = conversion(&[format, "deserializer: {hive: {}}"]).deserializer;
+    assert_eq!(empty, Deserializer::Hive { timestamp_formats: Vec::new() });
+    assert_eq!(conversion(&[format, "deserializer: {}"]).deserializer, Deserializer::default());
+}
+
+/// `expect` is the one problem, without the file's name and the line.
+#[track_caller]
+fn refused(s3: &str, beside: &[&str], expect: &str) {
+    let text = with_format(s3, beside);
+    let problems = super::super::tests::load(&[("standpipe.yaml", &text)]).map(drop).expect_err(expect);
+    let told: Vec<_> = problems.iter().filter_map(|problem| problem.splitn(4, ':').nth(3)).collect();
+    assert_eq!(told, [format!(" streams[0].{expect}")], "{text}");
+}
+
+#[test]
+fn what_does_not_fit_the_table_is_refused_with_its_place() {
+    let parquet = |settings: &str, expect: &str| {
+        let format = format!("format: {{parquet: {{schema: lake.flights, {settings}}}}}");
+        refused("{}", &[&format], &format!("format.parquet.{expect}"));
+    };
+    parquet(
+        "sort_columns: [yaer]",
+        "sort_columns: there is no column \"yaer\" in lake.flights, did you mean \"year\"?",
+    );
+    parquet(
+        "sort_columns: [delays]",
+        "sort_columns: sort_columns: rows cannot be sorted by 'delays', which is nested",
+    );
+    parquet("bloom_filters: [other]", "bloom_filters: there is no column \"other\" in lake.flights");
+    parquet("bloom_filters: [delays]", "bloom_filters: \"delays\" is nested, and has no values to look for");
+    parquet("block_size: 1KiB", "block_size: 1KiB is below the least allowed, 1MiB");
+    parquet("page_size: 2GiB", "page_size: 2GiB is above the most allowed, 1GiB");
+    parquet("row_group_rows: 0", "row_group_rows: 0 is below the least allowed, 1");
+    parquet(
+        "compression: zip",
+        "compression: \"zip\" is not one of snappy, gzip, zstd, lz4_raw, none, SNAPPY, GZIP, UNCOMPRESSED, did you mean \
+         \"gzip\"?",
+    );
+    refused(
+        "{}",
+        &["format: {parquet: {schema: lake.flihgts}}"],
+        "format.parquet.schema: there is no schema \"lake.flihgts\" under \"schemas\", did you mean \"lake.flights\"?",
+    );
+    let mapped = "deserializer: {openx: {mappings: {yaer: y}}}";
+    refused(
+        "{}",
+        &["format: {parquet: {schema: lake.flights}}", mapped],
+        "deserializer.openx.mappings: there is no column \"yaer\" in lake.flights, did you mean \"year\"?",
+    );
+    refused(
+        "{}",
+        &[
+            "format: {parquet: {schema: lake.flights}}",
+            "deserializer: {hive: {timestamp_formats: [\"jjjj\"]}}",
+        ],
+        "deserializer.hive.timestamp_formats[0]: \"jjjj\" is neither a pattern of Joda nor millis",
+    );
+    refused("{}", &[mapped], "deserializer: it reads rows for a \"format\", and there is none");
+    refused("{}", &["format: {}"], "format: the key \"parquet\" is missing: Apache Parquet.");
+    refused(
+        "{}",
+        &["format: {parquet: {schema: lake.flights}}", "deserializer: {openx: {}, hive: {}}"],
+        "deserializer.hive: give either \"openx\" or \"hive\", not both",
+    );
+}
+
+#[test]
+fn what_is_for_rows_of_text_is_refused_beside_a_format() {
+    let format = "format: {parquet: {schema: lake.flights}}";
+    let s3 = |s3: &str, expect: &str| refused(s3, &[format], &format!("destination.s3.{expect}"));
+    s3(
+        "{compression: gzip}",
+        "compression: gzip is not allowed with \"format\", which compresses within: none here, and \"compression\" there",
+    );
+    s3(
+        "{compression_format: Snappy}",
+        "compression_format: snappy is not allowed with \"format\", which compresses within: none here, and \"compression\" \
+         there",
+    );
+    s3(
+        "{delimiter: newline}",
+        "delimiter: with \"format\" there is no text that a delimiter could be in: none is allowed",
+    );
+    refused(
+        "{}",
+        &[format, "processors: [{append_delimiter: \"\\n\"}]"],
+        "processors: append_delimiter ends rows of text, and with \"format\" there is none in the objects",
+    );
+    good(&with_format("{compression: none, delimiter: none, file_extension: .pq}", &[format]));
+    bad(
+        &with_format("{}", &[format, "journal_limit: 100MiB"]),
+        &[
+            "standpipe.yaml:6:9: streams[0].destination.s3: 128MiB is more than half of the journal's limit, 100MiB: a batch \
+             could not close before the journal is full",
+        ],
+    );
+}
