@@ -1,15 +1,37 @@
 //! Files of either format, in parts.
 
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use bytes::Bytes;
 
-use crate::parquet::{Joiner, ParquetFormat, RowGroup};
+use crate::orc::{self, EncodedStripe, OptionsError, OrcOptions, encode_stripe};
+use crate::parquet::{self, ParquetFormat, RowGroup};
 
 /// How the files of a table are written.
 #[derive(Debug, Clone)]
 pub enum FileFormat {
     /// Parquet.
     Parquet(ParquetFormat),
+    /// ORC.
+    Orc(OrcFormat),
+}
+
+/// The ORC files of a table.
+#[derive(Debug, Clone)]
+pub struct OrcFormat {
+    schema: SchemaRef,
+    options: OrcOptions,
+}
+
+impl OrcFormat {
+    /// The files of a table with these settings.
+    ///
+    /// # Errors
+    /// [`OptionsError`].
+    pub fn new(schema: SchemaRef, options: OrcOptions) -> Result<Self, OptionsError> {
+        options.validate(&schema)?;
+        Ok(Self { schema, options })
+    }
 }
 
 /// An encoded part of a file: a row group or a stripe.
@@ -17,6 +39,8 @@ pub enum FileFormat {
 pub enum FilePart {
     /// A row group of Parquet.
     Parquet(RowGroup),
+    /// A stripe of ORC.
+    Orc(EncodedStripe),
 }
 
 /// Joins the parts of a file. The file is what [`start`](FileFormat::start), [`push`](FileJoiner::push) and
@@ -24,7 +48,9 @@ pub enum FilePart {
 #[derive(Debug)]
 pub enum FileJoiner {
     /// Parquet.
-    Parquet(Joiner),
+    Parquet(parquet::Joiner),
+    /// ORC.
+    Orc(orc::Joiner),
 }
 
 /// A file cannot be written: its parts do not belong together, or the rows are not of its table.
@@ -32,7 +58,22 @@ pub enum FileJoiner {
 pub enum FileError {
     /// Parquet.
     #[error(transparent)]
-    Parquet(#[from] parquet::errors::ParquetError),
+    Parquet(#[from] ::parquet::errors::ParquetError),
+    /// A setting of ORC.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// A stripe.
+    #[error(transparent)]
+    Stripe(#[from] orc::EncodeError),
+    /// The stripes of a file.
+    #[error(transparent)]
+    Join(#[from] orc::JoinError),
+    /// The footer of a file.
+    #[error(transparent)]
+    Footer(#[from] orc::CompressError),
+    /// A part of one format in a file of the other: a mistake of the caller.
+    #[error("a part of one format cannot be part of a file of another")]
+    OtherFormat,
 }
 
 impl FileFormat {
@@ -40,6 +81,7 @@ impl FileFormat {
     pub fn part_rows_max(&self) -> usize {
         match self {
             Self::Parquet(format) => format.row_group_rows(),
+            Self::Orc(_) => usize::MAX,
         }
     }
 
@@ -47,6 +89,7 @@ impl FileFormat {
     pub fn part_bytes_max(&self) -> usize {
         match self {
             Self::Parquet(format) => format.block_size_bytes(),
+            Self::Orc(format) => usize::try_from(format.options.stripe_size_bytes).unwrap_or(usize::MAX),
         }
     }
 
@@ -57,6 +100,7 @@ impl FileFormat {
     pub fn encode(&self, rows: &[RecordBatch]) -> Result<FilePart, FileError> {
         match self {
             Self::Parquet(format) => Ok(FilePart::Parquet(format.encode(rows)?)),
+            Self::Orc(format) => Ok(FilePart::Orc(encode_stripe(rows, &format.options)?)),
         }
     }
 
@@ -70,6 +114,10 @@ impl FileFormat {
                 let (joiner, head) = format.start()?;
                 Ok((FileJoiner::Parquet(joiner), head))
             }
+            Self::Orc(format) => {
+                let (joiner, head) = orc::Joiner::start(&format.schema, &format.options)?;
+                Ok((FileJoiner::Orc(joiner), head))
+            }
         }
     }
 }
@@ -82,6 +130,8 @@ impl FileJoiner {
     pub fn push(&mut self, part: FilePart) -> Result<Bytes, FileError> {
         match (self, part) {
             (Self::Parquet(joiner), FilePart::Parquet(group)) => Ok(joiner.push(group)?),
+            (Self::Orc(joiner), FilePart::Orc(stripe)) => Ok(joiner.push(stripe)?),
+            _ => Err(FileError::OtherFormat),
         }
     }
 
@@ -92,6 +142,7 @@ impl FileJoiner {
     pub fn finish(self, metadata: &[(String, String)]) -> Result<Bytes, FileError> {
         match self {
             Self::Parquet(joiner) => Ok(joiner.finish(metadata)?),
+            Self::Orc(joiner) => Ok(joiner.finish(metadata)?),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What an ORC file is written by: the members of Firehose's `OrcSerDe`.
 
 use arrow_schema::Schema;
+use serde::{Deserialize, Serialize};
 
 use super::bloom;
 use super::types::{Kind, UnsupportedType, types};
 
 /// How the streams of a file are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Compression {
     /// Not at all.
     None,
@@ -22,7 +24,7 @@ pub enum Compression {
 }
 
 /// The version of the format, by which readers of that version know what they can read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum FormatVersion {
     /// 0.11: run-length encoding of version 1.
     V0_11,
@@ -32,7 +34,7 @@ pub enum FormatVersion {
 }
 
 /// How ORC files are written.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OrcOptions {
     /// What the rows of a stripe should take in memory, for whoever cuts them; and what a tolerance is a part of.
     pub stripe_size_bytes: u64,
@@ -57,6 +59,9 @@ pub struct OrcOptions {
     /// The version of the format.
     pub format_version: FormatVersion,
 }
+
+/// What is validated is a number.
+impl Eq for OrcOptions {}
 
 impl Default for OrcOptions {
     fn default() -> Self {
