@@ -505,7 +505,7 @@ proptest! {
         name in "[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,20}",
         destination in destinations(),
         backup in prop::option::of(destinations()),
-        converted in prop::option::of(super::conversion::tests::conversions()),
+        converted in prop::option::of(conversion::tests::conversions()),
         partitioned in prop::option::of((0_u64..=7200, prop::option::of("[a-z#]{1,4}"), any::<bool>())),
     ) {
         let folder = tempfile::tempdir().unwrap();
