@@ -239,6 +239,13 @@ fn array(data_type: &DataType, values: &[Value]) -> ArrayRef {
             }
             Arc::new(builder.finish())
         }
+        _ => nested(data_type, values),
+    }
+}
+
+fn nested(data_type: &DataType, values: &[Value]) -> ArrayRef {
+    let nulls = NullBuffer::from_iter(values.iter().map(|value| *value != Value::Null));
+    match data_type {
         DataType::List(item) => {
             let items = |value: &Value| match value {
                 Value::List(items) => items.clone(),

@@ -34,3 +34,4 @@ mod systemd;
 mod templates;
 mod tls;
 mod transform;
+mod trials;
