@@ -54,22 +54,18 @@ fn values_widen_and_what_fits_nothing_else_is_a_string() {
         (&["[1]", "1"], "string"),
         (&["[1]", "{\"a\": 1}"], "string"),
         (&["{}", "null"], "string"),
-        (&["{}", "{\"b\": 1}", "{\"A\": null, \"B\": 0.5}"], "struct<b:double,a:string>"),
+        (&["{}", "{\"b\": 1, \"A\": null}", "{\"B\": 0.5}"], "struct<b:double,a:string>"),
         (&["{\"a.b\": {\"c d\": true}}"], "struct<a.b:struct<c d:boolean>>"),
         (&["{\"a:b\": 1}"], "string"),
         (&["{\" a\": 1}"], "string"),
         (&["{\"\": 1}"], "string"),
         (&["[{\"a\": 1}, {\"b\": [\"x\"]}]"], "array<struct<a:int,b:array<string>>>"),
     ] {
-        for turned in [false, true] {
-            let mut records: Vec<String> = values.iter().map(|value| format!("{{\"c\":{value}}}")).collect();
-            if turned {
-                records.reverse();
-            }
-            let records: Vec<&str> = records.iter().map(String::as_str).collect();
-            if !turned || !expected.contains(',') || expected.starts_with("decimal") {
-                assert_eq!(columns(&records), [format!("c {expected}")], "{records:?}");
-            }
+        let records = values.iter().map(|value| format!("{{\"c\":{value}}}")).collect::<Vec<_>>();
+        let mut records: Vec<&str> = records.iter().map(String::as_str).collect();
+        for _ in ["as they came", "turned round"] {
+            assert_eq!(columns(&records), [format!("c {expected}")], "{records:?}");
+            records.reverse();
         }
     }
 }
