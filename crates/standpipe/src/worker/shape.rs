@@ -147,7 +147,7 @@ impl Shape {
     /// # Errors
     /// It is too long.
     pub(super) fn key(&self, close: &Close, part: Part, ordinal: u32) -> Result<String, SinkError> {
-        let (version, batch, arrived_at) = (close.version, close.identity(), close.arrived_at);
+        let (version, batch, arrived_at) = (close.version, close.batch, close.arrived_at);
         let key = match part {
             Part::Rows => self.keys.object_key(version, batch, ordinal, arrived_at, None),
             Part::Failures(kind) => self.keys.error_key(kind.as_str(), version, batch, ordinal, arrived_at),
