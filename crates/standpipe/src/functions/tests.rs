@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 use standpipe_testkit::guests::{answering, saying};
 use standpipe_testkit::{ManualClock, SeededEntropy};
@@ -198,7 +199,7 @@ fn seen(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_sees_the_table_it_was_closed_with_and_another_one_only_where_nothing_of_it_can_be_stored_twice()
-{
+ {
     let (place, old, new) = (Place::new(), "k,v\na,1\n", "k,v\na,2\n");
     place.take(&place.with_table(old, "")).await;
     let first = place.functions.pin(&[looks_up("t")]).pins();
