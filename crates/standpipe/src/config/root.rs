@@ -81,9 +81,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         .unwrap_or_default();
     let Targets { default_store, roles, delivery_log_dir } = targets(section);
     let KeyNames { keys, default_key, key_check_interval } = key_names(section);
-    let functions = functions(section);
-    let tables = tables(section);
-    let schemas = schemas(section);
+    let (functions, tables, schemas) = (functions(section), tables(section), schemas(section));
     let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
     let streams_dir = section.optional(
         "streams_dir",

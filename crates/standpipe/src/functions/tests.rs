@@ -8,6 +8,7 @@ use standpipe_testkit::guests::{answering, saying};
 use standpipe_testkit::{ManualClock, SeededEntropy};
 use standpipe_transform::processors::{EnrichOptions, OnMiss};
 
+use super::shelf::hash;
 use super::*;
 use crate::config::Config;
 use crate::metrics::Metrics;

@@ -39,5 +39,21 @@ fn tables_that_make_no_sense_are_refused_and_unknown_ones_are_guessed() {
         "[{enrich: {table: device, key: .id}}, {enrich: {table: devices, key: now}}, {enrich: {key: .id, miss: skip}}]",
     );
     let tables = "tables: {devices: {path: d.csv, key: k}, \"a b\": {path: x, key: k, format: xml, max: 2GiB, refresh: 1ms}}\n";
-    bad(&format!("{tables}{yaml}"), &[]);
+    bad(
+        &format!("{tables}{yaml}"),
+        &[
+            "standpipe.yaml:1:49: tables.a b: \"a b\" is no table's name: 1 to 64 letters, digits, `-` and `_`",
+            "standpipe.yaml:1:75: tables.a b.format: \"xml\" is not one of csv, jsonl",
+            "standpipe.yaml:1:85: tables.a b.max: 2GiB is above the most allowed, 1GiB",
+            "standpipe.yaml:1:100: tables.a b.refresh: 1ms is below the least allowed, 1s",
+            "standpipe.yaml:2:16: functions.f: there is no table \"devces\" under \"tables\", did you mean \"devices\"?",
+            "standpipe.yaml:6:25: streams[0].processors[0].enrich: there is no table \"device\" under \"tables\", did you mean \
+             \"devices\"?",
+            "standpipe.yaml:6:62: streams[0].processors[1].enrich: enrich: key `now` uses `now`, which is not available: the \
+             same record has to give the same result",
+            "standpipe.yaml:6:100: streams[0].processors[2].enrich: the key \"table\" is missing: The table's name under \
+             `tables`.",
+            "standpipe.yaml:6:117: streams[0].processors[2].enrich.miss: \"skip\" is not one of keep, drop, fail",
+        ],
+    );
 }
