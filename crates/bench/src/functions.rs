@@ -59,7 +59,7 @@ pub(crate) fn measure() -> Result<Vec<FunctionRun>> {
     let cores = thread::available_parallelism()?.get();
     let sandbox = Sandbox::open(&SandboxOptions::default())?;
     let mut runs = Vec::new();
-    for case in [identity(&sandbox)?, csv_to_json(&sandbox)?, enrich(&sandbox)?] {
+    for case in [identity(&sandbox)?, csv_object_of(&sandbox)?, enrich(&sandbox)?] {
         let mut native_us = None;
         let expected = case.native.run(&source(), &case.records).rows.len();
         for (by, chain) in std::iter::once(&("native", case.native)).chain(&case.guests) {
@@ -163,7 +163,7 @@ fn identity(sandbox: &Sandbox) -> Result<Case> {
     })
 }
 
-fn csv_to_json(sandbox: &Sandbox) -> Result<Case> {
+fn csv_object_of(sandbox: &Sandbox) -> Result<Case> {
     let columns: Vec<String> = (0..COLUMNS).map(|number| format!("column_{number}")).collect();
     let columns = columns.join(",");
     let field = |number: usize, column: usize| match column % 2 {
@@ -177,7 +177,7 @@ fn csv_to_json(sandbox: &Sandbox) -> Result<Case> {
     let native = native(move |rows, out| {
         let mut lines = line::Lines::new(&columns);
         for row in rows {
-            if let Ok(Some(object)) = lines.to_json(&row.data) {
+            if let Ok(Some(object)) = lines.object_of(&row.data) {
                 out.keep(row.with_data(object));
             }
         }

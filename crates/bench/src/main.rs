@@ -3,9 +3,11 @@
 //! `make bench` runs it with everything at its default; docs/benchmarks.md says how to read the result.
 //!
 //! Reading order: `records` (what is put), `request` and `load` (how), `target` (to what), `measure` and `special` (the
-//! runs), `discard` and `machine` (the yardsticks), `functions` (what the sandbox costs), `report`.
+//! runs), `discard` and `machine` (the yardsticks), `functions` (what the sandbox costs), `formats` (what a conversion
+//! does), `report`.
 
 mod discard;
+mod formats;
 mod functions;
 mod load;
 mod machine;
@@ -64,7 +66,11 @@ struct Args {
     #[arg(long, default_value_t = 2.0)]
     backlog_gb: f64,
     /// What to measure.
-    #[arg(long, value_delimiter = ',', default_value = "scale,full,kept,half,step,backlog,disk,functions")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "scale,full,kept,half,step,backlog,disk,functions,formats"
+    )]
     parts: Vec<Part>,
     /// Where the figures go as JSON.
     #[arg(long, default_value = "bench.json")]
@@ -89,6 +95,8 @@ enum Part {
     Disk,
     /// Functions in the sandbox against the same work done natively.
     Functions,
+    /// JSON to Parquet and ORC.
+    Formats,
 }
 
 fn shape(text: &str) -> Result<Shape, String> {
@@ -174,6 +182,10 @@ impl Bench<'_> {
         if self.has(Part::Functions) {
             say("functions")?;
             report.functions = functions::measure()?;
+        }
+        if self.has(Part::Formats) {
+            say("formats")?;
+            report.formats = Some(formats::measure(&self.args.standpipe)?);
         }
         Ok(report)
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use crate::formats::Formats;
 use crate::functions::FunctionRun;
 use crate::measure::Run;
 use crate::special::{Backlog, Step};
@@ -72,6 +73,7 @@ pub(crate) struct Report {
     pub(crate) step: Option<Step>,
     pub(crate) backlog: Option<Backlog>,
     pub(crate) functions: Vec<FunctionRun>,
+    pub(crate) formats: Option<Formats>,
 }
 
 impl Report {
@@ -119,6 +121,7 @@ impl Report {
         self.step.iter().try_for_each(|step| print_step(out, step))?;
         self.backlog.iter().try_for_each(|backlog| print_backlog(out, backlog))?;
         print_functions(out, &self.functions)?;
+        self.formats.iter().try_for_each(|formats| print_formats(out, formats))?;
         self.print_floor(out)
     }
 
@@ -207,6 +210,19 @@ fn row(out: &mut impl Write, load: &str, run: &Run) -> io::Result<()> {
         run.group_bytes / 1e3,
         run.sync_ms,
         run.compression,
+    )
+}
+
+fn print_formats(out: &mut impl Write, formats: &Formats) -> io::Result<()> {
+    writeln!(out, "\n{:<12} {:<32} {:>10} {:>9}", "JSON by", "to", "MB/cpu-s", "file MB")?;
+    for conversion in &formats.conversions {
+        let (by, to) = (&conversion.by, &conversion.to);
+        writeln!(out, "{by:<12} {to:<32} {:>10.0} {:>9.1}", conversion.mb_per_cpu_s, conversion.file_mb)?;
+    }
+    writeln!(
+        out,
+        "a daemon that converts a buffer of {:.0} MB: {:.0} MiB at its peak, {:.0} before",
+        formats.buffer_mb, formats.rss_peak_mib, formats.rss_idle_mib
     )
 }
 

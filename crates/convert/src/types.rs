@@ -1,11 +1,14 @@
 //! Column types in Hive's words, as AWS Glue's tables have them, and what they are in Arrow.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use serde::{Deserialize, Serialize};
+
+use crate::orc::TYPE_KEY;
 
 /// How deep types may be nested.
 pub const DEPTH_MAX: usize = 32;
@@ -130,7 +133,14 @@ impl Type {
 
     /// A field of the type.
     pub fn to_field(&self, name: &str, nullable: bool) -> Field {
-        Field::new(name, self.to_arrow(), nullable)
+        let field = Field::new(name, self.to_arrow(), nullable);
+        match self {
+            // ORC has types of their own for them.
+            Self::Char(_) | Self::Varchar(_) => {
+                field.with_metadata(HashMap::from([(TYPE_KEY.to_owned(), self.to_string())]))
+            }
+            _ => field,
+        }
     }
 
     /// The type of an Arrow field, where there is one.

@@ -367,8 +367,8 @@ mod tests {
             update(json!({"S3BackupMode": "Disabled"})),
             "S3BackupMode cannot be changed from Enabled to Disabled.",
         );
-        let splunk = json!({"HECEndpoint": "https://h", "HECEndpointType": "Raw", "HECToken": "t",
-            "S3Configuration": s3(json!({})).configuration});
+        let splunk = json!({"HECEndpoint": "https://h:1", "HECEndpointType": "Raw", "HECToken": "t",
+            "S3Update": s3(json!({})).configuration});
         check(
             s3(json!({})),
             destination(DestinationKind::Splunk, splunk),

@@ -7,6 +7,7 @@ pub mod batches;
 pub mod client;
 pub mod export;
 pub mod import;
+mod input;
 pub mod journal;
 pub mod key;
 pub mod put;
@@ -62,7 +63,7 @@ pub enum Command {
     /// Look into a journal's files and check them; the daemon need not run.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
-    /// Write functions: a template to start from.
+    /// Write functions, from a template, and try functions and streams out.
     #[command(subcommand)]
     Transform(transform::TransformCommand),
     /// Write a fresh master key for encryption at rest to a file.

@@ -87,7 +87,7 @@ fn bound_arenas() {
 }
 
 /// `STANDPIPE_LOG` takes the directives of `tracing-subscriber`, such as `debug` or `standpipe=debug`.
-fn log_to_stderr(format: LogFormat) {
+pub(super) fn log_to_stderr(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into())
         .with_env_var("STANDPIPE_LOG")

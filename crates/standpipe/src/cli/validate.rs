@@ -34,7 +34,8 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
             Stores::default().replace(&config.stores)?;
             config.tls.as_ref().map(tls::load).transpose()?;
             KeyRing::new(Arc::new(OsEntropy), runtime()?.handle().clone()).make(&config.keys)?;
-            let loaded = functions::load(&config, OsTimer::start(), Arc::new(OsEntropy))?;
+            let loaded =
+                functions::load(&config.functions, &config.tables, OsTimer::start(), Arc::new(OsEntropy))?;
             for stream in &config.streams {
                 check_tables(&stream.processors, &loaded.tables)
                     .with_context(|| format!("stream '{}'", stream.name))?;

@@ -81,7 +81,7 @@ fn parquet(section: &mut Section<'_, '_>) -> Option<FormatDraft> {
         "block_size",
         Size(1 << 20..=4 << 30),
         "256MiB",
-        "The most bytes of a row group, as far as memory allows (`BlockSizeBytes`).",
+        "The most bytes of a row group; about 16 MiB of columns in memory are one in any case (`BlockSizeBytes`).",
     );
     let row_group_rows =
         section.or("row_group_rows", Int(1..=1 << 31), "1048576", "The most rows of a row group.");
@@ -99,8 +99,8 @@ fn parquet(section: &mut Section<'_, '_>) -> Option<FormatDraft> {
     );
     let writer_version = section.or(
         "writer_version",
-        Choice(&[("1", 1), ("2", 2), ("V1", 1), ("V2", 2)]),
-        "1",
+        Choice(&[("V1", 1), ("V2", 2)]),
+        "V1",
         "The format of pages (`WriterVersion`).",
     );
     let statistics = section.or(

@@ -51,6 +51,7 @@ pub use access::Credential;
 pub(crate) use functions::is_function_name;
 pub use functions::{FunctionConfig, Grant};
 pub use keys::{FileKeyConfig, KeyConfig, KeyKeeper, KmsKeyConfig};
+pub(crate) use problem::did_you_mean;
 pub use problem::{ConfigProblems, Problem, Spot};
 pub use rates::{CredentialRates, PutRates, RatesConfig};
 pub use settings::{DiskShare, JournalConfig, LimitsConfig, StopConfig};

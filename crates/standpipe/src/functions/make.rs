@@ -142,25 +142,26 @@ fn read(name: &str, config: &FunctionConfig) -> Result<Vec<u8>, FunctionError> {
     Ok(wasm)
 }
 
-/// Loads the functions and tables of a configuration by themselves, without a data directory.
+/// Loads functions and tables by themselves, without a data directory.
 ///
 /// # Errors
 /// [`FunctionError`] says which of them cannot be loaded and why.
 pub fn load(
-    config: &Config,
+    functions: &BTreeMap<String, FunctionConfig>,
+    tables: &BTreeMap<String, TableConfig>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Entropy>,
 ) -> Result<Loaded, FunctionError> {
     let mut loaded = Loaded::default();
-    for (name, config) in &config.tables {
+    for (name, config) in tables {
         let (version, bytes) = table::read(name, config)?;
         loaded.tables.insert(name.clone(), table::rows(name, &version, &bytes)?);
     }
-    if config.functions.is_empty() {
+    if functions.is_empty() {
         return Ok(loaded);
     }
     let (sandbox, impurities) = (Sandbox::open(&SandboxOptions::default())?, Impurities { clock, random });
-    for (name, config) in &config.functions {
+    for (name, config) in functions {
         let wasm = read(name, config)?;
         let version = FunctionVersion::of(config, &wasm, BTreeMap::new());
         let tables = config.tables.iter().filter_map(|table| loaded.tables.get(table).cloned()).collect();

@@ -184,7 +184,7 @@ async fn functions_can_be_loaded_without_a_data_directory() {
     fs::write(place.folder.path().join("f.wasm"), answering("not read")).unwrap();
     let configs = place.config("retries: 0");
     let (clock, chance) = (ManualClock::at(standpipe_model::Timestamp(1)), SeededEntropy::new(1));
-    let loaded = load(&configs, Arc::new(clock), Arc::new(chance)).unwrap();
+    let loaded = load(&configs.functions, &configs.tables, Arc::new(clock), Arc::new(chance)).unwrap();
     assert_eq!(loaded.functions["f"].digest(), hash(&answering("not read")));
 }
 

@@ -9,14 +9,20 @@ use standpipe_model::{Body, BodyError, Compression};
 
 use super::fates::Fates;
 use super::pieces::{CHUNKS_AHEAD, Pieces, Work, failed};
+use crate::processors::ProcessorSpec;
 
 /// About so many bytes of records are read, transformed and encoded in one piece.
-pub(crate) const CHUNK_BYTES: u64 = 1 << 20;
+const CHUNK_BYTES: u64 = 1 << 20;
 /// The same where records may come to a thousand times their size, as bombs of gzip do: of 64 records of 1 KiB each may
 /// come to 1 MiB.
-pub(crate) const EXPANDING_CHUNK_BYTES: u64 = 64 << 10;
+const EXPANDING_CHUNK_BYTES: u64 = 64 << 10;
 /// The memory that one object's chunks take at the most: read, being encoded, and waiting.
 pub(crate) const WORKING_BYTES: u64 = (CHUNKS_AHEAD as u64 + 2) * CHUNK_BYTES;
+
+/// About so many bytes of records go through these processors in one piece.
+pub(crate) fn chunk_bytes(processors: &[ProcessorSpec]) -> u64 {
+    if processors.iter().any(ProcessorSpec::expands) { EXPANDING_CHUNK_BYTES } else { CHUNK_BYTES }
+}
 
 /// What a chunk comes to: its part of the object, and what became of its records.
 pub(crate) struct Made {

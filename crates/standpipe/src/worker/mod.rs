@@ -43,6 +43,7 @@ use crate::metrics::Metrics;
 use crate::spec::Buffering;
 use crate::stores::Stores;
 
+pub(crate) use body::chunk_bytes;
 pub(crate) use deliver::chain;
 use deliver::{Effort, Outcome, Try};
 pub use memory::Memory;

@@ -11,7 +11,7 @@ use standpipe_transform::FailureKind;
 use tokio::sync::Semaphore;
 
 use super::Line;
-use super::body::{CHUNK_BYTES, EXPANDING_CHUNK_BYTES};
+use super::body::chunk_bytes;
 use super::convert::Converter;
 use super::make::Transformation;
 use crate::processors::ProcessorSpec;
@@ -94,8 +94,6 @@ impl Line {
             SinkError::new(ErrorClass::Misconfigured, "a processor cannot be made").with_source(error)
         })?;
         let source = self.context.source(&self.stream);
-        let expands = processors.iter().any(ProcessorSpec::expands);
-        let chunk_bytes = if expands { EXPANDING_CHUNK_BYTES } else { CHUNK_BYTES };
         let turns = if calls_function { &self.turns } else { &self.context.processors };
         let converter = destination.conversion.as_ref().map(Converter::new).transpose().map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "the conversion cannot be made").with_source(error)
@@ -105,7 +103,7 @@ impl Line {
             source,
             converter: converter.map(Arc::new),
             is_planned: false,
-            chunk_bytes,
+            chunk_bytes: chunk_bytes(processors),
         };
         Ok(Shape { destination, transformation, keys, is_planned, turns: Arc::clone(turns) })
     }

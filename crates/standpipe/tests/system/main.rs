@@ -35,3 +35,4 @@ mod tables;
 mod templates;
 mod tls;
 mod transform;
+mod trials;

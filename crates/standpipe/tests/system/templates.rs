@@ -39,14 +39,12 @@ fn called(lang: &str, interface: &str, records: &[&str]) -> Vec<String> {
          delimiter: newline, buffering: {{ size: 1MiB, interval: 1s }} }}\n",
         yaml.replace('…', "rows")
     ));
-    sdk_put(&daemon, "rows", records.iter().map(|record| record.as_bytes().to_vec()).collect());
+    sdk_put(&daemon, "rows", records.iter().map(|record| record.as_bytes().to_vec()));
     let balance = all_settled(&daemon, "rows", SOON);
     assert_eq!(balance.accepted, records.len() as u64);
     let files = files_below(&daemon.dir().join("delivered"));
-    files
-        .iter()
-        .flat_map(|file| fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
-        .collect()
+    let rows: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    rows.lines().map(str::to_owned).collect()
 }
 
 const CSV: [&str; 2] = ["Ada,\"London, W1\"", ""];

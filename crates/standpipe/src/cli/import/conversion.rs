@@ -114,3 +114,6 @@ fn parquet(schema: &str, given: &Value) -> Result<Fields, String> {
     parquet.0.push(("dictionary", Yaml::Truth(dictionary)));
     Ok(parquet)
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -4,8 +4,6 @@ use std::fs;
 
 use proptest::prelude::*;
 use serde_json::json;
-use standpipe_convert::parquet::{Compression as Parquet, ParquetOptions};
-use standpipe_convert::{Column, Deserializer, OpenX, TableSchema};
 use standpipe_ingest::{DestinationKind, Operation, shape};
 use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
 use standpipe_transform::processors::DECOMPRESSED_BYTES_MAX;
@@ -15,9 +13,7 @@ use super::*;
 use crate::config::Config;
 use crate::daemon::mapping;
 use crate::processors::{ProcessorSpec, WasmCall};
-use crate::spec::{
-    Buffering, CatalogTable, Conversion, LogTarget, OutputFormat, Partitioning, S3Destination, StreamSpec,
-};
+use crate::spec::{Buffering, LogTarget, Partitioning, S3Destination, StreamSpec};
 
 const TEMPLATE: &str = include_str!("../../../tests/fixtures/definitions/template.yaml");
 const STATE: &str = include_str!("../../../tests/fixtures/definitions/state.json");
@@ -278,30 +274,6 @@ fn every_member_of_an_s3_destination_is_mapped_or_told() {
         ),
         ("DataFormatConversionConfiguration", json!({"Enabled": false}), Some("")),
         ("DataFormatConversionConfiguration", json!({"SchemaConfiguration": {"TableName": "t"}}), None),
-        (
-            "DataFormatConversionConfiguration",
-            conversion(json!({"OpenXJsonSerDe": {}}), json!({"ParquetSerDe": {}})),
-            Some(
-                "size: 128MiB\n format:\n parquet:\n schema: d.t\n dictionary: false\n openx:\n d.t: { file: ./d.t.json }",
-            ),
-        ),
-        (
-            "DataFormatConversionConfiguration",
-            conversion(
-                json!({"HiveJsonSerDe": {"TimestampFormats": ["millis"]}}),
-                json!({"ParquetSerDe": {
-                "Compression": "GZIP", "BlockSizeBytes": 67_108_864, "EnableDictionaryCompression": "true", "WriterVersion": "V2"}}),
-            ),
-            Some(
-                "compression: GZIP\n block_size: '67108864'\n dictionary: true\n writer_version: V2\n hive:\n - millis",
-            ),
-        ),
-        (
-            "DataFormatConversionConfiguration",
-            conversion(json!({"OpenXJsonSerDe": {}}), json!({"OrcSerDe": {}})),
-            None,
-        ),
-        ("DataFormatConversionConfiguration", conversion(json!({}), json!({"ParquetSerDe": {}})), None),
         ("DynamicPartitioningConfiguration", json!({"Enabled": false}), Some("")),
         ("DynamicPartitioningConfiguration", json!({"Enabled": true}), None),
         ("DynamicPartitioningConfiguration", json!({"Enabled": {"Fn::ImportValue": "x"}}), None),
@@ -325,17 +297,9 @@ fn every_member_of_an_s3_destination_is_mapped_or_told() {
     }
 }
 
-fn conversion(deserializer: Value, serializer: Value) -> Value {
-    json!({
-        "SchemaConfiguration": {"RoleARN": "r", "DatabaseName": "d", "TableName": "t"},
-        "InputFormatConfiguration": {"Deserializer": deserializer},
-        "OutputFormatConfiguration": {"Serializer": serializer},
-    })
-}
-
 /// Imports a destination with a member, and looks for the lines that it comes to, or that it is told.
 #[track_caller]
-fn check_member(member: &str, value: Value, lines: Option<&str>) {
+pub(super) fn check_member(member: &str, value: Value, lines: Option<&str>) {
     let stream = destination(&json!({ member: value }));
     assert_eq!(stream.notes.is_empty(), lines.is_some(), "{member} {value}: {:?}", stream.notes);
     let text = output::document("t", "aws", std::slice::from_ref(&stream)).unwrap();
@@ -513,45 +477,6 @@ fn destinations() -> impl Strategy<Value = S3Destination> {
         })
 }
 
-fn conversions() -> impl Strategy<Value = Conversion> {
-    let columns = [("a", "int"), ("b", "string")].map(|(name, kind)| Column::parse(name, kind).unwrap());
-    let openx = (any::<bool>(), any::<bool>(), prop::option::of("[a-z.]{1,9}")).prop_map(
-        |(case_insensitive, dots_to_underscores, key)| {
-            let mappings = key.map(|key| ("b".to_owned(), key)).into_iter().collect();
-            Deserializer::OpenX(OpenX { case_insensitive, dots_to_underscores, mappings })
-        },
-    );
-    let formats = prop::sample::subsequence(vec!["millis", "yyyy-MM-dd'T'HH:mm:ss"], 0..=2);
-    let hive = formats.prop_map(|formats| Deserializer::Hive {
-        timestamp_formats: formats.into_iter().map(|format| format.parse().unwrap()).collect(),
-    });
-    let compression = prop::sample::select(vec![Parquet::Uncompressed, Parquet::Gzip, Parquet::Snappy]);
-    let sizes = (64_u64 << 20..=1 << 30, 64_u64 << 10..=8 << 20, 0_u64..=1 << 20);
-    (prop_oneof![openx, hive], compression, sizes, any::<bool>(), 1_u8..=2).prop_map(
-        move |(deserializer, compression, (block, page, padding), dictionary, writer_version)| Conversion {
-            schema: TableSchema::new(columns.to_vec()).unwrap(),
-            table: CatalogTable {
-                catalog_id: "000000000000".to_owned(),
-                database: "lake".to_owned(),
-                table: "t".to_owned(),
-                region: "us-east-1".to_owned(),
-                version_id: "LATEST".to_owned(),
-                role_arn: None,
-            },
-            deserializer,
-            output: OutputFormat::Parquet(ParquetOptions {
-                block_size_bytes: block,
-                page_size_bytes: page,
-                max_padding_bytes: padding,
-                compression,
-                dictionary,
-                writer_version,
-                ..ParquetOptions::default()
-            }),
-        },
-    )
-}
-
 /// Gives a stream partitions, and processors in the API's order.
 fn partition(spec: &mut StreamSpec, seconds: u64, delimiter: Option<String>, decompress: bool) {
     spec.destination.partitioning =
@@ -580,7 +505,7 @@ proptest! {
         name in "[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,20}",
         destination in destinations(),
         backup in prop::option::of(destinations()),
-        converted in prop::option::of(conversions()),
+        converted in prop::option::of(conversion::tests::conversions()),
         partitioned in prop::option::of((0_u64..=7200, prop::option::of("[a-z#]{1,4}"), any::<bool>())),
     ) {
         let folder = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Cuts a stream of bytes into batches.
 #[derive(Debug)]
-pub(super) struct Splitter {
+pub(in crate::cli) struct Splitter {
     keep_newline: bool,
     batch: RecordBlockBuilder,
     full: VecDeque<RecordBlock>,
@@ -29,13 +29,13 @@ pub(super) struct Splitter {
 
 impl Splitter {
     /// A splitter; `keep_newline` makes each line's end a part of its record.
-    pub(super) fn new(keep_newline: bool) -> Self {
+    pub(in crate::cli) fn new(keep_newline: bool) -> Self {
         let batch = RecordBlockBuilder::with_capacity(0, 0);
         Self { keep_newline, batch, full: VecDeque::new(), partial: Vec::new(), skipping: false, too_long: 0 }
     }
 
     /// Takes more bytes of an input.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+    pub(in crate::cli) fn push(&mut self, mut bytes: &[u8]) {
         while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
             let (line, rest) = bytes.split_at(end + 1);
             self.extend(if self.keep_newline { line } else { &line[..end] });
@@ -46,14 +46,14 @@ impl Splitter {
     }
 
     /// Ends an input: a last line without a line end is a record too.
-    pub(super) fn end_input(&mut self) {
+    pub(in crate::cli) fn end_input(&mut self) {
         if self.skipping || !self.partial.is_empty() {
             self.end_line();
         }
     }
 
     /// Makes what there is a batch, full or not.
-    pub(super) fn flush(&mut self) {
+    pub(in crate::cli) fn flush(&mut self) {
         if self.batch.count() > 0 {
             let batch = std::mem::replace(&mut self.batch, RecordBlockBuilder::with_capacity(0, 0));
             self.full.push_back(batch.finish());
@@ -61,28 +61,28 @@ impl Splitter {
     }
 
     /// The next finished batch.
-    pub(super) fn next(&mut self) -> Option<RecordBlock> {
+    pub(in crate::cli) fn next(&mut self) -> Option<RecordBlock> {
         self.full.pop_front()
     }
 
     /// Whether a finished batch waits.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(in crate::cli) fn is_ready(&self) -> bool {
         !self.full.is_empty()
     }
 
     /// Whether records wait for their batch to fill.
-    pub(super) fn is_filling(&self) -> bool {
+    pub(in crate::cli) fn is_filling(&self) -> bool {
         self.batch.count() > 0
     }
 
     /// Records that wait, in finished batches or not.
-    pub(super) fn waiting(&self) -> u64 {
+    pub(in crate::cli) fn waiting(&self) -> u64 {
         let full: u64 = self.full.iter().map(|batch| u64::from(batch.count())).sum();
         full + u64::from(self.batch.count())
     }
 
     /// Lines that were too long to be records.
-    pub(super) fn too_long(&self) -> u64 {
+    pub(in crate::cli) fn too_long(&self) -> u64 {
         self.too_long
     }
 

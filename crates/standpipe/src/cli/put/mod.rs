@@ -7,16 +7,15 @@
 //! Each stage waits for the next, so memory stays at a few batches. A batch that is given up ends the put: what was not
 //! acknowledged is counted, and the command fails.
 
-mod lines;
+pub(super) mod lines;
 mod progress;
 mod send;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ use self::lines::Splitter;
 use self::progress::Progress;
 use self::send::{Outcome, send};
 use super::client::{ConnectArgs, FirehoseClient};
-use super::{complain, count, print};
+use super::{complain, count, input, print};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 256 << 10;
@@ -176,11 +175,7 @@ fn total(files: &[PathBuf]) -> Option<u64> {
 /// Reads the inputs one after the other, until the receiver has gone.
 fn read_all(files: &[PathBuf], to: &mpsc::Sender<Input>) {
     for path in files {
-        let done = if path == Path::new("-") {
-            read(&mut io::stdin().lock(), to)
-        } else {
-            File::open(path).and_then(|mut file| read(&mut file, to))
-        };
+        let done = input::open(path).and_then(|mut from| read(&mut *from, to));
         match done.with_context(|| format!("cannot read {}", path.display())) {
             Ok(true) => {}
             Ok(false) => return,
@@ -196,13 +191,11 @@ fn read_all(files: &[PathBuf], to: &mpsc::Sender<Input>) {
 fn read(from: &mut dyn Read, to: &mpsc::Sender<Input>) -> io::Result<bool> {
     let mut chunk = vec![0; CHUNK];
     loop {
-        let input = match from.read(&mut chunk) {
-            Ok(0) => return Ok(to.blocking_send(Input::End).is_ok()),
-            Ok(len) => Input::Bytes(Bytes::copy_from_slice(&chunk[..len])),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        if to.blocking_send(input).is_err() {
+        let len = input::read(from, &mut chunk)?;
+        if len == 0 {
+            return Ok(to.blocking_send(Input::End).is_ok());
+        }
+        if to.blocking_send(Input::Bytes(Bytes::copy_from_slice(&chunk[..len]))).is_err() {
             return Ok(false);
         }
     }

@@ -41,8 +41,8 @@ impl<'n> Reader<'n> {
         }
         let Some(reference) = schema.get("$ref").and_then(Node::scalar) else { return Some(schema) };
         let target = reference.strip_prefix('#').and_then(|pointer| {
-            let steps = pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~"));
-            steps.fold(Some(self.root), |node, step| node?.get(&step))
+            let mut steps = pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~"));
+            steps.try_fold(self.root, |node, step| node.get(&step))
         });
         match target {
             Some(target) => self.followed(at, target, depth + 1),

@@ -34,6 +34,7 @@ fn schemas_that_make_no_sense_are_refused_with_their_place() {
         "schemas:\n  flights: {columns: {a: int}}\n  a.b: {columns: {a: int8}}\n  a.c: {columns: {a: int, A: int}}\n  a.d: {}\n  a.e: \
          {columns: {}}\n  a.f: {columns: {a: int}, file: x}\n  a.g: {file: missing.json}\n",
         &[
+            "standpipe.yaml:2:12: schemas.flights: \"flights\" is no schema's name: database.table, without blanks",
             "standpipe.yaml:3:22: schemas.a.b.columns.a: 'int8' is not a type: boolean, tinyint, smallint, int, bigint, float, \
              double, decimal(p,s), string, char(n), varchar(n), date, timestamp, binary, array<t>, map<string,t> or \
              struct<name:t,…>",
@@ -42,12 +43,6 @@ fn schemas_that_make_no_sense_are_refused_with_their_place() {
             "standpipe.yaml:6:8: schemas.a.e: 0 columns, allowed are 1 to 5000",
             "standpipe.yaml:7:34: schemas.a.f.file: give either \"columns\" or \"file\", not both",
             "missing.json: cannot read the file: No such file or directory (os error 2)",
-        ],
-    );
-    bad(
-        "schemas:\n  flights: {columns: {a: int}}\n",
-        &[
-            "standpipe.yaml:2:12: schemas.flights: \"flights\" is no schema's name: database.table, without blanks",
         ],
     );
 }

@@ -171,7 +171,7 @@ fn what_is_for_rows_of_text_is_refused_beside_a_format() {
     bad(
         &with_format("{}", &[format, "journal_limit: 100MiB"]),
         &[
-            "standpipe.yaml:6:9: streams[0].destination.s3: 128MiB is more than half of the journal's limit, 100MiB: a batch \
+            "standpipe.yaml:6:9: streams[0].destination.s3.buffering: 128MiB is more than half of the journal's limit, 100MiB: a batch \
              could not close before the journal is full",
         ],
     );

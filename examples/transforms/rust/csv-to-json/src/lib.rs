@@ -16,7 +16,7 @@ struct CsvToJson;
 impl Guest for CsvToJson {
     fn process(batch: Vec<Record>) -> Vec<Outcome> {
         let mut lines = Lines::new(&host::config("COLUMNS").unwrap_or_default());
-        batch.iter().map(|record| outcome(lines.to_json(&record.data))).collect()
+        batch.iter().map(|record| outcome(lines.object_of(&record.data))).collect()
     }
 }
 

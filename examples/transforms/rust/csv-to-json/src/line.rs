@@ -24,7 +24,7 @@ impl Lines {
     ///
     /// # Errors
     /// In words, what is wrong with the line.
-    pub fn to_json(&mut self, line: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    pub fn object_of(&mut self, line: &[u8]) -> Result<Option<Vec<u8>>, String> {
         if line.trim_ascii().is_empty() {
             return Ok(None);
         }

@@ -1,0 +1,193 @@
+//! JSON to Parquet and ORC on one thread, against pyarrow and DuckDB on the same bytes; and the memory that a daemon
+//! takes for a buffer that is converted.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
+use standpipe_convert::orc::OrcOptions;
+use standpipe_convert::parquet::{Compression, ParquetFormat, ParquetOptions};
+use standpipe_convert::{Column, Deserializer, FileFormat, OrcFormat, RowReader, TableSchema};
+use standpipe_testkit::clients::{Python, finish};
+use standpipe_testkit::{Daemon, cache};
+
+use crate::process::{cpu_seconds, memory};
+
+/// The demo's flights, over and over.
+const FLIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/flights.ndjson");
+const JSON_BYTES: usize = 256 << 20;
+/// Rows of a record batch and of a row group, about as a worker has them.
+const BATCH_ROWS: usize = 4 << 10;
+const GROUP_ROWS: usize = 128 << 10;
+const COLUMNS: [(&str, &str); 19] = [
+    ("year", "int"),
+    ("month", "int"),
+    ("day", "int"),
+    ("dep_time", "int"),
+    ("sched_dep_time", "int"),
+    ("dep_delay", "int"),
+    ("arr_time", "int"),
+    ("sched_arr_time", "int"),
+    ("arr_delay", "int"),
+    ("carrier", "string"),
+    ("flight", "int"),
+    ("tailnum", "string"),
+    ("origin", "string"),
+    ("dest", "string"),
+    ("air_time", "int"),
+    ("distance", "int"),
+    ("hour", "int"),
+    ("minute", "int"),
+    ("time_hour", "timestamp"),
+];
+
+/// A conversion, by whom.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Conversion {
+    pub(crate) by: String,
+    pub(crate) to: String,
+    /// JSON a second of processor time, on one thread.
+    pub(crate) mb_per_cpu_s: f64,
+    pub(crate) file_mb: f64,
+}
+
+/// All of it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Formats {
+    pub(crate) conversions: Vec<Conversion>,
+    /// The peak of a daemon that converts a buffer of 128 MiB, and of one that has done nothing yet.
+    pub(crate) rss_peak_mib: f64,
+    pub(crate) rss_idle_mib: f64,
+    pub(crate) buffer_mb: f64,
+}
+
+/// Measures it.
+///
+/// # Errors
+/// When a reader cannot be had, a row does not convert, or the daemon does not start.
+pub(crate) fn measure(binary: &Path) -> Result<Formats> {
+    let dir = cache::run_dir("formats")?;
+    let json = dir.join("flights.json");
+    let once = fs::read(FLIGHTS).context("read the flights")?;
+    let mut file = File::create(&json)?;
+    let times = JSON_BYTES.div_ceil(once.len());
+    (0..times).try_for_each(|_| file.write_all(&once))?;
+    let mut formats = Formats::default();
+    let table = table()?;
+    for (to, format) in files(&table)? {
+        formats.conversions.push(convert(&once, times, &table, to, &format)?);
+    }
+    let mut python = Command::new(Python::installed()?.interpreter());
+    python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/formats.py")).arg(&json).arg(&dir);
+    let others: Vec<Conversion> = serde_json::from_value(finish(python)?)?;
+    formats.conversions.extend(others);
+    buffer(binary, &once, &mut formats)?;
+    fs::remove_dir_all(&dir)?;
+    Ok(formats)
+}
+
+fn table() -> Result<TableSchema> {
+    let columns = COLUMNS.iter().map(|(name, kind)| Column::parse(name, kind)).collect::<Result<_, _>>()?;
+    Ok(TableSchema::new(columns)?)
+}
+
+fn files(table: &TableSchema) -> Result<Vec<(&'static str, FileFormat)>> {
+    let parquet = |compression, dictionary| {
+        let options = ParquetOptions { compression, dictionary, ..ParquetOptions::default() };
+        ParquetFormat::new(table.to_arrow(), &options).map(FileFormat::Parquet)
+    };
+    Ok(vec![
+        ("parquet, snappy", parquet(Compression::Snappy, true)?),
+        ("parquet, snappy, no dictionary", parquet(Compression::Snappy, false)?),
+        ("parquet, zstd", parquet(Compression::Zstd, true)?),
+        ("orc, snappy", FileFormat::Orc(OrcFormat::new(table.to_arrow(), OrcOptions::default())?)),
+    ])
+}
+
+fn convert(
+    once: &[u8],
+    times: usize,
+    table: &TableSchema,
+    to: &str,
+    format: &FileFormat,
+) -> Result<Conversion> {
+    let began = cpu_seconds(std::process::id())?;
+    let mut reader = RowReader::new(table, &Deserializer::default());
+    let (mut joiner, head) = format.start()?;
+    let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, head.len());
+    for _ in 0..times {
+        for line in once.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            rows += reader.push(line)?;
+            if reader.rows() == BATCH_ROWS {
+                batches.push(reader.finish()?);
+            }
+            if rows >= GROUP_ROWS && reader.rows() == 0 {
+                bytes += joiner.push(format.encode(&batches)?)?.len();
+                (rows, batches) = (0, Vec::new());
+            }
+        }
+    }
+    batches.push(reader.finish()?);
+    bytes += joiner.push(format.encode(&batches)?)?.len();
+    bytes += joiner.finish(&[])?.len();
+    let seconds = cpu_seconds(std::process::id())? - began;
+    let mb = (once.len() * times) as f64 / 1e6;
+    Ok(Conversion {
+        by: "standpipe".to_owned(),
+        to: to.to_owned(),
+        mb_per_cpu_s: mb / seconds,
+        file_mb: bytes as f64 / 1e6,
+    })
+}
+
+/// Lets a daemon convert one buffer of 128 MiB, put with its own command.
+fn buffer(binary: &Path, once: &[u8], formats: &mut Formats) -> Result<()> {
+    let dir = cache::run_dir("formats-lake")?;
+    let columns: Vec<String> = COLUMNS.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
+    let daemon = Daemon::start(
+        binary,
+        format!(
+            "stores: {{ lake: {{ type: file, path: {} }} }}\nschemas: {{ lake.flights: {{ columns: {{ {} }} }} }}\nstreams:\n  \
+             - name: flights\n    format: {{ parquet: {{ schema: lake.flights }} }}\n    destination:\n      s3: {{ store: \
+             lake, bucket: b, prefix: f/, buffering: {{ size: 128MiB, interval: 900s }} }}\n",
+            dir.join("lake").display(),
+            columns.join(", ")
+        ),
+    )?;
+    formats.rss_idle_mib = mib(memory(daemon.pid())?.peak);
+    let input = dir.join("input.ndjson");
+    // A little more than a buffer, so that it closes by its size.
+    let times = (136 << 20) / once.len() + 1;
+    let mut file = File::create(&input)?;
+    (0..times).try_for_each(|_| file.write_all(once))?;
+    let mut put = Command::new(binary);
+    put.args(["put", "--endpoint", &daemon.endpoint(), "--stream", "flights"]).arg(&input);
+    put.env("STANDPIPE_ACCESS_KEY_ID", Daemon::ACCESS_KEY_ID);
+    put.env("STANDPIPE_SECRET_ACCESS_KEY", Daemon::SECRET_ACCESS_KEY);
+    ensure!(put.output()?.status.success(), "the flights could not be put");
+    let began = Instant::now();
+    loop {
+        let metrics = daemon.get("/metrics")?.body;
+        let delivered = metrics.lines().find_map(|line| {
+            line.strip_prefix("standpipe_records_delivered_total{")?.rsplit(' ').next()?.parse::<f64>().ok()
+        });
+        if delivered.is_some_and(|records| records > 0.0) {
+            break;
+        }
+        ensure!(began.elapsed() < Duration::from_secs(120), "the buffer was not delivered");
+        thread::sleep(Duration::from_millis(50));
+    }
+    formats.rss_peak_mib = mib(memory(daemon.pid())?.peak);
+    formats.buffer_mb = (once.len() * times) as f64 / 1e6;
+    drop(daemon);
+    Ok(fs::remove_dir_all(&dir)?)
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
