@@ -204,7 +204,7 @@ fn a_changed_file_counts_without_a_reload_for_functions_too_and_a_bad_one_change
 #[test]
 fn readings_are_enriched_and_partitioned_by_site_and_day_into_parquet() {
     let (lake, file) = (Lake::with(&["lake"]), File::of(DEVICES));
-    let stream = r#"schemas: { iot.readings: { columns: { device: string, at: string, celsius: double, site: string, model: string } } }
+    let stream = r#"schemas: { iot.readings: { columns: { device: string, seen: string, celsius: double, site: string, model: string } } }
 streams:
   - name: readings
     processors: [ { enrich: { table: devices, key: .device, columns: [site, model], miss: fail } } ]
@@ -214,7 +214,7 @@ streams:
         bucket: lake
         prefix: 'readings/site=!{partitionKeyFromQuery:site}/day=!{partitionKeyFromQuery:day}/'
         error_output_prefix: errors/!{firehose:error-output-type}/
-        partitioning: { keys: { site: .site, day: '.at[:10]' } }
+        partitioning: { keys: { site: .site, day: '.seen[:10]' } }
         buffering: { size: 64MiB, interval: 1s }
 "#;
     let daemon = start(file.yaml(&lake, "") + stream);
@@ -224,10 +224,10 @@ streams:
         (device, format!("2026-11-{day:02}T00:00:00Z"), number as f64 / 4.0, site, model)
     };
     let records = (0..300).map(|number| {
-        let (device, at, celsius, ..) = of(number);
-        json!({"device": device, "at": at, "celsius": celsius}).to_string().into_bytes()
+        let (device, seen, celsius, ..) = of(number);
+        json!({"device": device, "seen": seen, "celsius": celsius}).to_string().into_bytes()
     });
-    let stranger = json!({"device": "d9", "at": "2026-11-01T00:00:00Z"}).to_string().into_bytes();
+    let stranger = json!({"device": "d9", "seen": "2026-11-01T00:00:00Z"}).to_string().into_bytes();
     sdk_put(&daemon, "readings", records.chain([stranger.clone()]));
     let balance = all_settled(&daemon, "readings", SOON);
     assert_eq!((balance.accepted, balance.delivered, balance.backed_up), (301, 300, 1));
@@ -245,12 +245,12 @@ streams:
     let days = ["2026-11-01", "2026-11-02", "2026-11-03"];
     let expected = ["bern", "oslo, roof"].map(|site| days.map(|day| format!("site={site}/day={day}")));
     assert_eq!(folders, expected.concat());
-    let select = "SELECT device, at, celsius, site, model, contains(filename, concat('site=', site, '/day=', at[:10], '/')) \
+    let select = "SELECT device, seen, celsius, site, model, contains(filename, concat('site=', site, '/day=', seen[:10], '/')) \
                   FROM read_parquet('{}/**/*.parquet', filename=true, hive_partitioning=false) ORDER BY celsius";
     let expected: Vec<Value> = (0..300)
         .map(|number| {
-            let (device, at, celsius, site, model) = of(number);
-            json!([device, at, celsius, site, model, true])
+            let (device, seen, celsius, site, model) = of(number);
+            json!([device, seen, celsius, site, model, true])
         })
         .collect();
     assert_eq!(duckdb(select, folder.path()), Value::from(expected));
