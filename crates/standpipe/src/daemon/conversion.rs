@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use standpipe_convert::parquet::{Compression, ParquetOptions};
-use standpipe_convert::{Deserializer, OpenX};
+use standpipe_convert::{Deserializer, OpenX, RowReader};
 use standpipe_ingest::ApiError;
 use standpipe_ingest::shape::{not_disabled, text};
 
@@ -47,6 +47,8 @@ pub(super) fn conversion(configuration: &Members, config: &Config) -> Result<Opt
         deserializer: deserializer(members(members(block, "InputFormatConfiguration"), "Deserializer"))?,
         output: output(members(members(block, "OutputFormatConfiguration"), "Serializer")),
     };
+    RowReader::check(&conversion.schema, &conversion.deserializer)
+        .map_err(|error| ApiError::invalid_argument(format!("The schema is invalid. {error}.")))?;
     conversion
         .check()
         .map_err(|error| ApiError::invalid_argument(format!("The schema is invalid. {error}.")))?;

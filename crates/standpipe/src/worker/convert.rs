@@ -17,7 +17,12 @@ pub(super) struct Converter {
     pub(super) format: Arc<FileFormat>,
     /// What lines of the error output say of the table.
     pub(super) table: CatalogTable,
+    /// The most records that are converted in one piece.
+    pub(super) records_max: usize,
 }
+
+/// About so many bytes of columns may come of what the records of a piece do not say.
+const PIECE_BYTES: usize = 8 << 20;
 
 impl Converter {
     /// The conversion that a destination asks for.
@@ -31,7 +36,8 @@ impl Converter {
                 FileFormat::Parquet(ParquetFormat::new(schema.to_arrow(), options)?)
             }
         };
-        Ok(Self { schema, deserializer, format: Arc::new(format), table })
+        let records_max = (PIECE_BYTES / RowReader::row_bytes(&schema).max(1)).max(1);
+        Ok(Self { schema, deserializer, format: Arc::new(format), table, records_max })
     }
 
     /// Converts the rows of a chunk. A record of which one does not fit fails as a whole, and its rows are taken out.
