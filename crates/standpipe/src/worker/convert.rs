@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use standpipe_convert::parquet::{OptionError, ParquetFormat};
 use standpipe_convert::{ArrowError, Deserializer, FileFormat, RecordBatch, RowReader, TableSchema};
 use standpipe_transform::{Failure, FailureKind, Row, Transformed};
 
-use crate::spec::{CatalogTable, Conversion, OutputFormat};
+use crate::spec::{CatalogTable, Conversion, FormatError};
 
 /// A conversion, made for the batches of a version.
 #[derive(Debug)]
@@ -23,15 +22,11 @@ impl Converter {
     /// The conversion that a destination asks for.
     ///
     /// # Errors
-    /// [`OptionError`].
-    pub(super) fn new(conversion: &Conversion) -> Result<Self, OptionError> {
-        let Conversion { schema, table, deserializer, output } = conversion.clone();
-        let format = match &output {
-            OutputFormat::Parquet(options) => {
-                FileFormat::Parquet(ParquetFormat::new(schema.to_arrow(), options)?)
-            }
-        };
-        Ok(Self { schema, deserializer, format: Arc::new(format), table })
+    /// [`FormatError`].
+    pub(super) fn new(conversion: &Conversion) -> Result<Self, FormatError> {
+        let format = Arc::new(conversion.format()?);
+        let Conversion { schema, table, deserializer, .. } = conversion.clone();
+        Ok(Self { schema, deserializer, format, table })
     }
 
     /// Converts the rows of a chunk. A record of which one does not fit fails as a whole, and its rows are taken out.
