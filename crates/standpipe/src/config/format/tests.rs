@@ -181,10 +181,7 @@ fn what_orc_cannot_do_is_refused_with_its_place() {
     orc("dictionary_threshold: often", "dictionary_threshold: \"often\" is not a number");
     orc("stripe_size: 1KiB", "stripe_size: 1KiB is below the least allowed, 1MiB");
     orc("version: 0.13", "version: \"0.13\" is not one of 0.12, 0.11, V0_12, V0_11, did you mean \"0.12\"?");
-    orc(
-        "bloom_filters: [other]",
-        "bloom_filters: there is no column 'other' that can have a bloom filter",
-    );
+    orc("bloom_filters: [other]", "bloom_filters: there is no column 'other' that can have a bloom filter");
     orc(
         "bloom_filters: [year], bloom_filter_fpp: 0",
         "bloom_filter_fpp: bloom filters of 10000 rows and a false positive probability of 0 take inf bits, allowed are 1 to \

@@ -38,7 +38,9 @@ fn a_conversion_becomes_a_format_and_a_deserializer_or_is_told() {
         ),
         (
             conversion(json!({"OpenXJsonSerDe": {}}), json!({"OrcSerDe": {}})),
-            Some("size: 128MiB\n format:\n orc:\n schema: d.t\n dictionary_threshold: \"0\"\n padding: false\n openx:"),
+            Some(
+                "size: 128MiB\n format:\n orc:\n schema: d.t\n dictionary_threshold: \"0\"\n padding: false\n openx:",
+            ),
         ),
         (
             conversion(
