@@ -233,3 +233,28 @@ pub(crate) fn compression_name(output: &OutputFormat) -> Option<&'static str> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_member_of_a_serializer_has_an_effect_and_is_described_as_it_was_given() {
+        for given in [
+            json!({"ParquetSerDe": {
+                "BlockSizeBytes": 64 << 20, "PageSizeBytes": 65_536, "Compression": "GZIP",
+                "EnableDictionaryCompression": true, "MaxPaddingBytes": 1, "WriterVersion": "V2",
+            }}),
+            json!({"OrcSerDe": {
+                "StripeSizeBytes": 8 << 20, "BlockSizeBytes": 64 << 20, "RowIndexStride": 1_000, "EnablePadding": true,
+                "PaddingTolerance": 0.25, "Compression": "ZLIB", "BloomFilterColumns": ["a", "b.c"],
+                "BloomFilterFalsePositiveProbability": 0.01, "DictionaryKeyThreshold": 0.5, "FormatVersion": "V0_11",
+            }}),
+        ] {
+            assert_eq!(serializer(&output(given.as_object().unwrap())), given);
+        }
+        let orc = json!({"OrcSerDe": {"Compression": "NONE"}});
+        let options = OrcOptions { compression: OrcCompression::None, ..OrcOptions::default() };
+        assert_eq!(output(orc.as_object().unwrap()), OutputFormat::Orc(options));
+    }
+}
