@@ -77,7 +77,7 @@ fn every_setting_of_orc_is_read() {
     assert_eq!(plain.conversion.unwrap().output, OutputFormat::Orc(expected));
     let all = "format: {orc: {schema: lake.flights, compression: lz4, stripe_size: 8MiB, block_size: 64MiB, row_index_stride: \
                1000, padding: true, padding_tolerance: 0.25, bloom_filters: [tailnum, delays.dep], bloom_filter_fpp: 0.01, \
-               dictionary_threshold: 1, version: 0.11}}";
+               dictionary_threshold: 1, version: \"0.11\"}}";
     let expected = OrcOptions {
         stripe_size_bytes: 8 << 20,
         block_size_bytes: 64 << 20,
