@@ -33,23 +33,9 @@ pub struct Close {
     pub arrived_at: Timestamp,
     /// Its records' data bytes, as counted when it closed.
     pub record_bytes: u64,
-    /// How often its rows were to be made anew after objects of them may have been delivered. Identities derive from it:
-    /// other rows must not be taken for those that were there already.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub generation: u32,
     /// Hashes of the modules, tables and schemas that it is transformed by, and the build that closed it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pins: BTreeMap<String, String>,
-}
-
-impl Close {
-    /// What identities of objects derive from: the batch's id, and another one for each generation.
-    pub fn identity(&self) -> BatchId {
-        let mut id = self.batch;
-        let generation = self.generation.to_be_bytes();
-        id.0.iter_mut().rev().zip(generation.into_iter().rev()).for_each(|(byte, with)| *byte ^= with);
-        id
-    }
 }
 
 /// PLAN: a batch's records were made into rows, its rows into objects, and all of it is in the batch's spool; written
@@ -292,7 +278,11 @@ impl State {
             Control::Close(close) => self.close(close),
             Control::Settle(settle) => self.settle(settle),
             Control::Plan(plan) => {
-                self.with_open(&plan.destination, &plan.batch, |open| open.plan = Some(plan.clone()));
+                self.with_open(&plan.destination, &plan.batch, |open| {
+                    // What was done was of an earlier plan: a PLAN comes before each of its own DONE frames.
+                    open.done.clear();
+                    open.plan = Some(plan.clone());
+                });
             }
             Control::Decide(decide) => {
                 self.with_open(&decide.destination, &decide.batch, |open| open.decided.push(decide.clone()));
@@ -447,7 +437,6 @@ mod tests {
             closed_at: Timestamp(2),
             arrived_at: Timestamp(1),
             record_bytes: 100,
-            generation: 0,
             pins: BTreeMap::new(),
         }
     }
@@ -514,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_is_kept_as_runs_and_a_generation_changes_the_identity() {
+    fn what_is_done_is_kept_as_runs() {
         let mut open = OpenBatch::new(close(1, 0, 9));
         open.done.extend([0, 2, 3, 4, 9, 10]);
         let text = serde_json::to_string(&open).unwrap();
@@ -522,10 +511,6 @@ mod tests {
         assert_eq!(serde_json::from_str::<OpenBatch>(&text).unwrap(), open);
         let huge = text.replace("[2,4]", "[2,4000000000]");
         assert!(serde_json::from_str::<OpenBatch>(&huge).is_err());
-        let mut again = open.close.clone();
-        assert_eq!(again.identity(), again.batch);
-        again.generation = 1;
-        assert_ne!(again.identity(), again.batch);
     }
 
     #[test]

@@ -92,9 +92,19 @@ impl From<SpoolDamage> for io::Error {
     }
 }
 
-/// A spool's random id.
+/// A spool's random id: what the identities of its objects derive from, so that rows of another spool, which may be
+/// others, are never taken for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpoolId(SegmentId);
+
+impl SpoolId {
+    /// The identity of a batch's objects that lie in the spool.
+    pub fn identity(self, batch: BatchId) -> BatchId {
+        let mut id = batch.0;
+        id.iter_mut().zip(self.0.0).for_each(|(byte, with)| *byte ^= with);
+        BatchId(id)
+    }
+}
 
 impl Serialize for SpoolId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -192,24 +202,11 @@ impl SpoolWriter {
         let mut id = SegmentId([0; 16]);
         shared.shelf.entropy.fill(&mut id.0);
         let path = dir.join(format!("{batch}-{id:?}{ENDING}"));
-        let (place, slots) = shared.list_spool(batch, id, path)?;
-        let mut writer = Self {
-            file: shared.disk().create(&place.path, 0).inspect_err(|_| shared.forget_spool(&place))?,
-            shared,
-            place,
-            objects: BTreeMap::new(),
-            next: 0,
-            buffered: 0,
-            out: Vec::new(),
-            end: 0,
-        };
+        let (place, file) = shared.make_spool(batch, id, path)?;
+        let (objects, out, next, buffered, end) = (BTreeMap::new(), Vec::new(), 0, 0, HEAD_LEN);
         // From here on a failure removes the file again.
-        let (version, key_id) = if slots.is_some() { (VERSION, KEYED) } else { (PLAIN_VERSION, 0) };
-        let created_at = writer.shared.shelf.clock.now();
-        let head = Head { version, key_id, sequence: 0, id, first: Position(0), created_at, capacity: 0 };
-        write_head(writer.file.as_ref(), &head, slots.as_ref())?;
+        let writer = Self { shared, place, file, objects, next, buffered, out, end };
         writer.shared.take_for_spool(&writer.place, HEAD_LEN)?;
-        writer.end = HEAD_LEN;
         Ok(writer)
     }
 
@@ -352,28 +349,31 @@ impl Shared {
         self.spools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lists a spool that is about to be made, with its key, where it has one. While nobody looks through the keys: one
-    /// that was not listed yet would be missed.
-    fn list_spool(
+    /// Makes a spool's file, with its key, where it has one, and lists it. Nobody looks through the keys meanwhile: one
+    /// that was not listed yet would be missed, and one that is not on the disk yet be written over.
+    fn make_spool(
         &self,
         batch: BatchId,
         id: SegmentId,
         path: PathBuf,
-    ) -> Result<(Arc<Place>, Option<Slots>), SpoolError> {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+    ) -> Result<(Arc<Place>, Arc<dyn DiskFile>), SpoolError> {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.keys.usable()?;
         self.admit_spool(&self.spools(), None, HEAD_LEN)?;
         let key = self.keys.fresh()?.key.map(|(key, wrapped)| (key, Slots::first(wrapped)));
-        let keyed = key.as_ref().map(|(key, slots)| Arc::new(Keyed::fresh(key, slots.clone())));
+        let file = self.disk().create(&path, 0)?;
+        let (version, key_id) = if key.is_some() { (VERSION, KEYED) } else { (PLAIN_VERSION, 0) };
+        let created_at = self.shelf.clock.now();
+        let head = Head { version, key_id, sequence: 0, id, first: Position(0), created_at, capacity: 0 };
+        if let Err(error) = write_head(file.as_ref(), &head, key.as_ref().map(|(_, slots)| slots)) {
+            self.disk().remove(&path)?;
+            return Err(error.into());
+        }
+        let keyed = key.map(|(key, slots)| Arc::new(Keyed::fresh(&key, slots)));
         let (len, finished) = (AtomicU64::new(0), AtomicBool::new(false));
         let place = Arc::new(Place { id, path, keyed, len, finished });
         self.spools().push((batch, Arc::clone(&place)));
-        drop(writer);
-        Ok((place, key.map(|(_, slots)| slots)))
-    }
-
-    fn forget_spool(&self, place: &Arc<Place>) {
-        self.spools().retain(|(_, other)| !Arc::ptr_eq(other, place));
+        Ok((place, file))
     }
 
     /// Whether a spool may take so much more; `None` is one that is not listed yet.
@@ -385,11 +385,10 @@ impl Shared {
         let is_only = spools.iter().all(|(_, other)| is_this(other));
         let unfinished = spools.iter().find(|(_, other)| !other.finished.load(Ordering::Relaxed));
         let is_first = unfinished.is_none_or(|(_, first)| is_this(first));
+        let limit = self.options.limit_bytes.min(budget.limit());
         let spooled: u64 = spools.iter().map(|(_, place)| place.len.load(Ordering::Relaxed)).sum();
         match admitted {
-            Err(_) if is_only || (is_first && spooled + bytes <= self.options.limit_bytes) => {
-                budget.admit_urgent(bytes)
-            }
+            Err(_) if is_only || (is_first && spooled + bytes <= limit) => budget.admit_urgent(bytes),
             admitted => admitted,
         }
     }

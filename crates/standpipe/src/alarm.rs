@@ -27,6 +27,8 @@ pub enum AlarmKind {
     ReloadRefused,
     /// A changed credentials file was refused; what it held before stays in force.
     CredentialsRefused,
+    /// A changed table was refused; the one before stays in force.
+    TableRefused,
     /// The audit log cannot be written; changes through the API are refused.
     AuditFailed,
     /// Changed certificate files cannot be used; the old certificate is in force.
@@ -50,6 +52,7 @@ impl AlarmKind {
             Self::NotOpened => "not_opened",
             Self::ReloadRefused => "reload_refused",
             Self::CredentialsRefused => "credentials_refused",
+            Self::TableRefused => "table_refused",
             Self::AuditFailed => "audit_failed",
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateExpiring => "certificate_expiring",
@@ -117,6 +120,13 @@ impl Alarms {
             let name = stream.map_or("", StreamName::as_str);
             tracing::error!(stream = name, alarm = kind.as_str(), about, "alarm cleared");
         }
+    }
+
+    /// Clears the alarms of a kind that are not of a stream.
+    pub fn clear_kind(&self, kind: AlarmKind) {
+        let all: Vec<Key> =
+            self.lock().keys().filter(|key| key.stream.is_none() && key.kind == kind).cloned().collect();
+        all.into_iter().for_each(|key| self.clear(None, kind, &key.about));
     }
 
     /// Whether an alarm of this kind is raised for a stream.

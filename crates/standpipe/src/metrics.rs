@@ -88,6 +88,12 @@ struct KeyResult {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TableResult {
+    table: String,
+    kind: &'static str,
+}
+
 /// What is counted while the daemon runs.
 pub struct Metrics {
     registry: Registry,
@@ -108,6 +114,7 @@ pub struct Metrics {
     attempt_seconds: Histogram,
     discarded: Family<StreamOnly, Counter>,
     key_checks: Family<KeyResult, Counter>,
+    table_reads: Family<TableResult, Counter>,
     function_calls: Family<FunctionCode, Counter>,
     function_seconds: Family<FunctionOnly, Histogram, fn() -> Histogram>,
     function_memory: Family<FunctionOnly, Gauge<u64, AtomicU64>>,
@@ -141,6 +148,7 @@ impl Default for Metrics {
             attempt_seconds: seconds(),
             discarded: Family::default(),
             key_checks: Family::default(),
+            table_reads: Family::default(),
             function_calls: Family::default(),
             function_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             function_memory: Family::default(),
@@ -206,6 +214,11 @@ impl Metrics {
     }
 
     fn register_functions(&self, r: &mut Registry) {
+        r.register(
+            "table_reads",
+            "Reads of tables whose file had changed, without a reload, by how they ended",
+            self.table_reads.clone(),
+        );
         r.register(
             "function_calls",
             "Calls of functions by how they ended: OK, or the code of the error output (AWS: ExecuteProcessing.Success)",
@@ -306,6 +319,12 @@ impl Metrics {
             TroubleKind::Unreachable => "unreachable",
         });
         self.key_checks.get_or_create(&KeyResult { key: key.to_owned(), kind }).inc();
+    }
+
+    /// A table was read anew, as its file had changed.
+    pub(crate) fn table_read(&self, table: &str, is_taken: bool) {
+        let kind = if is_taken { "ok" } else { "refused" };
+        self.table_reads.get_or_create(&TableResult { table: table.to_owned(), kind }).inc();
     }
 
     /// All metrics as text, with those that are read from the journals.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use standpipe_sinks::key::PartitionKeys;
 use standpipe_transform::processors::{
-    AppendDelimiterToRecord, CloudWatchLogProcessing, CsvToJson, CsvToJsonOptions, Decompression, Jq,
-    JqOptions, MetadataExtraction, Method, OptionError, RecordDeAggregation, Redact, RedactOptions,
+    AppendDelimiterToRecord, CloudWatchLogProcessing, CsvToJson, CsvToJsonOptions, Decompression, Enrich,
+    EnrichOptions, Jq, JqOptions, MetadataExtraction, Method, OptionError, RecordDeAggregation, Redact,
+    RedactOptions,
 };
-use standpipe_transform::{Chain, Processor, WasmFunction};
+use standpipe_transform::{Chain, Processor, Table, WasmFunction};
 
 /// The only language of queries (`JsonParsingEngine`).
 pub(crate) const JQ: &str = "JQ-1.6";
@@ -32,6 +33,13 @@ pub enum ProcessorSpec {
     CsvToJson(CsvToJsonOptions),
     /// Runs a jq program.
     Jq(JqOptions),
+    /// Adds columns of a table.
+    Enrich {
+        /// The table's name in the configuration.
+        table: String,
+        /// The rest.
+        options: EnrichOptions,
+    },
     /// Hides parts.
     Redact {
         /// Where the values are.
@@ -83,8 +91,14 @@ impl WasmCall {
     }
 }
 
-/// Functions that have been loaded, by name.
-pub type LoadedFunctions = BTreeMap<String, WasmFunction>;
+/// What processors need of the configuration, by name.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Functions.
+    pub functions: BTreeMap<String, WasmFunction>,
+    /// Reference tables.
+    pub tables: BTreeMap<String, Arc<Table>>,
+}
 
 impl ProcessorSpec {
     /// Whether a record may come to many times its size.
@@ -105,16 +119,29 @@ impl ProcessorSpec {
         }
     }
 
+    /// The name of the table that it looks rows up in.
+    pub(crate) fn table(&self) -> Option<&str> {
+        match self {
+            Self::Enrich { table, .. } => Some(table),
+            _ => None,
+        }
+    }
+
     /// The processor.
     ///
     /// # Errors
     /// An option that it cannot work with.
-    fn make(&self, functions: &LoadedFunctions) -> Result<Box<dyn Processor>, OptionError> {
+    fn make(&self, loaded: &Loaded) -> Result<Box<dyn Processor>, OptionError> {
         Ok(match self {
             Self::Decompress { limit_bytes } => Box::new(Decompression::new("GZIP", *limit_bytes)?),
             Self::CloudwatchLogs { messages_only } => Box::new(CloudWatchLogProcessing::new(*messages_only)),
             Self::CsvToJson(options) => Box::new(CsvToJson::new(options)?),
             Self::Jq(options) => Box::new(Jq::new(options)?),
+            Self::Enrich { table, options } => {
+                let found = loaded.tables.get(table);
+                let found = found.ok_or_else(|| unknown("enrich", "table", table, "tables"))?;
+                Box::new(Enrich::new(options, Arc::clone(found))?)
+            }
             Self::Redact { paths, patterns, method, replacement } => {
                 let (paths, patterns) = (paths.clone(), patterns.clone());
                 let replacement = replacement.clone();
@@ -132,36 +159,57 @@ impl ProcessorSpec {
             }
             Self::MetadataExtraction { query } => Box::new(MetadataExtraction::new(query, JQ)?),
             Self::Wasm(WasmCall { function, arn, retries, batch_bytes }) => {
-                let loaded = functions.get(function).ok_or_else(|| OptionError {
-                    processor: "wasm",
-                    field: "function",
-                    value: function.clone(),
-                    reason: "is not configured under functions".to_owned(),
-                })?;
-                Box::new(loaded.called_as(arn.clone(), *retries, *batch_bytes))
+                let found = loaded.functions.get(function);
+                let found = found.ok_or_else(|| unknown("wasm", "function", function, "functions"))?;
+                Box::new(found.called_as(arn.clone(), *retries, *batch_bytes))
             }
             Self::AppendDelimiter(delimiter) => Box::new(AppendDelimiterToRecord::new(delimiter)?),
         })
     }
 }
 
-/// The chain of these processors, in their order, with the functions that they call.
+fn unknown(processor: &'static str, field: &'static str, name: &str, section: &str) -> OptionError {
+    let reason = format!("is not configured under {section}");
+    OptionError { processor, field, value: name.to_owned(), reason }
+}
+
+/// The chain of these processors, in their order, with the functions and tables that they name.
 ///
 /// # Errors
-/// An option that one of them cannot work with, or a function that is not there.
-pub fn chain(processors: &[ProcessorSpec], functions: &LoadedFunctions) -> Result<Arc<Chain>, OptionError> {
-    let made = processors.iter().map(|processor| processor.make(functions)).collect::<Result<_, _>>()?;
+/// An option that one of them cannot work with, or what it names is not there.
+pub fn chain(processors: &[ProcessorSpec], loaded: &Loaded) -> Result<Arc<Chain>, OptionError> {
+    let made = processors.iter().map(|processor| processor.make(loaded)).collect::<Result<_, _>>()?;
     Ok(Arc::new(Chain::new(made)))
 }
 
-/// Whether the options of these processors can be worked with; functions are judged where they are loaded.
+/// Whether the options of these processors can be worked with; functions and tables are judged where they are loaded.
 ///
 /// # Errors
 /// An option that one of them cannot work with.
 pub fn check(processors: &[ProcessorSpec]) -> Result<(), OptionError> {
-    let none = LoadedFunctions::new();
-    let mut built_in = processors.iter().filter(|processor| !processor.calls_function());
-    built_in.try_for_each(|processor| processor.make(&none).map(drop))
+    let none = Loaded::default();
+    processors.iter().try_for_each(|processor| match processor {
+        ProcessorSpec::Wasm(_) => Ok(()),
+        ProcessorSpec::Enrich { options, .. } => options.check(),
+        built_in => built_in.make(&none).map(drop),
+    })
+}
+
+/// Whether tables have what these processors add of them; those that are not among `tables` are not judged.
+///
+/// # Errors
+/// A column that a table does not have.
+pub fn check_tables(
+    processors: &[ProcessorSpec],
+    tables: &BTreeMap<String, Arc<Table>>,
+) -> Result<(), OptionError> {
+    processors.iter().try_for_each(|processor| match processor {
+        ProcessorSpec::Enrich { table, options } => match tables.get(table) {
+            Some(table) => Enrich::new(options, Arc::clone(table)).map(drop),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    })
 }
 
 /// The partition keys that the prefix asks for are not those that the processors give.

@@ -27,6 +27,8 @@ pub(crate) use encryption::refusal as key_refusal;
 
 /// How long a client is asked to stay away when its put is refused.
 const COME_BACK: Duration = Duration::from_millis(500);
+/// How many chunks of a destination go through functions at once, at the most: calls that wait hold a thread each.
+const TURNS_MAX: usize = 8;
 
 /// A stream could not be opened or changed.
 #[derive(Debug, thiserror::Error)]
@@ -168,6 +170,7 @@ impl Stream {
         let destinations = self.definitions.current().spec.destinations();
         self.journal.set_destinations(&destinations).await?;
         let mut workers = self.workers.lock().await;
+        let processors = thread::available_parallelism().map_or(1, usize::from);
         for destination in destinations {
             let line = Line {
                 stream: self.name.clone(),
@@ -175,7 +178,7 @@ impl Stream {
                 journal: self.journal.clone(),
                 definitions: Arc::clone(&self.definitions),
                 context: Arc::clone(&self.context),
-                turns: Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, usize::from))),
+                turns: Arc::new(Semaphore::new(processors.min(TURNS_MAX))),
             };
             workers.push(Worker::start(line).map_err(StreamError::Read)?);
         }

@@ -125,7 +125,11 @@ fn pieces(text: &str) -> Option<Vec<Piece>> {
         if let (Some(Piece::Number(unit, max)), Some(Piece::Number(..) | Piece::Fraction(_))) =
             (before.last_mut(), behind.first())
         {
-            *max = if *unit == Unit::Year { 4 } else { (*max).min(2) };
+            *max = match unit {
+                Unit::Year => 4,
+                Unit::DayOfYear => 3,
+                _ => 2,
+            };
         }
     }
     (!pieces.is_empty()).then_some(pieces)
@@ -301,6 +305,7 @@ mod tests {
             ("dd/MMM/yyyy:HH:mm:ss Z", "01/Jan/2020:12:00:00 +0000", Some(noon)),
             ("EEE, d MMMM yy h:m a", "Wed, 1 January 20 12:0 PM", Some(noon)),
             ("yyyy-DDD kk", "2020-001 12", Some(noon)),
+            ("yyyyDDDHH", "202000112", Some(noon)),
             ("yyyy''MM", "2020'01", Some(noon - 43_200_000_000)),
             ("yyyy-MM-dd", "2020-13-01", None),
             ("yyyy-MM-dd", "2020-01-01 ", None),

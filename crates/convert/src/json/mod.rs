@@ -147,6 +147,24 @@ impl From<crate::growing::TooMuch> for RowError {
     }
 }
 
+/// Keys and columns do not belong together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// A column that does not exist is mapped.
+    #[error("mappings: there is no column '{0}'")]
+    NoColumn(String),
+    /// One key would be two columns.
+    #[error("the key '{key}' would be column '{one}' and column '{other}'")]
+    Twice {
+        /// The key, as it is compared.
+        key: String,
+        /// A column.
+        one: String,
+        /// Another one.
+        other: String,
+    },
+}
+
 /// Reads records into the columns of a table.
 #[derive(Debug)]
 pub struct RowReader {
@@ -170,6 +188,35 @@ impl RowReader {
             columns: columns.iter().map(|column| Growing::new(&column.kind)).collect(),
             rows: 0,
         }
+    }
+
+    /// About how many bytes of columns a row takes, whatever it says.
+    pub fn row_bytes(table: &TableSchema) -> usize {
+        let columns =
+            table.columns().iter().map(|column| (column.name.as_str(), &column.kind, column.required));
+        Members::new(columns, &value::Rules::new(&Deserializer::default()), true).width()
+    }
+
+    /// Checks that each key of a row is one column.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn check(table: &TableSchema, deserializer: &Deserializer) -> Result<(), KeyError> {
+        let rules = value::Rules::new(deserializer);
+        if let Deserializer::OpenX(OpenX { mappings, .. }) = deserializer {
+            let known = |column: &&String| table.columns().iter().any(|known| known.name == **column);
+            if let Some(column) = mappings.keys().find(|column| !known(column)) {
+                return Err(KeyError::NoColumn(column.clone()));
+            }
+        }
+        let mut keys = BTreeMap::new();
+        for column in table.columns() {
+            let key = rules.key_of(&column.name, true);
+            if let Some(other) = keys.insert(key.clone(), column.name.clone()) {
+                return Err(KeyError::Twice { key, one: other, other: column.name.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// The rows that it holds.
@@ -212,6 +259,7 @@ impl RowReader {
     }
 
     fn documents(&mut self, record: &[u8]) -> Result<(), RowError> {
+        self.rules.begin();
         let mut json = Jiter::new(record);
         let is_over = |json: &Jiter<'_>| {
             let rest = record.get(json.current_index()..).unwrap_or_default();

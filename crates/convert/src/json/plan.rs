@@ -27,7 +27,12 @@ pub(super) struct Members {
     by_key: HashMap<String, usize>,
     plans: Vec<Plan>,
     required: Vec<usize>,
+    /// About how many bytes of columns an object takes, whatever it says.
+    width: usize,
 }
+
+/// What a value takes at least: itself, or its end.
+const VALUE_BYTES: usize = 8;
 
 impl Plan {
     fn new(kind: &Type, rules: &Rules) -> Self {
@@ -43,7 +48,21 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// About how many bytes of columns a value takes, be it null.
+    pub(super) fn width(&self) -> usize {
+        match self {
+            Self::Struct(members) => members.width,
+            _ => VALUE_BYTES,
+        }
+    }
+}
+
 impl Members {
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
     pub(super) fn new<'a>(
         members: impl Iterator<Item = (&'a str, &'a Type, bool)>,
         rules: &Rules,
@@ -55,13 +74,16 @@ impl Members {
             by_key: HashMap::new(),
             plans: Vec::new(),
             required: Vec::new(),
+            width: 0,
         };
         for (number, (name, kind, required)) in members.enumerate() {
             let key = rules.key_of(name, is_top);
             made.by_key.insert(key.clone(), number);
             made.names.push(name.to_owned());
             made.keys.push(key);
-            made.plans.push(Plan::new(kind, rules));
+            let plan = Plan::new(kind, rules);
+            made.width += plan.width();
+            made.plans.push(plan);
             made.required.extend(required.then_some(number));
         }
         made

@@ -196,3 +196,36 @@ fn a_record_that_fails_leaves_nothing_behind() {
     assert_eq!(batch.column(0).as_primitive::<Int64Type>().values()[199], 199);
     assert_eq!((reader.rows(), reader.push(b"{}")), (0, Ok(1)), "it goes on");
 }
+
+#[test]
+fn a_record_that_says_little_of_many_columns_very_often_is_refused() {
+    let columns: Vec<(String, &str)> = (0..1_000).map(|number| (format!("c{number}"), "bigint")).collect();
+    let columns: Vec<(&str, &str)> = columns.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
+    let table = table(&columns);
+    assert_eq!(RowReader::row_bytes(&table), 8_000);
+    let mut reader = RowReader::new(&table, &Deserializer::default());
+    assert_eq!(reader.push("{}".repeat(2_000).as_bytes()), Ok(2_000));
+    let error = reader.push("{}".repeat(100_000).as_bytes()).expect_err("800 MB of nulls");
+    assert_eq!(
+        error.to_string(),
+        "Data does not match the schema. The record comes to too many rows or items."
+    );
+    assert_eq!(reader.rows(), 2_000);
+}
+
+#[test]
+fn a_key_is_one_column() {
+    let table = table(&[("a", "int"), ("ts", "int"), ("when", "int"), ("x_y", "int"), ("x.y", "int")]);
+    let check =
+        |openx| RowReader::check(&table, &Deserializer::OpenX(openx)).map_err(|error| error.to_string());
+    assert_eq!(check(OpenX::default()), Ok(()));
+    let mapped = |column: &str, key: &str| OpenX {
+        mappings: BTreeMap::from([(column.to_owned(), key.to_owned())]),
+        ..OpenX::default()
+    };
+    let twice = "the key 'ts' would be column 'ts' and column 'when'";
+    assert_eq!(check(mapped("when", "TS")), Err(twice.to_owned()));
+    assert_eq!(check(mapped("gone", "a")), Err("mappings: there is no column 'gone'".to_owned()));
+    let dots = OpenX { dots_to_underscores: true, ..OpenX::default() };
+    assert_eq!(check(dots), Err("the key 'x_y' would be column 'x_y' and column 'x.y'".to_owned()));
+}

@@ -27,7 +27,7 @@ pub(super) fn lenient(text: &str) -> Option<i64> {
     let micros = scan.time(date, if is_iso { 2 } else { 1 })?;
     if is_iso {
         // It says what is meant anyway.
-        let _ = scan.take(b'Z');
+        scan.0 = scan.0.strip_prefix(b"Z").unwrap_or(scan.0);
     }
     scan.is_over().then_some(micros)
 }
@@ -121,6 +121,8 @@ mod tests {
             ("2020-1-1 12:0:0", Some(NOON)),
             ("2020-01-01 12:00:00.000001", Some(NOON + 1)),
             ("2020-01-01", None),
+            ("2020-01-01T12:00:00X", None),
+            ("2020-01-01T12:00:00ZZ", None),
             ("2020-1-01T12:00:00", None),
             ("2020-01-01 12:00:00Z", None),
             ("2020-13-01 12:00:00", None),

@@ -1,5 +1,7 @@
 //! A value into its column.
 
+use std::cell::Cell;
+
 use jiter::{Jiter, Peek};
 
 use super::plan::{Members, Plan};
@@ -12,16 +14,36 @@ use crate::types::Type;
 pub(super) struct Rules {
     openx: Option<OpenX>,
     timestamp_formats: Vec<TimestampFormat>,
+    /// Bytes of columns that the record may still take beside its own: every object takes room in all of its columns,
+    /// however little it says.
+    left: Cell<usize>,
 }
+
+/// Bytes of columns that a record may take for what it does not say.
+const RECORD_BYTES_MAX: usize = 16 << 20;
 
 impl Rules {
     pub(super) fn new(deserializer: &Deserializer) -> Self {
         match deserializer {
-            Deserializer::OpenX(openx) => Self { openx: Some(openx.clone()), timestamp_formats: Vec::new() },
+            Deserializer::OpenX(openx) => {
+                Self { openx: Some(openx.clone()), timestamp_formats: Vec::new(), left: Cell::default() }
+            }
             Deserializer::Hive { timestamp_formats } => {
-                Self { openx: None, timestamp_formats: timestamp_formats.clone() }
+                Self { openx: None, timestamp_formats: timestamp_formats.clone(), left: Cell::default() }
             }
         }
+    }
+
+    /// Begins a record.
+    pub(super) fn begin(&self) {
+        self.left.set(RECORD_BYTES_MAX);
+    }
+
+    /// Takes room in the columns of an object.
+    fn charge(&self, bytes: usize) -> Result<(), RowError> {
+        let left = self.left.get().checked_sub(bytes);
+        self.left.set(left.ok_or_else(|| RowError::value("The record comes to too many rows or items."))?);
+        Ok(())
     }
 
     pub(super) fn is_lenient(&self) -> bool {
@@ -72,6 +94,7 @@ pub(super) fn object(
     row: usize,
     rules: &Rules,
 ) -> Result<(), RowError> {
+    rules.charge(members.width())?;
     let mut next = 0;
     let mut found = json.known_object()?.map(|key| members.find(key, &mut next, rules));
     while let Some(member) = found {
@@ -102,6 +125,7 @@ pub(super) fn positions(
     row: usize,
     rules: &Rules,
 ) -> Result<(), RowError> {
+    rules.charge(members.width())?;
     let (mut item, mut member) = (json.known_array()?, 0);
     while let Some(peek) = item {
         if member < members.len() {
@@ -130,6 +154,7 @@ fn value(
 ) -> Result<(), RowError> {
     if peek == Peek::Null {
         json.known_null()?;
+        rules.charge(plan.width())?;
         column.push_null();
         return Ok(());
     }

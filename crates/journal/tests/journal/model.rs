@@ -214,7 +214,6 @@ impl World {
             closed_at: self.shelf.clock.now(),
             arrived_at: self.shelf.clock.now(),
             record_bytes: 0,
-            generation: 0,
             pins: BTreeMap::new(),
         };
         match wait(self.journal.control(vec![Control::Close(close)])) {

@@ -125,7 +125,6 @@ pub(crate) fn close(batch: u8, range: BatchRange) -> Close {
         closed_at: Timestamp(2),
         arrived_at: Timestamp(1),
         record_bytes: 0,
-        generation: 0,
         pins: BTreeMap::new(),
     }
 }

@@ -35,6 +35,10 @@ pub enum LogFormat {
     Json,
 }
 
+/// Threads for what may wait, made as they are needed. Calls of functions that hang hold some for each stream, and must
+/// not be what keeps journals from being read.
+const BLOCKING_THREADS_MAX: usize = 2_048;
+
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
@@ -43,6 +47,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     log_to_stderr(args.log_format);
     bound_arenas();
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::Args;
 
 use super::{CONFIG_PATH, complain, count, env, print, runtime};
@@ -11,6 +12,7 @@ use crate::clock::{OsEntropy, OsTimer};
 use crate::config::{Config, ConfigProblems};
 use crate::functions;
 use crate::keys::KeyRing;
+use crate::processors::check_tables;
 use crate::stores::Stores;
 use crate::tls;
 
@@ -32,7 +34,12 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
             Stores::default().replace(&config.stores)?;
             config.tls.as_ref().map(tls::load).transpose()?;
             KeyRing::new(Arc::new(OsEntropy), runtime()?.handle().clone()).make(&config.keys)?;
-            functions::load(&config.functions, OsTimer::start(), Arc::new(OsEntropy))?;
+            let loaded =
+                functions::load(&config.functions, &config.tables, OsTimer::start(), Arc::new(OsEntropy))?;
+            for stream in &config.streams {
+                check_tables(&stream.processors, &loaded.tables)
+                    .with_context(|| format!("stream '{}'", stream.name))?;
+            }
             let (streams, stores) = (config.streams.len() as u64, config.stores.len() as u64);
             let path = args.config.display();
             print(&format!("{path}: ok, {}, {}\n", count(streams, "stream"), count(stores, "store")))?;

@@ -34,6 +34,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     check_stores(&draft, problems);
     check_keys(&draft, problems);
     check_functions(&draft, problems);
+    check_tables(&draft, problems);
     check_schemas(&draft.schemas, problems);
     check_names(&draft.streams, problems);
     let only = match draft.stores.as_slice() {
@@ -62,12 +63,6 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     let rates_of = |stream: &StreamDraft| Some((stream.name.clone()?, stream.rates));
     let stream_rates = draft.streams.iter().filter_map(rates_of).collect();
     let roles = draft.roles.into_iter().filter_map(|(arn, _, store)| Some((arn, store?))).collect();
-    let stores: Option<BTreeMap<_, _>> =
-        draft.stores.into_iter().map(|(name, _, store)| Some((name, store?))).collect();
-    let keys: Option<BTreeMap<_, _>> =
-        draft.keys.into_iter().map(|(name, _, key)| Some((name, key?))).collect();
-    let functions: Option<BTreeMap<_, _>> =
-        draft.functions.into_iter().map(|(name, _, function)| Some((name, function?))).collect();
     let streams: Option<Vec<_>> = draft.streams.into_iter().map(StreamDraft::into_spec).collect();
     Some(Config {
         listen: draft.listen,
@@ -79,13 +74,14 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
         credentials,
         credentials_file: draft.credentials_file,
         policies,
-        stores: stores.expect("a store that is missing has reported a problem"),
+        stores: complete(draft.stores),
         default_store,
-        keys: keys.expect("a key that is missing has reported a problem"),
+        keys: complete(draft.keys),
         default_key: draft.default_key,
         key_check_interval: draft.key_check_interval,
-        schemas: draft.schemas.into_iter().filter_map(|(name, _, schema)| Some((name, schema?))).collect(),
-        functions: functions.expect("a function that is missing has reported a problem"),
+        schemas: complete(draft.schemas),
+        functions: complete(draft.functions),
+        tables: complete(draft.tables),
         roles,
         delivery_log_dir: draft.delivery_log_dir,
         streams: streams.expect("a part of a stream that is missing has reported a problem"),
@@ -96,6 +92,12 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
         audit: draft.audit,
         stop: draft.stop,
     })
+}
+
+/// All of a section, which was read without a problem.
+fn complete<T>(all: Vec<Named<T>>) -> BTreeMap<String, T> {
+    let complete: Option<_> = all.into_iter().map(|(name, _, value)| Some((name, value?))).collect();
+    complete.expect("what is missing has reported a problem")
 }
 
 /// Who is not asked for a signature must show a certificate, or be on this machine.
@@ -194,6 +196,23 @@ fn check_functions(draft: &Draft, problems: &mut Vec<Problem>) {
     }
     for (name, spot) in draft.streams.iter().flat_map(|stream| &stream.calls) {
         if let Err(message) = known("function", name, &draft.functions) {
+            refuse(spot, message);
+        }
+    }
+}
+
+fn check_tables(draft: &Draft, problems: &mut Vec<Problem>) {
+    let mut refuse = |spot: &Spot, message: String| problems.push(Problem { spot: spot.clone(), message });
+    for (name, spot, _) in draft.tables.iter().filter(|(name, ..)| !is_function_name(name)) {
+        refuse(spot, format!("\"{name}\" is no table's name: 1 to 64 letters, digits, `-` and `_`"));
+    }
+    let by_functions = draft.functions.iter().flat_map(|(_, spot, function)| {
+        let tables = function.iter().flat_map(|function| &function.tables);
+        tables.map(move |table| (table, spot))
+    });
+    let lookups = draft.streams.iter().flat_map(|stream| &stream.lookups).map(|(table, spot)| (table, spot));
+    for (name, spot) in by_functions.chain(lookups) {
+        if let Err(message) = known("table", name, &draft.tables) {
             refuse(spot, message);
         }
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use standpipe_convert::parquet::OptionError;
-use standpipe_convert::{Column, Deserializer, OpenX, TableSchema, TimestampFormat, Type};
+use standpipe_convert::{
+    Column, Deserializer, KeyError, OpenX, RowReader, TableSchema, TimestampFormat, Type,
+};
 use standpipe_model::Compression;
 
 use super::check::known;
@@ -206,6 +208,11 @@ fn check_columns(
         for name in mapped.keys().filter(|name| columns.iter().all(|column| column.name != **name)) {
             refuse(mappings.clone(), unknown(name));
         }
+    }
+    if let Err(error @ KeyError::Twice { .. }) =
+        RowReader::check(&conversion.schema, &conversion.deserializer)
+    {
+        refuse(mappings.clone(), error.to_string());
     }
     if let OutputFormat::Parquet(options) = &conversion.output {
         let is_nested =

@@ -10,7 +10,7 @@ use standpipe_model::Secret;
 use super::compound::{List, Map, Named, Sub};
 use super::reader::{Cursor, Section, Shape};
 use super::schema::Schema;
-use super::shapes::{Choice, FilePath, Int, Size, Span, secret_text};
+use super::shapes::{Choice, FilePath, Int, Size, Span, secret_text, text};
 
 /// How often a call that failed may be repeated, as the Firehose API has it.
 pub(super) const RETRIES: Int = Int(0..=300);
@@ -26,6 +26,8 @@ pub struct FunctionConfig {
     pub sha256: Option<String>,
     /// What it is told; some of it may be secret.
     pub config: BTreeMap<String, Secret>,
+    /// The tables that it may look up.
+    pub tables: BTreeSet<String>,
     /// What it may use that makes it impure.
     pub grants: BTreeSet<Grant>,
     /// The memory of a call.
@@ -72,6 +74,11 @@ fn function(section: &mut Section<'_, '_>) -> Option<FunctionConfig> {
         Map(secret_text()),
         "What the function is told: values by name. They may be secret, and are never shown.",
     );
+    let tables = section.optional(
+        "tables",
+        List(text(1..=64)),
+        "The tables that a component may look rows up in, by their names under `tables`.",
+    );
     let grants = section.optional(
         "grant",
         List(Choice(&[("clock", Grant::Clock), ("random", Grant::Random)])),
@@ -100,6 +107,7 @@ fn function(section: &mut Section<'_, '_>) -> Option<FunctionConfig> {
         path: path?,
         sha256,
         config: config.filter_map(|(name, _, value)| Some((name, Secret::new(value?)))).collect(),
+        tables: tables.unwrap_or_default().into_iter().collect(),
         grants: grants.unwrap_or_default().into_iter().collect(),
         memory_bytes: usize::try_from(memory).ok()?,
         deadline,

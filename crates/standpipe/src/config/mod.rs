@@ -32,6 +32,7 @@ mod shapes;
 mod stores;
 mod streams;
 mod substitute;
+mod tables;
 mod tls;
 mod tree;
 mod units;
@@ -56,6 +57,7 @@ pub use rates::{CredentialRates, PutRates, RatesConfig};
 pub use settings::{DiskShare, JournalConfig, LimitsConfig, StopConfig};
 pub use stores::{AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, Timeouts};
 pub(crate) use streams::{compression_word, key_setting};
+pub use tables::TableConfig;
 pub use tls::TlsConfig;
 
 use standpipe_convert::TableSchema;
@@ -98,6 +100,8 @@ pub struct Config {
     pub key_check_interval: Duration,
     /// The functions that processors call, by name.
     pub functions: BTreeMap<String, FunctionConfig>,
+    /// The reference tables that processors and functions look up, by name.
+    pub tables: BTreeMap<String, TableConfig>,
     /// The columns of tables, by the name `database.table`.
     pub schemas: BTreeMap<String, TableSchema>,
     /// The stores that roles lead to, by the role's ARN.

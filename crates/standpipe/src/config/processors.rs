@@ -1,7 +1,7 @@
 //! The `processors` of a stream: what is done to its records, in the order of the list.
 
 use standpipe_transform::processors::{
-    Column, CsvToJsonOptions, DECOMPRESSED_BYTES_MAX, Header, JqOptions, Method,
+    Column, CsvToJsonOptions, DECOMPRESSED_BYTES_MAX, EnrichOptions, Header, JqOptions, Method, OnMiss,
 };
 
 use super::compound::{Either, List, Map, Sub};
@@ -9,19 +9,20 @@ use super::functions::{BATCH, RETRIES};
 use super::problem::Spot;
 use super::reader::{Cursor, ReadSection, Section, Shape};
 use super::schema::Schema;
-use super::shapes::{Choice, Size, Truth, text};
+use super::shapes::{Choice, Size, Text, Truth, text};
 use super::tree::Value;
 use crate::processors::{ProcessorSpec, WasmCall, check};
 
 /// The shape of one processor: a map with one key, its name; with the place of its value.
 pub(super) const PROCESSOR: Sub<(ProcessorSpec, Spot)> = Sub(processor);
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "decompress",
     "cloudwatch_logs",
     "record_deaggregation",
     "csv_to_json",
     "jq",
+    "enrich",
     "redact",
     "wasm",
     "metadata_extraction",
@@ -43,6 +44,7 @@ fn processor(section: &mut Section<'_, '_>) -> Option<(ProcessorSpec, Spot)> {
         ),
         section.optional("csv_to_json", Sub(csv_to_json), "Makes a JSON object of each line of CSV."),
         section.optional("jq", Sub(jq), "Reshapes, filters or multiplies records by a jq program."),
+        section.optional("enrich", Sub(enrich), "Adds columns of a reference table to records, by a key."),
         section.optional("redact", Sub(redact), "Hides parts of records."),
         section.optional(
             "metadata_extraction",
@@ -188,6 +190,52 @@ fn jq(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
         "Whether an output that is a string is written as it is rather than as JSON.",
     );
     Some(ProcessorSpec::Jq(JqOptions { program: program?, raw_input, raw_output }))
+}
+
+fn enrich(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
+    let table = section.required("table", text(1..=64), "The table's name under `tables`.");
+    let key = section.required(
+        "key",
+        text(1..=16_384),
+        "A jq program that gives a record's key: a string, a number or a boolean.",
+    );
+    let columns = section.optional(
+        "columns",
+        Columns,
+        "The columns that are added: a list, or a map of columns to the names of the members. Where absent, all but that \
+         of the keys.",
+    );
+    let on_miss = section.or(
+        "miss",
+        Choice(&[("keep", OnMiss::Keep), ("drop", OnMiss::Drop), ("fail", OnMiss::Fail)]),
+        "keep",
+        "What becomes of a record whose key the table does not have, or that has none: it stays as it is, it is dropped, or \
+         it fails.",
+    );
+    let options = EnrichOptions { key: key?, columns: columns.unwrap_or_default(), on_miss };
+    Some(ProcessorSpec::Enrich { table: table?, options })
+}
+
+/// A list of columns, or a map of columns to the names of members.
+struct Columns;
+
+const COLUMN: Text = text(1..=256);
+
+impl Shape for Columns {
+    type Out = Vec<(String, String)>;
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<Self::Out> {
+        if let Value::Map(_) = at.node.value {
+            let renamed = Map(COLUMN).read(at)?;
+            return renamed.into_iter().map(|(column, _, name)| Some((column, name?))).collect();
+        }
+        let columns = List(COLUMN).read(at)?;
+        Some(columns.into_iter().map(|column| (column.clone(), column)).collect())
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Either(Box::new(List(COLUMN).schema()), Box::new(Map(COLUMN).schema()))
+    }
 }
 
 fn redact(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {

@@ -19,6 +19,7 @@ use super::settings::{JournalConfig, LimitsConfig, StopConfig, audit, journal, l
 use super::shapes::{FilePath, Listen, text};
 use super::stores::{STORE, StoreConfig};
 use super::streams::{STREAM, StreamDraft};
+use super::tables::{TableConfig, tables};
 use super::tls::{TlsConfig, tls};
 
 /// The file as it was read, before the checks across sections.
@@ -39,6 +40,7 @@ pub(super) struct Draft {
     pub(super) default_key: Option<String>,
     pub(super) key_check_interval: Duration,
     pub(super) functions: Vec<Named<FunctionConfig>>,
+    pub(super) tables: Vec<Named<TableConfig>>,
     pub(super) schemas: Vec<Named<TableSchema>>,
     pub(super) roles: Vec<Named<String>>,
     pub(super) delivery_log_dir: Option<PathBuf>,
@@ -79,8 +81,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         .unwrap_or_default();
     let Targets { default_store, roles, delivery_log_dir } = targets(section);
     let KeyNames { keys, default_key, key_check_interval } = key_names(section);
-    let functions = functions(section);
-    let schemas = schemas(section);
+    let (functions, tables, schemas) = (functions(section), tables(section), schemas(section));
     let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
     let streams_dir = section.optional(
         "streams_dir",
@@ -109,6 +110,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         default_key,
         key_check_interval,
         functions,
+        tables,
         schemas,
         roles,
         delivery_log_dir,

@@ -11,7 +11,7 @@ use super::schema::Schema;
 use super::units::{format_duration, format_size, parse_duration, parse_size};
 
 /// A text whose length in characters is within the range.
-pub(super) fn text(chars: RangeInclusive<usize>) -> Text {
+pub(super) const fn text(chars: RangeInclusive<usize>) -> Text {
     Text { chars, secret: false }
 }
 

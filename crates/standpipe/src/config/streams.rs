@@ -39,6 +39,8 @@ pub(super) struct StreamDraft {
     pub(super) conversion: Option<ConversionDraft>,
     /// The functions that they call, and where each is named.
     pub(super) calls: Vec<(String, Spot)>,
+    /// The same of tables.
+    pub(super) lookups: Vec<(String, Spot)>,
     /// The name of the key that it is encrypted under, and where it stands.
     pub(super) encryption: Option<(String, Spot)>,
 }
@@ -89,9 +91,11 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
             "What is done to the records on their way to the destination, in this order; the backup gets them as they came.",
         )
         .unwrap_or_default();
-    let called =
-        |(processor, spot): &(ProcessorSpec, Spot)| Some((processor.function()?.to_owned(), spot.clone()));
-    let calls = listed.iter().filter_map(called).collect();
+    let named = |name: fn(&ProcessorSpec) -> Option<&str>| {
+        let named = listed.iter().filter_map(|(spec, spot)| Some((name(spec)?.to_owned(), spot.clone())));
+        named.collect()
+    };
+    let (calls, lookups) = (named(ProcessorSpec::function), named(ProcessorSpec::table));
     let mut processors: Vec<ProcessorSpec> = listed.into_iter().map(|(processor, _)| processor).collect();
     let partitioning = destination.as_ref().and_then(|destination| destination.partitioning.as_ref());
     if let Some(query) = partitioning.and_then(|partitioning| partitioning.query.clone()) {
@@ -123,6 +127,7 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         processors,
         conversion,
         calls,
+        lookups,
         journal_limit,
         rates,
         encryption,

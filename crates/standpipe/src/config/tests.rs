@@ -1,5 +1,7 @@
 //! Whole configurations, good and bad, with the exact messages.
 
+mod tables;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -511,6 +513,7 @@ fn functions_are_read_and_named_by_processors() {
         path: other.path.clone(),
         sha256: None,
         config: BTreeMap::new(),
+        tables: BTreeSet::new(),
         grants: BTreeSet::from([Grant::Clock]),
         memory_bytes: 64 << 20,
         deadline: Duration::from_secs(1),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use standpipe_convert::orc::{Compression as OrcCompression, FormatVersion, OrcOptions};
 use standpipe_convert::parquet::{Compression, ParquetOptions};
-use standpipe_convert::{Deserializer, OpenX};
+use standpipe_convert::{Deserializer, OpenX, RowReader};
 use standpipe_ingest::ApiError;
 use standpipe_ingest::shape::{not_disabled, text};
 
@@ -48,6 +48,8 @@ pub(super) fn conversion(configuration: &Members, config: &Config) -> Result<Opt
         deserializer: deserializer(members(members(block, "InputFormatConfiguration"), "Deserializer"))?,
         output: output(members(members(block, "OutputFormatConfiguration"), "Serializer")),
     };
+    RowReader::check(&conversion.schema, &conversion.deserializer)
+        .map_err(|error| ApiError::invalid_argument(format!("The schema is invalid. {error}.")))?;
     conversion
         .format()
         .map_err(|error| ApiError::invalid_argument(format!("The schema is invalid. {error}.")))?;

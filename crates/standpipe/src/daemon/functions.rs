@@ -1,16 +1,32 @@
-//! Functions between the configuration, the definitions that call them and the batches that were closed with them.
+//! Functions and tables between the configuration, the definitions that need them and the batches that were closed with
+//! them.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
+use standpipe_model::StreamName;
+
 use super::Daemon;
 use super::reload::ReloadError;
 use crate::config::Config;
-use crate::functions::pinned_version;
-use crate::processors::ProcessorSpec;
+use crate::functions::{Made, pinned_version};
+use crate::processors::{ProcessorSpec, check_tables};
 
 impl Daemon {
-    /// The definitions that stay in force under a new configuration find the functions that they call.
+    /// Tables have what the streams of a configuration, and those that stay in force under it, add of them.
+    pub(super) fn check_columns(&self, config: &Config, made: &Made) -> Result<(), ReloadError> {
+        let tables = made.tables();
+        let is_named = |name: &StreamName| config.streams.iter().any(|spec| spec.name == *name);
+        let mut staying: Vec<_> = self.streams().iter().map(|stream| stream.definition()).collect();
+        staying.retain(|definition| !is_named(&definition.spec.name));
+        let staying = staying.iter().map(|definition| &definition.spec);
+        config.streams.iter().chain(staying).try_for_each(|spec| {
+            check_tables(&spec.processors, &tables)
+                .map_err(|source| ReloadError::Columns { stream: spec.name.clone(), source })
+        })
+    }
+
+    /// The definitions that stay in force under a new configuration find the functions and tables that they need.
     pub(super) fn check_functions_needed(&self, config: &Config) -> Result<(), ReloadError> {
         for stream in self.streams() {
             if config.streams.iter().any(|spec| spec.name == *stream.name()) {
@@ -22,6 +38,11 @@ impl Daemon {
             if let Some(function) = called.find(|name| !config.functions.contains_key(*name)) {
                 let (function, stream) = (function.to_owned(), stream.name().clone());
                 return Err(ReloadError::FunctionInUse { function, stream });
+            }
+            let mut tables = definition.spec.processors.iter().filter_map(ProcessorSpec::table);
+            if let Some(table) = tables.find(|name| !config.tables.contains_key(*name)) {
+                let (table, stream) = (table.to_owned(), stream.name().clone());
+                return Err(ReloadError::TableInUse { table, stream });
             }
         }
         Ok(())

@@ -14,6 +14,7 @@ mod schemas;
 mod serve;
 mod source;
 mod start;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use futures::stream::{self, StreamExt as _};
 use standpipe_journal::keys::KeyTrouble;
 use standpipe_model::StreamName;
+use standpipe_transform::processors::OptionError;
 
 use super::Daemon;
 use super::credentials::environment;
@@ -63,14 +64,30 @@ pub enum ReloadError {
         /// A stream that needs it.
         stream: StreamName,
     },
-    /// A function.
+    /// A function or a table.
     #[error(transparent)]
     Function(#[from] FunctionError),
+    /// A table has not what a stream adds of it.
+    #[error("stream '{stream}'")]
+    Columns {
+        /// The stream.
+        stream: StreamName,
+        /// What is wrong.
+        source: OptionError,
+    },
     /// A function is gone that is still needed.
     #[error("function '{function}' is not configured any more, but stream '{stream}' still calls it")]
     FunctionInUse {
         /// The function.
         function: String,
+        /// A stream that needs it.
+        stream: StreamName,
+    },
+    /// A table is gone that is still needed.
+    #[error("table '{table}' is not configured any more, but stream '{stream}' still adds columns of it")]
+    TableInUse {
+        /// The table.
+        table: String,
         /// A stream that needs it.
         stream: StreamName,
     },
@@ -129,7 +146,8 @@ impl Daemon {
     pub(super) async fn open_streams(&self) -> Result<(), ReloadError> {
         let config = self.config();
         let keys = self.context.keys.make(&config.keys)?;
-        let functions = self.context.functions.make(&config.functions).await?;
+        let functions = self.context.functions.make(&config).await?;
+        self.check_columns(&config, &functions)?;
         self.context.stores.replace(&config.stores)?;
         self.context.keys.put_in_force(keys);
         self.context.functions.put_in_force(functions);
@@ -248,10 +266,12 @@ impl Daemon {
         // Its policies are those of the configuration, so neither is put in force without the other.
         let of_file = config.load_credentials(&environment).map_err(ReloadError::Config)?;
         let certificates = config.tls.as_ref().map(tls::load).transpose()?;
-        let functions = self.context.functions.make(&config.functions).await?;
+        let functions = self.context.functions.make(&config).await?;
+        self.check_columns(&config, &functions)?;
         self.context.stores.replace(&config.stores)?;
         self.context.keys.put_in_force(keys);
         self.context.functions.put_in_force(functions);
+        self.context.alarms.clear_kind(AlarmKind::TableRefused);
         if let (Some(tls), Some(files), Some(loaded)) = (&self.tls, &config.tls, certificates) {
             tls.replace(files.clone(), loaded);
             self.context.alarms.clear(None, AlarmKind::CertificateRefused, "");
@@ -271,7 +291,7 @@ impl Daemon {
             stream.retire(yaml && !named.contains(stream.name())).await;
             stream.nudge().await;
         }
-        self.context.functions.keep_only(&config.functions);
+        self.context.functions.keep_only(&config);
         self.sweep_functions_now().await;
         self.keys_changed.notify_one();
         tracing::info!(streams = self.streams().len(), "configuration reloaded");

@@ -1,15 +1,19 @@
-//! The functions that processors call: loaded when the configuration is put in force, and kept at the versions that open
-//! batches need.
+//! The functions that processors call and the tables that they look up: loaded when the configuration is put in force,
+//! and kept at the versions that open batches need.
 //!
-//! Each stream's batch names in its CLOSE the version of each function that it is to be transformed by. So what a
-//! version is made of is written to the data directory before it is in force, and stays there for as long as it is
-//! configured or an open batch names it.
+//! Each stream's batch names in its CLOSE the version of each function and table that it is to be transformed by. So what
+//! a version is made of is written to the data directory before it is in force, and stays there for as long as it is
+//! configured or an open batch names it. The version of a function names those of its tables.
 //!
 //! # Invariants
 //! - What a CLOSE names is on disk: who pins a version holds it until the journal has the CLOSE, and what is held is not
 //!   removed.
-//! - All functions of a configuration are in force, or none of it is.
+//! - All functions and tables of a configuration are in force, or none of it is.
 
+mod error;
+mod make;
+mod shelf;
+mod table;
 mod version;
 
 #[cfg(test)]
@@ -17,87 +21,94 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use standpipe_model::{Clock, Entropy};
-use standpipe_transform::{CallObserver, LoadError, Sandbox, SandboxError, SandboxOptions, WasmFunction};
-use tokio::task::{block_in_place, spawn_blocking};
+use standpipe_transform::{CallObserver, Sandbox, Table, WasmFunction};
+use tokio::task::block_in_place;
 
-use crate::config::FunctionConfig;
-use crate::processors::{LoadedFunctions, ProcessorSpec};
-use version::{Impurities, Shelf, Version, hash};
+pub use error::{FunctionError, TableFault};
+pub use make::load;
 
-/// What a pin of a function begins with; its name follows.
-const PIN: &str = "function:";
+use crate::config::Config;
+use crate::processors::{Loaded, ProcessorSpec};
+use crate::stamp::Stamp;
+use shelf::Shelf;
+use version::{FunctionVersion, Impurities};
 
-/// A function cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum FunctionError {
-    /// Its file cannot be read.
-    #[error("function '{name}': cannot read {}", path.display())]
-    File {
-        /// Its name.
-        name: String,
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// Its file is another one.
-    #[error("function '{name}': {} has the SHA-256 {found}, the configuration says {wanted}", path.display())]
-    Digest {
-        /// Its name.
-        name: String,
-        /// The file.
-        path: PathBuf,
-        /// What it has.
-        found: String,
-        /// What it should have.
-        wanted: String,
-    },
-    /// It cannot be loaded.
-    #[error("function '{name}'")]
-    Load {
-        /// Its name.
-        name: String,
-        /// The cause.
-        source: LoadError,
-    },
-    /// No function can be run.
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
-    /// Versions cannot be kept or read.
-    #[error("cannot access the versions of functions in the data directory")]
-    Shelf(#[source] io::Error),
-    /// It is not in the configuration.
-    #[error("function '{0}' is not configured")]
-    Unknown(String),
+/// What a pin of a function begins with, and one of a table; its name follows.
+const PINS: [&str; 2] = ["function:", "table:"];
+
+/// What a processor needs of the configuration, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Needed {
+    /// A function.
+    Function(String),
+    /// A table.
+    Table(String),
 }
 
-/// A function that is in force, or was.
+impl Needed {
+    fn by(processor: &ProcessorSpec) -> Option<Self> {
+        let function = processor.function().map(|name| Self::Function(name.to_owned()));
+        function.or_else(|| Some(Self::Table(processor.table()?.to_owned())))
+    }
+
+    /// As CLOSE has it.
+    fn pin(&self) -> String {
+        let [function, table] = PINS;
+        match self {
+            Self::Function(name) => format!("{function}{name}"),
+            Self::Table(name) => format!("{table}{name}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Item {
+    Function(WasmFunction),
+    Table(Arc<Table>),
+}
+
+/// A function or table that is in force, or was.
 #[derive(Debug)]
 struct Current {
     digest: String,
-    function: WasmFunction,
+    item: Item,
+    /// What was seen of a table's file before it was read.
+    stamp: Option<Stamp>,
 }
 
-/// The functions of a configuration, to be put in force.
+type InForce = BTreeMap<Needed, Arc<Current>>;
+
+/// Functions and tables of a configuration, to be put in force.
 #[derive(Debug)]
-pub struct Made(BTreeMap<String, Arc<Current>>);
+pub struct Made(InForce);
+
+impl Made {
+    /// The tables among them.
+    pub(crate) fn tables(&self) -> BTreeMap<String, Arc<Table>> {
+        let table = |(needed, current): (&Needed, &Arc<Current>)| match (needed, &current.item) {
+            (Needed::Table(name), Item::Table(table)) => Some((name.clone(), Arc::clone(table))),
+            _ => None,
+        };
+        self.0.iter().filter_map(table).collect()
+    }
+}
 
 /// The versions that a batch is closed with. They stay on disk while this is held.
 #[derive(Debug)]
-pub(crate) struct Pinned(BTreeMap<String, Arc<Current>>);
+pub(crate) struct Pinned(InForce);
 
 impl Pinned {
     /// As CLOSE has them.
     pub(crate) fn pins(&self) -> BTreeMap<String, String> {
-        self.0.iter().map(|(name, current)| (format!("{PIN}{name}"), current.digest.clone())).collect()
+        self.0.iter().map(|(needed, current)| (needed.pin(), current.digest.clone())).collect()
     }
 }
 
-/// All functions of the daemon.
+/// All functions and tables of the daemon.
 #[derive(Debug)]
 pub struct Functions {
     shelf: Shelf,
@@ -105,9 +116,11 @@ pub struct Functions {
     sandbox: Mutex<Option<Sandbox>>,
     observer: Arc<dyn CallObserver>,
     impurities: Impurities,
-    current: RwLock<BTreeMap<String, Arc<Current>>>,
+    current: RwLock<InForce>,
     /// What is not in force any more, but may still be held.
     former: Mutex<Vec<Weak<Current>>>,
+    /// The tables in memory, by name and version.
+    tables: Mutex<BTreeMap<(String, String), Weak<Table>>>,
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -132,127 +145,118 @@ impl Functions {
             impurities: Impurities { clock, random },
             current: RwLock::default(),
             former: Mutex::default(),
+            tables: Mutex::default(),
         }))
     }
 
-    /// Loads the functions of a configuration; those that are in force as they are configured are taken from there. What
-    /// they are made of is on disk when this returns.
-    ///
-    /// # Errors
-    /// [`FunctionError`] says which of them cannot be loaded and why.
-    pub async fn make(
-        self: &Arc<Self>,
-        configs: &BTreeMap<String, FunctionConfig>,
-    ) -> Result<Made, FunctionError> {
-        let (functions, configs) = (Arc::clone(self), configs.clone());
-        let made = spawn_blocking(move || {
-            let each =
-                configs.iter().map(|(name, config)| Ok((name.clone(), functions.make_one(name, config)?)));
-            each.collect::<Result<_, FunctionError>>().map(Made)
-        });
-        made.await.unwrap_or_else(|error| Err(FunctionError::Shelf(io::Error::other(error))))
+    /// What was seen of the file of a table that is in force.
+    pub(crate) fn stamp(&self, table: &str) -> Option<Stamp> {
+        self.current(&Needed::Table(table.to_owned()))?.stamp.clone()
     }
 
-    fn make_one(&self, name: &str, config: &FunctionConfig) -> Result<Arc<Current>, FunctionError> {
-        let (version, wasm) = read(name, config)?;
-        let digest = version.digest();
-        let same = |current: &Arc<Current>| current.digest == digest;
-        let current = match self.current(name).filter(same) {
-            Some(current) => current,
-            None => Arc::new(Current { function: self.load(name, &version, &wasm)?, digest }),
-        };
-        self.shelf.keep(&version, &wasm).map_err(FunctionError::Shelf)?;
-        Ok(current)
-    }
-
-    fn load(&self, name: &str, version: &Version, wasm: &[u8]) -> Result<WasmFunction, FunctionError> {
-        let sandbox = self.sandbox()?;
-        let loaded = sandbox.load(wasm, version.options(name, &self.impurities));
-        loaded.map_err(|source| FunctionError::Load { name: name.to_owned(), source })
-    }
-
-    fn sandbox(&self) -> Result<Sandbox, SandboxError> {
-        let mut sandbox = lock(&self.sandbox);
-        if let Some(sandbox) = &*sandbox {
-            return Ok(sandbox.clone());
-        }
-        let opened = Sandbox::open(&SandboxOptions {
-            cache_dir: Some(self.shelf.compiled()),
-            observer: Some(Arc::clone(&self.observer)),
-            ..SandboxOptions::default()
-        })?;
-        Ok(sandbox.insert(opened).clone())
-    }
-
-    /// Puts functions in force in the place of those of the same names.
+    /// Puts functions and tables in force in the place of those of the same names.
     pub fn put_in_force(&self, made: Made) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        for (name, function) in made.0 {
-            let former = current.insert(name, function);
+        for (needed, made) in made.0 {
+            let former = current.insert(needed, made);
             lock(&self.former).extend(former.as_ref().map(Arc::downgrade));
         }
     }
 
-    /// Lets go of the functions that are not configured any more, when no definition in force calls them.
-    pub fn keep_only(&self, configs: &BTreeMap<String, FunctionConfig>) {
+    /// Lets go of what is not configured any more, when no definition in force needs it.
+    pub fn keep_only(&self, config: &Config) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        let gone = current.extract_if(.., |name, _| !configs.contains_key(name));
+        let gone = current.extract_if(.., |needed, _| match needed {
+            Needed::Function(name) => !config.functions.contains_key(name),
+            Needed::Table(name) => !config.tables.contains_key(name),
+        });
         lock(&self.former).extend(gone.map(|(_, former)| Arc::downgrade(&former)));
     }
 
-    fn current(&self, name: &str) -> Option<Arc<Current>> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    fn current(&self, needed: &Needed) -> Option<Arc<Current>> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).get(needed).cloned()
     }
 
-    /// The versions that these processors would be run with now. A function that is not configured has none.
+    /// The versions that these processors would be run with now. What is not configured has none.
     pub(crate) fn pin(&self, processors: &[ProcessorSpec]) -> Pinned {
-        let names = processors.iter().filter_map(ProcessorSpec::function);
-        Pinned(names.filter_map(|name| Some((name.to_owned(), self.current(name)?))).collect())
+        let needed = processors.iter().filter_map(Needed::by);
+        Pinned(needed.filter_map(|needed| Some((needed.clone(), self.current(&needed)?))).collect())
     }
 
-    /// The versions of the functions that these processors call: those that a batch was closed with, or those in force
-    /// where it names none. One that is neither is empty.
+    /// The versions of what these processors need: those that a batch was closed with, or those in force where it names
+    /// none. One that is neither is empty, and so is one of a table where none may take another's place.
     pub(crate) fn versions(
         &self,
         processors: &[ProcessorSpec],
         pins: &BTreeMap<String, String>,
-    ) -> BTreeMap<String, String> {
-        let version = |name: &str| {
-            let pinned = pins.get(&format!("{PIN}{name}")).cloned();
-            pinned.or_else(|| Some(self.current(name)?.digest.clone())).unwrap_or_default()
+        may_replace: bool,
+    ) -> BTreeMap<Needed, String> {
+        let version = |needed: &Needed| {
+            let in_force = || match needed {
+                Needed::Table(_) if !may_replace => None,
+                _ => Some(self.current(needed)?.digest.clone()),
+            };
+            pins.get(&needed.pin()).cloned().or_else(in_force).unwrap_or_default()
         };
-        let names = processors.iter().filter_map(ProcessorSpec::function);
-        names.map(|name| (name.to_owned(), version(name))).collect()
+        processors.iter().filter_map(Needed::by).map(|needed| (needed.clone(), version(&needed))).collect()
     }
 
-    /// These versions of functions. In the place of one that is gone comes the one in force, as nothing has become of
-    /// the batch yet.
+    /// These versions. In the place of one that is gone comes the one in force, as nothing has become of the batch yet;
+    /// that of a table only where it may.
     ///
     /// # Errors
     /// [`FunctionError`].
-    pub(crate) fn at(&self, versions: &BTreeMap<String, String>) -> Result<LoadedFunctions, FunctionError> {
-        versions.iter().map(|(name, digest)| Ok((name.clone(), self.one_at(name, digest)?))).collect()
+    pub(crate) fn at(
+        &self,
+        versions: &BTreeMap<Needed, String>,
+        may_replace: bool,
+    ) -> Result<Loaded, FunctionError> {
+        let mut loaded = Loaded::default();
+        for (needed, digest) in versions {
+            let item = self.one_at(needed, digest, may_replace)?;
+            let (Needed::Function(name) | Needed::Table(name)) = needed;
+            match item {
+                Item::Function(function) => drop(loaded.functions.insert(name.clone(), function)),
+                Item::Table(table) => drop(loaded.tables.insert(name.clone(), table)),
+            }
+        }
+        Ok(loaded)
     }
 
-    fn one_at(&self, name: &str, digest: &str) -> Result<WasmFunction, FunctionError> {
-        let current = self.current(name);
+    fn one_at(&self, needed: &Needed, digest: &str, may_replace: bool) -> Result<Item, FunctionError> {
+        let current = self.current(needed);
         if let Some(current) = current.as_ref().filter(|current| current.digest == digest) {
-            return Ok(current.function.clone());
+            return Ok(current.item.clone());
         }
         // A worker asks, and it may have to be compiled.
-        block_in_place(|| match self.shelf.find(digest).map_err(FunctionError::Shelf)? {
-            Some((version, wasm)) => self.load(name, &version, &wasm),
-            None => {
-                let current = current.ok_or_else(|| FunctionError::Unknown(name.to_owned()))?;
-                tracing::warn!(
-                    function = name,
-                    pinned = digest,
-                    used = current.digest,
-                    "the version of a function that batches were closed with is gone; the one in force takes its place"
-                );
-                Ok(current.function.clone())
+        if let Some(found) = block_in_place(|| self.find(needed, digest))? {
+            return Ok(found);
+        }
+        let current = match needed {
+            Needed::Function(name) => current.ok_or_else(|| FunctionError::Unknown(name.clone()))?,
+            Needed::Table(table) => {
+                current.filter(|_| may_replace).ok_or_else(|| FunctionError::Gone { table: table.clone() })?
             }
-        })
+        };
+        tracing::warn!(
+            what = needed.pin(),
+            pinned = digest,
+            used = current.digest,
+            "the version of a function or table that batches were closed with is gone; the one in force takes its place"
+        );
+        Ok(current.item.clone())
+    }
+
+    /// A version that is on disk.
+    fn find(&self, needed: &Needed, digest: &str) -> Result<Option<Item>, FunctionError> {
+        match needed {
+            Needed::Table(name) => Ok(self.table_at(name, digest)?.map(Item::Table)),
+            Needed::Function(name) => {
+                let found = self.shelf.find::<FunctionVersion>(digest).map_err(FunctionError::Shelf)?;
+                let Some((version, wasm)) = found else { return Ok(None) };
+                Ok(self.load(name, &version, &wasm)?.map(Item::Function))
+            }
+        }
     }
 
     /// Removes the versions that are not in force and that `pinned` does not name, which is asked when nobody can pin any of
@@ -275,46 +279,7 @@ impl Functions {
     }
 }
 
-/// The version of a function that CLOSE names, if the pin is one of a function.
+/// The version of a function or table that CLOSE names, if the pin is one of them.
 pub(crate) fn pinned_version((pin, digest): (&String, &String)) -> Option<String> {
-    pin.starts_with(PIN).then(|| digest.clone())
-}
-
-/// A function's version as it is configured, and its file.
-fn read(name: &str, config: &FunctionConfig) -> Result<(Version, Vec<u8>), FunctionError> {
-    let (name, path) = (name.to_owned(), config.path.clone());
-    let wasm = match std::fs::read(&path) {
-        Ok(wasm) => wasm,
-        Err(source) => return Err(FunctionError::File { name, path, source }),
-    };
-    if let Some(wanted) = config.sha256.clone() {
-        let found = hash(&wasm);
-        if found != wanted {
-            return Err(FunctionError::Digest { name, path, found, wanted });
-        }
-    }
-    Ok((Version::of(config, &wasm), wasm))
-}
-
-/// Loads the functions of a configuration by themselves, without a data directory.
-///
-/// # Errors
-/// [`FunctionError`] says which of them cannot be loaded and why.
-pub fn load(
-    configs: &BTreeMap<String, FunctionConfig>,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Entropy>,
-) -> Result<LoadedFunctions, FunctionError> {
-    let mut loaded = LoadedFunctions::new();
-    if configs.is_empty() {
-        return Ok(loaded);
-    }
-    let (sandbox, impurities) = (Sandbox::open(&SandboxOptions::default())?, Impurities { clock, random });
-    for (name, config) in configs {
-        let (version, wasm) = read(name, config)?;
-        let function = sandbox.load(&wasm, version.options(name, &impurities));
-        let function = function.map_err(|source| FunctionError::Load { name: name.clone(), source })?;
-        loaded.insert(name.clone(), function);
-    }
-    Ok(loaded)
+    PINS.iter().any(|kind| pin.starts_with(kind)).then(|| digest.clone())
 }

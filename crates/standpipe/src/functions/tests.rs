@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 use standpipe_testkit::guests::{answering, saying};
 use standpipe_testkit::{ManualClock, SeededEntropy};
+use standpipe_transform::processors::{EnrichOptions, OnMiss};
 
+use super::shelf::hash;
 use super::*;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -25,18 +28,33 @@ impl Place {
         Self { folder, functions }
     }
 
-    /// The functions of a configuration with these members for `f`.
-    fn config(&self, members: &str) -> BTreeMap<String, FunctionConfig> {
+    /// A configuration with these members for the function `f`.
+    fn config(&self, members: &str) -> Config {
+        self.load(&format!("functions: {{ f: {{ path: ./f.wasm, {members} }} }}\n"))
+    }
+
+    fn load(&self, yaml: &str) -> Config {
         let path = self.folder.path().join("standpipe.yaml");
-        fs::write(&path, format!("functions: {{ f: {{ path: ./f.wasm, {members} }} }}\n")).unwrap();
-        Config::load(&path, &|_| None).unwrap_or_else(|problems| panic!("{problems}")).functions
+        fs::write(&path, yaml).unwrap();
+        Config::load(&path, &|_| None).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
     async fn in_force(&self, members: &str) -> BTreeMap<String, String> {
-        let configs = self.config(members);
-        self.functions.put_in_force(self.functions.make(&configs).await.unwrap());
-        self.functions.keep_only(&configs);
+        self.take(&self.config(members)).await;
         self.functions.pin(&[calls("f")]).pins()
+    }
+
+    async fn take(&self, config: &Config) {
+        self.functions.put_in_force(self.functions.make(config).await.unwrap());
+        self.functions.keep_only(config);
+    }
+
+    /// A configuration with the table `t`, which is a file of this text, and functions with these members.
+    fn with_table(&self, text: &str, functions: &str) -> Config {
+        fs::write(self.folder.path().join("t.csv"), text).unwrap();
+        self.load(&format!(
+            "tables: {{ t: {{ path: ./t.csv, key: k, max: 100 }} }}\nfunctions: {{ {functions} }}\n"
+        ))
     }
 
     async fn refused(&self, members: &str) -> String {
@@ -52,8 +70,8 @@ impl Place {
 
     /// The SHA-256 of the file that a batch with these pins is transformed by.
     fn file_of(&self, functions: &Functions, pins: &BTreeMap<String, String>) -> String {
-        let versions = functions.versions(&[calls("f")], pins);
-        functions.at(&versions).unwrap()["f"].digest().to_owned()
+        let versions = functions.versions(&[calls("f")], pins, true);
+        functions.at(&versions, true).unwrap().functions["f"].digest().to_owned()
     }
 }
 
@@ -64,6 +82,11 @@ fn open(folder: &Path) -> Arc<Functions> {
 
 fn calls(name: &str) -> ProcessorSpec {
     ProcessorSpec::Wasm(WasmCall::of(name))
+}
+
+fn looks_up(table: &str) -> ProcessorSpec {
+    let options = EnrichOptions { key: ".k".to_owned(), columns: Vec::new(), on_miss: OnMiss::Keep };
+    ProcessorSpec::Enrich { table: table.to_owned(), options }
 }
 
 fn digests(pins: &BTreeMap<String, String>) -> BTreeSet<String> {
@@ -104,7 +127,7 @@ async fn versions_go_when_neither_the_configuration_nor_a_batch_nor_anyone_about
     assert_eq!(place.files("json").len(), 2);
     assert!(!place.functions.sweep(BTreeSet::new).unwrap());
     assert_eq!((place.files("json").len(), place.files("wasm").len()), (1, 1));
-    place.functions.keep_only(&BTreeMap::new());
+    place.functions.keep_only(&place.load("{}"));
     assert!(!place.functions.sweep(BTreeSet::new).unwrap());
     assert_eq!((place.files("json").len(), place.files("wasm").len()), (0, 0));
 }
@@ -119,8 +142,8 @@ async fn in_the_place_of_a_version_that_is_gone_or_damaged_comes_the_one_in_forc
         fs::write(place.folder.path().join("f.wasm"), saying("and then")).unwrap();
         place.in_force("retries: 1").await;
         assert_eq!(place.file_of(&place.functions, &first), hash(&saying("and then")));
-        let unknown = place.functions.versions(&[calls("g")], &BTreeMap::new());
-        let error = place.functions.at(&unknown).unwrap_err();
+        let unknown = place.functions.versions(&[calls("g")], &BTreeMap::new(), true);
+        let error = place.functions.at(&unknown, true).unwrap_err();
         assert_eq!(error.to_string(), "function 'g' is not configured");
     }
 }
@@ -145,7 +168,7 @@ async fn what_a_function_is_told_is_shown_to_nobody_and_kept_for_the_daemon_alon
     let place = Place::new();
     let configs = place.config("config: { token: hunter2 }");
     let made = place.functions.make(&configs).await.unwrap();
-    let shown = format!("{configs:?} {made:?} {:?}", place.functions);
+    let shown = format!("{:?} {made:?} {:?}", configs.functions, place.functions);
     assert!(shown.contains("token") && !shown.contains("hunter2"), "{shown}");
     let folder = place.folder.path().join("functions");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -161,6 +184,76 @@ async fn functions_can_be_loaded_without_a_data_directory() {
     fs::write(place.folder.path().join("f.wasm"), answering("not read")).unwrap();
     let configs = place.config("retries: 0");
     let (clock, chance) = (ManualClock::at(standpipe_model::Timestamp(1)), SeededEntropy::new(1));
-    let loaded = load(&configs, Arc::new(clock), Arc::new(chance)).unwrap();
-    assert_eq!(loaded["f"].digest(), hash(&answering("not read")));
+    let loaded = load(&configs.functions, &configs.tables, Arc::new(clock), Arc::new(chance)).unwrap();
+    assert_eq!(loaded.functions["f"].digest(), hash(&answering("not read")));
+}
+
+/// The SHA-256 of the file of the table that a batch with these pins sees.
+fn seen(
+    functions: &Functions,
+    pins: &BTreeMap<String, String>,
+    may_replace: bool,
+) -> Result<String, FunctionError> {
+    let versions = functions.versions(&[looks_up("t")], pins, may_replace);
+    Ok(functions.at(&versions, may_replace)?.tables["t"].version().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_sees_the_table_it_was_closed_with_and_another_one_only_where_nothing_of_it_can_be_stored_twice()
+ {
+    let (place, old, new) = (Place::new(), "k,v\na,1\n", "k,v\na,2\n");
+    place.take(&place.with_table(old, "")).await;
+    let first = place.functions.pin(&[looks_up("t")]).pins();
+    assert_eq!(first.keys().collect::<Vec<_>>(), ["table:t"]);
+    place.take(&place.with_table(new, "")).await;
+    let again = open(place.folder.path());
+    again.put_in_force(again.make(&place.with_table(new, "")).await.unwrap());
+    for functions in [&place.functions, &again] {
+        assert_eq!(seen(functions, &first, false).unwrap(), hash(old.as_bytes()));
+        assert_eq!(seen(functions, &BTreeMap::new(), true).unwrap(), hash(new.as_bytes()));
+        assert!(matches!(seen(functions, &BTreeMap::new(), false), Err(FunctionError::Gone { .. })));
+    }
+    assert!(place.functions.sweep(|| digests(&first)).unwrap(), "a batch needs the first");
+    assert_eq!((place.files("json").len(), place.files("table").len()), (2, 2));
+    assert!(!place.functions.sweep(BTreeSet::new).unwrap());
+    assert_eq!((place.files("json").len(), place.files("table").len()), (1, 1));
+    let refused = seen(&place.functions, &first, false).unwrap_err().to_string();
+    assert!(refused.contains("table 't'") && refused.contains("rebind"), "{refused}");
+    assert_eq!(seen(&place.functions, &first, true).unwrap(), hash(new.as_bytes()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_is_a_part_of_the_version_of_the_functions_that_may_look_it_up_and_stays_with_it() {
+    let place = Place::new();
+    let functions = "f: { path: ./f.wasm, tables: [t] }, g: { path: ./f.wasm }";
+    let config = place.with_table("k,v\na,1\n", functions);
+    place.take(&config).await;
+    let pins = |name| place.functions.pin(&[calls(name)]).pins();
+    let (first, other) = (pins("f"), pins("g"));
+    fs::write(place.folder.path().join("t.csv"), "k,v\na,2\n").unwrap();
+    place.functions.put_in_force(place.functions.renew("t", &config.tables["t"]).await.unwrap());
+    assert_ne!(pins("f"), first);
+    assert_eq!(pins("g"), other);
+    assert!(place.functions.sweep(|| digests(&first)).unwrap());
+    assert_eq!((place.files("json").len(), place.files("table").len()), (5, 2), "f twice, t twice, g");
+    assert!(!place.functions.sweep(BTreeSet::new).unwrap());
+    assert_eq!((place.files("json").len(), place.files("table").len()), (3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_cannot_be_used_is_refused_with_what_is_wrong_and_its_limit() {
+    let place = Place::new();
+    let long = format!("k,v\na,{}\n", "1".repeat(100));
+    for (text, why) in [
+        ("k,v\na,1\na,2\n", "line 3 has a key that came before: 'a'"),
+        ("id,v\na,1\n", "the table has no column 'k'"),
+        (&long, "t.csv has 107 bytes, its max is 100"),
+    ] {
+        let refused = chain(&place.functions.make(&place.with_table(text, "")).await.unwrap_err());
+        assert!(refused.starts_with("table 't': ") && refused.ends_with(why), "{refused}");
+    }
+    let config = place.with_table("k\n", "");
+    fs::remove_file(place.folder.path().join("t.csv")).unwrap();
+    let gone = chain(&place.functions.make(&config).await.unwrap_err());
+    assert!(gone.contains("t.csv") && gone.contains("No such file"), "{gone}");
 }

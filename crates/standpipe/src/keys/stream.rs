@@ -14,7 +14,7 @@ use super::ring::Made;
 
 /// Data keys that are made ahead. A stream that fills segments faster than its keeper makes keys for them meets it
 /// first; its producers are asked to come again.
-const AHEAD: usize = 3;
+const AHEAD: usize = 7;
 
 /// The keys of one stream.
 #[derive(Debug)]

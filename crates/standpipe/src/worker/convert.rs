@@ -16,7 +16,12 @@ pub(super) struct Converter {
     pub(super) format: Arc<FileFormat>,
     /// What lines of the error output say of the table.
     pub(super) table: CatalogTable,
+    /// The most records that are converted in one piece.
+    pub(super) records_max: usize,
 }
+
+/// About so many bytes of columns may come of what the records of a piece do not say.
+const PIECE_BYTES: usize = 8 << 20;
 
 impl Converter {
     /// The conversion that a destination asks for.
@@ -26,7 +31,8 @@ impl Converter {
     pub(super) fn new(conversion: &Conversion) -> Result<Self, FormatError> {
         let format = Arc::new(conversion.format()?);
         let Conversion { schema, table, deserializer, .. } = conversion.clone();
-        Ok(Self { schema, deserializer, format, table })
+        let records_max = (PIECE_BYTES / RowReader::row_bytes(&schema).max(1)).max(1);
+        Ok(Self { schema, deserializer, format, table, records_max })
     }
 
     /// Converts the rows of a chunk. A record of which one does not fit fails as a whole, and its rows are taken out.

@@ -13,7 +13,7 @@ use super::body::{self, Make, ObjectBody, WORKING_BYTES};
 use super::columns::{self, CONVERTING_BYTES, FileSettings};
 use super::fates::Fates;
 use super::make::Transformation;
-use super::pieces::{Chunks, Pieces};
+use super::pieces::{Chunks, Pieces, Split};
 use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::alarm::AlarmKind;
@@ -122,26 +122,13 @@ impl Line {
         match &open.plan {
             Some(plan) => self.attempt_planned(open, &shape, plan, repeated).await,
             None if shape.is_planned => {
-                let close = self.never_planned(open).await?;
-                let plan = self.plan(&close, &shape).await?;
-                let open = OpenBatch { close, done: BTreeSet::new(), ..open.clone() };
+                let plan = self.plan(&open.close, &shape).await?;
+                // What was noted as done belonged to a plan that is lost.
+                let open = OpenBatch { done: BTreeSet::new(), ..open.clone() };
                 self.attempt_planned(&open, &shape, &plan, repeated).await
             }
             None => self.attempt_unplanned(open, &shape, repeated).await,
         }
-    }
-
-    /// The batch as one of which nothing was delivered. Where objects were, its PLAN was lost to damage: which rows they
-    /// had is not known, and none of what is planned now may be taken for one of them.
-    async fn never_planned(&self, open: &OpenBatch) -> Result<Close, AppendError> {
-        let mut close = open.close.clone();
-        if !open.done.is_empty() {
-            close.generation += 1;
-            self.journal.control(vec![Control::Close(close.clone())]).await?;
-            tracing::error!(stream = %self.stream, batch = %close.batch,
-                "the plan of a batch is lost, and records that were delivered are delivered again");
-        }
-        Ok(close)
     }
 
     /// Sends what is not done yet of the batch's objects: its rows, then what failed on the way.
@@ -254,6 +241,7 @@ impl Line {
             return self.object(close, shape, encoding, make, reader, key).await;
         };
         let processors = Arc::clone(&self.context.processors);
+        let reader = Split::new(reader, of.records_max());
         let pieces = Pieces::start(reader, of.chunk_bytes, make::columns(of), Arc::clone(&processors));
         let (format, metadata) = (Arc::clone(&converter.format), self.metadata(close));
         columns::open(pieces, FileSettings { format, metadata, processors }).await.map_err(unreadable)
@@ -271,6 +259,7 @@ impl Line {
     ) -> Result<ObjectBody, SinkError> {
         let (chunk_bytes, processors) =
             (shape.transformation.chunk_bytes, Arc::clone(&self.context.processors));
+        let reader = Split::new(reader, shape.transformation.records_max());
         let pieces = Pieces::start(reader, chunk_bytes, make, processors);
         body::open(pieces, encoding.compression, shape.entry(close, key)).await.map_err(unreadable)
     }

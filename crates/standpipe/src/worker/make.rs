@@ -61,6 +61,11 @@ impl Transformation {
         Ok(Run { records, transformed, columns: converted.transpose().map_err(failed)? })
     }
 
+    /// The most records that go through it in one piece.
+    pub(super) fn records_max(&self) -> usize {
+        self.converter.as_ref().map_or(usize::MAX, |converter| converter.records_max)
+    }
+
     /// What lines of the error output say of a table.
     pub(super) fn table(&self) -> Option<&CatalogTable> {
         self.converter.as_ref().map(|converter| &converter.table)
@@ -89,12 +94,17 @@ pub(super) fn rows(of: Transformation, encoder: ChunkEncoder) -> Make {
     })
 }
 
+/// Rows of a plan do not fit any more, since this build is stricter than the one that planned them.
+#[derive(Debug, thiserror::Error)]
+#[error("rows that were planned cannot be converted any more")]
+pub(super) struct Misfit;
+
 /// The rows to deliver, as columns.
 pub(super) fn columns(of: Transformation) -> Work<Converted> {
     Arc::new(move |chunk| {
         let Run { transformed, columns, .. } = of.run(chunk)?;
         if of.is_planned && !transformed.failures.is_empty() {
-            return Err(failed("rows that were planned cannot be converted any more"));
+            return Err(failed(Misfit));
         }
         let rows = columns.ok_or_else(|| failed("rows that are not converted have no columns"))?;
         Ok(Converted { rows, fates: fates(&transformed) })

@@ -428,7 +428,6 @@ impl Line {
             closed_at: now,
             arrived_at: arrival.map_or(now, |arrival| arrival.at),
             record_bytes: end.bytes.saturating_sub(from.bytes),
-            generation: 0,
             pins: pinned.pins(),
         };
         let batch = close.batch;
@@ -451,6 +450,8 @@ impl Line {
 
     async fn attempt_batch(&self, batch: BatchId, which: Try) -> Came {
         let Some(open) = self.open_batch(batch) else {
+            // It was settled by who worked on it before.
+            self.drop_spools(batch, None).await;
             return Came { event: Event::Settled { batch }, failed: None };
         };
         match self.deliver(&open, which).await {
@@ -469,9 +470,7 @@ impl Line {
         }
         let definition = self.definitions.current();
         let (version, pinned) = (definition.version, self.pin(&definition));
-        // Of a batch that was planned other rows may come this time.
-        let generation = open.close.generation + u32::from(open.plan.is_some());
-        let close = Close { version, generation, pins: pinned.pins(), ..open.close };
+        let close = Close { version, pins: pinned.pins(), ..open.close };
         self.journal.control(vec![Control::Close(close)]).await?;
         drop(pinned);
         self.drop_spools(batch, None).await;

@@ -1,10 +1,12 @@
 //! The way of a batch's chunks: read one behind the other, worked on in parallel, given out in order.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use standpipe_journal::{BatchReader, Chunk, SpoolReader};
-use standpipe_model::BodyError;
+use standpipe_model::{BodyError, Position, RECORD_PREFIX_LEN, Records, Timestamp};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -35,6 +37,54 @@ impl Chunks for BatchReader {
 impl Chunks for SpoolReader {
     fn next_chunk(&mut self, want: u64) -> io::Result<Option<Chunk>> {
         SpoolReader::next_chunk(self, want)
+    }
+}
+
+/// Cuts chunks into pieces of at most so many records: where a few bytes of a record come to many of columns.
+pub(crate) struct Split<C> {
+    inner: C,
+    records_max: usize,
+    rest: VecDeque<(Bytes, Position, Timestamp)>,
+}
+
+impl<C: Chunks> Split<C> {
+    pub(crate) fn new(inner: C, records_max: usize) -> Self {
+        Self { inner, records_max, rest: VecDeque::new() }
+    }
+}
+
+impl<C: Chunks> Chunks for Split<C> {
+    fn next_chunk(&mut self, want: u64) -> io::Result<Option<Chunk>> {
+        if self.rest.is_empty() {
+            let Some(chunk) = self.inner.next_chunk(want)? else { return Ok(None) };
+            if chunk.records <= self.records_max as u64 {
+                return Ok(Some(chunk));
+            }
+            let payloads = chunk.payloads.into_iter().zip(chunk.origins);
+            self.rest = payloads.map(|(payload, (first, arrived_at))| (payload, first, arrived_at)).collect();
+        }
+        let mut piece = Chunk { payloads: Vec::new(), origins: Vec::new(), records: 0, bytes: 0 };
+        while piece.records < self.records_max as u64
+            && let Some((payload, first, arrived_at)) = self.rest.pop_front()
+        {
+            let room = self.records_max - piece.records as usize;
+            let (mut count, mut len) = (0, 0);
+            for record in Records::new(&payload).take(room) {
+                (count, len) = (count + 1, len + RECORD_PREFIX_LEN + record.len());
+            }
+            if len < payload.len() {
+                self.rest.push_front((payload.slice(len..), first.advance(count), arrived_at));
+            }
+            piece.records += count;
+            piece.bytes += len as u64;
+            piece.payloads.push(payload.slice(..len));
+            piece.origins.push((first, arrived_at));
+        }
+        Ok(Some(piece))
+    }
+
+    fn lost(&self) -> u64 {
+        self.inner.lost()
     }
 }
 
@@ -137,4 +187,42 @@ async fn produce<T: Send + 'static>(
     }
     // As above.
     drop(pieces.send(Ok(Piece::End { lost: reader.lost() })).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use standpipe_model::RecordBlockBuilder;
+
+    use super::*;
+
+    struct Whole(Option<Chunk>);
+
+    impl Chunks for Whole {
+        fn next_chunk(&mut self, _want: u64) -> io::Result<Option<Chunk>> {
+            Ok(self.0.take())
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_split_between_records_and_each_keeps_its_place() {
+        let payload = |texts: &[&str]| {
+            let mut block = RecordBlockBuilder::with_capacity(texts.len(), 0);
+            texts.iter().for_each(|text| block.push(text.as_bytes()));
+            block.finish().payload().clone()
+        };
+        let payloads = vec![payload(&["a", "bb", ""]), payload(&["c"]), payload(&["d", "e", "f", "g"])];
+        let origins = [7, 10, 20].map(|first| (Position(first), Timestamp(first))).to_vec();
+        let chunk = Chunk { payloads, origins, records: 8, bytes: 0 };
+        let all = |chunk: &Chunk| chunk.records().collect::<Vec<_>>();
+        for records_max in 1..10 {
+            let mut split = Split::new(Whole(Some(chunk.clone())), records_max);
+            let mut pieces = Vec::new();
+            while let Some(piece) = split.next_chunk(1).unwrap() {
+                assert!(piece.records as usize <= records_max);
+                assert_eq!(piece.records as usize, piece.iter().count());
+                pieces.extend(all(&piece));
+            }
+            assert_eq!(pieces, all(&chunk));
+        }
+    }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use standpipe_journal::control::{Close, Control, Plan};
 use standpipe_journal::{Journal, ObjectPlace, SPOOL_BUFFER_BYTES, SpoolError, SpoolId, SpoolWriter};
-use standpipe_model::{SinkError, Tally, Timestamp};
+use standpipe_model::{BatchId, ErrorClass, SinkError, Tally, Timestamp};
 use standpipe_sinks::key::{ObjectKeys, Partition, PartitionError};
 use standpipe_transform::{Failure, FailureKind, Record, Row};
 use tokio::task::spawn_blocking;
@@ -26,7 +26,7 @@ use super::body::WORKING_BYTES;
 use super::deliver::{AttemptError, unreadable};
 use super::fates::Fates;
 use super::make::{Sorted, line, sorted};
-use super::pieces::{Pieces, failed};
+use super::pieces::{Pieces, Split, failed};
 use super::shape::{Part, Shape, refused};
 use crate::spec::CatalogTable;
 
@@ -46,12 +46,17 @@ pub(super) struct PlannedObject {
 impl Line {
     /// Plans a batch that is closed and was not planned yet.
     pub(super) async fn plan(&self, close: &Close, shape: &Shape) -> Result<Plan, AttemptError> {
+        if self.journal.usage().poisoned {
+            // Its PLAN would be refused, after all of the work and with the space that it takes.
+            return Err(SinkError::new(ErrorClass::Transient, "the journal takes no decisions now").into());
+        }
         let memory = self.store(shape)?.memory;
         let _reserved = memory.reserve(WORKING_BYTES + 2 * SPOOL_BUFFER_BYTES as u64).await;
         let transformation = shape.transformation.clone();
         let chunk_bytes = transformation.chunk_bytes;
+        let records_max = transformation.records_max();
         let work = sorted(transformation, Arc::clone(&shape.keys));
-        let reader = self.journal.read(close.range);
+        let reader = Split::new(self.journal.read(close.range), records_max);
         let mut pieces = Pieces::start(reader, chunk_bytes, work, Arc::clone(&shape.turns));
         let (journal, begin) = (self.journal.clone(), Sorter::beginning(close, shape)?);
         let mut sorter = blocking(move || begin(&journal)).await?;
@@ -219,7 +224,7 @@ impl Sorter {
         }
         for partition in &new {
             // Its length does not depend on the object's number.
-            let (version, batch) = (self.close.version, self.close.identity());
+            let (version, batch) = (self.close.version, self.identity());
             self.keys
                 .object_key(version, batch, 0, arrived_at, Some(partition))
                 .map_err(|error| fail("DynamicPartitioning.InvalidKey", error.to_string()))?;
@@ -260,12 +265,15 @@ impl Sorter {
         Ok(self.spool.push(filling.object, row)?)
     }
 
+    fn identity(&self) -> BatchId {
+        self.spool.id().identity(self.close.batch)
+    }
+
     /// Begins an object. The keys of partitions are dated by their first row of the window, those of others by the
     /// batch's.
     fn begin(&mut self, lane: &Lane) -> Result<u32, AttemptError> {
         let object = self.spool.begin_object();
-        let (version, batch, mut arrived_at) =
-            (self.close.version, self.close.identity(), self.close.arrived_at);
+        let (version, batch, mut arrived_at) = (self.close.version, self.identity(), self.close.arrived_at);
         let key = match lane {
             Lane::Rows(partition) => {
                 arrived_at = self.active.get(partition).copied().unwrap_or(arrived_at);

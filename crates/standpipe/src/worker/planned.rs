@@ -12,7 +12,7 @@ use standpipe_model::{ErrorClass, Receipt, SinkError};
 
 use super::Line;
 use super::deliver::{AttemptError, memory_for, unreadable};
-use super::make::Transformation;
+use super::make::{Misfit, Transformation};
 use super::pieces::failed;
 use super::plan::PlannedObject;
 use super::shape::Shape;
@@ -168,7 +168,7 @@ impl Line {
 fn is_damage(error: &SinkError) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
-        if error.downcast_ref().is_some_and(SpoolDamage::is_behind) {
+        if error.downcast_ref().is_some_and(SpoolDamage::is_behind) || error.is::<Misfit>() {
             return true;
         }
         cause = error.source();

@@ -83,14 +83,17 @@ impl Line {
         let keys = Arc::new(keys.map_err(|error| refused(&error))?);
         let processors = spec.processors_of(&self.destination);
         let is_made = processors.is_empty() || plan.is_some();
-        let chain =
-            if is_made { Ok(Arc::default()) } else { version.chain(&close.pins, &self.context.functions) };
+        let calls_function = processors.iter().any(ProcessorSpec::calls_function);
+        let is_planned = destination.partitioning.is_some() || calls_function;
+        // Without a plan each pass has to come to the same rows.
+        let chain = match is_made {
+            true => Ok(Arc::default()),
+            false => version.chain(&close.pins, &self.context.functions, is_planned),
+        };
         let chain = chain.map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "a processor cannot be made").with_source(error)
         })?;
         let source = self.context.source(&self.stream);
-        let calls_function = processors.iter().any(ProcessorSpec::calls_function);
-        let is_planned = destination.partitioning.is_some() || calls_function;
         let turns = if calls_function { &self.turns } else { &self.context.processors };
         let converter = destination.conversion.as_ref().map(Converter::new).transpose().map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "the conversion cannot be made").with_source(error)
@@ -147,7 +150,7 @@ impl Shape {
     /// # Errors
     /// It is too long.
     pub(super) fn key(&self, close: &Close, part: Part, ordinal: u32) -> Result<String, SinkError> {
-        let (version, batch, arrived_at) = (close.version, close.identity(), close.arrived_at);
+        let (version, batch, arrived_at) = (close.version, close.batch, close.arrived_at);
         let key = match part {
             Part::Rows => self.keys.object_key(version, batch, ordinal, arrived_at, None),
             Part::Failures(kind) => self.keys.error_key(kind.as_str(), version, batch, ordinal, arrived_at),

@@ -7,10 +7,10 @@ use standpipe_transform::Chain;
 use standpipe_transform::processors::OptionError;
 
 use crate::catalog::Definition;
-use crate::functions::{FunctionError, Functions};
+use crate::functions::{FunctionError, Functions, Needed};
 use crate::processors;
 
-/// How many chains of one version are kept, each with other versions of its functions: as many as batches are attempted
+/// How many chains of one version are kept, each with other versions of its functions and tables: as many as batches are attempted
 /// at once.
 const CHAINS_KEPT: usize = 4;
 
@@ -18,12 +18,12 @@ const CHAINS_KEPT: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Version {
     pub(crate) definition: Arc<Definition>,
-    /// By the versions of the functions in them, the latest last.
-    chains: Mutex<VecDeque<(FunctionVersions, Arc<Chain>)>>,
+    /// By the versions of the functions and tables in them, the latest last.
+    chains: Mutex<VecDeque<(Versions, Arc<Chain>)>>,
 }
 
-/// The version of each function that a chain calls, by the function's name.
-type FunctionVersions = BTreeMap<String, String>;
+/// The version of each function and table that a chain needs.
+type Versions = BTreeMap<Needed, String>;
 
 /// A stream's processors cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub(crate) enum ChainError {
     /// An option of one of them.
     #[error(transparent)]
     Option(#[from] OptionError),
-    /// A function.
+    /// A function or a table.
     #[error(transparent)]
     Function(#[from] FunctionError),
 }
@@ -41,7 +41,8 @@ impl Version {
         Arc::new(Self { definition: Arc::new(definition), chains: Mutex::default() })
     }
 
-    /// The stream's processors with the functions that a batch was closed with, made when they are first asked for.
+    /// The stream's processors with what a batch was closed with, made when they are first asked for. Whether another
+    /// version of a table may take the place of one that is gone is `may_replace`.
     ///
     /// # Errors
     /// [`ChainError`].
@@ -49,14 +50,15 @@ impl Version {
         &self,
         pins: &BTreeMap<String, String>,
         functions: &Functions,
+        may_replace: bool,
     ) -> Result<Arc<Chain>, ChainError> {
         let processors = &self.definition.spec.processors;
-        let versions = functions.versions(processors, pins);
+        let versions = functions.versions(processors, pins, may_replace);
         let kept = || self.chains.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, chain)) = kept().iter().find(|(of, _)| *of == versions) {
             return Ok(Arc::clone(chain));
         }
-        let made = processors::chain(processors, &functions.at(&versions)?)?;
+        let made = processors::chain(processors, &functions.at(&versions, may_replace)?)?;
         let mut kept = kept();
         if kept.len() == CHAINS_KEPT {
             kept.pop_front();

@@ -16,7 +16,7 @@ use crate::transform::{failures, put, raw};
 const WEATHER: u64 = 26_115;
 
 /// Saves what lies below a prefix of the bucket under the same names.
-fn download(lake: &Lake, prefix: &str, folder: &Path) {
+pub(crate) fn download(lake: &Lake, prefix: &str, folder: &Path) {
     for key in lake.keys("lake").iter().filter(|key| key.starts_with(prefix)) {
         let path = folder.join(key);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -34,6 +34,17 @@ fn sums(table: &str, folder: &Path, partition: &str, columns: &[&str]) -> Value 
     let mut sums = Python::installed().unwrap().program("sums.py");
     sums.arg(table).arg(folder.join(table)).arg(partition).args(columns);
     finish(sums).unwrap()
+}
+
+/// What a query finds in a folder, which it calls `{}`.
+pub(crate) fn duckdb(select: &str, folder: &Path) -> Value {
+    let mut python = Command::new(Python::installed().unwrap().interpreter());
+    let program = format!(
+        "import duckdb, json; print(json.dumps(duckdb.sql(\"{}\").fetchall()))",
+        select.replace("{}", folder.to_str().unwrap())
+    );
+    python.args(["-c", &program]);
+    finish(python).unwrap()
 }
 
 #[test]
@@ -201,14 +212,8 @@ streams:
     }
     let folder = tempfile::tempdir().unwrap();
     download(&lake, "events/", folder.path());
-    let mut python = Command::new(Python::installed().unwrap().interpreter());
     let select = "SELECT id, small, epoch(seen), tags FROM read_parquet('{}/**/*.parquet') ORDER BY id";
-    let program = format!(
-        "import duckdb, json; print(json.dumps(duckdb.sql(\"{}\").fetchall()))",
-        select.replace("{}", folder.path().to_str().unwrap())
-    );
-    python.args(["-c", &program]);
-    let read = finish(python).unwrap();
+    let read = duckdb(select, folder.path());
     let expected: Vec<Value> = (0..50).map(|id| json!([id, id % 100, 1_577_880_000.0, ["t"]])).collect();
     assert_eq!(read, Value::from(expected));
 }

@@ -1,6 +1,7 @@
 //! `enrich`: columns of a reference table are added to records, by a key.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,22 +34,50 @@ pub enum OnMiss {
 pub struct EnrichOptions {
     /// A jq program that gives a record's key.
     pub key: String,
-    /// The columns that are added; all but that of the keys if there are none.
+    /// The columns that are added, each with the name of its member; all but that of the keys if there are none.
     #[serde(default)]
-    pub columns: Vec<String>,
+    pub columns: Vec<(String, String)>,
     /// What becomes of a record whose key the table does not have, or that has none.
     #[serde(default)]
     pub on_miss: OnMiss,
+}
+
+impl EnrichOptions {
+    /// Whether they can be worked with, whatever the table has.
+    ///
+    /// # Errors
+    /// The key is no program, or a member is named twice.
+    pub fn check(&self) -> Result<(), OptionError> {
+        let mut names = BTreeSet::new();
+        match self.columns.iter().find(|(_, name)| !names.insert(name)) {
+            Some((_, twice)) => {
+                Err(OptionError::new("enrich", "columns", twice, "is the name of two columns"))
+            }
+            None => self.program().map(drop),
+        }
+    }
+
+    fn program(&self) -> Result<Program, OptionError> {
+        Program::new(&self.key)
+            .map_err(|error| OptionError::new("enrich", "key", &self.key, error.to_string()))
+    }
 }
 
 /// Adds columns of a table to records.
 #[derive(Debug)]
 pub struct Enrich {
     key: Program,
-    /// Each as the beginning of a member (`"name":`) too.
-    columns: Vec<(String, String)>,
+    columns: Vec<Column>,
     on_miss: OnMiss,
     table: Arc<Table>,
+}
+
+#[derive(Debug)]
+struct Column {
+    column: String,
+    name: String,
+    /// The beginning of the member: `"name":`.
+    member: String,
 }
 
 impl Enrich {
@@ -57,17 +86,18 @@ impl Enrich {
     /// # Errors
     /// The key is no program, or the table does not have a column.
     pub fn new(options: &EnrichOptions, table: Arc<Table>) -> Result<Self, OptionError> {
-        let key = Program::new(&options.key)
-            .map_err(|error| OptionError::new("enrich", "key", &options.key, error.to_string()))?;
-        if let Some(unknown) =
-            options.columns.iter().find(|column| table.columns().all(|known| known != *column))
-        {
+        options.check()?;
+        let is_known = |column: &str| table.columns().any(|known| known == column);
+        if let Some((unknown, _)) = options.columns.iter().find(|(column, _)| !is_known(column)) {
             return Err(OptionError::new("enrich", "columns", unknown, "is not a column of the table"));
         }
-        let all = || table.columns().map(str::to_owned).collect();
-        let names: Vec<String> = if options.columns.is_empty() { all() } else { options.columns.clone() };
-        let member = |name: &str| serde_json::to_string(name).expect("a string is written into memory") + ":";
-        let columns = names.into_iter().map(|name| (name.clone(), member(&name))).collect();
+        let all = || table.columns().map(|column| (column.to_owned(), column.to_owned())).collect();
+        let columns: Vec<_> = if options.columns.is_empty() { all() } else { options.columns.clone() };
+        let column = |(column, name): (String, String)| {
+            let member = serde_json::to_string(&name).expect("a string is written into memory") + ":";
+            Column { column, name, member }
+        };
+        let (key, columns) = (options.program()?, columns.into_iter().map(column).collect());
         Ok(Self { key, columns, on_miss: options.on_miss, table })
     }
 
@@ -96,7 +126,7 @@ impl Enrich {
     /// A row with the columns of its table row, which take the place of what it has under their names.
     fn with(&self, row: &Bytes, found: &TableRow) -> serde_json::Result<Bytes> {
         let members: Members<'_> = serde_json::from_slice(row)?;
-        let is_added = |name: &str| self.columns.iter().any(|(column, _)| column == name);
+        let is_added = |name: &str| self.columns.iter().any(|column| column.name == name);
         let mut out = Vec::with_capacity(row.len() + 64 * self.columns.len());
         out.push(b'{');
         for (name, value) in members.0.iter().filter(|(name, _)| !is_added(name)) {
@@ -107,12 +137,12 @@ impl Enrich {
             out.push(b':');
             out.extend_from_slice(value.get().as_bytes());
         }
-        for (name, member) in &self.columns {
+        for Column { column, member, .. } in &self.columns {
             if out.len() > 1 {
                 out.push(b',');
             }
             out.extend_from_slice(member.as_bytes());
-            found.write_json(name, &mut out);
+            found.write_json(column, &mut out);
         }
         out.push(b'}');
         Ok(out.into())
@@ -207,8 +237,11 @@ mod tests {
                 r#"{"device":{"id":true},"floor":null,"site":"x"}"#,
             ]
         );
-        let only = enrich(json!({"key": ".id", "columns": ["site"]}));
+        let only = enrich(json!({"key": ".id", "columns": [["site", "site"]]}));
         assert_eq!(kept(&run(only, &[r#"{"id":"a"}"#])), [r#"{"id":"a","site":"north"}"#]);
+        let renamed = enrich(json!({"key": ".id", "columns": [["site", "where"], ["floor", "id"]]}));
+        let row = r#"{"id":"a","site":"old"}"#;
+        assert_eq!(kept(&run(renamed, &[row])), [r#"{"site":"old","where":"north","id":3}"#]);
     }
 
     #[test]
@@ -235,10 +268,12 @@ mod tests {
         let options = |options| serde_json::from_value(options).unwrap();
         let error = |json| Enrich::new(&options(json), table()).unwrap_err().to_string();
         assert_eq!(
-            error(json!({"key": ".id", "columns": ["id"]})),
+            error(json!({"key": ".id", "columns": [["id", "x"]]})),
             "enrich: columns `id` is not a column of the table"
         );
-        assert!(error(json!({"key": ".", "columns": ["x"]})).contains("`x`"));
+        assert!(error(json!({"key": ".", "columns": [["x", "x"]]})).contains("`x`"));
+        let twice = error(json!({"key": ".", "columns": [["site", "x"], ["floor", "x"]]}));
+        assert_eq!(twice, "enrich: columns `x` is the name of two columns");
         assert!(error(json!({"key": "input"})).starts_with("enrich: key `input` uses `input`"));
     }
 
@@ -247,7 +282,7 @@ mod tests {
         fn what_is_added_is_all_that_is_changed(members in proptest::collection::btree_map("[b-e]{1,3}", "\\PC*", 0..5)) {
             let mut record = json!(members);
             record["id"] = json!("a");
-            let done = run(enrich(json!({"key": ".id", "columns": ["floor"]})), &[record.to_string()]);
+            let done = run(enrich(json!({"key": ".id", "columns": [["floor", "floor"]]})), &[record.to_string()]);
             record["floor"] = json!(3);
             prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&done.rows[0].data).unwrap(), record);
         }

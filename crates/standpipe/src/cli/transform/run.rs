@@ -23,7 +23,7 @@ use super::outcome::{Outcome, outcomes};
 use crate::clock::{OsEntropy, OsTimer};
 use crate::config::{Config, did_you_mean};
 use crate::functions;
-use crate::processors::{LoadedFunctions, ProcessorSpec, WasmCall, chain};
+use crate::processors::{Loaded, ProcessorSpec, WasmCall, chain};
 use crate::spec::StreamSpec;
 use crate::worker::chunk_bytes;
 
@@ -101,7 +101,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 #[derive(Debug)]
 pub(super) struct Target {
     chain: Arc<Chain>,
-    functions: LoadedFunctions,
+    loaded: Loaded,
     /// Where rows go by what is in them.
     keys: Option<ObjectKeys>,
     source: Source,
@@ -109,7 +109,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Finds what is named, and loads the functions that it calls; no others.
+    /// Finds what is named, and loads the functions and tables that it needs; no others.
     pub(super) fn find(args: &RunArgs, config: &Config) -> anyhow::Result<Self> {
         let name = &args.name;
         let stream = config.streams.iter().find(|stream| stream.name.as_str() == name && !args.function);
@@ -122,12 +122,14 @@ impl Target {
             }
             (false, None) => return Err(unknown(args, config)),
         };
-        let mut configs = config.functions.clone();
-        configs.retain(|name, _| processors.iter().any(|one| one.function() == Some(name)));
-        let functions = functions::load(&configs, OsTimer::start(), Arc::new(OsEntropy))?;
+        let Config { mut functions, mut tables, .. } = config.clone();
+        functions.retain(|name, _| processors.iter().any(|one| one.function() == Some(name)));
+        let is_given = |table: &String| functions.values().any(|function| function.tables.contains(table));
+        tables.retain(|name, _| is_given(name) || processors.iter().any(|one| one.table() == Some(name)));
+        let loaded = functions::load(&functions, &tables, OsTimer::start(), Arc::new(OsEntropy))?;
         Ok(Self {
-            chain: chain(&processors, &functions)?,
-            functions,
+            chain: chain(&processors, &loaded)?,
+            loaded,
             keys: stream.map(keys).transpose()?.filter(ObjectKeys::is_partitioned),
             source: Source {
                 stream: StreamName::parse(name)?,
@@ -234,7 +236,7 @@ impl Trial {
     /// Takes the last records through, and gives their outcomes and the totals.
     pub(super) fn end(&mut self) -> String {
         let outcomes = self.take();
-        let memory = self.target.functions.values().map(|function| function.memory_bytes());
+        let memory = self.target.loaded.functions.values().map(|function| function.memory_bytes());
         let memory = memory.max().filter(|bytes| *bytes > 0);
         outcomes + &self.totals.show(memory, self.format)
     }

@@ -1,0 +1,105 @@
+//! Tables whose files change: what changes in one with a `refresh` counts for the batches that close after it was seen,
+//! without a reload, and what is wrong in it changes nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Daemon;
+use super::reload::ReloadError;
+use crate::alarm::AlarmKind;
+use crate::config::{Config, TableConfig};
+use crate::stamp::Stamp;
+use crate::worker::chain;
+
+/// How long a file has to stand still before it is read, so that one that is being written is not read in the middle.
+const STILL_FOR: Duration = Duration::from_millis(500);
+
+/// What is known of a table's file.
+#[derive(Debug)]
+struct Followed {
+    look_at: Instant,
+    /// Its state at the last look, if it had changed.
+    seen: Option<Stamp>,
+    /// The state that was refused.
+    refused: Option<Stamp>,
+}
+
+/// Follows the files of tables until `stop`.
+pub(super) async fn follow_tables(daemon: Arc<Daemon>, stop: CancellationToken) {
+    let mut all: BTreeMap<String, Followed> = BTreeMap::new();
+    while stop.run_until_cancelled(tokio::time::sleep(STILL_FOR)).await.is_some() {
+        let config = daemon.config();
+        all.retain(|name, _| config.tables.contains_key(name));
+        for (name, table) in &config.tables {
+            let Some(every) = table.refresh else { continue };
+            let first = || Followed { look_at: Instant::now() + every, seen: None, refused: None };
+            let followed = all.entry(name.clone()).or_insert_with(first);
+            if followed.look_at <= Instant::now() && !followed.look(&daemon, name, &table.path).await {
+                followed.look_at = Instant::now() + every;
+            }
+        }
+    }
+}
+
+impl Followed {
+    /// Looks at the file, and has it read where it has changed and stands still. Whether it is to be looked at again soon.
+    async fn look(&mut self, daemon: &Daemon, name: &str, path: &Path) -> bool {
+        let file = path.to_owned();
+        let Ok(stamp) = tokio::task::spawn_blocking(move || Stamp::of(&file)).await else { return false };
+        let is_known = |known: Option<Stamp>| known.as_ref() == Some(&stamp);
+        if is_known(daemon.context.functions.stamp(name)) {
+            if self.refused.take().is_some() {
+                daemon.context.alarms.clear(None, AlarmKind::TableRefused, name);
+            }
+            return false;
+        }
+        if is_known(self.refused.clone()) {
+            return false;
+        }
+        if self.seen.replace(stamp.clone()) != Some(stamp.clone()) {
+            return true;
+        }
+        self.refused = (!daemon.renew_table(name).await).then_some(stamp);
+        false
+    }
+}
+
+impl Daemon {
+    /// Reads a table anew and puts it in force. `false` where it is wrong: that raises an alarm, and the one before stays.
+    async fn renew_table(&self, name: &str) -> bool {
+        let _changing = self.changing.lock().await;
+        let config = self.config();
+        let Some(table) = config.tables.get(name) else { return true };
+        let renewed = self.try_renew_table(&config, name, table).await;
+        self.context.metrics.table_read(name, renewed.is_ok());
+        match &renewed {
+            Ok(()) => {
+                tracing::info!(table = name, "changed table in force");
+                self.context.alarms.clear(None, AlarmKind::TableRefused, name);
+            }
+            Err(error) => {
+                let (message, now) = (chain(error), self.context.timer.now());
+                self.context.alarms.raise(None, AlarmKind::TableRefused, name, message, now);
+            }
+        }
+        renewed.is_ok()
+    }
+
+    async fn try_renew_table(
+        &self,
+        config: &Config,
+        name: &str,
+        table: &TableConfig,
+    ) -> Result<(), ReloadError> {
+        let made = self.context.functions.renew(name, table).await?;
+        self.check_columns(config, &made)?;
+        self.context.functions.put_in_force(made);
+        self.former_functions.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! Loading functions and tables, into what is to be put in force.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, PoisonError};
+
+use standpipe_model::{Clock, Entropy};
+use standpipe_transform::{Sandbox, SandboxError, SandboxOptions, WasmFunction};
+use tokio::task::spawn_blocking;
+
+use super::error::FunctionError;
+use super::shelf::{OnShelf as _, hash};
+use super::version::{FunctionVersion, Impurities};
+use super::{Current, Functions, InForce, Item, Made, Needed, lock, table};
+use crate::config::{Config, FunctionConfig, TableConfig};
+use crate::processors::Loaded;
+
+impl Functions {
+    /// Loads the functions and tables of a configuration; those that are in force as they are configured are taken from
+    /// there. What they are made of is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`FunctionError`] says which of them cannot be loaded and why.
+    pub async fn make(self: &Arc<Self>, config: &Config) -> Result<Made, FunctionError> {
+        let (all, tables, functions) = (Arc::clone(self), config.tables.clone(), config.functions.clone());
+        blocking(move || {
+            let mut made = InForce::new();
+            for (name, config) in &tables {
+                made.insert(Needed::Table(name.clone()), all.make_table(name, config)?);
+            }
+            for (name, config) in &functions {
+                let wasm = read(name, config)?;
+                let digest = |table: &String| {
+                    let current = made.get(&Needed::Table(table.clone()))?;
+                    Some((table.clone(), current.digest.clone()))
+                };
+                let version =
+                    FunctionVersion::of(config, &wasm, config.tables.iter().filter_map(digest).collect());
+                let function = all.make_function(name, &version, &wasm)?;
+                made.insert(Needed::Function(name.clone()), function);
+            }
+            Ok(Made(made))
+        })
+        .await
+    }
+
+    /// Reads a table anew. Functions that may look it up come to a version with it, and are otherwise as they are in
+    /// force.
+    ///
+    /// # Errors
+    /// As [`Self::make`].
+    pub async fn renew(self: &Arc<Self>, table: &str, config: &TableConfig) -> Result<Made, FunctionError> {
+        let (all, table, config) = (Arc::clone(self), table.to_owned(), config.clone());
+        blocking(move || {
+            let renewed = all.make_table(&table, &config)?;
+            let digest = renewed.digest.clone();
+            let mut made = InForce::from([(Needed::Table(table.clone()), renewed)]);
+            let in_force = all.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+            for (needed, current) in in_force {
+                let Needed::Function(name) = &needed else { continue };
+                let found = all.shelf.find::<FunctionVersion>(&current.digest);
+                let found = found.and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()));
+                let (mut version, wasm) = found.map_err(FunctionError::Shelf)?;
+                if let Some(of_table) = version.tables.get_mut(&table) {
+                    of_table.clone_from(&digest);
+                    made.insert(needed.clone(), all.make_function(name, &version, &wasm)?);
+                }
+            }
+            Ok(Made(made))
+        })
+        .await
+    }
+
+    fn make_function(
+        &self,
+        name: &str,
+        version: &FunctionVersion,
+        wasm: &[u8],
+    ) -> Result<Arc<Current>, FunctionError> {
+        let digest = version.digest();
+        let same = |current: &Arc<Current>| current.digest == digest;
+        let current = match self.current(&Needed::Function(name.to_owned())).filter(same) {
+            Some(current) => current,
+            None => {
+                let loaded = self.load(name, version, wasm)?;
+                let function = loaded.ok_or_else(|| FunctionError::Unknown(name.to_owned()))?;
+                Arc::new(Current { item: Item::Function(function), digest, stamp: None })
+            }
+        };
+        self.shelf.keep(version, wasm).map_err(FunctionError::Shelf)?;
+        Ok(current)
+    }
+
+    /// A version of a function; `None` where one of its tables is gone.
+    pub(super) fn load(
+        &self,
+        name: &str,
+        version: &FunctionVersion,
+        wasm: &[u8],
+    ) -> Result<Option<WasmFunction>, FunctionError> {
+        let tables = version.tables.iter().map(|(table, digest)| self.table_at(table, digest).transpose());
+        let Some(tables) = tables.collect::<Option<Result<_, _>>>().transpose()? else { return Ok(None) };
+        let loaded = self.sandbox()?.load(wasm, version.options(name, tables, &self.impurities));
+        loaded.map(Some).map_err(|source| FunctionError::Load { name: name.to_owned(), source })
+    }
+
+    fn sandbox(&self) -> Result<Sandbox, SandboxError> {
+        let mut sandbox = lock(&self.sandbox);
+        if let Some(sandbox) = &*sandbox {
+            return Ok(sandbox.clone());
+        }
+        let opened = Sandbox::open(&SandboxOptions {
+            cache_dir: Some(self.shelf.compiled()),
+            observer: Some(Arc::clone(&self.observer)),
+            ..SandboxOptions::default()
+        })?;
+        Ok(sandbox.insert(opened).clone())
+    }
+}
+
+/// Loads what takes long, or waits for the disk.
+async fn blocking(
+    make: impl FnOnce() -> Result<Made, FunctionError> + Send + 'static,
+) -> Result<Made, FunctionError> {
+    let made = spawn_blocking(make).await;
+    made.unwrap_or_else(|error| Err(FunctionError::Shelf(io::Error::other(error))))
+}
+
+/// A function's file.
+fn read(name: &str, config: &FunctionConfig) -> Result<Vec<u8>, FunctionError> {
+    let (name, path) = (name.to_owned(), config.path.clone());
+    let wasm = match std::fs::read(&path) {
+        Ok(wasm) => wasm,
+        Err(source) => return Err(FunctionError::File { name, path, source }),
+    };
+    if let Some(wanted) = config.sha256.clone() {
+        let found = hash(&wasm);
+        if found != wanted {
+            return Err(FunctionError::Digest { name, path, found, wanted });
+        }
+    }
+    Ok(wasm)
+}
+
+/// Loads functions and tables by themselves, without a data directory.
+///
+/// # Errors
+/// [`FunctionError`] says which of them cannot be loaded and why.
+pub fn load(
+    functions: &BTreeMap<String, FunctionConfig>,
+    tables: &BTreeMap<String, TableConfig>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Entropy>,
+) -> Result<Loaded, FunctionError> {
+    let mut loaded = Loaded::default();
+    for (name, config) in tables {
+        let (version, bytes) = table::read(name, config)?;
+        loaded.tables.insert(name.clone(), table::rows(name, &version, &bytes)?);
+    }
+    if functions.is_empty() {
+        return Ok(loaded);
+    }
+    let (sandbox, impurities) = (Sandbox::open(&SandboxOptions::default())?, Impurities { clock, random });
+    for (name, config) in functions {
+        let wasm = read(name, config)?;
+        let version = FunctionVersion::of(config, &wasm, BTreeMap::new());
+        let tables = config.tables.iter().filter_map(|table| loaded.tables.get(table).cloned()).collect();
+        let function = sandbox.load(&wasm, version.options(name, tables, &impurities));
+        let function = function.map_err(|source| FunctionError::Load { name: name.clone(), source })?;
+        loaded.functions.insert(name.clone(), function);
+    }
+    Ok(loaded)
+}
