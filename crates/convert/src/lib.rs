@@ -5,7 +5,7 @@
 //! order, so that no file is ever in memory as a whole.
 //!
 //! # Reading order
-//! [`Type`] and [`TableSchema`] → [`RowReader`] (by [`Deserializer`]) → [`FileFormat`] → [`parquet`] and [`orc`].
+//! [`Type`] and [`TableSchema`] (or what [`infer`] proposes) → [`RowReader`] (by [`Deserializer`]) → [`FileFormat`] → [`parquet`] and [`orc`].
 //!
 //! # Invariants
 //! - A record is in the columns as a whole or not at all.
@@ -22,6 +22,7 @@ mod types;
 pub use arrow_array::RecordBatch;
 pub use arrow_schema::ArrowError;
 pub use file::{FileError, FileFormat, FileJoiner, FilePart, OrcFormat};
+pub use json::infer;
 pub use json::{Deserializer, JodaError, KeyError, OpenX, RowError, RowReader, TimestampFormat};
 pub use schema::{COLUMNS_MAX, Column, SchemaError, TableSchema};
 pub use types::{DEPTH_MAX, Type, TypeError};

@@ -3,6 +3,7 @@
 //! A record is one or more documents, each a row. The parser is pulled by the schema: what no column asks for is passed
 //! over, and no tree is built.
 
+pub mod infer;
 mod joda;
 mod number;
 mod plan;
@@ -230,13 +231,7 @@ impl RowReader {
     /// [`RowError`]: nothing was added.
     pub fn push(&mut self, record: &[u8]) -> Result<usize, RowError> {
         let before = self.rows;
-        match self.documents(record) {
-            Ok(()) => Ok(self.rows - before),
-            Err(error) => {
-                self.truncate(before);
-                Err(error)
-            }
-        }
+        self.documents(record).inspect_err(|_| self.truncate(before))
     }
 
     /// Forgets all rows from the number `rows` on.
@@ -258,33 +253,51 @@ impl RowReader {
         RecordBatch::try_new(self.schema.clone(), arrays.collect::<Result<_, _>>()?)
     }
 
-    fn documents(&mut self, record: &[u8]) -> Result<(), RowError> {
+    fn documents(&mut self, record: &[u8]) -> Result<usize, RowError> {
         self.rules.begin();
-        let mut json = Jiter::new(record);
-        let is_over = |json: &Jiter<'_>| {
-            let rest = record.get(json.current_index()..).unwrap_or_default();
-            rest.iter().all(u8::is_ascii_whitespace)
-        };
-        if is_over(&json) {
-            return Err(RowError::record("The record was empty or contained only whitespace."));
-        }
-        while !is_over(&json) {
-            let peek = json.peek()?;
-            if peek == Peek::Object {
-                value::object(&mut json, &self.members, &mut self.columns, self.rows, &self.rules)?;
-            } else if peek == Peek::Array && self.rules.is_lenient() {
-                value::positions(&mut json, &self.members, &mut self.columns, self.rows, &self.rules)?;
-            } else if peek == Peek::Array {
-                return Err(RowError::value("Start of Object expected"));
-            } else {
-                json.known_skip(peek)?;
-                return Err(RowError::record(
-                    "The input JSON contained a primitive at the top level. The top level must be an object or array.",
-                ));
+        let Self { members, rules, columns, rows, .. } = self;
+        documents(record, |json, peek| {
+            match peek {
+                Peek::Object => value::object(json, members, columns, *rows, rules)?,
+                Peek::Array if rules.is_lenient() => value::positions(json, members, columns, *rows, rules)?,
+                Peek::Array => return Err(RowError::value("Start of Object expected")),
+                _ => return Err(no_row(json, peek)),
             }
-            self.members.check_required(&self.columns, self.rows)?;
-            self.rows += 1;
-        }
-        Ok(())
+            members.check_required(columns, *rows)?;
+            *rows += 1;
+            Ok(())
+        })
+    }
+}
+
+/// Has every document of a record read, which is a row each; returns how many there are.
+fn documents(
+    record: &[u8],
+    mut row: impl FnMut(&mut Jiter<'_>, Peek) -> Result<(), RowError>,
+) -> Result<usize, RowError> {
+    let mut json = Jiter::new(record);
+    let is_over = |json: &Jiter<'_>| {
+        let rest = record.get(json.current_index()..).unwrap_or_default();
+        rest.iter().all(u8::is_ascii_whitespace)
+    };
+    if is_over(&json) {
+        return Err(RowError::record("The record was empty or contained only whitespace."));
+    }
+    let mut rows = 0;
+    while !is_over(&json) {
+        let peek = json.peek()?;
+        row(&mut json, peek)?;
+        rows += 1;
+    }
+    Ok(rows)
+}
+
+/// What is said of a document that is neither an object nor an array.
+fn no_row(json: &mut Jiter<'_>, peek: Peek) -> RowError {
+    match json.known_skip(peek) {
+        Err(error) => error.into(),
+        Ok(()) => RowError::record(
+            "The input JSON contained a primitive at the top level. The top level must be an object or array.",
+        ),
     }
 }

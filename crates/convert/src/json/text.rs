@@ -25,9 +25,7 @@ fn write(
     out: &mut String,
     depth: usize,
 ) -> Result<(), RowError> {
-    if depth > DEPTH_MAX {
-        return Err(RowError::parse(format_args!("It is nested more than {DEPTH_MAX} deep.")));
-    }
+    check_depth(depth)?;
     match peek {
         Peek::Null => {
             json.known_null()?;
@@ -71,6 +69,14 @@ fn write(
         }
     }
     Ok(())
+}
+
+/// Refuses a value that is nested so deep that it has no text.
+pub(super) fn check_depth(depth: usize) -> Result<(), RowError> {
+    match depth > DEPTH_MAX {
+        true => Err(RowError::parse(format_args!("It is nested more than {DEPTH_MAX} deep."))),
+        false => Ok(()),
+    }
 }
 
 fn quote(text: &str, out: &mut String) {

@@ -122,3 +122,29 @@ fn decimal(precision: u8, scale: u8) -> BoxedStrategy<Value> {
         })
         .boxed()
 }
+
+/// Objects that no table made: few keys, so that values of all kinds meet.
+pub(crate) fn objects(most: usize) -> BoxedStrategy<Vec<Value>> {
+    let key = || prop_oneof![8 => "[a-cAÄΣ.]{1,2}", 1 => "[ :,<>\"\\\\]{0,2}"];
+    let scalar = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i8>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        (0u32..3000, 0u32..14, 0u32..33)
+            .prop_map(|(year, month, day)| json!(format!("{year}-{month}-{day}"))),
+        (1990u32..2100, 0u32..61).prop_map(|(year, second)| json!(format!("{year}-01-02T03:04:{second}Z"))),
+        "[a-zä\"\n ]{0,5}".prop_map(Value::from),
+    ];
+    let value = scalar.prop_recursive(4, 16, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((key(), inner), 0..4).prop_map(|members| members.into_iter().collect()),
+        ]
+    });
+    let object =
+        prop::collection::vec((key(), value), 0..5).prop_map(|members| members.into_iter().collect());
+    prop::collection::vec(object, 1..most).boxed()
+}

@@ -1,8 +1,15 @@
-//! Files that commands read bytes from, or standard input.
+//! Files that commands read bytes or records from, or standard input.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::put::lines::Splitter;
+
+/// Bytes that are read at once.
+const READ_BYTES: usize = 256 << 10;
 
 /// Opens a file; `-` is standard input.
 pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
@@ -15,6 +22,36 @@ pub(super) fn read(from: &mut dyn Read, into: &mut [u8]) -> io::Result<usize> {
         match from.read(into) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             done => return done,
+        }
+    }
+}
+
+/// Gives each line of a file as a record until `each` says that it is enough; returns how many lines were too long to be
+/// one. Memory stays at one piece and what the splitter holds.
+pub(super) fn records(
+    path: &Path,
+    keep_newline: bool,
+    mut each: impl FnMut(&[u8]) -> anyhow::Result<bool>,
+) -> anyhow::Result<u64> {
+    let cannot = || format!("cannot read {}", path.display());
+    let mut from = open(path).with_context(cannot)?;
+    let (mut splitter, mut into) = (Splitter::new(keep_newline), vec![0; READ_BYTES]);
+    loop {
+        let len = read(&mut *from, &mut into).with_context(cannot)?;
+        match len {
+            0 => splitter.end_input(),
+            len => splitter.push(&into[..len]),
+        }
+        splitter.flush();
+        while let Some(block) = splitter.next() {
+            for record in block.iter() {
+                if !each(record)? {
+                    return Ok(splitter.too_long());
+                }
+            }
+        }
+        if len == 0 {
+            return Ok(splitter.too_long());
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod journal;
 pub mod key;
 pub mod put;
 pub mod reload;
+pub mod schema;
 pub mod serve;
 pub mod streams;
 pub mod transform;
@@ -45,8 +46,8 @@ pub enum Command {
     Reload(reload::ReloadArgs),
     /// Check the configuration and print every problem.
     Validate(validate::ValidateArgs),
-    /// Print the JSON Schema of the configuration, for editors.
-    Schema,
+    /// Print the JSON Schema of the configuration, for editors; or propose the schema of a table.
+    Schema(schema::SchemaArgs),
     /// Send lines to a stream, each as a record.
     Put(put::PutArgs),
     /// List, describe, create and delete streams through the Firehose API.
@@ -96,10 +97,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args),
         Command::Reload(args) => runtime()?.block_on(reload::run(args)),
         Command::Validate(args) => validate::run(&args),
-        Command::Schema => {
-            print(&crate::config::schema_json())?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Schema(args) => schema::run(&args),
         Command::Put(args) => runtime()?.block_on(put::run(&args)),
         Command::Streams(command) => runtime()?.block_on(streams::run(command)),
         Command::Import(command) => import::run(&command),
@@ -137,6 +135,11 @@ pub(crate) fn complain(line: &str) {
 /// A number of things, in words.
 pub(crate) fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A text that the configuration does not take for a variable.
+pub(crate) fn no_variable(text: &str) -> String {
+    text.replace("${", "$${")
 }
 
 /// The environment variable `name`, where it is set to text.

@@ -60,13 +60,20 @@ fn schema(section: &mut Section<'_, '_>) -> Option<TableSchema> {
 /// Tables are in databases.
 pub(super) fn check_schemas(schemas: &[Named<TableSchema>], problems: &mut Vec<Problem>) {
     for (name, spot, _) in schemas {
-        let named = name.split_once('.').is_some_and(|(database, table)| {
-            !database.is_empty() && !table.is_empty() && !name.contains(char::is_whitespace)
-        });
-        if !named || name.len() > 2_000 {
-            let message = format!("\"{name}\" is no schema's name: database.table, without blanks");
+        if let Err(message) = check_table_name(name) {
             problems.push(Problem { spot: spot.clone(), message });
         }
+    }
+}
+
+/// Refuses what is no schema's name.
+pub(crate) fn check_table_name(name: &str) -> Result<(), String> {
+    let named = name.split_once('.').is_some_and(|(database, table)| {
+        !database.is_empty() && !table.is_empty() && !name.contains(char::is_whitespace)
+    });
+    match named && name.len() <= 2_000 {
+        true => Ok(()),
+        false => Err(format!("\"{name}\" is no schema's name: database.table, without blanks")),
     }
 }
 

@@ -48,6 +48,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use access::Credential;
+pub(crate) use columns::check_table_name;
 pub(crate) use functions::is_function_name;
 pub use functions::{FunctionConfig, Grant};
 pub use keys::{FileKeyConfig, KeyConfig, KeyKeeper, KmsKeyConfig};

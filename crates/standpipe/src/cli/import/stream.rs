@@ -13,6 +13,7 @@ use standpipe_ingest::shape::{self, Structure, Support};
 use standpipe_ingest::{DestinationKind, Operation};
 use standpipe_model::StreamName;
 
+use super::super::no_variable;
 use super::{Definition, cloudformation, conversion, processing, s3};
 
 /// The most characters of a value that are told.
@@ -95,11 +96,6 @@ impl Fields {
     pub(super) fn fields(&mut self, key: &'static str, fields: Fields) {
         self.0.push((key, Yaml::Fields(fields)));
     }
-}
-
-/// A text that the configuration does not take for a variable.
-fn no_variable(text: &str) -> String {
-    text.replace("${", "$${")
 }
 
 /// A member that could not be mapped.

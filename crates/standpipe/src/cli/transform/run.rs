@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
@@ -16,7 +16,6 @@ use standpipe_model::{Clock as _, Position, StreamName, stream_arn};
 use standpipe_sinks::key::ObjectKeys;
 use standpipe_transform::{Chain, Record, Source};
 
-use super::super::put::lines::Splitter;
 use super::super::serve::{LogFormat, log_to_stderr};
 use super::super::{CONFIG_PATH, count, env, input, print};
 use super::outcome::{Outcome, outcomes};
@@ -26,9 +25,6 @@ use crate::functions;
 use crate::processors::{Loaded, ProcessorSpec, WasmCall, chain};
 use crate::spec::StreamSpec;
 use crate::worker::chunk_bytes;
-
-/// Bytes that are read at once.
-const READ_BYTES: usize = 256 << 10;
 
 /// Arguments of `transform run`.
 #[derive(Debug, Args)]
@@ -72,27 +68,12 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     log_to_stderr(LogFormat::Text);
     let config = Config::load(&args.config, &env).map_err(|problems| anyhow!("{problems}"))?;
     let mut trial = Trial::new(Target::find(args, &config)?, args.output, args.limit);
-    let mut splitter = Splitter::new(args.keep_newline);
-    let cannot = || format!("cannot read {}", args.input.display());
-    let mut from = input::open(&args.input).with_context(cannot)?;
-    let mut read = vec![0; READ_BYTES];
-    while trial.takes_more() {
-        let len = input::read(&mut *from, &mut read).with_context(cannot)?;
-        match len {
-            0 => splitter.end_input(),
-            len => splitter.push(&read[..len]),
-        }
-        splitter.flush();
-        while let Some(block) = splitter.next() {
-            for data in block.iter() {
-                print(&trial.push(data))?;
-            }
-        }
-        if len == 0 {
-            break;
-        }
+    if trial.takes_more() {
+        trial.totals.too_long = input::records(&args.input, args.keep_newline, |data| {
+            print(&trial.push(data))?;
+            Ok(trial.takes_more())
+        })?;
     }
-    trial.totals.too_long = splitter.too_long();
     print(&trial.end())?;
     Ok(if trial.totals.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,0 +1,226 @@
+//! The schema that records seem to have: of every value the narrowest type that [`RowReader`](super::RowReader) reads it
+//! into by the default deserializer, widened by what comes after.
+//!
+//! What was seen is a lattice: null at the bottom, strings, which take every value, at the top. The order of the records
+//! decides the order of the columns, and nothing else.
+
+use std::collections::HashMap;
+
+use jiter::{Jiter, Peek};
+
+use super::value::Rules;
+use super::{Deserializer, RowError, documents, no_row, number, text, time};
+use crate::schema::{COLUMNS_MAX, Column, SchemaError, TableSchema};
+use crate::types::{DEPTH_MAX, Type};
+
+/// Whole numbers beyond 64 bits.
+const HUGE: Type = Type::Decimal { precision: 38, scale: 0 };
+
+/// What was seen of records.
+#[derive(Debug)]
+pub struct Inferred {
+    columns: Members,
+    rules: Rules,
+}
+
+impl Default for Inferred {
+    fn default() -> Self {
+        Self { columns: Members::default(), rules: Rules::new(&Deserializer::default()) }
+    }
+}
+
+impl Inferred {
+    /// Sees the rows of a record; returns how many there are.
+    ///
+    /// # Errors
+    /// [`RowError`]: nothing was seen of it. So it is of a row that is an array too, as its values have no names.
+    pub fn add(&mut self, record: &[u8]) -> Result<usize, RowError> {
+        let (mut found, rules) = (Members::default(), &self.rules);
+        let rows = documents(record, |json, peek| match peek {
+            Peek::Object => {
+                found.join(members(json, rules, 0)?);
+                Ok(())
+            }
+            Peek::Array => Err(RowError::record("The row is an array: its values have no names.")),
+            _ => Err(no_row(json, peek)),
+        })?;
+        self.columns.join(found);
+        Ok(rows)
+    }
+
+    /// The table that takes every row that was seen. No column is required, and a key without a name is none.
+    ///
+    /// # Errors
+    /// [`SchemaError`]: there are no columns, or too many.
+    pub fn schema(&self) -> Result<TableSchema, SchemaError> {
+        let named = self.columns.all.iter().filter(|(name, _)| !name.is_empty());
+        let column = |(name, seen): &(String, Seen)| Column {
+            name: name.clone(),
+            kind: seen.kind(0),
+            required: false,
+        };
+        TableSchema::new(named.map(column).collect())
+    }
+}
+
+/// What was seen in one place.
+#[derive(Debug)]
+enum Seen {
+    /// Nulls only.
+    Nothing,
+    Scalar(Type),
+    Array(Box<Seen>),
+    Struct(Members),
+}
+
+impl Seen {
+    /// Both in one.
+    fn join(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (_, Self::Nothing) => {}
+            (Self::Nothing, other) => *self = other,
+            (Self::Scalar(kind), Self::Scalar(other)) if *kind == other => {}
+            (Self::Scalar(kind), Self::Scalar(other)) => *kind = wider(kind, other),
+            (Self::Array(item), Self::Array(other)) => item.join(*other),
+            (Self::Struct(members), Self::Struct(others)) => members.join(others),
+            _ => *self = Self::Scalar(Type::String),
+        }
+    }
+
+    /// The type of it, so deep within a column.
+    fn kind(&self, depth: usize) -> Type {
+        match self {
+            Self::Scalar(kind) => kind.clone(),
+            Self::Array(item) if depth < DEPTH_MAX => Type::Array(Box::new(item.kind(depth + 1))),
+            Self::Struct(members) if depth < DEPTH_MAX && members.make_struct() => {
+                let member = |(name, seen): &(String, Self)| (name.clone(), seen.kind(depth + 1));
+                Type::Struct(members.all.iter().map(member).collect())
+            }
+            _ => Type::String,
+        }
+    }
+}
+
+/// The narrowest type that takes what two different ones take.
+fn wider(one: &Type, other: Type) -> Type {
+    match (one, &other) {
+        (Type::Int, Type::BigInt | Type::Double | Type::Decimal { .. })
+        | (Type::BigInt, Type::Double | Type::Decimal { .. }) => other,
+        (Type::BigInt | Type::Double | Type::Decimal { .. }, Type::Int)
+        | (Type::Double | Type::Decimal { .. }, Type::BigInt) => one.clone(),
+        // Also of fractions and whole numbers beyond 64 bits, whose last digits a double does not have.
+        _ => Type::String,
+    }
+}
+
+/// What was seen below the keys of objects, as these came.
+#[derive(Debug, Default)]
+struct Members {
+    all: Vec<(String, Seen)>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Members {
+    fn join(&mut self, others: Self) {
+        for (next, (name, seen)) in others.all.into_iter().enumerate() {
+            // Records mostly have the same keys in the same order.
+            let found = match self.all.get(next) {
+                Some((expected, _)) if *expected == name => Some(next),
+                _ => self.by_name.get(&name).copied(),
+            };
+            match found {
+                Some(found) => self.all[found].1.join(seen),
+                None => self.push(name, seen),
+            }
+        }
+    }
+
+    fn put(&mut self, name: String, seen: Seen) {
+        match self.by_name.get(&name) {
+            // Of a key that comes twice the last counts, but all are read.
+            Some(found) => self.all[*found].1.join(seen),
+            None => self.push(name, seen),
+        }
+    }
+
+    /// One more than there may be says that there are too many; memory ends there.
+    fn push(&mut self, name: String, seen: Seen) {
+        if self.all.len() <= COLUMNS_MAX {
+            self.by_name.insert(name.clone(), self.all.len());
+            self.all.push((name, seen));
+        }
+    }
+
+    /// Whether a struct's type can be written with them.
+    fn make_struct(&self) -> bool {
+        let writable = |(name, _): &(String, Seen)| {
+            !name.is_empty() && name.trim() == name && !name.contains([':', ',', '<', '>'])
+        };
+        (1..=COLUMNS_MAX).contains(&self.all.len()) && self.all.iter().all(writable)
+    }
+}
+
+/// An object whose values are so deep within a column.
+fn members(json: &mut Jiter<'_>, rules: &Rules, depth: usize) -> Result<Members, RowError> {
+    let name = |key: &str| rules.normalised(key).unwrap_or_else(|| key.to_owned());
+    let mut found = Members::default();
+    let mut key = json.known_object()?.map(name);
+    while let Some(member) = key {
+        let peek = json.peek()?;
+        found.put(member, value(json, peek, rules, depth)?);
+        key = json.next_key()?.map(name);
+    }
+    Ok(found)
+}
+
+fn value(json: &mut Jiter<'_>, peek: Peek, rules: &Rules, depth: usize) -> Result<Seen, RowError> {
+    text::check_depth(depth)?;
+    Ok(match peek {
+        Peek::Null => {
+            json.known_null()?;
+            Seen::Nothing
+        }
+        Peek::True | Peek::False => {
+            json.known_bool(peek)?;
+            Seen::Scalar(Type::Boolean)
+        }
+        Peek::String => Seen::Scalar(of_text(json.known_str()?)),
+        Peek::Array => {
+            let (mut seen, mut item) = (Seen::Nothing, json.known_array()?);
+            while let Some(peek) = item {
+                seen.join(value(json, peek, rules, depth + 1)?);
+                item = json.array_step()?;
+            }
+            Seen::Array(Box::new(seen))
+        }
+        Peek::Object => Seen::Struct(members(json, rules, depth + 1)?),
+        _ => {
+            let digits = json.known_number_bytes(peek)?;
+            Seen::Scalar(of_number(std::str::from_utf8(digits).map_err(RowError::parse)?))
+        }
+    })
+}
+
+fn of_text(text: &str) -> Type {
+    match () {
+        () if time::date(text).is_some() => Type::Date,
+        () if time::lenient(text).is_some() => Type::Timestamp,
+        () => Type::String,
+    }
+}
+
+fn of_number(digits: &str) -> Type {
+    if digits.contains(['.', 'e', 'E']) {
+        let is_finite = number::float(digits).is_some_and(f64::is_finite);
+        return if is_finite { Type::Double } else { Type::String };
+    }
+    match digits.parse::<i64>() {
+        Ok(whole) if i32::try_from(whole).is_ok() => Type::Int,
+        Ok(_) => Type::BigInt,
+        Err(_) if number::decimal(digits, 38, 0).is_some() => HUGE,
+        Err(_) => Type::String,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! What values come to, alone and together, and the bounds.
+
+use super::*;
+use crate::RowReader;
+
+fn of(records: &[&str]) -> Inferred {
+    let mut inferred = Inferred::default();
+    for record in records {
+        inferred.add(record.as_bytes()).expect(record);
+    }
+    inferred
+}
+
+/// The columns of the proposed schema, which takes the records.
+fn columns(records: &[&str]) -> Vec<String> {
+    let schema = of(records).schema().expect("a schema");
+    let mut reader = RowReader::new(&schema, &Deserializer::default());
+    for record in records {
+        reader.push(record.as_bytes()).expect(record);
+    }
+    let columns = schema.columns().iter();
+    columns
+        .map(|Column { name, kind, .. }| {
+            assert_eq!(kind.to_string().parse().as_ref(), Ok(kind));
+            format!("{name} {kind}")
+        })
+        .collect()
+}
+
+#[test]
+fn values_widen_and_what_fits_nothing_else_is_a_string() {
+    for (values, expected) in [
+        (&["null"][..], "string"),
+        (&["true", "null"], "boolean"),
+        (&["1", "-2147483648"], "int"),
+        (&["2147483648", "1"], "bigint"),
+        (&["1", "9223372036854775808"], "decimal(38,0)"),
+        (&["99999999999999999999999999999999999999", "2147483648"], "decimal(38,0)"),
+        (&["999999999999999999999999999999999999999", "1"], "string"),
+        (&["1", "1.5"], "double"),
+        (&["1e3", "2147483648"], "double"),
+        (&["1.5", "9223372036854775808"], "string"),
+        (&["1e400"], "string"),
+        (&["1", "true"], "string"),
+        (&["1", "\"1\""], "string"),
+        (&["\"2020-1-2\"", "null", "\"1999-12-31\""], "date"),
+        (&["\"2020-01-02T03:04:05.6Z\"", "\"2020-1-2 3:4:5\""], "timestamp"),
+        (&["\"2020-01-02\"", "\"2020-01-02 03:04:05\""], "string"),
+        (&["\"2020-02-30\""], "string"),
+        (&["\"2020-01-02\"", "\"\""], "string"),
+        (&["[]", "[null]"], "array<string>"),
+        (&["[1, null]", "[]", "[2.5]"], "array<double>"),
+        (&["[[1], []]", "null"], "array<array<int>>"),
+        (&["[1]", "1"], "string"),
+        (&["[1]", "{\"a\": 1}"], "string"),
+        (&["{}", "null"], "string"),
+        (&["{}", "{\"b\": 1, \"A\": null}", "{\"B\": 0.5}"], "struct<b:double,a:string>"),
+        (&["{\"a.b\": {\"c d\": true}}"], "struct<a.b:struct<c d:boolean>>"),
+        (&["{\"a:b\": 1}"], "string"),
+        (&["{\" a\": 1}"], "string"),
+        (&["{\"\": 1}"], "string"),
+        (&["[{\"a\": 1}, {\"b\": [\"x\"]}]"], "array<struct<a:int,b:array<string>>>"),
+    ] {
+        let records = values.iter().map(|value| format!("{{\"c\":{value}}}")).collect::<Vec<_>>();
+        let mut records: Vec<&str> = records.iter().map(String::as_str).collect();
+        for _ in ["as they came", "turned round"] {
+            assert_eq!(columns(&records), [format!("c {expected}")], "{records:?}");
+            records.reverse();
+        }
+    }
+}
+
+#[test]
+fn columns_are_as_first_seen_in_lower_case_with_their_dots() {
+    let records = [
+        r#"{"Year": 1, "a.B": "x", "": 2} {"ÄÖ": true}"#,
+        r#"{"day": null, "year": 2, "DAY": 3, "day": "x"}"#,
+    ];
+    assert_eq!(columns(&records), ["year int", "a.b string", "äö boolean", "day string"]);
+}
+
+#[test]
+fn a_record_that_is_none_leaves_nothing_behind() {
+    let mut inferred = of(&[r#"{"a": 1}"#]);
+    assert_eq!(inferred.add(b"{\"a\": 1}{\"a\": 2}\n"), Ok(2));
+    for record in
+        ["", " \n", "1", "\"x\"", "tru", "[1]", "{\"b\": 1", r#"{"a": "x"} nonsense"#, r#"{"a": "x"}[1]"#]
+    {
+        assert!(inferred.add(record.as_bytes()).is_err(), "{record}");
+    }
+    assert!(inferred.add(b"{\"b\": \"\xff\"}").is_err());
+    let schema = inferred.schema().expect("a schema");
+    assert_eq!(schema.columns(), [Column::parse("a", "int").expect("a column")]);
+}
+
+#[test]
+fn there_are_bounds_of_columns_members_and_depth() {
+    assert_eq!(of(&["{}", r#"{"": 1}"#]).schema(), Err(SchemaError::Columns(0)));
+    let object = |count: usize| {
+        let members: Vec<String> = (0..count).map(|number| format!("\"k{number}\":1")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    assert_eq!(columns(&[&object(COLUMNS_MAX)]).len(), COLUMNS_MAX);
+    let many = of(&[&object(COLUMNS_MAX + 9)]);
+    assert_eq!(many.schema(), Err(SchemaError::Columns(COLUMNS_MAX + 1)));
+    let within = format!("{{\"c\":{}}}", object(COLUMNS_MAX + 1));
+    assert_eq!(columns(&[&within]), ["c string"]);
+    let nested =
+        |depth: usize, value: &str| format!("{{\"c\":{}{value}{}}}", "[".repeat(depth), "]".repeat(depth));
+    let arrays =
+        |depth: usize, kind: &str| [format!("c {}{kind}{}", "array<".repeat(depth), ">".repeat(depth))];
+    assert_eq!(columns(&[&nested(DEPTH_MAX, "1")]), arrays(DEPTH_MAX, "int"));
+    assert_eq!(columns(&[&nested(DEPTH_MAX + 1, "1")]), arrays(DEPTH_MAX, "string"));
+    assert_eq!(columns(&[&nested(200, "1")]), arrays(DEPTH_MAX, "string"));
+    assert_eq!(columns(&[&nested(200, "1"), &nested(0, "1")]), ["c string"]);
+    let skipped = nested(200, "1").replace("\"c\"", "\"\"");
+    assert_eq!(columns(&[&skipped, r#"{"c":1}"#]), ["c int"]);
+    assert!(Inferred::default().add(nested(201, "1").as_bytes()).is_err());
+}
