@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use standpipe_convert::orc::{OptionsError, OrcOptions};
 use standpipe_convert::parquet::{OptionError, ParquetFormat, ParquetOptions};
-use standpipe_convert::{Deserializer, TableSchema};
+use standpipe_convert::{Deserializer, FileFormat, OrcFormat, TableSchema};
 use standpipe_encode::media;
 use standpipe_model::{Compression, DestinationId, ObjectOptions, StreamName};
 
@@ -125,15 +126,28 @@ pub struct Conversion {
 }
 
 impl Conversion {
-    /// Checks the format's settings against the table.
+    /// How the files of its table are written.
     ///
     /// # Errors
-    /// [`OptionError`].
-    pub fn check(&self) -> Result<(), OptionError> {
-        match &self.output {
-            OutputFormat::Parquet(options) => ParquetFormat::new(self.schema.to_arrow(), options).map(drop),
-        }
+    /// [`FormatError`].
+    pub fn format(&self) -> Result<FileFormat, FormatError> {
+        let schema = self.schema.to_arrow();
+        Ok(match &self.output {
+            OutputFormat::Parquet(options) => FileFormat::Parquet(ParquetFormat::new(schema, options)?),
+            OutputFormat::Orc(options) => FileFormat::Orc(OrcFormat::new(schema, options.clone())?),
+        })
     }
+}
+
+/// The settings of a format do not fit the table.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum FormatError {
+    /// Those of Parquet.
+    #[error(transparent)]
+    Parquet(#[from] OptionError),
+    /// Those of ORC.
+    #[error(transparent)]
+    Orc(#[from] OptionsError),
 }
 
 /// A table as the error output names it (`dataCatalogTable`).
@@ -161,6 +175,8 @@ pub struct CatalogTable {
 pub enum OutputFormat {
     /// Apache Parquet.
     Parquet(ParquetOptions),
+    /// Apache ORC.
+    Orc(OrcOptions),
 }
 
 impl OutputFormat {
@@ -168,6 +184,7 @@ impl OutputFormat {
     pub fn extension(&self) -> &'static str {
         match self {
             Self::Parquet(_) => ".parquet",
+            Self::Orc(_) => ".orc",
         }
     }
 }

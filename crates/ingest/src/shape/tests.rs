@@ -186,6 +186,9 @@ fn what_has_an_effect_is_supported_and_so_is_what_is_off_and_the_rest_is_named()
             "InputFormatConfiguration": {"Deserializer": {"HiveJsonSerDe": {"TimestampFormats": ["millis"]}}},
             "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {"MaxPaddingBytes": 1, "WriterVersion": "V2"}}},
         }}),
+        json!({"DataFormatConversionConfiguration": {"OutputFormatConfiguration": {"Serializer": {"OrcSerDe": {
+            "EnablePadding": true, "PaddingTolerance": 0.5, "BloomFilterColumns": ["a"], "FormatVersion": "V0_11",
+        }}}}}),
         json!({"ProcessingConfiguration": {"Enabled": false}}),
         json!({"ProcessingConfiguration": {"Enabled": false, "Processors": [{"Type": "Lambda"}]}}),
         json!({"DynamicPartitioningConfiguration": {"Enabled": false}}),
@@ -199,16 +202,7 @@ fn what_has_an_effect_is_supported_and_so_is_what_is_off_and_the_rest_is_named()
         let input = check_input(Operation::CreateDeliveryStream, &s3(inert.clone())).unwrap();
         assert_eq!(unsupported(create, &input), None, "{inert}");
     }
-    let destination = "ExtendedS3DestinationConfiguration";
     for (active, path) in [
-        (
-            s3(
-                json!({"DataFormatConversionConfiguration": {"OutputFormatConfiguration": {"Serializer": {"OrcSerDe": {}}}}}),
-            ),
-            format!(
-                "{destination}.DataFormatConversionConfiguration.OutputFormatConfiguration.Serializer.OrcSerDe"
-            ),
-        ),
         (
             json!({"DeliveryStreamName": "s", "DeliveryStreamType": "MSKAsSource"}),
             "DeliveryStreamType 'MSKAsSource'".to_owned(),

@@ -152,15 +152,20 @@ fn encryption(name: &str, config: &Config) -> Option<Value> {
 /// The keys of a format that are set and have no member in the API.
 fn unsaid_of_format(conversion: &Conversion) -> Vec<String> {
     let default = ParquetOptions::default();
-    let OutputFormat::Parquet(parquet) = &conversion.output;
-    let keys = [
-        ("compression", compression_name(parquet.compression).is_none()),
-        ("statistics", parquet.statistics != default.statistics),
-        ("bloom_filters", !parquet.bloom_filters.is_empty()),
-        ("sort_columns", !parquet.sort_columns.is_empty()),
-        ("row_group_rows", parquet.row_group_rows != default.row_group_rows),
-    ];
-    keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| format!("format.parquet.{key}")).collect()
+    let (format, mut keys) = match &conversion.output {
+        OutputFormat::Parquet(parquet) => (
+            "parquet",
+            vec![
+                ("statistics", parquet.statistics != default.statistics),
+                ("bloom_filters", !parquet.bloom_filters.is_empty()),
+                ("sort_columns", !parquet.sort_columns.is_empty()),
+                ("row_group_rows", parquet.row_group_rows != default.row_group_rows),
+            ],
+        ),
+        OutputFormat::Orc(_) => ("orc", Vec::new()),
+    };
+    keys.insert(0, ("compression", compression_name(&conversion.output).is_none()));
+    keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| format!("format.{format}.{key}")).collect()
 }
 
 /// The keys of a destination that are set and have no member in the API.

@@ -2,23 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use standpipe_convert::parquet::{
-    Compression as ParquetCompression, OptionError, ParquetOptions, Statistics,
-};
+use standpipe_convert::parquet::OptionError;
 use standpipe_convert::{
     Column, Deserializer, KeyError, OpenX, RowReader, TableSchema, TimestampFormat, Type,
 };
 use standpipe_model::Compression;
 
 use super::check::known;
-use super::compound::{Either, List, Map, Named, Sub};
+use super::compound::{List, Map, Named, Sub};
 use super::problem::{Problem, Spot, did_you_mean};
-use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
+use super::reader::{Cursor, Section, Shape, Spots};
 use super::schema::Schema;
-use super::shapes::{Choice, Int, Size, Truth, text};
+use super::shapes::{Truth, text};
 use super::streams::{StreamDraft, compression_word};
 use crate::processors::ProcessorSpec;
-use crate::spec::{CatalogTable, Conversion, OutputFormat};
+use crate::spec::{CatalogTable, Conversion, FormatError, OutputFormat};
+
+mod orc;
+mod parquet;
 
 /// What a stream's rows are converted to, as it was read.
 #[derive(Debug, Clone)]
@@ -61,113 +62,13 @@ pub(super) fn conversion(section: &mut Section<'_, '_>) -> Option<ConversionDraf
 }
 
 fn format(section: &mut Section<'_, '_>) -> Option<Option<FormatDraft>> {
-    Some(section.required("parquet", Sub(parquet), "Apache Parquet."))
-}
-
-/// Parquet's compression by our words and by those of the Firehose API.
-const PARQUET_COMPRESSION: Choice<ParquetCompression> = Choice(&[
-    ("snappy", ParquetCompression::Snappy),
-    ("gzip", ParquetCompression::Gzip),
-    ("zstd", ParquetCompression::Zstd),
-    ("lz4_raw", ParquetCompression::Lz4Raw),
-    ("none", ParquetCompression::Uncompressed),
-    ("SNAPPY", ParquetCompression::Snappy),
-    ("GZIP", ParquetCompression::Gzip),
-    ("UNCOMPRESSED", ParquetCompression::Uncompressed),
-]);
-
-fn parquet(section: &mut Section<'_, '_>) -> Option<FormatDraft> {
-    let schema = section.required("schema", text(3..=2_000), "The table's name under `schemas`.");
-    let compression = section.or("compression", PARQUET_COMPRESSION, "snappy", "How pages are compressed.");
-    let block_size = section.or(
-        "block_size",
-        Size(1 << 20..=4 << 30),
-        "256MiB",
-        "The most bytes of a row group; about 16 MiB of columns in memory are one in any case (`BlockSizeBytes`).",
-    );
-    let row_group_rows =
-        section.or("row_group_rows", Int(1..=1 << 31), "1048576", "The most rows of a row group.");
-    let page_size = section.or(
-        "page_size",
-        Size(1 << 10..=1 << 30),
-        "1MiB",
-        "The most bytes of a page (`PageSizeBytes`).",
-    );
-    let dictionary = section.or(
-        "dictionary",
-        Truth,
-        "true",
-        "Whether values that come again are kept once (`EnableDictionaryCompression`, which is false in the API where absent).",
-    );
-    let writer_version = section.or(
-        "writer_version",
-        Choice(&[("V1", 1), ("V2", 2)]),
-        "V1",
-        "The format of pages (`WriterVersion`).",
-    );
-    let statistics = section.or(
-        "statistics",
-        Choice(&[("none", Statistics::None), ("chunk", Statistics::Chunk), ("page", Statistics::Page)]),
-        "page",
-        "What readers find of the values of columns: nothing, the least and the greatest of each row group, or of each page \
-         too.",
-    );
-    let (bloom_filters, sort_columns) = by_column(section);
-    let max_padding = section.or(
-        "max_padding",
-        Size(0..=4 << 30),
-        "0",
-        "Accepted, without effect: object stores have no blocks that row groups could cross (`MaxPaddingBytes`).",
-    );
-    let options = ParquetOptions {
-        block_size_bytes: block_size,
-        page_size_bytes: page_size,
-        compression,
-        dictionary,
-        writer_version,
-        max_padding_bytes: max_padding,
-        statistics,
-        bloom_filters,
-        sort_columns,
-        row_group_rows,
-    };
-    Some(FormatDraft { schema: schema?, output: OutputFormat::Parquet(options), spots: section.spots() })
-}
-
-/// The columns with bloom filters, and those that rows are sorted by.
-fn by_column(section: &mut Section<'_, '_>) -> (Vec<String>, Vec<(String, bool)>) {
-    let bloom_filters = section.optional(
-        "bloom_filters",
-        List(text(1..=1_024)),
-        "Columns that readers can ask whether a row group has a value.",
-    );
-    let sort_columns = section.optional(
-        "sort_columns",
-        List(Either(SortBy, Sub(sort_by as ReadSection<(String, bool)>))),
-        "Columns that the rows of a row group are sorted by: a name, or `column` and `descending`.",
-    );
-    (bloom_filters.unwrap_or_default(), sort_columns.unwrap_or_default())
-}
-
-/// A column to sort by, upwards.
-struct SortBy;
-
-impl Shape for SortBy {
-    type Out = (String, bool);
-
-    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<(String, bool)> {
-        text(1..=1_024).read(at).map(|column| (column, false))
+    let parquet = section.optional("parquet", Sub(parquet::parquet), "Apache Parquet.");
+    let orc = section.optional("orc", Sub(orc::orc), "Apache ORC.");
+    section.exclusive("parquet", "orc");
+    if !section.given("parquet") && !section.given("orc") {
+        section.refuse("", "give either \"parquet\" or \"orc\"");
     }
-
-    fn schema(&self) -> Schema {
-        Schema::Text
-    }
-}
-
-fn sort_by(section: &mut Section<'_, '_>) -> Option<(String, bool)> {
-    let column = section.required("column", text(1..=1_024), "The column.");
-    let descending = section.or("descending", Truth, "false", "Whether the greatest value is first.");
-    Some((column?, descending))
+    Some(parquet.or(orc))
 }
 
 /// How rows are read, and where the mappings of columns stand.
@@ -313,16 +214,23 @@ fn check_columns(
     {
         refuse(mappings.clone(), error.to_string());
     }
-    let OutputFormat::Parquet(options) = &conversion.output;
-    let is_nested = |column: &&Column| matches!(column.kind, Type::Array(_) | Type::Map(_) | Type::Struct(_));
-    let nested = columns.iter().filter(is_nested);
-    for Column { name, .. } in nested.filter(|column| options.bloom_filters.contains(&column.name)) {
-        refuse(spots.of("bloom_filters"), format!("\"{name}\" is nested, and has no values to look for"));
+    if let OutputFormat::Parquet(options) = &conversion.output {
+        let is_nested =
+            |column: &&Column| matches!(column.kind, Type::Array(_) | Type::Map(_) | Type::Struct(_));
+        let nested = columns.iter().filter(is_nested);
+        for Column { name, .. } in nested.filter(|column| options.bloom_filters.contains(&column.name)) {
+            refuse(spots.of("bloom_filters"), format!("\"{name}\" is nested, and has no values to look for"));
+        }
     }
-    match conversion.check() {
-        Ok(()) => {}
-        Err(OptionError::NoColumn { setting, column }) => refuse(spots.of(setting), unknown(&column)),
-        Err(error @ OptionError::Unsortable(_)) => refuse(spots.of("sort_columns"), error.to_string()),
+    match conversion.format() {
+        Ok(_) => {}
+        Err(FormatError::Parquet(OptionError::NoColumn { setting, column })) => {
+            refuse(spots.of(setting), unknown(&column));
+        }
+        Err(error @ FormatError::Parquet(OptionError::Unsortable(_))) => {
+            refuse(spots.of("sort_columns"), error.to_string());
+        }
+        Err(FormatError::Orc(error)) => refuse(spots.of(orc::setting(&error)), error.to_string()),
         Err(error) => refuse(spots.of("schema"), error.to_string()),
     }
 }

@@ -83,6 +83,25 @@ impl Shape for Int {
     }
 }
 
+/// A part of a whole: a number from 0 to 1.
+pub(super) struct Part;
+
+impl Shape for Part {
+    type Out = f64;
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<f64> {
+        let text = at.text()?;
+        let Ok(number) = text.parse::<f64>() else {
+            return at.refuse(format!("\"{text}\" is not a number"));
+        };
+        within(at, number, &(0.0..=1.0), f64::to_string)
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Pattern { what: "number, 0 to 1".to_owned(), pattern: r"^[0-9.]+([eE]-?[0-9]+)?$" }
+    }
+}
+
 /// A number of bytes within the range, as `5MiB`.
 pub(super) struct Size(pub(super) RangeInclusive<u64>);
 

@@ -1,6 +1,7 @@
 //! Between a `DataFormatConversionConfiguration` and a conversion of the specification.
 
 use serde_json::{Map, Value, json};
+use standpipe_convert::orc::{Compression as OrcCompression, FormatVersion, OrcOptions};
 use standpipe_convert::parquet::{Compression, ParquetOptions};
 use standpipe_convert::{Deserializer, OpenX, RowReader};
 use standpipe_ingest::ApiError;
@@ -50,7 +51,7 @@ pub(super) fn conversion(configuration: &Members, config: &Config) -> Result<Opt
     RowReader::check(&conversion.schema, &conversion.deserializer)
         .map_err(|error| ApiError::invalid_argument(format!("The schema is invalid. {error}.")))?;
     conversion
-        .check()
+        .format()
         .map_err(|error| ApiError::invalid_argument(format!("The schema is invalid. {error}.")))?;
     Ok(Some(conversion))
 }
@@ -84,13 +85,22 @@ fn deserializer(chosen: &Members) -> Result<Deserializer, ApiError> {
     }))
 }
 
+fn number(of: &Members, name: &str, default: u64) -> u64 {
+    of.get(name).and_then(Value::as_u64).unwrap_or(default)
+}
+
 fn output(chosen: &Members) -> OutputFormat {
-    let parquet = members(chosen, "ParquetSerDe");
+    match chosen.get("OrcSerDe").and_then(Value::as_object) {
+        Some(given) => OutputFormat::Orc(orc(given)),
+        None => OutputFormat::Parquet(parquet(members(chosen, "ParquetSerDe"))),
+    }
+}
+
+fn parquet(parquet: &Members) -> ParquetOptions {
     let default = ParquetOptions::default();
-    let number = |name: &str, default| parquet.get(name).and_then(Value::as_u64).unwrap_or(default);
-    OutputFormat::Parquet(ParquetOptions {
-        block_size_bytes: number("BlockSizeBytes", default.block_size_bytes),
-        page_size_bytes: number("PageSizeBytes", default.page_size_bytes),
+    ParquetOptions {
+        block_size_bytes: number(parquet, "BlockSizeBytes", default.block_size_bytes),
+        page_size_bytes: number(parquet, "PageSizeBytes", default.page_size_bytes),
         compression: match text(parquet, "Compression") {
             "UNCOMPRESSED" => Compression::Uncompressed,
             "GZIP" => Compression::Gzip,
@@ -99,9 +109,41 @@ fn output(chosen: &Members) -> OutputFormat {
         // AWS's default; the configuration file's is another.
         dictionary: truth(parquet, "EnableDictionaryCompression", false),
         writer_version: if text(parquet, "WriterVersion") == "V2" { 2 } else { 1 },
-        max_padding_bytes: number("MaxPaddingBytes", default.max_padding_bytes),
+        max_padding_bytes: number(parquet, "MaxPaddingBytes", default.max_padding_bytes),
         ..default
-    })
+    }
+}
+
+fn orc(orc: &Members) -> OrcOptions {
+    let default = OrcOptions::default();
+    let part = |name: &str, default| orc.get(name).and_then(Value::as_f64).unwrap_or(default);
+    let stride = number(orc, "RowIndexStride", default.row_index_stride.into());
+    let columns = orc.get("BloomFilterColumns").and_then(Value::as_array);
+    OrcOptions {
+        stripe_size_bytes: number(orc, "StripeSizeBytes", default.stripe_size_bytes),
+        block_size_bytes: number(orc, "BlockSizeBytes", default.block_size_bytes),
+        // More rows than any stripe has.
+        row_index_stride: u32::try_from(stride).unwrap_or(u32::MAX),
+        enable_padding: truth(orc, "EnablePadding", default.enable_padding),
+        padding_tolerance: part("PaddingTolerance", default.padding_tolerance),
+        compression: match text(orc, "Compression") {
+            "NONE" => OrcCompression::None,
+            "ZLIB" => OrcCompression::Zlib,
+            _ => OrcCompression::Snappy,
+        },
+        bloom_filter_columns: columns
+            .into_iter()
+            .flatten()
+            .filter_map(|column| column.as_str().map(str::to_owned))
+            .collect(),
+        bloom_filter_fpp: part("BloomFilterFalsePositiveProbability", default.bloom_filter_fpp),
+        // AWS's default; the configuration file's is another.
+        dictionary_key_threshold: part("DictionaryKeyThreshold", 0.0),
+        format_version: match text(orc, "FormatVersion") {
+            "V0_11" => FormatVersion::V0_11,
+            _ => FormatVersion::V0_12,
+        },
+    }
 }
 
 /// A conversion as AWS's members describe it, but for the role; what they cannot say is left out.
@@ -125,17 +167,6 @@ pub(super) fn described(conversion: &Conversion) -> Value {
             json!({"HiveJsonSerDe": {"TimestampFormats": timestamp_formats}})
         }
     };
-    let OutputFormat::Parquet(parquet) = &conversion.output;
-    let mut serializer = json!({
-        "BlockSizeBytes": parquet.block_size_bytes,
-        "PageSizeBytes": parquet.page_size_bytes,
-        "EnableDictionaryCompression": parquet.dictionary,
-        "MaxPaddingBytes": parquet.max_padding_bytes,
-        "WriterVersion": format!("V{}", parquet.writer_version),
-    });
-    if let Some(compression) = compression_name(parquet.compression) {
-        serializer["Compression"] = compression.into();
-    }
     json!({
         "Enabled": true,
         "SchemaConfiguration": {
@@ -143,16 +174,89 @@ pub(super) fn described(conversion: &Conversion) -> Value {
             "VersionId": version_id,
         },
         "InputFormatConfiguration": {"Deserializer": deserializer},
-        "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": serializer}},
+        "OutputFormatConfiguration": {"Serializer": serializer(&conversion.output)},
     })
 }
 
+fn serializer(output: &OutputFormat) -> Value {
+    let (name, mut members) = match output {
+        OutputFormat::Parquet(parquet) => (
+            "ParquetSerDe",
+            json!({
+                "BlockSizeBytes": parquet.block_size_bytes,
+                "PageSizeBytes": parquet.page_size_bytes,
+                "EnableDictionaryCompression": parquet.dictionary,
+                "MaxPaddingBytes": parquet.max_padding_bytes,
+                "WriterVersion": format!("V{}", parquet.writer_version),
+            }),
+        ),
+        OutputFormat::Orc(orc) => ("OrcSerDe", orc_described(orc)),
+    };
+    if let Some(compression) = compression_name(output) {
+        members["Compression"] = compression.into();
+    }
+    json!({ name: members })
+}
+
+fn orc_described(orc: &OrcOptions) -> Value {
+    let mut members = json!({
+        "StripeSizeBytes": orc.stripe_size_bytes,
+        "BlockSizeBytes": orc.block_size_bytes,
+        "RowIndexStride": orc.row_index_stride,
+        "EnablePadding": orc.enable_padding,
+        "PaddingTolerance": orc.padding_tolerance,
+        "BloomFilterFalsePositiveProbability": orc.bloom_filter_fpp,
+        "DictionaryKeyThreshold": orc.dictionary_key_threshold,
+        "FormatVersion": match orc.format_version {
+            FormatVersion::V0_11 => "V0_11",
+            FormatVersion::V0_12 => "V0_12",
+        },
+    });
+    if !orc.bloom_filter_columns.is_empty() {
+        members["BloomFilterColumns"] = json!(orc.bloom_filter_columns);
+    }
+    members
+}
+
 /// AWS's name of a compression that it has.
-pub(crate) fn compression_name(compression: Compression) -> Option<&'static str> {
-    match compression {
-        Compression::Uncompressed => Some("UNCOMPRESSED"),
-        Compression::Gzip => Some("GZIP"),
-        Compression::Snappy => Some("SNAPPY"),
-        Compression::Zstd | Compression::Lz4Raw => None,
+pub(crate) fn compression_name(output: &OutputFormat) -> Option<&'static str> {
+    Some(match output {
+        OutputFormat::Parquet(parquet) => match parquet.compression {
+            Compression::Uncompressed => "UNCOMPRESSED",
+            Compression::Gzip => "GZIP",
+            Compression::Snappy => "SNAPPY",
+            Compression::Zstd | Compression::Lz4Raw => return None,
+        },
+        OutputFormat::Orc(orc) => match orc.compression {
+            OrcCompression::None => "NONE",
+            OrcCompression::Zlib => "ZLIB",
+            OrcCompression::Snappy => "SNAPPY",
+            OrcCompression::Zstd | OrcCompression::Lz4 => return None,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_member_of_a_serializer_has_an_effect_and_is_described_as_it_was_given() {
+        for given in [
+            json!({"ParquetSerDe": {
+                "BlockSizeBytes": 64 << 20, "PageSizeBytes": 65_536, "Compression": "GZIP",
+                "EnableDictionaryCompression": true, "MaxPaddingBytes": 1, "WriterVersion": "V2",
+            }}),
+            json!({"OrcSerDe": {
+                "StripeSizeBytes": 8 << 20, "BlockSizeBytes": 64 << 20, "RowIndexStride": 1_000, "EnablePadding": true,
+                "PaddingTolerance": 0.25, "Compression": "ZLIB", "BloomFilterColumns": ["a", "b.c"],
+                "BloomFilterFalsePositiveProbability": 0.01, "DictionaryKeyThreshold": 0.5, "FormatVersion": "V0_11",
+            }}),
+        ] {
+            assert_eq!(serializer(&output(given.as_object().unwrap())), given);
+        }
+        let orc = json!({"OrcSerDe": {"Compression": "NONE"}});
+        let options = OrcOptions { compression: OrcCompression::None, ..OrcOptions::default() };
+        assert_eq!(output(orc.as_object().unwrap()), OutputFormat::Orc(options));
     }
 }

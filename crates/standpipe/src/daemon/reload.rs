@@ -109,7 +109,7 @@ pub enum ReloadError {
         /// A stream that needs it as it was.
         stream: StreamName,
         /// Why.
-        source: standpipe_convert::parquet::OptionError,
+        source: crate::spec::FormatError,
     },
     /// A key is gone that is still needed.
     #[error("key '{key}' is not configured any more, but stream '{stream}' is still encrypted with it")]

@@ -22,7 +22,7 @@ fn renewed(spec: &StreamSpec, config: &Config) -> Result<Option<StreamSpec>, Rel
     }
     let mut conversion = conversion.clone();
     conversion.schema = columns.clone();
-    if let Err(source) = conversion.check() {
+    if let Err(source) = conversion.format() {
         return Err(ReloadError::SchemaUnfit { schema, stream: spec.name.clone(), source });
     }
     let mut spec = spec.clone();

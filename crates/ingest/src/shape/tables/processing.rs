@@ -56,7 +56,7 @@ structures! {
     ],
     Serializer: [
         optional("ParquetSerDe", ParquetSerDe).instead_of("OrcSerDe"),
-        optional("OrcSerDe", OrcSerDe).instead_of("ParquetSerDe").refused(),
+        optional("OrcSerDe", OrcSerDe).instead_of("ParquetSerDe"),
     ],
     ParquetSerDe: [
         optional("BlockSizeBytes", BlockSizeBytes),

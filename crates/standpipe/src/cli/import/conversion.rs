@@ -32,13 +32,15 @@ pub(super) fn conversion(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>
     let schema = format!("{}.{}", name("DatabaseName")?, name("TableName")?);
     let deserializer = deserializer(&chosen(value, "InputFormatConfiguration", "Deserializer"))?;
     let serializer = chosen(value, "OutputFormatConfiguration", "Serializer");
-    let Some(given) = serializer.get("ParquetSerDe") else {
-        return Err("it names no ParquetSerDe".to_owned());
+    let (format, fields) = match (serializer.get("ParquetSerDe"), serializer.get("OrcSerDe")) {
+        (Some(given), None) => ("parquet", parquet(&schema, given)?),
+        (None, Some(given)) => ("orc", orc(&schema, given)?),
+        (None, None) => return Err("it names no serializer".to_owned()),
+        _ => return Err("it names more than one serializer".to_owned()),
     };
-    let parquet = parquet(&schema, given)?;
     scope.remark("DataFormatConversionConfiguration.SchemaConfiguration", SCHEMA_REMARK);
     scope.schemas.insert(schema);
-    yaml.fields(FORMAT, Fields(vec![("parquet", Yaml::Fields(parquet))]));
+    yaml.fields(FORMAT, Fields(vec![(format, Yaml::Fields(fields))]));
     yaml.fields(DESERIALIZER, deserializer);
     Ok(())
 }
@@ -96,23 +98,64 @@ fn parquet(schema: &str, given: &Value) -> Result<Fields, String> {
         return Err(format!("ParquetSerDe {why}"));
     }
     let given = members(Some(given));
-    let mut parquet = Fields::default();
-    parquet.text("schema", schema);
-    for (member, key) in [
+    let keys = [
         ("Compression", "compression"),
         ("BlockSizeBytes", "block_size"),
         ("PageSizeBytes", "page_size"),
         ("MaxPaddingBytes", "max_padding"),
         ("WriterVersion", "writer_version"),
-    ] {
-        if let Some(value) = given.get(member) {
-            parquet.text(key, text(value).map_err(of(member))?);
-        }
-    }
+    ];
+    let mut parquet = plain(schema, &given, &keys)?;
     // Where it is absent the API has it off, and the file has it on.
     let dictionary = truth(&given, "EnableDictionaryCompression", false)?;
     parquet.0.push(("dictionary", Yaml::Truth(dictionary)));
     Ok(parquet)
+}
+
+fn orc(schema: &str, given: &Value) -> Result<Fields, String> {
+    if let Some(why) = open(given) {
+        return Err(format!("OrcSerDe {why}"));
+    }
+    let given = members(Some(given));
+    let keys = [
+        ("Compression", "compression"),
+        ("StripeSizeBytes", "stripe_size"),
+        ("BlockSizeBytes", "block_size"),
+        ("RowIndexStride", "row_index_stride"),
+        ("PaddingTolerance", "padding_tolerance"),
+        ("BloomFilterFalsePositiveProbability", "bloom_filter_fpp"),
+        ("DictionaryKeyThreshold", "dictionary_threshold"),
+        ("FormatVersion", "version"),
+    ];
+    let mut orc = plain(schema, &given, &keys)?;
+    // Where it is absent the API has no dictionaries, and the file has them.
+    if !given.contains_key("DictionaryKeyThreshold") {
+        orc.text("dictionary_threshold", "0");
+    }
+    orc.0.push(("padding", Yaml::Truth(truth(&given, "EnablePadding", false)?)));
+    let columns = given.get("BloomFilterColumns").and_then(Value::as_array).into_iter().flatten();
+    let columns: Vec<String> =
+        columns.map(text).collect::<Result<_, _>>().map_err(of("BloomFilterColumns"))?;
+    if !columns.is_empty() {
+        orc.texts("bloom_filters", columns);
+    }
+    Ok(orc)
+}
+
+/// The schema, and the members that are keys by another name.
+fn plain(
+    schema: &str,
+    given: &Map<String, Value>,
+    keys: &[(&'static str, &'static str)],
+) -> Result<Fields, String> {
+    let mut fields = Fields::default();
+    fields.text("schema", schema);
+    for &(member, key) in keys {
+        if let Some(value) = given.get(member) {
+            fields.text(key, text(value).map_err(of(member))?);
+        }
+    }
+    Ok(fields)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use standpipe_convert::orc::{Compression as OrcCompression, FormatVersion, OrcOptions};
 use standpipe_convert::parquet::{Compression, ParquetOptions, Statistics};
 use standpipe_convert::{Deserializer, OpenX};
 
@@ -66,6 +67,30 @@ fn every_setting_of_parquet_is_read() {
         row_group_rows: 1000,
     };
     assert_eq!(conversion(&[all]).output, OutputFormat::Parquet(expected));
+}
+
+#[test]
+fn every_setting_of_orc_is_read() {
+    let plain = loaded("{}", &["format: { orc: { schema: lake.flights } }"]);
+    assert_eq!((plain.buffering.size_bytes, plain.default_extension()), (128 << 20, ".orc"));
+    let expected = OrcOptions { dictionary_key_threshold: 0.8, ..OrcOptions::default() };
+    assert_eq!(plain.conversion.unwrap().output, OutputFormat::Orc(expected));
+    let all = "format: {orc: {schema: lake.flights, compression: lz4, stripe_size: 8MiB, block_size: 64MiB, row_index_stride: \
+               1000, padding: true, padding_tolerance: 0.25, bloom_filters: [tailnum, delays.dep], bloom_filter_fpp: 0.01, \
+               dictionary_threshold: 1, version: \"0.11\"}}";
+    let expected = OrcOptions {
+        stripe_size_bytes: 8 << 20,
+        block_size_bytes: 64 << 20,
+        row_index_stride: 1000,
+        enable_padding: true,
+        padding_tolerance: 0.25,
+        compression: OrcCompression::Lz4,
+        bloom_filter_columns: vec!["tailnum".to_owned(), "delays.dep".to_owned()],
+        bloom_filter_fpp: 0.01,
+        dictionary_key_threshold: 1.0,
+        format_version: FormatVersion::V0_11,
+    };
+    assert_eq!(conversion(&[all]).output, OutputFormat::Orc(expected));
 }
 
 #[test]
@@ -137,11 +162,39 @@ fn what_does_not_fit_the_table_is_refused_with_its_place() {
         "deserializer.hive.timestamp_formats[0]: \"jjjj\" is neither a pattern of Joda nor millis",
     );
     refused("{}", &[mapped], "deserializer: it reads rows for a \"format\", and there is none");
-    refused("{}", &["format: {}"], "format: the key \"parquet\" is missing: Apache Parquet.");
+    refused("{}", &["format: {}"], "format: give either \"parquet\" or \"orc\"");
     refused(
         "{}",
         &["format: {parquet: {schema: lake.flights}}", "deserializer: {openx: {}, hive: {}}"],
         "deserializer.hive: give either \"openx\" or \"hive\", not both",
+    );
+}
+
+#[test]
+fn what_orc_cannot_do_is_refused_with_its_place() {
+    let orc = |settings: &str, expect: &str| {
+        let format = format!("format: {{orc: {{schema: lake.flights, {settings}}}}}");
+        refused("{}", &[&format], &format!("format.orc.{expect}"));
+    };
+    orc("padding_tolerance: 1.5", "padding_tolerance: 1.5 is above the most allowed, 1");
+    orc("bloom_filter_fpp: -0.1", "bloom_filter_fpp: -0.1 is below the least allowed, 0");
+    orc("dictionary_threshold: often", "dictionary_threshold: \"often\" is not a number");
+    orc("stripe_size: 1KiB", "stripe_size: 1KiB is below the least allowed, 1MiB");
+    orc("version: 0.13", "version: \"0.13\" is not one of 0.12, 0.11, V0_12, V0_11, did you mean \"0.12\"?");
+    orc("bloom_filters: [other]", "bloom_filters: there is no column 'other' that can have a bloom filter");
+    orc(
+        "bloom_filters: [year], bloom_filter_fpp: 0",
+        "bloom_filter_fpp: bloom filters of 10000 rows and a false positive probability of 0 take inf bits, allowed are 1 to \
+         64000000",
+    );
+    orc(
+        "bloom_filters: [year], row_index_stride: 0",
+        "row_index_stride: bloom filters need a row index: row_index_stride is 0",
+    );
+    refused(
+        "{}",
+        &["format: {parquet: {schema: lake.flights}, orc: {schema: lake.flights}}"],
+        "format.orc: give either \"parquet\" or \"orc\", not both",
     );
 }
 
