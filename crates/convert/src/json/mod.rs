@@ -256,7 +256,6 @@ impl RowReader {
     fn documents(&mut self, record: &[u8]) -> Result<usize, RowError> {
         self.rules.begin();
         let Self { members, rules, columns, rows, .. } = self;
-        rules.begin();
         documents(record, |json, peek| {
             match peek {
                 Peek::Object => value::object(json, members, columns, *rows, rules)?,
