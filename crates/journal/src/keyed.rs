@@ -1,12 +1,14 @@
 //! An encrypted segment's key in this process: wrapped always, in the clear once it was needed, and forgotten when the
 //! journal is told to.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use crate::cipher::Cipher;
-use crate::format::FrameHeader;
+use crate::disk::DiskFile;
+use crate::format::{FrameHeader, Head, KEYED};
 use crate::keys::{DataKey, KeyTrouble, SegmentKeys};
 use crate::slots::Slots;
 
@@ -25,6 +27,17 @@ impl Keyed {
     /// The key of a segment that this process writes.
     pub(crate) fn fresh(key: &DataKey, slots: Slots) -> Self {
         Self(Mutex::new(Inner { slots: Some(slots), cipher: Some(Arc::new(Cipher::new(key))) }))
+    }
+
+    /// The key of a file with this head, where it is encrypted.
+    ///
+    /// # Errors
+    /// The file could not be read.
+    pub(crate) fn read(file: &dyn DiskFile, head: &Head) -> io::Result<Option<Arc<Self>>> {
+        match head.key_id {
+            KEYED => Ok(Some(Arc::new(Self::found(Slots::read(file, head.id)?)))),
+            _ => Ok(None),
+        }
     }
 
     /// The key of a segment that was found.

@@ -58,13 +58,16 @@ pub struct WrappedKey {
     pub bytes: Vec<u8>,
 }
 
+/// A key that was never used before, in the clear and wrapped.
+pub type FreshKey = (DataKey, WrappedKey);
+
 /// What the next segment is written with.
 #[derive(Debug, Clone)]
 pub struct Fresh {
     /// The [epoch](SegmentKeys::epoch) that it belongs to.
     pub epoch: u64,
     /// A key that was never used before, in the clear and wrapped; `None` for a plain segment.
-    pub key: Option<(DataKey, WrappedKey)>,
+    pub key: Option<FreshKey>,
 }
 
 /// Who gives a journal its keys.

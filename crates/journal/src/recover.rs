@@ -23,7 +23,7 @@ use crate::keyed::{Bodies, Keyed};
 use crate::keys::{KeyTrouble, SegmentKeys};
 use crate::puts::REMEMBERED_MS;
 use crate::segment::{Extent, Segment, SegmentPlace, Step, Walker, frames_end, tail_end};
-use crate::slots::{self, Slots};
+use crate::slots;
 use crate::spool;
 use crate::writer::Writer;
 
@@ -222,10 +222,7 @@ fn read_segment(
             return Ok(None);
         }
     };
-    let keyed = match head.key_id {
-        KEYED => Some(Arc::new(Keyed::found(Slots::read(file.as_ref(), head.id).map_err(io)?))),
-        _ => None,
-    };
+    let keyed = Keyed::read(file.as_ref(), &head).map_err(io)?;
     let place = SegmentPlace {
         sequence,
         id: head.id,

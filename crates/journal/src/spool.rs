@@ -30,14 +30,11 @@ use standpipe_model::{BatchId, Position, RECORD_PREFIX_LEN};
 use crate::budget::Shortage;
 use crate::control::State;
 use crate::disk::{Disk, DiskFile};
-use crate::format::{
-    FrameHeader, FrameKind, HEAD_LEN, HEADER_LEN, Head, HeadBytes, KEYED, PLAIN_VERSION, SegmentId, VERSION,
-};
+use crate::format::{FrameHeader, FrameKind, HEAD_LEN, HEADER_LEN, Head, HeadBytes, SegmentId};
 use crate::journal::{Journal, Shared};
 use crate::keyed::Keyed;
 use crate::keys::KeyTrouble;
-use crate::slots::Slots;
-use crate::writer::write_head;
+use crate::writer::{version_of, write_head};
 
 pub use reader::SpoolReader;
 
@@ -360,16 +357,18 @@ impl Shared {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.keys.usable()?;
         self.admit_spool(&self.spools(), None, HEAD_LEN)?;
-        let key = self.keys.fresh()?.key.map(|(key, wrapped)| (key, Slots::first(wrapped)));
+        let key = self.keys.fresh()?.key;
         let file = self.disk().create(&path, 0)?;
-        let (version, key_id) = if key.is_some() { (VERSION, KEYED) } else { (PLAIN_VERSION, 0) };
+        let (version, key_id) = version_of(key.as_ref());
         let created_at = self.shelf.clock.now();
         let head = Head { version, key_id, sequence: 0, id, first: Position(0), created_at, capacity: 0 };
-        if let Err(error) = write_head(file.as_ref(), &head, key.as_ref().map(|(_, slots)| slots)) {
-            self.disk().remove(&path)?;
-            return Err(error.into());
-        }
-        let keyed = key.map(|(key, slots)| Arc::new(Keyed::fresh(&key, slots)));
+        let keyed = match write_head(file.as_ref(), &head, key) {
+            Ok(keyed) => keyed,
+            Err(error) => {
+                self.disk().remove(&path)?;
+                return Err(error.into());
+            }
+        };
         let (len, finished) = (AtomicU64::new(0), AtomicBool::new(false));
         let place = Arc::new(Place { id, path, keyed, len, finished });
         self.spools().push((batch, Arc::clone(&place)));
@@ -458,10 +457,7 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, state: &State) -> io::Result<
                 continue;
             }
         };
-        let keyed = match head.key_id {
-            KEYED => Some(Arc::new(Keyed::found(Slots::read(file.as_ref(), head.id)?))),
-            _ => None,
-        };
+        let keyed = Keyed::read(file.as_ref(), &head)?;
         used += entry.len;
         let (len, finished) = (entry.len.into(), AtomicBool::new(true));
         spools.push((batch, Arc::new(Place { id, path, keyed, len, finished })));

@@ -15,7 +15,7 @@
 
 mod rotate;
 
-pub(crate) use rotate::{SPARE_NAME, write_head};
+pub(crate) use rotate::{SPARE_NAME, version_of, write_head};
 
 use std::collections::VecDeque;
 use std::io;

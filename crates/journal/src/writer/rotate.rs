@@ -15,7 +15,7 @@ use crate::disk::DiskFile;
 use crate::format::{ENCRYPTED_EXTRA, FOOTER_LEN, HEAD_LEN, Head, KEYED, PLAIN_VERSION, SegmentId, VERSION};
 use crate::journal::Shared;
 use crate::keyed::Keyed;
-use crate::keys::Fresh;
+use crate::keys::{Fresh, FreshKey};
 use crate::recover::{copy_sealed, segment_path};
 use crate::segment::{Extent, Segment, SegmentPlace, frames_end};
 use crate::slots::Slots;
@@ -218,7 +218,8 @@ impl Shared {
         let Prepared { sequence, path, capacity, file, .. } = next;
         let first = self.view().state.next;
         let Fresh { epoch, key } = fresh;
-        let (version, key_id) = if key.is_some() { (VERSION, KEYED) } else { (PLAIN_VERSION, 0) };
+        let (version, key_id) = version_of(key.as_ref());
+        let is_keyed = key.is_some();
         let head = Head {
             version,
             key_id,
@@ -228,14 +229,15 @@ impl Shared {
             created_at: self.shelf.clock.now(),
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
         };
-        let slots = key.map(|(key, wrapped)| (key, Slots::first(wrapped)));
-        if let Err(error) = write_head(file.as_ref(), &head, slots.as_ref().map(|(_, slots)| slots)) {
-            writer.fading |= slots.is_some();
-            self.disk().remove(&path)?;
-            self.give_back(capacity);
-            return Err(error.into());
-        }
-        let keyed = slots.map(|(key, slots)| Arc::new(Keyed::fresh(&key, slots)));
+        let keyed = match write_head(file.as_ref(), &head, key) {
+            Ok(keyed) => keyed,
+            Err(error) => {
+                writer.fading |= is_keyed;
+                self.disk().remove(&path)?;
+                self.give_back(capacity);
+                return Err(error.into());
+            }
+        };
         let opened_ms = self.steady_ms();
         let base_bytes = self.tip.borrow().bytes;
         let opened_steady = Some(opened_ms);
@@ -438,12 +440,26 @@ impl Shared {
     }
 }
 
-/// Writes a segment's head, with its key. The key is durable before the first frame that needs it.
-pub(crate) fn write_head(file: &dyn DiskFile, head: &Head, slots: Option<&Slots>) -> io::Result<()> {
-    let Some(slots) = slots else { return file.write_at(&[&head.encode()], 0) };
+/// The version and the key id of a file that is written with this key.
+pub(crate) fn version_of(key: Option<&FreshKey>) -> (u16, u32) {
+    if key.is_some() { (VERSION, KEYED) } else { (PLAIN_VERSION, 0) }
+}
+
+/// Writes a file's head, with its key. The key is durable before the first frame that needs it.
+pub(crate) fn write_head(
+    file: &dyn DiskFile,
+    head: &Head,
+    key: Option<FreshKey>,
+) -> io::Result<Option<Arc<Keyed>>> {
+    let Some((key, wrapped)) = key else {
+        file.write_at(&[&head.encode()], 0)?;
+        return Ok(None);
+    };
+    let slots = Slots::first(wrapped);
     let mut page = slots.page(head.id)?;
     let encoded = head.encode();
     page[..encoded.len()].copy_from_slice(&encoded);
     file.write_at(&[&page], 0)?;
-    file.sync_data()
+    file.sync_data()?;
+    Ok(Some(Arc::new(Keyed::fresh(&key, slots))))
 }
