@@ -23,6 +23,6 @@ pub use arrow_array::RecordBatch;
 pub use arrow_schema::ArrowError;
 pub use file::{FileError, FileFormat, FileJoiner, FilePart, OrcFormat};
 pub use json::infer;
-pub use json::{Deserializer, JodaError, KeyError, OpenX, RowError, RowReader, TimestampFormat};
+pub use json::{Deserializer, JodaError, KeyError, OpenX, RowError, RowPlan, RowReader, TimestampFormat};
 pub use schema::{COLUMNS_MAX, Column, SchemaError, TableSchema};
 pub use types::{DEPTH_MAX, Type, TypeError};

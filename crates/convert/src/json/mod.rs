@@ -16,6 +16,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, SchemaRef};
@@ -166,36 +167,49 @@ pub enum KeyError {
     },
 }
 
-/// Reads records into the columns of a table.
+/// How the rows of a table are read, worked out once for all readers of it.
 #[derive(Debug)]
-pub struct RowReader {
+pub struct RowPlan {
+    table: TableSchema,
     schema: SchemaRef,
     members: Members,
     rules: value::Rules,
+}
+
+/// Reads records into the columns of a table.
+#[derive(Debug)]
+pub struct RowReader {
+    plan: Arc<RowPlan>,
     columns: Vec<Growing>,
     rows: usize,
+}
+
+impl RowPlan {
+    /// The rows of a table.
+    pub fn new(table: &TableSchema, deserializer: &Deserializer) -> Self {
+        let rules = value::Rules::new(deserializer);
+        let columns = table.columns().iter();
+        let members = columns.map(|column| (column.name.as_str(), &column.kind, column.required));
+        let members = Members::new(members, &rules, true);
+        Self { table: table.clone(), schema: table.to_arrow(), members, rules }
+    }
+
+    /// A reader that has no rows yet.
+    pub fn reader(self: &Arc<Self>) -> RowReader {
+        let columns = self.table.columns().iter().map(|column| Growing::new(&column.kind)).collect();
+        RowReader { plan: Arc::clone(self), columns, rows: 0 }
+    }
+
+    /// About how many bytes of columns a row takes, whatever it says.
+    pub fn row_bytes(&self) -> usize {
+        self.members.width()
+    }
 }
 
 impl RowReader {
     /// A reader that has no rows yet.
     pub fn new(table: &TableSchema, deserializer: &Deserializer) -> Self {
-        let columns = table.columns();
-        let rules = value::Rules::new(deserializer);
-        let members = columns.iter().map(|column| (column.name.as_str(), &column.kind, column.required));
-        Self {
-            schema: table.to_arrow(),
-            members: Members::new(members, &rules, true),
-            rules,
-            columns: columns.iter().map(|column| Growing::new(&column.kind)).collect(),
-            rows: 0,
-        }
-    }
-
-    /// About how many bytes of columns a row takes, whatever it says.
-    pub fn row_bytes(table: &TableSchema) -> usize {
-        let columns =
-            table.columns().iter().map(|column| (column.name.as_str(), &column.kind, column.required));
-        Members::new(columns, &value::Rules::new(&Deserializer::default()), true).width()
+        Arc::new(RowPlan::new(table, deserializer)).reader()
     }
 
     /// Checks that each key of a row is one column.
@@ -247,15 +261,15 @@ impl RowReader {
     /// The columns do not fit together, which would be a fault of this crate.
     pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
         self.rows = 0;
-        let fields = self.schema.fields();
+        let fields = self.plan.schema.fields();
         let arrays =
             self.columns.iter_mut().zip(fields).map(|(column, field)| column.finish(field.data_type()));
-        RecordBatch::try_new(self.schema.clone(), arrays.collect::<Result<_, _>>()?)
+        RecordBatch::try_new(self.plan.schema.clone(), arrays.collect::<Result<_, _>>()?)
     }
 
     fn documents(&mut self, record: &[u8]) -> Result<usize, RowError> {
-        self.rules.begin();
-        let Self { members, rules, columns, rows, .. } = self;
+        let Self { plan, columns, rows } = self;
+        let (members, rules) = (&plan.members, &value::Reading::by(&plan.rules));
         documents(record, |json, peek| {
             match peek {
                 Peek::Object => value::object(json, members, columns, *rows, rules)?,

@@ -202,7 +202,7 @@ fn a_record_that_says_little_of_many_columns_very_often_is_refused() {
     let columns: Vec<(String, &str)> = (0..1_000).map(|number| (format!("c{number}"), "bigint")).collect();
     let columns: Vec<(&str, &str)> = columns.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
     let table = table(&columns);
-    assert_eq!(RowReader::row_bytes(&table), 8_000);
+    assert_eq!(RowPlan::new(&table, &Deserializer::default()).row_bytes(), 8_000);
     let mut reader = RowReader::new(&table, &Deserializer::default());
     assert_eq!(reader.push("{}".repeat(2_000).as_bytes()), Ok(2_000));
     let error = reader.push("{}".repeat(100_000).as_bytes()).expect_err("800 MB of nulls");

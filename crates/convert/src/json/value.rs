@@ -1,6 +1,7 @@
 //! A value into its column.
 
 use std::cell::Cell;
+use std::ops::Deref;
 
 use jiter::{Jiter, Peek};
 
@@ -14,6 +15,11 @@ use crate::types::Type;
 pub(super) struct Rules {
     openx: Option<OpenX>,
     timestamp_formats: Vec<TimestampFormat>,
+}
+
+/// The rules, while a record is read by them.
+pub(super) struct Reading<'a> {
+    rules: &'a Rules,
     /// Bytes of columns that the record may still take beside its own: every object takes room in all of its columns,
     /// however little it says.
     left: Cell<usize>,
@@ -25,25 +31,11 @@ const RECORD_BYTES_MAX: usize = 16 << 20;
 impl Rules {
     pub(super) fn new(deserializer: &Deserializer) -> Self {
         match deserializer {
-            Deserializer::OpenX(openx) => {
-                Self { openx: Some(openx.clone()), timestamp_formats: Vec::new(), left: Cell::default() }
-            }
+            Deserializer::OpenX(openx) => Self { openx: Some(openx.clone()), timestamp_formats: Vec::new() },
             Deserializer::Hive { timestamp_formats } => {
-                Self { openx: None, timestamp_formats: timestamp_formats.clone(), left: Cell::default() }
+                Self { openx: None, timestamp_formats: timestamp_formats.clone() }
             }
         }
-    }
-
-    /// Begins a record.
-    pub(super) fn begin(&self) {
-        self.left.set(RECORD_BYTES_MAX);
-    }
-
-    /// Takes room in the columns of an object.
-    fn charge(&self, bytes: usize) -> Result<(), RowError> {
-        let left = self.left.get().checked_sub(bytes);
-        self.left.set(left.ok_or_else(|| RowError::value("The record comes to too many rows or items."))?);
-        Ok(())
     }
 
     pub(super) fn is_lenient(&self) -> bool {
@@ -79,6 +71,28 @@ impl Rules {
     }
 }
 
+impl<'a> Reading<'a> {
+    /// Begins a record.
+    pub(super) fn by(rules: &'a Rules) -> Self {
+        Self { rules, left: Cell::new(RECORD_BYTES_MAX) }
+    }
+
+    /// Takes room in the columns of an object.
+    fn charge(&self, bytes: usize) -> Result<(), RowError> {
+        let left = self.left.get().checked_sub(bytes);
+        self.left.set(left.ok_or_else(|| RowError::value("The record comes to too many rows or items."))?);
+        Ok(())
+    }
+}
+
+impl Deref for Reading<'_> {
+    type Target = Rules;
+
+    fn deref(&self) -> &Rules {
+        self.rules
+    }
+}
+
 fn has_upper_case(key: &str) -> bool {
     match key.is_ascii() {
         true => key.bytes().any(|byte| byte.is_ascii_uppercase()),
@@ -92,7 +106,7 @@ pub(super) fn object(
     members: &Members,
     columns: &mut [Growing],
     row: usize,
-    rules: &Rules,
+    rules: &Reading<'_>,
 ) -> Result<(), RowError> {
     rules.charge(members.width())?;
     let mut next = 0;
@@ -123,7 +137,7 @@ pub(super) fn positions(
     members: &Members,
     columns: &mut [Growing],
     row: usize,
-    rules: &Rules,
+    rules: &Reading<'_>,
 ) -> Result<(), RowError> {
     rules.charge(members.width())?;
     let (mut item, mut member) = (json.known_array()?, 0);
@@ -150,7 +164,7 @@ fn value(
     peek: Peek,
     plan: &Plan,
     column: &mut Growing,
-    rules: &Rules,
+    rules: &Reading<'_>,
 ) -> Result<(), RowError> {
     if peek == Peek::Null {
         json.known_null()?;
@@ -171,7 +185,7 @@ fn array(
     peek: Peek,
     plan: &Plan,
     column: &mut Growing,
-    rules: &Rules,
+    rules: &Reading<'_>,
 ) -> Result<(), RowError> {
     let Values::List { items, .. } = &mut column.values else { return Ok(()) };
     if peek == Peek::Array {
@@ -193,7 +207,7 @@ fn map(
     peek: Peek,
     plan: &Plan,
     column: &mut Growing,
-    rules: &Rules,
+    rules: &Reading<'_>,
 ) -> Result<(), RowError> {
     if peek != Peek::Object {
         return Err(no_object(json, peek, rules));
@@ -217,7 +231,7 @@ fn structure(
     peek: Peek,
     members: &Members,
     column: &mut Growing,
-    rules: &Rules,
+    rules: &Reading<'_>,
 ) -> Result<(), RowError> {
     let row = column.len();
     let Values::Struct(columns) = &mut column.values else { return Ok(()) };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use standpipe_convert::{ArrowError, Deserializer, FileFormat, RecordBatch, RowReader, TableSchema};
+use standpipe_convert::{ArrowError, FileFormat, RecordBatch, RowPlan, RowReader};
 use standpipe_transform::{Failure, FailureKind, Row, Transformed};
 
 use crate::spec::{CatalogTable, Conversion, FormatError};
@@ -11,8 +11,7 @@ use crate::spec::{CatalogTable, Conversion, FormatError};
 /// A conversion, made for the batches of a version.
 #[derive(Debug)]
 pub(super) struct Converter {
-    schema: TableSchema,
-    deserializer: Deserializer,
+    rows: Arc<RowPlan>,
     pub(super) format: Arc<FileFormat>,
     /// What lines of the error output say of the table.
     pub(super) table: CatalogTable,
@@ -30,9 +29,9 @@ impl Converter {
     /// [`FormatError`].
     pub(super) fn new(conversion: &Conversion) -> Result<Self, FormatError> {
         let format = Arc::new(conversion.format()?);
-        let Conversion { schema, table, deserializer, .. } = conversion.clone();
-        let records_max = (PIECE_BYTES / RowReader::row_bytes(&schema).max(1)).max(1);
-        Ok(Self { schema, deserializer, format, table, records_max })
+        let rows = Arc::new(RowPlan::new(&conversion.schema, &conversion.deserializer));
+        let records_max = (PIECE_BYTES / rows.row_bytes().max(1)).max(1);
+        Ok(Self { rows, format, table: conversion.table.clone(), records_max })
     }
 
     /// Converts the rows of a chunk. A record of which one does not fit fails as a whole, and its rows are taken out.
@@ -40,7 +39,7 @@ impl Converter {
     /// # Errors
     /// The columns do not fit together, which would be a fault of the conversion.
     pub(super) fn run(&self, transformed: &mut Transformed) -> Result<RecordBatch, ArrowError> {
-        let mut reader = RowReader::new(&self.schema, &self.deserializer);
+        let mut reader = self.rows.reader();
         let mut failures: BTreeMap<u32, Failure> = BTreeMap::new();
         for rows in transformed.rows.chunk_by(|a, b| a.origin.record == b.origin.record) {
             let before = reader.rows();
