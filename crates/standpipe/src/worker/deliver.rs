@@ -13,7 +13,7 @@ use super::body::{self, Make, ObjectBody, WORKING_BYTES};
 use super::columns::{self, CONVERTING_BYTES, FileSettings};
 use super::fates::Fates;
 use super::make::Transformation;
-use super::pieces::{Chunks, Pieces, Split};
+use super::pieces::Chunks;
 use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::alarm::AlarmKind;
@@ -241,8 +241,7 @@ impl Line {
             return self.object(close, shape, encoding, make, reader, key).await;
         };
         let processors = Arc::clone(&self.context.processors);
-        let reader = Split::new(reader, of.records_max());
-        let pieces = Pieces::start(reader, of.chunk_bytes, make::columns(of), Arc::clone(&processors));
+        let pieces = of.pieces(reader, make::columns(of.clone()), &processors);
         let (format, metadata) = (Arc::clone(&converter.format), self.metadata(close));
         columns::open(pieces, FileSettings { format, metadata, processors }).await.map_err(unreadable)
     }
@@ -257,10 +256,7 @@ impl Line {
         reader: impl Chunks,
         key: &str,
     ) -> Result<ObjectBody, SinkError> {
-        let (chunk_bytes, processors) =
-            (shape.transformation.chunk_bytes, Arc::clone(&self.context.processors));
-        let reader = Split::new(reader, shape.transformation.records_max());
-        let pieces = Pieces::start(reader, chunk_bytes, make, processors);
+        let pieces = shape.transformation.pieces(reader, make, &self.context.processors);
         body::open(pieces, encoding.compression, shape.entry(close, key)).await.map_err(unreadable)
     }
 

@@ -16,12 +16,13 @@ use standpipe_journal::control::Close;
 use standpipe_model::BodyError;
 use standpipe_sinks::key::{ObjectKeys, Partition, PartitionError};
 use standpipe_transform::{Chain, Failure, FailureKind, Record, Source, Transformed};
+use tokio::sync::Semaphore;
 
 use super::body::{Made, Make};
 use super::columns::Converted;
 use super::convert::Converter;
 use super::fates::Fates;
-use super::pieces::{Work, failed};
+use super::pieces::{Chunks, Pieces, Split, Work, failed};
 use crate::spec::CatalogTable;
 
 /// What a batch's records go through.
@@ -61,9 +62,15 @@ impl Transformation {
         Ok(Run { records, transformed, columns: converted.transpose().map_err(failed)? })
     }
 
-    /// The most records that go through it in one piece.
-    pub(super) fn records_max(&self) -> usize {
-        self.converter.as_ref().map_or(usize::MAX, |converter| converter.records_max)
+    /// Begins to have `work` done on what is read, in pieces that fit it.
+    pub(super) fn pieces<T: Send + 'static>(
+        &self,
+        reader: impl Chunks,
+        work: Work<T>,
+        turns: &Arc<Semaphore>,
+    ) -> Pieces<T> {
+        let records_max = self.converter.as_ref().map_or(usize::MAX, |converter| converter.records_max);
+        Pieces::start(Split::new(reader, records_max), self.chunk_bytes, work, Arc::clone(turns))
     }
 
     /// What lines of the error output say of a table.

@@ -26,7 +26,7 @@ use super::body::WORKING_BYTES;
 use super::deliver::{AttemptError, unreadable};
 use super::fates::Fates;
 use super::make::{Sorted, line, sorted};
-use super::pieces::{Pieces, Split, failed};
+use super::pieces::failed;
 use super::shape::{Part, Shape, refused};
 use crate::spec::CatalogTable;
 
@@ -52,12 +52,9 @@ impl Line {
         }
         let memory = self.store(shape)?.memory;
         let _reserved = memory.reserve(WORKING_BYTES + 2 * SPOOL_BUFFER_BYTES as u64).await;
-        let transformation = shape.transformation.clone();
-        let chunk_bytes = transformation.chunk_bytes;
-        let records_max = transformation.records_max();
-        let work = sorted(transformation, Arc::clone(&shape.keys));
-        let reader = Split::new(self.journal.read(close.range), records_max);
-        let mut pieces = Pieces::start(reader, chunk_bytes, work, Arc::clone(&shape.turns));
+        let of = &shape.transformation;
+        let work = sorted(of.clone(), Arc::clone(&shape.keys));
+        let mut pieces = of.pieces(self.journal.read(close.range), work, &shape.turns);
         let (journal, begin) = (self.journal.clone(), Sorter::beginning(close, shape)?);
         let mut sorter = blocking(move || begin(&journal)).await?;
         while let Some(chunk) = pieces.next().await.map_err(unreadable)? {
