@@ -14,6 +14,7 @@ pub mod key;
 pub mod object;
 pub mod s3;
 mod source;
+pub mod splunk;
 
 pub use client::ClientOptions;
 pub use file::{FileOptions, FileSink};
@@ -21,3 +22,4 @@ pub use http::{HttpOptions, HttpSink};
 #[cfg(any(feature = "gcs", feature = "azure"))]
 pub use object::{ObjectSink, ObjectStoreOptions};
 pub use s3::{S3Options, S3Sink};
+pub use splunk::{SplunkOptions, SplunkSink};
