@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use standpipe_model::Secret;
 use standpipe_sinks::key::PartitionKeys;
 use standpipe_transform::processors::{
     AppendDelimiterToRecord, CloudWatchLogProcessing, CsvToJson, CsvToJsonOptions, Decompression, Enrich,
@@ -50,6 +51,9 @@ pub enum ProcessorSpec {
         method: Method,
         /// The replacement.
         replacement: String,
+        /// The key of hashes, which is kept with the definition: batches that are open keep theirs.
+        #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "exposed")]
+        key: Option<Secret>,
     },
     /// Takes records apart (`RecordDeAggregation`).
     #[serde(rename = "record_deaggregation")]
@@ -66,6 +70,11 @@ pub enum ProcessorSpec {
     Wasm(WasmCall),
     /// Ends each record (`AppendDelimiterToRecord`).
     AppendDelimiter(String),
+}
+
+/// A secret as it is kept, in a file for the daemon alone.
+fn exposed<S: Serializer>(secret: &Option<Secret>, to: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(Secret::expose).serialize(to)
 }
 
 /// How a stream calls a function; what is `None` is as the function's configuration has it.
@@ -142,16 +151,10 @@ impl ProcessorSpec {
                 let found = found.ok_or_else(|| unknown("enrich", "table", table, "tables"))?;
                 Box::new(Enrich::new(options, Arc::clone(found))?)
             }
-            Self::Redact { paths, patterns, method, replacement } => {
-                let (paths, patterns) = (paths.clone(), patterns.clone());
-                let replacement = replacement.clone();
-                Box::new(Redact::new(&RedactOptions {
-                    paths,
-                    patterns,
-                    method: *method,
-                    replacement,
-                    key: None,
-                })?)
+            Self::Redact { paths, patterns, method, replacement, key } => {
+                let (paths, patterns, method) = (paths.clone(), patterns.clone(), *method);
+                let (replacement, key) = (replacement.clone(), key.clone());
+                Box::new(Redact::new(&RedactOptions { paths, patterns, method, replacement, key })?)
             }
             Self::RecordDeAggregation { delimiter } => {
                 let kind = if delimiter.is_some() { "DELIMITED" } else { "JSON" };
