@@ -8,6 +8,7 @@ mod deletion;
 mod encryption;
 mod functions;
 pub(crate) mod mapping;
+mod objects;
 pub(crate) mod processing;
 mod reload;
 mod schemas;
