@@ -104,7 +104,8 @@ fn what_needs_a_table_that_cannot_be_had_yet_is_held_until_it_is_there_and_nothi
         wasm.display()
     );
     let streams = stream("s", WHERE) + &stream("f", "wasm: enrich") + &stream("other", "jq: { program: . }");
-    let daemon = start(yaml(&tables, &lake, &(functions + &streams)));
+    let yaml = yaml(&tables, &lake, &(functions + &streams));
+    let mut daemon = start(yaml.clone());
     for name in ["s", "f", "other"] {
         sdk_put(&daemon, name, [reading("d1")]);
     }
@@ -127,6 +128,19 @@ fn what_needs_a_table_that_cannot_be_had_yet_is_held_until_it_is_there_and_nothi
         (metric(&daemon, "standpipe_alarm", &[r#"kind="misconfigured""#]) == 0 && !is_alarmed(&daemon))
             .then_some(())
     });
+
+    daemon.kill9().unwrap();
+    daemon.reconfigure(yaml.replace("columns: [site]", "columns: [site, model]")).unwrap();
+    daemon.restart().unwrap();
+    sdk_put(&daemon, "s", [reading("d1")]);
+    eventually("what the table was before is not what is asked of it now", SOON, || {
+        let ready = daemon.get("/readyz").unwrap().body;
+        (ready.contains("stream 's'") && ready.contains("model")).then_some(())
+    });
+    assert_eq!(rows(&lake, "s").len(), 1);
+    tables.put("lake", KEY, b"device,site,model\nd1,bern,T100\n");
+    all_settled(&daemon, "s", SOON);
+    assert_eq!(rows(&lake, "s")[0]["model"], "T100");
 }
 
 #[test]

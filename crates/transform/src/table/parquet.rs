@@ -5,7 +5,8 @@
 //! null.
 //!
 //! # Limits
-//! What the rows come to as JSON, as a small file may hold much. A few rows are decoded at a time.
+//! What the rows come to as JSON, as a small file may hold much. A few rows are decoded at a time, of pages that are
+//! decompressed as a whole.
 
 use std::collections::BTreeMap;
 
