@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use standpipe_model::Secret;
 use standpipe_sinks::key::PartitionKeys;
 use standpipe_transform::processors::{
@@ -12,6 +12,8 @@ use standpipe_transform::processors::{
     RedactOptions,
 };
 use standpipe_transform::{Chain, Processor, Table, WasmFunction};
+
+use crate::endpoints::expose_some;
 
 /// The only language of queries (`JsonParsingEngine`).
 pub(crate) const JQ: &str = "JQ-1.6";
@@ -52,7 +54,7 @@ pub enum ProcessorSpec {
         /// The replacement.
         replacement: String,
         /// The key of hashes, which is kept with the definition: batches that are open keep theirs.
-        #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "exposed")]
+        #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "expose_some")]
         key: Option<Secret>,
     },
     /// Takes records apart (`RecordDeAggregation`).
@@ -70,11 +72,6 @@ pub enum ProcessorSpec {
     Wasm(WasmCall),
     /// Ends each record (`AppendDelimiterToRecord`).
     AppendDelimiter(String),
-}
-
-/// A secret as it is kept, in a file for the daemon alone.
-fn exposed<S: Serializer>(secret: &Option<Secret>, to: S) -> Result<S::Ok, S::Error> {
-    secret.as_ref().map(Secret::expose).serialize(to)
 }
 
 /// How a stream calls a function; what is `None` is as the function's configuration has it.

@@ -23,6 +23,7 @@ use crate::worker::Memory;
 
 pub use http::HttpTarget;
 pub use reach::Reach;
+pub(crate) use reach::expose_some;
 
 /// The memory of the requests on their way to one endpoint, in bytes; one that needs more waits until it is the only
 /// one.

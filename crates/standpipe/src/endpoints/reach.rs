@@ -83,7 +83,7 @@ fn read(path: &Path) -> Result<Vec<u8>, EndpointError> {
 }
 
 /// Writes a secret into a definition, the one place where that is wanted.
-pub(super) fn expose_some<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn expose_some<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
     match secret {
         Some(secret) => serializer.serialize_some(secret.expose()),
         None => serializer.serialize_none(),
