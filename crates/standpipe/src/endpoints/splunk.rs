@@ -9,8 +9,9 @@ use standpipe_model::{RequestLimits, RequestSink, Secret};
 use standpipe_sinks::splunk::HecEndpoint;
 use standpipe_sinks::{SplunkOptions, SplunkSink};
 
-use super::reach::{Reach, expose};
+use super::reach::Reach;
 use super::{EndpointError, Undelivered};
+use crate::exposed::expose;
 
 /// The most bytes of a request's records: Splunk Cloud takes 1 MiB, Firehose sends its whole buffer of up to 5 MiB.
 const BYTES_MAX: u64 = 5 << 20;
