@@ -118,7 +118,7 @@ fn convert(
 ) -> Result<Conversion> {
     let began = cpu_seconds(std::process::id())?;
     let mut reader = RowReader::new(table, &Deserializer::default());
-    let (mut joiner, head) = format.start()?;
+    let (mut joiner, head) = format.start(&[])?;
     let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, head.len());
     for _ in 0..times {
         for line in once.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -134,7 +134,7 @@ fn convert(
     }
     batches.push(reader.finish()?);
     bytes += joiner.push(format.encode(&batches)?)?.len();
-    bytes += joiner.finish(&[])?.len();
+    bytes += joiner.finish()?.len();
     let seconds = cpu_seconds(std::process::id())? - began;
     let mb = (once.len() * times) as f64 / 1e6;
     Ok(Conversion {

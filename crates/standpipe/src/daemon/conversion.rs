@@ -146,8 +146,10 @@ fn orc(orc: &Members) -> OrcOptions {
     }
 }
 
-/// A conversion as AWS's members describe it, but for the role; what they cannot say is left out.
-pub(super) fn described(conversion: &Conversion) -> Value {
+/// A conversion as AWS's members describe it, but for the role; what they cannot say is left out, and a format that they
+/// do not have is none.
+pub(super) fn described(conversion: &Conversion) -> Option<Value> {
+    let serializer = serializer(&conversion.output)?;
     let CatalogTable { catalog_id, database, table, region, version_id, role_arn: _ } = &conversion.table;
     let deserializer = match &conversion.deserializer {
         Deserializer::OpenX(OpenX { case_insensitive, dots_to_underscores, mappings }) => {
@@ -167,18 +169,18 @@ pub(super) fn described(conversion: &Conversion) -> Value {
             json!({"HiveJsonSerDe": {"TimestampFormats": timestamp_formats}})
         }
     };
-    json!({
+    Some(json!({
         "Enabled": true,
         "SchemaConfiguration": {
             "CatalogId": catalog_id, "DatabaseName": database, "TableName": table, "Region": region,
             "VersionId": version_id,
         },
         "InputFormatConfiguration": {"Deserializer": deserializer},
-        "OutputFormatConfiguration": {"Serializer": serializer(&conversion.output)},
-    })
+        "OutputFormatConfiguration": {"Serializer": serializer},
+    }))
 }
 
-fn serializer(output: &OutputFormat) -> Value {
+fn serializer(output: &OutputFormat) -> Option<Value> {
     let (name, mut members) = match output {
         OutputFormat::Parquet(parquet) => (
             "ParquetSerDe",
@@ -191,11 +193,12 @@ fn serializer(output: &OutputFormat) -> Value {
             }),
         ),
         OutputFormat::Orc(orc) => ("OrcSerDe", orc_described(orc)),
+        OutputFormat::Avro { .. } | OutputFormat::Json => return None,
     };
     if let Some(compression) = compression_name(output) {
         members["Compression"] = compression.into();
     }
-    json!({ name: members })
+    Some(json!({ name: members }))
 }
 
 fn orc_described(orc: &OrcOptions) -> Value {
@@ -233,6 +236,7 @@ pub(crate) fn compression_name(output: &OutputFormat) -> Option<&'static str> {
             OrcCompression::Snappy => "SNAPPY",
             OrcCompression::Zstd | OrcCompression::Lz4 => return None,
         },
+        OutputFormat::Avro { .. } | OutputFormat::Json => return None,
     })
 }
 
@@ -253,7 +257,7 @@ mod tests {
                 "BloomFilterFalsePositiveProbability": 0.01, "DictionaryKeyThreshold": 0.5, "FormatVersion": "V0_11",
             }}),
         ] {
-            assert_eq!(serializer(&output(given.as_object().unwrap())), given);
+            assert_eq!(serializer(&output(given.as_object().unwrap())), Some(given));
         }
         let orc = json!({"OrcSerDe": {"Compression": "NONE"}});
         let options = OrcOptions { compression: OrcCompression::None, ..OrcOptions::default() };
