@@ -40,7 +40,7 @@ def rows(folder, partition):
         read = READERS[file.suffix](file)
         part = re.search(f"{partition}=([^/]*)/", str(file)).group(1)
         tables.append(read.append_column("part", pa.array([part] * len(read))))
-    return pa.concat_tables(tables), "delivered"
+    return pa.concat_tables(tables, promote_options="permissive"), "delivered"
 
 
 def main():
