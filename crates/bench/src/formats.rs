@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::hint::black_box;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -24,7 +24,6 @@ use crate::process::{cpu_seconds, memory};
 
 /// The demo's flights, over and over.
 const FLIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/flights.ndjson");
-const JSON_BYTES: usize = 256 << 20;
 /// Of so many looks the better one counts, whoever converts.
 const LOOKS: usize = 2;
 /// Rows of a record batch and of a row group, about as a worker has them.
@@ -72,16 +71,16 @@ pub(crate) struct Formats {
     pub(crate) buffer_mb: f64,
 }
 
-/// Measures it.
+/// Measures it on so many MiB of JSON.
 ///
 /// # Errors
 /// When a reader cannot be had, a row does not convert, or the daemon does not start.
-pub(crate) fn measure(binary: &Path) -> Result<Formats> {
+pub(crate) fn measure(binary: &Path, json_mib: usize) -> Result<Formats> {
     let dir = cache::run_dir("formats")?;
     let json = dir.join("flights.json");
     let once = fs::read(FLIGHTS).context("read the flights")?;
     let mut file = File::create(&json)?;
-    let times = JSON_BYTES.div_ceil(once.len());
+    let times = (json_mib << 20).div_ceil(once.len());
     (0..times).try_for_each(|_| file.write_all(&once))?;
     let mut formats = Formats::default();
     let table = table()?;
@@ -109,11 +108,13 @@ fn files(table: &TableSchema) -> Result<Vec<(&'static str, FileFormat)>> {
         let options = ParquetOptions { compression, dictionary, ..ParquetOptions::default() };
         ParquetFormat::new(table.to_arrow(), &options).map(FileFormat::Parquet)
     };
+    // As the configuration file has it.
+    let orc = OrcOptions { dictionary_key_threshold: 0.8, ..OrcOptions::default() };
     Ok(vec![
         ("parquet, snappy", parquet(Compression::Snappy, true)?),
         ("parquet, snappy, no dictionary", parquet(Compression::Snappy, false)?),
         ("parquet, zstd", parquet(Compression::Zstd, true)?),
-        ("orc, snappy", FileFormat::Orc(OrcFormat::new(table.to_arrow(), OrcOptions::default())?)),
+        ("orc, snappy", FileFormat::Orc(OrcFormat::new(table.to_arrow(), orc)?)),
         (
             "avro, snappy",
             FileFormat::Avro(AvroFormat::new(&table.to_arrow(), "lake.flights", avro::Compression::Snappy)?),
@@ -138,14 +139,15 @@ fn convert(json: &Path, table: &TableSchema, to: &str, format: Option<&FileForma
 /// comes to.
 fn look(json: &Path, table: &TableSchema, format: Option<&FileFormat>) -> Result<(f64, usize)> {
     let began = cpu_seconds(std::process::id())?;
-    let text = fs::read_to_string(json)?;
+    let mut text = BufReader::with_capacity(1 << 20, File::open(json)?);
     let mut reader = RowReader::new(table, &Deserializer::default());
     let (mut joiner, head) = format.map(|format| format.start(&[])).transpose()?.unzip();
     let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, head.map_or(0, |head| head.len()));
-    let mut lines = text.lines().peekable();
-    while let Some(line) = lines.next() {
-        rows += reader.push(line.as_bytes())?;
-        let is_last = lines.peek().is_none();
+    let mut line = Vec::new();
+    while text.read_until(b'\n', &mut line)? > 0 {
+        rows += reader.push(&line)?;
+        line.clear();
+        let is_last = text.fill_buf()?.is_empty();
         if reader.rows() == BATCH_ROWS || is_last {
             batches.push(reader.finish()?);
         }
