@@ -142,6 +142,7 @@ fn the_example_files_load() {
         "examples/partitioning.yaml",
         "examples/parquet.yaml",
         "examples/orc.yaml",
+        "examples/http.yaml",
         "deploy/standpipe.yaml",
     ] {
         let credentials = tempfile::tempdir().unwrap();
