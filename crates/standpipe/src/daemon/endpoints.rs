@@ -59,7 +59,8 @@ fn splunk(configuration: &Map<String, Value>) -> SplunkTarget {
     }
 }
 
-/// What the endpoint of a stream of the configuration file looks like in the API's members, without secrets.
+/// What the endpoint of a stream of the configuration file looks like in the API's members, without its keys and
+/// tokens; the API shows URLs whole.
 pub(super) fn described(endpoint: &Endpoint) -> Map<String, Value> {
     let mut members = match &endpoint.target {
         Target::Http(http) => described_http(http),

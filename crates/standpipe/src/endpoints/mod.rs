@@ -9,6 +9,7 @@ mod http;
 mod reach;
 mod splunk;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,6 +42,13 @@ pub struct Endpoint {
     pub retry_ms: u64,
     /// Which it is.
     pub target: Target,
+}
+
+impl Endpoint {
+    /// The same shape, reached and retried as `current` is, where that is of the same kind.
+    pub(crate) fn with_access_of(&self, current: &Self) -> Self {
+        Self { retry_ms: current.retry_ms, target: self.target.with_access_of(&current.target) }
+    }
 }
 
 /// An endpoint by its kind.
@@ -133,8 +141,14 @@ impl Target {
         }
     }
 
-    /// The same shape, reached as `current` is where that is of the same kind.
-    pub(crate) fn with_access_of(&self, current: &Self) -> Self {
+    /// Whether it keeps something of each request, to recognise repetitions.
+    pub(crate) fn remembers_requests(&self) -> bool {
+        match self {
+            Self::Http(_) | Self::Splunk(_) => false,
+        }
+    }
+
+    fn with_access_of(&self, current: &Self) -> Self {
         match (self, current) {
             (Self::Http(shape), Self::Http(access)) => Self::Http(shape.with_access_of(access)),
             (Self::Splunk(shape), Self::Splunk(access)) => Self::Splunk(shape.with_access_of(access)),
@@ -169,9 +183,25 @@ pub(crate) struct EndpointClient {
     pub(crate) memory: Arc<Memory>,
 }
 
-/// The client of a destination's endpoint, kept with its connections for as long as it is reached in the same way.
-#[derive(Debug, Default)]
-pub(crate) struct EndpointClients(Mutex<Option<(Target, Vec<Stamp>, EndpointClient)>>);
+/// How many clients of a destination are kept: one for each version of its definition that batches are delivered by.
+const CLIENTS_KEPT: usize = 4;
+
+/// A client with what it was made of: settings, and the stamps of their files.
+type Kept = (Target, Vec<Stamp>, Arc<dyn RequestSink>);
+
+/// The clients of a destination's endpoint, kept with their connections for as long as it is reached in the same way; the
+/// latest last.
+#[derive(Debug)]
+pub(crate) struct EndpointClients {
+    kept: Mutex<VecDeque<Kept>>,
+    memory: Arc<Memory>,
+}
+
+impl Default for EndpointClients {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), memory: Arc::new(Memory::new(ENDPOINT_MEMORY)) }
+    }
+}
 
 impl EndpointClients {
     /// The client of a target, made anew where its settings or one of its files changed.
@@ -180,14 +210,16 @@ impl EndpointClients {
     /// [`EndpointError`].
     pub(crate) fn get(&self, target: &Target) -> Result<EndpointClient, EndpointError> {
         let stamps: Vec<Stamp> = target.files().into_iter().map(Stamp::of).collect();
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, _, client)) = kept.as_ref().filter(|(of, at, _)| of == target && *at == stamps) {
-            return Ok(client.clone());
+        let memory = Arc::clone(&self.memory);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((.., sink)) = kept.iter().find(|(of, at, _)| of == target && *at == stamps) {
+            return Ok(EndpointClient { sink: Arc::clone(sink), memory });
         }
-        let memory = kept.as_ref().map(|(_, _, client)| Arc::clone(&client.memory));
-        let memory = memory.unwrap_or_else(|| Arc::new(Memory::new(ENDPOINT_MEMORY)));
-        let client = EndpointClient { sink: target.sink()?, memory };
-        *kept = Some((target.clone(), stamps, client.clone()));
-        Ok(client)
+        let sink = target.sink()?;
+        if kept.len() == CLIENTS_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((target.clone(), stamps, Arc::clone(&sink)));
+        Ok(EndpointClient { sink, memory })
     }
 }

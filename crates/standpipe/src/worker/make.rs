@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 
 use super::body::Make;
 use super::convert::Converter;
-use super::decisions::decision;
+use super::decisions::Decided;
 use super::fates::{Fates, Made};
 use super::pieces::{Chunks, Pieces, Split, Work, failed};
 use super::requests::kept;
@@ -130,7 +130,12 @@ pub(super) fn columns(of: Transformation) -> Work<Made<RecordBatch>> {
 pub(super) fn requests(of: Transformation) -> Work<Made<Vec<RequestRow>>> {
     Arc::new(move |chunk| {
         let Run { records, transformed, .. } = of.run(chunk)?;
-        let made = request_rows(&records, &transformed.rows).collect();
+        let mut made: Vec<RequestRow> = request_rows(&records, &transformed.rows).collect();
+        let bytes: u64 = made.iter().map(|row| row.data.len() as u64).sum();
+        if bytes < chunk.bytes / 2 {
+            // A few rows must not keep all of the chunk in memory.
+            made.iter_mut().for_each(|row| row.data = Bytes::copy_from_slice(&row.data));
+        }
         Ok(Made { made, fates: fates(&transformed) })
     })
 }
@@ -164,9 +169,10 @@ pub(super) fn undelivered(
     batch: BatchId,
     encoder: ChunkEncoder,
 ) -> Make {
+    let apart = Decided::of(&decided);
     Arc::new(move |chunk| {
         let lines = chunk.records().filter_map(|(position, arrived_at, data)| {
-            let decide = decision(&decided, position)?;
+            let decide = decided.get(apart.about(position)?)?;
             let of = Undelivered { batch, origin: RowOrigin { position, sub: 0 }, arrived_at };
             Some(undelivered_line(decide, &of, &data, target.error_members(&of)))
         });

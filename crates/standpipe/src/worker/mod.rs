@@ -481,6 +481,7 @@ impl Line {
         let close = Close { version, pins: pinned.pins(), ..open.close };
         self.journal.control(vec![Control::Close(close)]).await?;
         drop(pinned);
+        self.again.forget(batch);
         self.drop_spools(batch, None).await;
         tracing::info!(stream = %self.stream, %batch, version, "batch bound to the current version");
         Ok(())
@@ -505,6 +506,7 @@ impl Line {
         let tally = Tally { dropped: range.count(), ..Tally::default() };
         let settle = Settle { batch, destination, range, tally };
         self.journal.control(vec![Control::Decide(decide), Control::Settle(settle)]).await?;
+        self.again.forget(batch);
         self.drop_spools(batch, None).await;
         self.clear_alarms(&open.close);
         tracing::warn!(stream = %self.stream, %batch, records = range.count(), "batch abandoned by an operator");
