@@ -29,6 +29,8 @@ pub enum AlarmKind {
     CredentialsRefused,
     /// A changed table was refused; the one before stays in force.
     TableRefused,
+    /// An inferred schema has all the columns that it may have; what is more is left out of it.
+    SchemaFull,
     /// The audit log cannot be written; changes through the API are refused.
     AuditFailed,
     /// Changed certificate files cannot be used; the old certificate is in force.
@@ -53,6 +55,7 @@ impl AlarmKind {
             Self::ReloadRefused => "reload_refused",
             Self::CredentialsRefused => "credentials_refused",
             Self::TableRefused => "table_refused",
+            Self::SchemaFull => "schema_full",
             Self::AuditFailed => "audit_failed",
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateExpiring => "certificate_expiring",

@@ -115,8 +115,12 @@ impl S3Destination {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conversion {
-    /// The table's columns; a batch has those of the definition that it was closed under.
+    /// The table's columns; a batch has those of the definition that it was closed under. None where rows say what they
+    /// are.
     pub schema: TableSchema,
+    /// The most names of columns and members where rows say what they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub infer: Option<u32>,
     /// What the table is called.
     pub table: CatalogTable,
     /// How rows are read.
@@ -126,6 +130,12 @@ pub struct Conversion {
 }
 
 impl Conversion {
+    /// The same, with a version of the columns that its rows have come to.
+    pub(crate) fn with(&self, schema: TableSchema, version: u64) -> Self {
+        let table = CatalogTable { version_id: version.to_string(), ..self.table.clone() };
+        Self { schema, table, ..self.clone() }
+    }
+
     /// How the files of its table are written.
     ///
     /// # Errors

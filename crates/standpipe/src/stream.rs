@@ -17,9 +17,10 @@ use standpipe_model::{BatchId, DestinationId, StreamName};
 use tokio::sync::{Mutex, Semaphore, oneshot};
 
 use crate::alarm::AlarmKind;
-use crate::catalog::{Catalog, CatalogError, Definition};
+use crate::catalog::{Catalog, CatalogError, Definition, Recorded};
 use crate::keys::StateError;
 use crate::metrics::{JournalState, LineState};
+use crate::spec::Conversion;
 use crate::worker::{Context, Definitions, Line, Order, OrderError, Worker};
 
 use encryption::AtRest;
@@ -97,6 +98,7 @@ pub struct Stream {
     name: StreamName,
     journal: Journal,
     definitions: Arc<Definitions>,
+    recorded: Arc<Recorded>,
     context: Arc<Context>,
     catalog: Catalog,
     workers: Mutex<Vec<Worker>>,
@@ -133,6 +135,7 @@ impl Stream {
             name: name.clone(),
             journal,
             definitions: Arc::new(definitions),
+            recorded: Arc::new(Recorded::open(catalog.folder(name))?),
             context: Arc::clone(context),
             catalog: catalog.clone(),
             workers: Mutex::default(),
@@ -177,6 +180,7 @@ impl Stream {
                 destination,
                 journal: self.journal.clone(),
                 definitions: Arc::clone(&self.definitions),
+                recorded: Arc::clone(&self.recorded),
                 context: Arc::clone(&self.context),
                 turns: Arc::new(Semaphore::new(processors.min(TURNS_MAX))),
             };
@@ -211,6 +215,13 @@ impl Stream {
     /// All definitions that batches may still need, the current one included.
     pub fn definitions(&self) -> Vec<Arc<Definition>> {
         self.definitions.all()
+    }
+
+    /// What its rows are converted to, where they are, with the columns that are in force.
+    pub fn conversion(&self) -> Option<Conversion> {
+        let conversion = self.definition().spec.destination.conversion.clone()?;
+        let (version, schema) = self.recorded.in_force();
+        Some(if conversion.infer.is_some() { conversion.with(schema, version) } else { conversion })
     }
 
     /// The stream's journal.

@@ -268,6 +268,9 @@ impl RowReader {
     pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
         self.rows = 0;
         let fields = self.plan.schema.fields();
+        if fields.is_empty() {
+            return Ok(RecordBatch::new_empty(self.plan.schema.clone()));
+        }
         let arrays =
             self.columns.iter_mut().zip(fields).map(|(column, field)| column.finish(field.data_type()));
         RecordBatch::try_new(self.plan.schema.clone(), arrays.collect::<Result<_, _>>()?)

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use standpipe_convert::parquet::OptionError;
 use standpipe_convert::{
-    Column, Deserializer, KeyError, OpenX, RowReader, TableSchema, TimestampFormat, Type,
+    COLUMNS_MAX, Column, Deserializer, KeyError, OpenX, RowReader, TableSchema, TimestampFormat, Type,
 };
-use standpipe_model::Compression;
+use standpipe_model::{Compression, StreamName};
 
 use super::check::known;
 use super::compound::{List, Map, Named, Sub};
 use super::problem::{Problem, Spot, did_you_mean};
 use super::reader::{Cursor, Section, Shape, Spots};
 use super::schema::Schema;
-use super::shapes::{Truth, text};
+use super::shapes::{Int, Truth, text};
 use super::streams::{StreamDraft, compression_word};
 use crate::processors::ProcessorSpec;
 use crate::spec::{CatalogTable, Conversion, FormatError, OutputFormat};
@@ -33,6 +33,7 @@ pub(super) struct ConversionDraft {
 #[derive(Debug, Clone)]
 struct FormatDraft {
     schema: String,
+    columns_max: Option<u32>,
     output: OutputFormat,
     spots: Spots,
 }
@@ -42,6 +43,26 @@ pub(super) struct Account<'a> {
     pub(super) id: &'a str,
     pub(super) region: &'a str,
 }
+
+impl Account<'_> {
+    fn table(&self, database: &str, table: &str) -> CatalogTable {
+        CatalogTable {
+            catalog_id: self.id.to_owned(),
+            database: database.to_owned(),
+            table: table.to_owned(),
+            region: self.region.to_owned(),
+            version_id: "LATEST".to_owned(),
+            role_arn: None,
+        }
+    }
+}
+
+/// What stands for a schema that rows say themselves.
+const INFER: &str = "infer";
+/// The database that error output names for it; its table has the stream's name.
+const INFERRED_DATABASE: &str = "inferred";
+/// The most names of columns and members, unless the stream says otherwise.
+const INFERRED_COLUMNS_MAX: u32 = 1_000;
 
 /// Reads both sections.
 pub(super) fn conversion(section: &mut Section<'_, '_>) -> Option<ConversionDraft> {
@@ -69,6 +90,21 @@ fn format(section: &mut Section<'_, '_>) -> Option<Option<FormatDraft>> {
         section.refuse("", "give either \"parquet\" or \"orc\"");
     }
     Some(parquet.or(orc))
+}
+
+/// The table, and how far one may grow that is inferred.
+fn table(section: &mut Section<'_, '_>) -> (Option<String>, Option<u32>) {
+    let schema = section.required(
+        "schema",
+        text(3..=2_000),
+        "The table's name under `schemas`, or `infer`: the rows say themselves what their columns are.",
+    );
+    let columns_max = section.optional(
+        "columns_max",
+        Int(1..=COLUMNS_MAX as u64),
+        "With `schema: infer`, the most columns, members of structs counted too; 1,000 where absent.",
+    );
+    (schema, columns_max.and_then(|max: u64| u32::try_from(max).ok()))
 }
 
 /// How rows are read, and where the mappings of columns stand.
@@ -165,7 +201,22 @@ pub(super) fn check(
             refuse(spots.of("delimiter"), message.to_owned());
         }
     }
-    let FormatDraft { schema: name, output, spots } = draft.format;
+    let FormatDraft { schema: name, columns_max, output, spots } = draft.format;
+    if name == INFER {
+        return inferred(
+            stream,
+            (columns_max, output, spots),
+            (draft.deserializer, draft.mappings),
+            account,
+            problems,
+        );
+    }
+    if columns_max.is_some() {
+        refuse(
+            spots.of("columns_max"),
+            "it limits what \"schema: infer\" comes to, and there is another".to_owned(),
+        );
+    }
     let found = known("schema", &name, schemas).map(|()| schemas.iter().find(|(known, ..)| *known == name));
     let schema = match found {
         Ok(Some((_, _, Some(schema)))) => schema.clone(),
@@ -174,16 +225,46 @@ pub(super) fn check(
         _ => return,
     };
     let (database, table) = name.split_once('.').unwrap_or((&name, ""));
-    let table = CatalogTable {
-        catalog_id: account.id.to_owned(),
-        database: database.to_owned(),
-        table: table.to_owned(),
-        region: account.region.to_owned(),
-        version_id: "LATEST".to_owned(),
-        role_arn: None,
-    };
-    let conversion = Conversion { schema, table, deserializer: draft.deserializer, output };
+    let table = account.table(database, table);
+    let conversion = Conversion { schema, infer: None, table, deserializer: draft.deserializer, output };
     check_columns(&conversion, &spots, &draft.mappings, &mut refuse);
+    if let Some(destination) = &mut stream.destination {
+        destination.spec.conversion = Some(conversion);
+    }
+}
+
+/// Checks a conversion whose columns are not known yet, so that no setting can name one.
+fn inferred(
+    stream: &mut StreamDraft,
+    (columns_max, output, spots): (Option<u32>, OutputFormat, Spots),
+    (deserializer, mappings): (Deserializer, Spot),
+    account: &Account<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut refuse = |spot: Spot, message: &str| problems.push(Problem { spot, message: message.to_owned() });
+    match &deserializer {
+        Deserializer::Hive { .. } => {
+            refuse(mappings, "with \"schema: infer\" values are told apart by the rules of \"openx\" only");
+        }
+        Deserializer::OpenX(openx) if !openx.case_insensitive || !openx.mappings.is_empty() => {
+            refuse(
+                mappings,
+                "with \"schema: infer\" columns are the keys in lower case: neither mappings nor case_insensitive: false",
+            );
+        }
+        Deserializer::OpenX(_) => {}
+    }
+    for key in ["sort_columns", "bloom_filters"].into_iter().filter(|key| spots.given(key)) {
+        refuse(spots.of(key), "with \"schema: infer\" no column is known that it could name");
+    }
+    let name = stream.name.as_ref().map_or("", StreamName::as_str);
+    let conversion = Conversion {
+        schema: TableSchema::default(),
+        infer: Some(columns_max.unwrap_or(INFERRED_COLUMNS_MAX)),
+        table: account.table(INFERRED_DATABASE, name),
+        deserializer,
+        output,
+    };
     if let Some(destination) = &mut stream.destination {
         destination.spec.conversion = Some(conversion);
     }

@@ -44,6 +44,7 @@ pub(super) fn conversion(configuration: &Members, config: &Config) -> Result<Opt
     };
     let conversion = Conversion {
         schema: schema.clone(),
+        infer: None,
         table,
         deserializer: deserializer(members(members(block, "InputFormatConfiguration"), "Deserializer"))?,
         output: output(members(members(block, "OutputFormatConfiguration"), "Serializer")),

@@ -17,6 +17,7 @@ use super::pieces::Chunks;
 use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::alarm::AlarmKind;
+use crate::catalog::CatalogError;
 use crate::delivery_log::Failure;
 use crate::stores::Store;
 
@@ -85,6 +86,8 @@ pub(super) enum AttemptError {
     Sink(#[from] SinkError),
     #[error("what was made of the batch cannot be kept")]
     Spool(#[from] SpoolError),
+    #[error("the schema that the rows come to cannot be kept")]
+    Schema(#[from] CatalogError),
     #[error("the journal did not take the outcome")]
     Journal(#[from] AppendError),
 }
@@ -93,7 +96,7 @@ impl AttemptError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Sink(error) => error.class,
-            Self::Spool(_) | Self::Journal(_) => ErrorClass::Transient,
+            Self::Spool(_) | Self::Schema(_) | Self::Journal(_) => ErrorClass::Transient,
         }
     }
 }
@@ -116,6 +119,7 @@ impl Line {
     }
 
     async fn attempt(&self, open: &OpenBatch, which: Try) -> Result<(), AttemptError> {
+        let open = &*self.with_schema(open).await?;
         let mut shape = self.shape(open)?;
         shape.make_level(which.effort.deflate_level());
         let repeated = which.repeated || which.tries > 0;
@@ -320,7 +324,7 @@ impl Line {
         self.log_failure(&open.close, error, now);
         let asked = match error {
             AttemptError::Sink(error) => error.retry_after.unwrap_or_default(),
-            AttemptError::Spool(_) | AttemptError::Journal(_) => Duration::ZERO,
+            _ => Duration::ZERO,
         };
         Outcome::Again(backoff(class, tries, self.context.entropy.next_u64()).max(asked))
     }
@@ -343,7 +347,7 @@ impl Line {
         };
         let code = match error {
             AttemptError::Sink(error) => error.code.as_deref(),
-            AttemptError::Spool(_) | AttemptError::Journal(_) => None,
+            _ => None,
         };
         let (stream, bucket) = (&self.stream, destination.bucket.as_str());
         let failure = Failure { stream, version: close.version, bucket, code, message: chain(error), at };

@@ -8,6 +8,7 @@ mod columns;
 mod convert;
 mod deliver;
 mod fates;
+mod infer;
 mod make;
 mod memory;
 mod pieces;
@@ -34,7 +35,7 @@ use tokio::task::{self, JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::alarm::Alarms;
-use crate::catalog::Definition;
+use crate::catalog::{Definition, Recorded};
 use crate::clock::Timer;
 use crate::delivery_log::DeliveryLog;
 use crate::functions::{Functions, Pinned};
@@ -107,6 +108,8 @@ pub(crate) struct Line {
     pub(crate) destination: DestinationId,
     pub(crate) journal: Journal,
     pub(crate) definitions: Arc<Definitions>,
+    /// The schemas that its rows have come to.
+    pub(crate) recorded: Arc<Recorded>,
     pub(crate) context: Arc<Context>,
     /// How many chunks go through functions at once. A call waits for its turn in the sandbox, and holds up no other
     /// stream while it does.

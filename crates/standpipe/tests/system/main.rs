@@ -17,6 +17,7 @@ mod flights;
 mod fluent_bit;
 mod formats;
 mod functions;
+mod inferred;
 mod kills;
 mod lake;
 mod outages;

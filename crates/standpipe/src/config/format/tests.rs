@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use standpipe_convert::orc::{Compression as OrcCompression, FormatVersion, OrcOptions};
 use standpipe_convert::parquet::{Compression, ParquetOptions, Statistics};
-use standpipe_convert::{Deserializer, OpenX};
+use standpipe_convert::{Deserializer, OpenX, TableSchema};
 
-use super::super::tests::{bad, good, with_destination};
+use super::super::tests::{bad, good, load, with_destination};
 use crate::spec::{CatalogTable, Conversion, OutputFormat, S3Destination};
 
 const SCHEMAS: &str = "schemas: { lake.flights: { columns: { year: int, tailnum: string, delays: \"struct<dep:double,arr:double>\" } } }\n";
@@ -113,7 +113,7 @@ fn both_deserializers_are_read() {
 #[track_caller]
 fn refused(s3: &str, beside: &[&str], expect: &str) {
     let text = with_format(s3, beside);
-    let problems = super::super::tests::load(&[("standpipe.yaml", &text)]).map(drop).expect_err(expect);
+    let problems = load(&[("standpipe.yaml", &text)]).map(drop).expect_err(expect);
     let told: Vec<_> = problems.iter().filter_map(|problem| problem.splitn(4, ':').nth(3)).collect();
     assert_eq!(told, [format!(" streams[0].{expect}")], "{text}");
 }
@@ -228,4 +228,33 @@ fn what_is_for_rows_of_text_is_refused_beside_a_format() {
              could not close before the journal is full",
         ],
     );
+}
+
+#[test]
+fn rows_may_say_themselves_what_their_columns_are_by_the_lenient_rules_alone() {
+    let given = conversion(&[
+        "format: {parquet: {schema: infer}}",
+        "deserializer: {openx: {dots_to_underscores: true}}",
+    ]);
+    assert_eq!((given.infer, given.schema), (Some(1_000), TableSchema::default()));
+    assert_eq!((given.table.database.as_str(), given.table.table.as_str()), ("inferred", "a"));
+    assert_eq!(conversion(&["format: {orc: {schema: infer, columns_max: 7}}"]).infer, Some(7));
+    for (lines, place) in [
+        (&["format: {parquet: {schema: infer}}", "deserializer: {hive: {}}"][..], "deserializer.hive"),
+        (
+            &["format: {parquet: {schema: infer}}", "deserializer: {openx: {mappings: {a: b}}}"],
+            "deserializer.openx.mappings",
+        ),
+        (
+            &["format: {parquet: {schema: infer}}", "deserializer: {openx: {case_insensitive: false}}"],
+            "deserializer.openx",
+        ),
+        (&["format: {parquet: {schema: infer, sort_columns: [a]}}"], "format.parquet.sort_columns"),
+        (&["format: {orc: {schema: infer, bloom_filters: [a]}}"], "format.orc.bloom_filters"),
+        (&["format: {parquet: {schema: lake.flights, columns_max: 7}}"], "format.parquet.columns_max"),
+        (&["format: {parquet: {schema: infer, columns_max: 5001}}"], "format.parquet.columns_max"),
+    ] {
+        let told = load(&[("standpipe.yaml", &with_format("{}", lines))]).expect_err(place);
+        assert!(matches!(&told[..], [one] if one.contains(&format!("streams[0].{place}: "))), "{told:?}");
+    }
 }

@@ -1,0 +1,163 @@
+//! The schema of a batch whose rows say themselves what it is (`schema: infer`).
+//!
+//! Before anything else is done with such a batch, its rows are gone through as they are to be converted. What they show
+//! beyond the schema in force makes the next version of it, which is recorded; then the batch is closed once more, under
+//! the version that its rows are converted by. Every later attempt finds that CLOSE, and looks for nothing again.
+//!
+//! # Invariants
+//! - Nothing of a batch is delivered before a CLOSE that names its schema is durable, nor that before the schema is.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use standpipe_convert::infer::Inferred;
+use standpipe_journal::control::{Close, Control, OpenBatch};
+use standpipe_model::{ErrorClass, SinkError};
+use tokio::task::spawn_blocking;
+
+use super::Line;
+use super::deliver::{AttemptError, chain, memory_for, unreadable};
+use super::make;
+use super::pieces::{Pieces, Split, failed};
+use crate::alarm::AlarmKind;
+use crate::spec::Conversion;
+
+/// What CLOSE calls the version of the schema; pins of functions and tables have other names.
+const PIN: &str = "schema";
+
+fn pinned(close: &Close) -> Option<u64> {
+    close.pins.get(PIN)?.parse().ok()
+}
+
+impl Line {
+    /// The conversion of a batch, with its columns; of one whose schema is still to be found, those in force.
+    ///
+    /// # Errors
+    /// What it was closed under is not there any more.
+    pub(super) fn with_columns(
+        &self,
+        conversion: &Conversion,
+        close: &Close,
+    ) -> Result<Conversion, SinkError> {
+        if conversion.infer.is_none() {
+            return Ok(conversion.clone());
+        }
+        let (version, schema) = match pinned(close) {
+            None => self.recorded.in_force(),
+            Some(version) => {
+                let found = self.recorded.at(version).ok_or_else(|| {
+                    let message = format!("version {version} of the inferred schema is not there any more");
+                    SinkError::new(ErrorClass::Misconfigured, message)
+                });
+                (version, found?)
+            }
+        };
+        Ok(conversion.with(schema, version))
+    }
+
+    /// The batch, closed under the schema that its rows are converted by, where that is theirs to say.
+    ///
+    /// # Errors
+    /// [`AttemptError`]; nothing has become of the batch.
+    pub(super) async fn with_schema<'a>(
+        &self,
+        open: &'a OpenBatch,
+    ) -> Result<Cow<'a, OpenBatch>, AttemptError> {
+        let version = self.definitions.version(open.close.version);
+        let spec = version.as_ref().map(|version| &version.definition.spec);
+        let destination = spec.and_then(|spec| spec.destination_of(&self.destination));
+        let conversion = destination.and_then(|destination| destination.conversion.as_ref());
+        let Some(conversion) = conversion.filter(|of| of.infer.is_some() && pinned(&open.close).is_none())
+        else {
+            return Ok(Cow::Borrowed(open));
+        };
+        let seen = self.look_through(open, conversion).await?;
+        let _held = self.recorded.hold().await;
+        let version = self.evolve(conversion, seen).await?;
+        let mut close = open.close.clone();
+        close.pins.insert(PIN.to_owned(), version.to_string());
+        self.journal.control(vec![Control::Close(close.clone())]).await?;
+        Ok(Cow::Owned(OpenBatch { close, ..open.clone() }))
+    }
+
+    /// What the rows of a batch show that the schema in force does not have.
+    async fn look_through(
+        &self,
+        open: &OpenBatch,
+        conversion: &Conversion,
+    ) -> Result<Option<Inferred>, AttemptError> {
+        let mut shape = self.shape(open)?;
+        let memory = self.store(&shape)?.memory;
+        let _reserved = memory.reserve(memory_for(open.close.record_bytes, &shape)).await;
+        let Some(converter) = shape.transformation.converter.take() else { return Ok(None) };
+        let reader = Split::new(self.journal.read(open.close.range), converter.records_max);
+        let work = make::news(shape.transformation.clone(), converter, self.begin(conversion));
+        let mut pieces = Pieces::start(reader, shape.transformation.chunk_bytes, work, shape.turns);
+        let mut all: Option<Inferred> = None;
+        while let Some(news) = pieces.next().await.map_err(unreadable)? {
+            match (&mut all, news) {
+                (Some(all), Some(news)) => all.join(news),
+                (None, news) => all = news,
+                _ => {}
+            }
+        }
+        Ok(all)
+    }
+
+    /// The schema in force, to go on from.
+    fn begin(&self, conversion: &Conversion) -> Inferred {
+        let names_max = conversion.infer.map_or(0, |names| names as usize);
+        Inferred::beyond(&self.recorded.in_force().1, &conversion.deserializer, names_max)
+    }
+
+    /// Puts what was seen in force; returns the version that is then.
+    async fn evolve(&self, conversion: &Conversion, seen: Option<Inferred>) -> Result<u64, AttemptError> {
+        let (version, schema) = self.recorded.in_force();
+        let mut inferred = self.begin(conversion);
+        if let Some(seen) = seen {
+            inferred.join(seen);
+        }
+        self.tell_of_left_out(conversion, &inferred);
+        let evolved = match inferred.evolved() {
+            Ok(evolved) if evolved != schema => evolved,
+            Ok(_) => return Ok(version),
+            Err(error) => {
+                tracing::error!(stream = %self.stream, %error, "an inferred schema cannot be used");
+                return Ok(version);
+            }
+        };
+        if let Err(error) = conversion.with(evolved.clone(), version).format() {
+            let error = chain(&error);
+            tracing::error!(stream = %self.stream, error, "an inferred schema cannot be used");
+            return Ok(version);
+        }
+        let columns = evolved.columns().len();
+        let (recorded, needed) = (Arc::clone(&self.recorded), self.needed_schemas());
+        let made = spawn_blocking(move || recorded.record(evolved, &needed)).await;
+        let version = made.map_err(|error| unreadable(failed(error)))??;
+        tracing::info!(stream = %self.stream, version, columns, "the inferred schema has changed");
+        Ok(version)
+    }
+
+    /// The versions that batches were closed under which are not settled.
+    fn needed_schemas(&self) -> BTreeSet<u64> {
+        self.journal.with_state(|state| {
+            let open = state.destinations.values().flat_map(|progress| progress.open.values());
+            open.filter_map(|open| pinned(&open.close)).collect()
+        })
+    }
+
+    fn tell_of_left_out(&self, conversion: &Conversion, inferred: &Inferred) {
+        let (left_out, max) = (inferred.left_out(), conversion.infer.unwrap_or_default());
+        self.context.metrics.keys_left_out(&self.stream, &self.destination, left_out);
+        if left_out == 0 {
+            return self.context.alarms.clear(Some(&self.stream), AlarmKind::SchemaFull, "");
+        }
+        let message = format!(
+            "{left_out} times a key of the latest batch was left out: the inferred schema has its {max} columns and members, \
+             or the name is too long"
+        );
+        self.raise(AlarmKind::SchemaFull, "", message);
+    }
+}
