@@ -15,6 +15,7 @@ mod block;
 mod clock;
 mod names;
 mod object;
+mod request;
 mod secret;
 mod sink;
 
@@ -23,5 +24,6 @@ pub use block::{RECORD_PREFIX_LEN, RecordBlock, RecordBlockBuilder, Records};
 pub use clock::{Clock, Entropy, OsClock, Timestamp};
 pub use names::{DestinationId, NameError, Position, PutDigest, StreamName, stream_arn};
 pub use object::{Encryption, LockMode, ObjectLock, ObjectOptions};
+pub use request::{Answer, Refusal, Request, RequestId, RequestLimits, RequestRow, RequestSink, RowOrigin};
 pub use secret::Secret;
 pub use sink::{Body, BodyError, Delivery, ErrorClass, Media, ObjectTarget, Receipt, Sink, SinkError};

@@ -18,10 +18,11 @@ use tokio::sync::{Mutex, Semaphore, oneshot};
 
 use crate::alarm::AlarmKind;
 use crate::catalog::{Catalog, CatalogError, Definition, Recorded};
+use crate::endpoints::EndpointClients;
 use crate::keys::StateError;
 use crate::metrics::{JournalState, LineState};
 use crate::spec::Conversion;
-use crate::worker::{Context, Definitions, Line, Order, OrderError, Worker};
+use crate::worker::{Again, Context, Definitions, Line, Order, OrderError, Worker};
 
 use encryption::AtRest;
 pub(crate) use encryption::refusal as key_refusal;
@@ -183,6 +184,8 @@ impl Stream {
                 recorded: Arc::clone(&self.recorded),
                 context: Arc::clone(&self.context),
                 turns: Arc::new(Semaphore::new(processors.min(TURNS_MAX))),
+                endpoints: EndpointClients::default(),
+                again: Again::default(),
             };
             workers.push(Worker::start(line).map_err(StreamError::Read)?);
         }

@@ -8,10 +8,10 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use standpipe_model::{ErrorClass, SinkError};
 
+use crate::cause::{WORDS_MAX, causes, refuses_certificate};
+
 /// The longest wait that a store may ask for; a mistaken header must not park a delivery for days.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
-/// How much of a store's own words a message repeats, in characters.
-const WORDS_MAX: usize = 300;
 
 /// A request that failed, reduced to what matters.
 #[derive(Debug)]
@@ -136,21 +136,6 @@ fn by_code(code: &str) -> Option<ErrorClass> {
     })
 }
 
-/// Every cause in a row, outermost first, each told once.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text.chars().take(WORDS_MAX).collect()
-}
-
 /// The first cause of a type.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
@@ -161,18 +146,4 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
         next = cause.source();
     }
     None
-}
-
-/// Whether the store's certificate is not trusted, which no waiting mends. The TLS error hides inside I/O errors, which
-/// name only *its* causes.
-fn refuses_certificate(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if let Some(rustls::Error::InvalidCertificate(_)) = cause.downcast_ref() {
-            return true;
-        }
-        let inside = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| cause.source());
-    }
-    false
 }

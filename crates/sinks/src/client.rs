@@ -1,0 +1,163 @@
+//! The HTTP client of destinations that take rows in requests: connections that are kept, TLS, a proxy, and what it
+//! means when no answer comes.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{Certificate, Client, Identity, Proxy, Response, redirect};
+use standpipe_model::{ErrorClass, Secret, SinkError};
+
+use crate::cause::{WORDS_MAX, causes, refuses_certificate};
+
+/// How a destination is reached.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// Certificate authorities (PEM) trusted beside the system's.
+    pub ca_pem: Option<Vec<u8>>,
+    /// The client's certificate and its key, in one PEM.
+    pub identity_pem: Option<Secret>,
+    /// The proxy's URL; none is taken from the environment.
+    pub proxy: Option<Secret>,
+    /// For making a connection.
+    pub connect_timeout: Duration,
+    /// For a whole request with its answer.
+    pub request_timeout: Duration,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        let (connect_timeout, request_timeout) = (Duration::from_secs(10), Duration::from_secs(180));
+        Self { ca_pem: None, identity_pem: None, proxy: None, connect_timeout, request_timeout }
+    }
+}
+
+/// The settings of a client cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// They are no certificates in PEM.
+    #[error("the file of certificate authorities cannot be used")]
+    Authorities(#[source] reqwest::Error),
+    /// It is no certificate with its key in PEM.
+    #[error("the client certificate or its key cannot be used")]
+    Identity(#[source] reqwest::Error),
+    /// It is no URL of a proxy.
+    #[error("the proxy's URL cannot be used")]
+    Proxy,
+    /// The client could not be made of them.
+    #[error("the HTTP client cannot be made")]
+    Client(#[source] reqwest::Error),
+}
+
+impl ClientOptions {
+    /// Makes the client.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn client(&self) -> Result<Client, ClientError> {
+        let mut builder = Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(self.connect_timeout)
+            .timeout(self.request_timeout)
+            // Shorter than the usual idle time of servers and of what stands before them.
+            .pool_idle_timeout(Duration::from_secs(50));
+        if let Some(pem) = &self.ca_pem {
+            let authorities = Certificate::from_pem_bundle(pem).map_err(ClientError::Authorities)?;
+            builder = authorities.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+        }
+        if let Some(pem) = &self.identity_pem {
+            let identity = Identity::from_pem(pem.expose().as_bytes()).map_err(ClientError::Identity)?;
+            builder = builder.identity(identity);
+        }
+        if let Some(url) = &self.proxy {
+            // Its error would tell of the URL, which may hold a password.
+            builder = builder.proxy(Proxy::all(url.expose()).map_err(|_| ClientError::Proxy)?);
+        }
+        builder.build().map_err(ClientError::Client)
+    }
+}
+
+/// Why no answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// Not in time.
+    Timeout,
+    /// There was no connection.
+    Connect,
+    /// The server's certificate is not trusted, or it does not trust ours.
+    Certificate,
+    /// The connection ended first.
+    Closed,
+}
+
+impl Silence {
+    pub(crate) fn of(error: &reqwest::Error) -> Self {
+        match error {
+            error if refuses_certificate(error) => Self::Certificate,
+            error if error.is_timeout() => Self::Timeout,
+            error if error.is_connect() => Self::Connect,
+            _ => Self::Closed,
+        }
+    }
+
+    /// The error for the worker, of a destination at `place`.
+    pub(crate) fn into_error(self, place: &str, code: &str, error: reqwest::Error) -> SinkError {
+        let class = match self {
+            // No waiting mends it.
+            Self::Certificate => ErrorClass::Misconfigured,
+            Self::Timeout | Self::Connect | Self::Closed => ErrorClass::Transient,
+        };
+        // The URL may hold a token; `place` says where.
+        let error = error.without_url();
+        let text = match self {
+            Self::Timeout => "no answer in time".to_owned(),
+            _ => causes(&error),
+        };
+        let told = SinkError::new(class, format!("{place}: {text}"));
+        SinkError { code: Some(code.to_owned()), ..told.with_source(error) }
+    }
+}
+
+/// An answer's body could not be had.
+#[derive(Debug)]
+pub(crate) enum BodyTrouble {
+    /// It is larger than it may be.
+    TooLarge,
+    /// The connection ended or the time was over.
+    Broken(reqwest::Error),
+}
+
+/// Reads an answer's body of at most `bytes_max`.
+pub(crate) async fn read_body(mut response: Response, bytes_max: usize) -> Result<Bytes, BodyTrouble> {
+    let mut body = BytesMut::new();
+    while let Some(piece) = response.chunk().await.map_err(BodyTrouble::Broken)? {
+        if body.len() + piece.len() > bytes_max {
+            return Err(BodyTrouble::TooLarge);
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
+}
+
+/// How long the answer asks to wait (`Retry-After` in seconds).
+pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
+    let value = response.headers().get(reqwest::header::RETRY_AFTER)?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// An answer's words for a message: cut, and in one line.
+pub(crate) fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect()
+}
+
+/// A URL as a message may show it: without what may be secret in it.
+pub(crate) fn shown(url: &reqwest::Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+}
+
+/// The same error with a code.
+pub(crate) fn coded(class: ErrorClass, code: &str, message: String) -> SinkError {
+    SinkError { code: Some(code.to_owned()), ..SinkError::new(class, message) }
+}
