@@ -18,6 +18,7 @@ pub mod endpoints;
 pub mod functions;
 #[cfg(test)]
 mod generated;
+mod glue;
 pub mod keys;
 pub mod metrics;
 pub mod processors;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use standpipe_convert::TableSchema;
 use standpipe_ingest::{Put, PutError, PutReceipt};
 use standpipe_journal::keys::KeyTrouble;
 use standpipe_journal::{
@@ -22,7 +23,7 @@ use crate::endpoints::EndpointClients;
 use crate::keys::StateError;
 use crate::metrics::{JournalState, LineState};
 use crate::spec::Conversion;
-use crate::worker::{Again, Context, Definitions, Line, Order, OrderError, Worker};
+use crate::worker::{Again, Context, Definitions, Line, Order, OrderError, Worker, needed_schemas};
 
 use encryption::AtRest;
 pub(crate) use encryption::refusal as key_refusal;
@@ -223,8 +224,33 @@ impl Stream {
     /// What its rows are converted to, where they are, with the columns that are in force.
     pub fn conversion(&self) -> Option<Conversion> {
         let conversion = self.definition().spec.destination.conversion.clone()?;
-        let (version, schema) = self.recorded.in_force();
-        Some(if conversion.infer.is_some() { conversion.with(schema, version) } else { conversion })
+        match conversion.recorded_of() {
+            Some(of) => Some(conversion.with(self.recorded.in_force(&of).1)),
+            None => Some(conversion),
+        }
+    }
+
+    /// Whether columns are in force that its rows are converted to.
+    pub(crate) fn has_columns(&self) -> bool {
+        self.conversion().is_some_and(|conversion| !conversion.schema.columns().is_empty())
+    }
+
+    /// Puts the columns in force that a catalog has of the table now; they are durable when this returns.
+    ///
+    /// # Errors
+    /// [`StreamError::Catalog`]: those before are still in force.
+    pub(crate) async fn record_columns(&self, of: String, schema: TableSchema) -> Result<(), StreamError> {
+        let _held = self.recorded.hold().await;
+        if self.recorded.in_force(&of).1 == schema {
+            return Ok(());
+        }
+        let columns = schema.columns().len();
+        let (recorded, needed) = (Arc::clone(&self.recorded), needed_schemas(&self.journal));
+        let made = tokio::task::spawn_blocking(move || recorded.record(of, schema, &needed)).await;
+        let version = made.map_err(|error| StreamError::Read(std::io::Error::other(error)))??;
+        tracing::info!(stream = %self.name, version, columns, "the table's columns have changed in the catalog");
+        self.nudge().await;
+        Ok(())
     }
 
     /// The stream's journal.

@@ -1,5 +1,5 @@
-//! The schemas that the rows of a stream have come to (`schema: infer`), by version: the one in force, and those that open
-//! batches were closed under.
+//! The schemas of a stream that its rows have come to (`schema: infer`) or a catalog has, by version: the one in force, and
+//! those that open batches were closed under.
 //!
 //! ```text
 //! <data_dir>/streams/<name>/schema-<version>.json
@@ -23,6 +23,8 @@ const FORMAT: u32 = 1;
 #[derive(Serialize, Deserialize)]
 struct Version {
     format: u32,
+    /// What they are the columns of.
+    of: String,
     columns: TableSchema,
 }
 
@@ -30,7 +32,7 @@ struct Version {
 #[derive(Debug)]
 pub(crate) struct Recorded {
     folder: PathBuf,
-    versions: RwLock<BTreeMap<u64, TableSchema>>,
+    versions: RwLock<BTreeMap<u64, (String, TableSchema)>>,
     changing: Mutex<()>,
 }
 
@@ -47,12 +49,12 @@ impl Recorded {
             let number = name.strip_prefix("schema-").and_then(|rest| rest.strip_suffix(".json"));
             let Some(number) = number.and_then(|number| number.parse().ok()) else { continue };
             let bytes = fs::read(&path).map_err(at(&path))?;
-            let Version { format, columns } = serde_json::from_slice(&bytes)
+            let Version { format, of, columns } = serde_json::from_slice(&bytes)
                 .map_err(|source| CatalogError::Malformed { path: path.clone(), source })?;
             if format > FORMAT {
                 return Err(CatalogError::Newer { path, found: format });
             }
-            versions.insert(number, columns);
+            versions.insert(number, (of, columns));
         }
         Ok(Self { folder, versions: RwLock::new(versions), changing: Mutex::default() })
     }
@@ -61,16 +63,20 @@ impl Recorded {
         self.folder.join(format!("schema-{version}.json"))
     }
 
-    /// The latest version.
-    pub(crate) fn in_force(&self) -> (u64, TableSchema) {
+    /// The latest version, if it is of this.
+    pub(crate) fn in_force(&self, of: &str) -> (u64, TableSchema) {
         let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
-        versions.last_key_value().map(|(version, schema)| (*version, schema.clone())).unwrap_or_default()
+        let latest = versions.last_key_value().filter(|(_, (latest, _))| latest == of);
+        latest.map(|(version, (_, schema))| (*version, schema.clone())).unwrap_or_default()
     }
 
     /// A version, while a batch needs it.
     pub(crate) fn at(&self, version: u64) -> Option<TableSchema> {
         let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
-        versions.get(&version).cloned().or_else(|| (version == 0).then(TableSchema::default))
+        versions
+            .get(&version)
+            .map(|(_, schema)| schema.clone())
+            .or_else(|| (version == 0).then(TableSchema::default))
     }
 
     /// While this is held the version in force stays so, and is not forgotten: until a batch is closed under it.
@@ -83,11 +89,23 @@ impl Recorded {
     ///
     /// # Errors
     /// [`CatalogError`]: it is not in force.
-    pub(crate) fn record(&self, schema: TableSchema, needed: &BTreeSet<u64>) -> Result<u64, CatalogError> {
-        let version = self.in_force().0 + 1;
+    pub(crate) fn record(
+        &self,
+        of: String,
+        schema: TableSchema,
+        needed: &BTreeSet<u64>,
+    ) -> Result<u64, CatalogError> {
+        let latest = self
+            .versions
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .last_key_value()
+            .map(|(last, _)| *last);
+        let version = latest.unwrap_or_default() + 1;
         let path = self.path(version);
-        let text = serde_json::to_vec_pretty(&Version { format: FORMAT, columns: schema.clone() })
-            .map_err(|source| CatalogError::Malformed { path: path.clone(), source })?;
+        let text =
+            serde_json::to_vec_pretty(&Version { format: FORMAT, of: of.clone(), columns: schema.clone() })
+                .map_err(|source| CatalogError::Malformed { path: path.clone(), source })?;
         durable::write(&path, &text).map_err(at(&path))?;
         let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
         let gone = versions.extract_if(.., |version, _| !needed.contains(version));
@@ -95,7 +113,7 @@ impl Recorded {
             // One that stays behind is found again at the next start, and goes then.
             fs::remove_file(self.path(former)).ok();
         }
-        versions.insert(version, schema);
+        versions.insert(version, (of, schema));
         Ok(version)
     }
 }
@@ -111,17 +129,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let open = || Recorded::open(dir.path().to_owned()).unwrap();
         let recorded = open();
-        assert_eq!(recorded.in_force(), (0, TableSchema::default()));
+        assert_eq!(recorded.in_force("rows"), (0, TableSchema::default()));
         assert_eq!(recorded.at(0), Some(TableSchema::default()));
         let schema = |kind: &str| TableSchema::new(vec![Column::parse("a", kind).unwrap()]).unwrap();
         for (number, kind) in [(1, "int"), (2, "bigint"), (3, "string")] {
-            assert_eq!(recorded.record(schema(kind), &BTreeSet::from([1])).unwrap(), number);
+            assert_eq!(
+                recorded.record("rows".to_owned(), schema(kind), &BTreeSet::from([1])).unwrap(),
+                number
+            );
         }
         for recorded in [recorded, open()] {
-            assert_eq!(recorded.in_force(), (3, schema("string")));
+            assert_eq!(recorded.in_force("rows"), (3, schema("string")));
+            assert_eq!(recorded.in_force("glue lake t LATEST"), (0, TableSchema::default()));
             assert_eq!((recorded.at(1), recorded.at(2)), (Some(schema("int")), None));
         }
-        fs::write(dir.path().join("schema-4.json"), r#"{"format":2,"columns":[]}"#).unwrap();
+        fs::write(dir.path().join("schema-4.json"), r#"{"format":2,"of":"rows","columns":[]}"#).unwrap();
         let error = Recorded::open(dir.path().to_owned()).unwrap_err().to_string();
         assert!(error.contains("schema-4.json has format 2"), "{error}");
     }

@@ -18,7 +18,7 @@ use crate::config::{Config, KeyKeeper};
 use crate::daemon::conversion::compression_name;
 use crate::daemon::{mapping, processing};
 use crate::endpoints::{Endpoint, HttpTarget, Target};
-use crate::spec::{Conversion, OutputFormat, Partitioning, S3Destination, StreamSpec};
+use crate::spec::{ColumnSource, Conversion, OutputFormat, Partitioning, S3Destination, StreamSpec};
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]
@@ -168,6 +168,7 @@ fn unsaid_of_format(conversion: &Conversion) -> Vec<String> {
         OutputFormat::Orc(_) => ("orc", Vec::new()),
     };
     keys.insert(0, ("compression", compression_name(&conversion.output).is_none()));
+    keys.push(("schema", matches!(conversion.columns_from, Some(ColumnSource::Infer(_)))));
     keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| format!("format.{format}.{key}")).collect()
 }
 

@@ -9,14 +9,16 @@ use standpipe_convert::{
 use standpipe_model::{Compression, StreamName};
 
 use super::check::known;
-use super::compound::{List, Map, Named, Sub};
+use super::columns::check_table_name;
+use super::compound::{Either, List, Map, Named, Sub};
 use super::problem::{Problem, Spot, did_you_mean};
-use super::reader::{Cursor, Section, Shape, Spots};
+use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
 use super::schema::Schema;
-use super::shapes::{Int, Truth, text};
+use super::shapes::{Choice, Int, Truth, text};
 use super::streams::{StreamDraft, compression_word};
+use crate::glue::LATEST;
 use crate::processors::ProcessorSpec;
-use crate::spec::{CatalogTable, Conversion, FormatError, OutputFormat};
+use crate::spec::{CatalogTable, ColumnSource, Conversion, FormatError, OutputFormat};
 
 mod orc;
 mod parquet;
@@ -32,26 +34,36 @@ pub(super) struct ConversionDraft {
 
 #[derive(Debug, Clone)]
 struct FormatDraft {
-    schema: String,
+    schema: SchemaDraft,
     columns_max: Option<u32>,
     output: OutputFormat,
     spots: Spots,
+}
+
+/// Which table, as it was read.
+#[derive(Debug, Clone)]
+enum SchemaDraft {
+    /// A name under `schemas`, or in the catalog if there is one, or [`INFER`].
+    Named(String),
+    /// A table of the catalog.
+    InGlue { database: String, table: String, version: String },
 }
 
 /// What names a table beside its own name.
 pub(super) struct Account<'a> {
     pub(super) id: &'a str,
     pub(super) region: &'a str,
+    pub(super) has_glue: bool,
 }
 
 impl Account<'_> {
-    fn table(&self, database: &str, table: &str) -> CatalogTable {
+    fn table(&self, database: &str, table: &str, version: &str) -> CatalogTable {
         CatalogTable {
             catalog_id: self.id.to_owned(),
             database: database.to_owned(),
             table: table.to_owned(),
             region: self.region.to_owned(),
-            version_id: "LATEST".to_owned(),
+            version_id: version.to_owned(),
             role_arn: None,
         }
     }
@@ -93,11 +105,12 @@ fn format(section: &mut Section<'_, '_>) -> Option<Option<FormatDraft>> {
 }
 
 /// The table, and how far one may grow that is inferred.
-fn table(section: &mut Section<'_, '_>) -> (Option<String>, Option<u32>) {
+fn table(section: &mut Section<'_, '_>) -> (Option<SchemaDraft>, Option<u32>) {
     let schema = section.required(
         "schema",
-        text(3..=2_000),
-        "The table's name under `schemas`, or `infer`: the rows say themselves what their columns are.",
+        Either(SchemaName, Sub(in_catalog as ReadSection<SchemaDraft>)),
+        "The table's name under `schemas`, or in the catalog if it is not there; or `infer`: the rows say themselves what \
+         their columns are.",
     );
     let columns_max = section.optional(
         "columns_max",
@@ -105,6 +118,30 @@ fn table(section: &mut Section<'_, '_>) -> (Option<String>, Option<u32>) {
         "With `schema: infer`, the most columns, members of structs counted too; 1,000 where absent.",
     );
     (schema, columns_max.and_then(|max: u64| u32::try_from(max).ok()))
+}
+
+/// The name of a table.
+struct SchemaName;
+
+impl Shape for SchemaName {
+    type Out = SchemaDraft;
+
+    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<SchemaDraft> {
+        text(3..=2_000).read(at).map(SchemaDraft::Named)
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Text
+    }
+}
+
+fn in_catalog(section: &mut Section<'_, '_>) -> Option<SchemaDraft> {
+    let catalog = section.required("catalog", Choice(&[("glue", ())]), "The catalog: `glue`.");
+    let database = section.required("database", text(1..=255), "The table's database there.");
+    let table = section.required("table", text(1..=255), "The table.");
+    let version = section.or("version", text(1..=255), LATEST, "The version, `LATEST` to follow the table.");
+    catalog?;
+    Some(SchemaDraft::InGlue { database: database?, table: table?, version })
 }
 
 /// How rows are read, and where the mappings of columns stand.
@@ -206,8 +243,8 @@ pub(super) fn check(
             refuse(spots.of("delimiter"), message.to_owned());
         }
     }
-    let FormatDraft { schema: name, columns_max, output, spots } = draft.format;
-    if name == INFER {
+    let FormatDraft { schema: named, columns_max, output, spots } = draft.format;
+    if matches!(&named, SchemaDraft::Named(name) if name == INFER) {
         return inferred(
             stream,
             (columns_max, output, spots),
@@ -222,17 +259,33 @@ pub(super) fn check(
             "it limits what \"schema: infer\" comes to, and there is another".to_owned(),
         );
     }
-    let found = known("schema", &name, schemas).map(|()| schemas.iter().find(|(known, ..)| *known == name));
-    let schema = match found {
-        Ok(Some((_, _, Some(schema)))) => schema.clone(),
-        Err(message) => return refuse(spots.of("schema"), message),
-        // What is wrong with the schema itself has been told.
-        _ => return,
+    let (table, schema) = match named {
+        SchemaDraft::InGlue { database, table, version } => {
+            (account.table(&database, &table, &version), None)
+        }
+        SchemaDraft::Named(name) => {
+            let found = known("schema", &name, schemas);
+            let found = found.map(|()| schemas.iter().find(|(known, ..)| *known == name));
+            let schema = match found {
+                Ok(Some((_, _, Some(schema)))) => Some(schema.clone()),
+                Err(_) if account.has_glue && check_table_name(&name).is_ok() => None,
+                Err(message) => return refuse(spots.of("schema"), message),
+                // What is wrong with the schema itself has been told.
+                _ => return,
+            };
+            let (database, table) = name.split_once('.').unwrap_or((&name, ""));
+            (account.table(database, table, LATEST), schema)
+        }
     };
-    let (database, table) = name.split_once('.').unwrap_or((&name, ""));
-    let table = account.table(database, table);
-    let conversion = Conversion { schema, infer: None, table, deserializer: draft.deserializer, output };
-    check_columns(&conversion, &spots, &draft.mappings, &mut refuse);
+    let columns_from = schema.is_none().then_some(ColumnSource::Glue);
+    if columns_from.is_some() && !account.has_glue {
+        refuse(spots.of("schema"), "there is no \"glue\" under \"catalogs\"".to_owned());
+    }
+    let schema = schema.unwrap_or_default();
+    let conversion = Conversion { schema, columns_from, table, deserializer: draft.deserializer, output };
+    if columns_from.is_none() {
+        check_columns(&conversion, &spots, &draft.mappings, &mut refuse);
+    }
     if let Some(destination) = &mut stream.destination {
         destination.spec.conversion = Some(conversion);
     }
@@ -265,8 +318,8 @@ fn inferred(
     let name = stream.name.as_ref().map_or("", StreamName::as_str);
     let conversion = Conversion {
         schema: TableSchema::default(),
-        infer: Some(columns_max.unwrap_or(INFERRED_COLUMNS_MAX)),
-        table: account.table(INFERRED_DATABASE, name),
+        columns_from: Some(ColumnSource::Infer(columns_max.unwrap_or(INFERRED_COLUMNS_MAX))),
+        table: account.table(INFERRED_DATABASE, name, LATEST),
         deserializer,
         output,
     };

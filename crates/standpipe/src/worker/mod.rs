@@ -8,12 +8,12 @@ mod columns;
 mod convert;
 mod deliver;
 mod fates;
-mod infer;
 mod make;
 mod memory;
 mod pieces;
 mod plan;
 mod planned;
+mod recorded;
 mod requests;
 mod shape;
 mod step;
@@ -50,6 +50,7 @@ pub(crate) use body::chunk_bytes;
 pub(crate) use deliver::chain;
 use deliver::{Effort, Outcome, Try};
 pub use memory::Memory;
+pub(crate) use recorded::needed_schemas;
 pub(crate) use requests::Again;
 use step::{Command, Event, WorkerState};
 pub(crate) use versions::Definitions;
@@ -429,6 +430,8 @@ impl Line {
         let end = end.unwrap_or(Cursor { position: tip.next, bytes: tip.bytes });
         let now = self.context.timer.now();
         let pinned = self.pin(&definition);
+        let mut pins = pinned.pins();
+        let _held = self.pin_columns(&definition, &mut pins).await;
         let close = Close {
             batch: BatchId::draw(self.context.entropy.as_ref()),
             destination: self.destination.clone(),
@@ -438,7 +441,7 @@ impl Line {
             closed_at: now,
             arrived_at: arrival.map_or(now, |arrival| arrival.at),
             record_bytes: end.bytes.saturating_sub(from.bytes),
-            pins: pinned.pins(),
+            pins,
         };
         let batch = close.batch;
         self.journal.control(vec![Control::Close(close)]).await?;

@@ -7,6 +7,7 @@
 
 mod access;
 mod api_model;
+mod catalog;
 mod client;
 mod conformance;
 mod control;

@@ -7,7 +7,7 @@ use standpipe_convert::parquet::{Compression, ParquetOptions, Statistics};
 use standpipe_convert::{Deserializer, OpenX, TableSchema};
 
 use super::super::tests::{bad, good, load, with_destination};
-use crate::spec::{CatalogTable, Conversion, OutputFormat, S3Destination};
+use crate::spec::{CatalogTable, ColumnSource, Conversion, OutputFormat, S3Destination};
 
 const SCHEMAS: &str = "schemas: { lake.flights: { columns: { year: int, tailnum: string, delays: \"struct<dep:double,arr:double>\" } } }\n";
 
@@ -236,9 +236,15 @@ fn rows_may_say_themselves_what_their_columns_are_by_the_lenient_rules_alone() {
         "format: {parquet: {schema: infer}}",
         "deserializer: {openx: {dots_to_underscores: true}}",
     ]);
-    assert_eq!((given.infer, given.schema), (Some(1_000), TableSchema::default()));
+    assert_eq!(
+        (given.columns_from, given.schema),
+        (Some(ColumnSource::Infer(1_000)), TableSchema::default())
+    );
     assert_eq!((given.table.database.as_str(), given.table.table.as_str()), ("inferred", "a"));
-    assert_eq!(conversion(&["format: {orc: {schema: infer, columns_max: 7}}"]).infer, Some(7));
+    assert_eq!(
+        conversion(&["format: {orc: {schema: infer, columns_max: 7}}"]).columns_from,
+        Some(ColumnSource::Infer(7))
+    );
     for (lines, place) in [
         (&["format: {parquet: {schema: infer}}", "deserializer: {hive: {}}"][..], "deserializer.hive"),
         (
@@ -257,4 +263,31 @@ fn rows_may_say_themselves_what_their_columns_are_by_the_lenient_rules_alone() {
         let told = load(&[("standpipe.yaml", &with_format("{}", lines))]).expect_err(place);
         assert!(matches!(&told[..], [one] if one.contains(&format!("streams[0].{place}: "))), "{told:?}");
     }
+}
+
+#[test]
+fn a_table_that_the_file_does_not_have_is_looked_for_in_the_catalog_if_there_is_one() {
+    let with_glue = |format: &str| {
+        let catalogs = "catalogs: { glue: { endpoint: 'http://127.0.0.1:1', region: eu-west-1 } }\n";
+        let text = format!("{catalogs}{}", with_format("{}", &[format]));
+        good(&text).streams.remove(0).destination.conversion.unwrap()
+    };
+    let of_file = with_glue("format: {parquet: {schema: lake.flights}}");
+    assert_eq!((of_file.columns_from, of_file.schema.columns().len()), (None, 3));
+    for (format, of) in [
+        ("format: {parquet: {schema: lake.trips}}", "glue lake trips LATEST"),
+        ("format: {orc: {schema: {catalog: glue, database: a.b, table: c, version: 7}}}", "glue a.b c 7"),
+    ] {
+        let found = with_glue(format);
+        assert_eq!(
+            (found.columns_from, found.recorded_of().as_deref()),
+            (Some(ColumnSource::Glue), Some(of))
+        );
+    }
+    let without = with_format("{}", &["format: {parquet: {schema: {catalog: glue, database: a, table: b}}}"]);
+    let told = load(&[("standpipe.yaml", &without)]).expect_err("there is no catalog");
+    assert!(
+        matches!(&told[..], [one] if one.ends_with("there is no \"glue\" under \"catalogs\"")),
+        "{told:?}"
+    );
 }
