@@ -4,24 +4,25 @@ use std::collections::BTreeMap;
 
 use standpipe_convert::parquet::OptionError;
 use standpipe_convert::{
-    COLUMNS_MAX, Column, Deserializer, KeyError, OpenX, RowReader, TableSchema, TimestampFormat, Type,
+    Column, Deserializer, KeyError, OpenX, RowReader, TableSchema, TimestampFormat, Type,
 };
 use standpipe_model::{Compression, StreamName};
 
-use super::check::known;
-use super::columns::check_table_name;
-use super::compound::{Either, List, Map, Named, Sub};
+use super::compound::{List, Map, Named, Sub};
 use super::problem::{Problem, Spot, did_you_mean};
-use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
+use super::reader::{Cursor, Section, Shape, Spots};
 use super::schema::Schema;
-use super::shapes::{Choice, Int, Truth, text};
+use super::shapes::{Truth, text};
 use super::streams::{StreamDraft, compression_word};
-use crate::glue::LATEST;
 use crate::processors::ProcessorSpec;
-use crate::spec::{CatalogTable, ColumnSource, Conversion, FormatError, OutputFormat};
+use crate::spec::{ColumnSource, Conversion, FormatError, OutputFormat};
 
 mod orc;
 mod parquet;
+mod table;
+
+pub(super) use table::Account;
+use table::{SchemaDraft, table};
 
 /// What a stream's rows are converted to, as it was read.
 #[derive(Debug, Clone)]
@@ -39,42 +40,6 @@ struct FormatDraft {
     output: OutputFormat,
     spots: Spots,
 }
-
-/// Which table, as it was read.
-#[derive(Debug, Clone)]
-enum SchemaDraft {
-    /// A name under `schemas`, or in the catalog if there is one, or [`INFER`].
-    Named(String),
-    /// A table of the catalog.
-    InGlue { database: String, table: String, version: String },
-}
-
-/// What names a table beside its own name.
-pub(super) struct Account<'a> {
-    pub(super) id: &'a str,
-    pub(super) region: &'a str,
-    pub(super) has_glue: bool,
-}
-
-impl Account<'_> {
-    fn table(&self, database: &str, table: &str, version: &str) -> CatalogTable {
-        CatalogTable {
-            catalog_id: self.id.to_owned(),
-            database: database.to_owned(),
-            table: table.to_owned(),
-            region: self.region.to_owned(),
-            version_id: version.to_owned(),
-            role_arn: None,
-        }
-    }
-}
-
-/// What stands for a schema that rows say themselves.
-const INFER: &str = "infer";
-/// The database that error output names for it; its table has the stream's name.
-const INFERRED_DATABASE: &str = "inferred";
-/// The most names of columns and members, unless the stream says otherwise.
-const INFERRED_COLUMNS_MAX: u32 = 1_000;
 
 /// Reads both sections.
 pub(super) fn conversion(section: &mut Section<'_, '_>) -> Option<ConversionDraft> {
@@ -102,46 +67,6 @@ fn format(section: &mut Section<'_, '_>) -> Option<Option<FormatDraft>> {
         section.refuse("", "give either \"parquet\" or \"orc\"");
     }
     Some(parquet.or(orc))
-}
-
-/// The table, and how far one may grow that is inferred.
-fn table(section: &mut Section<'_, '_>) -> (Option<SchemaDraft>, Option<u32>) {
-    let schema = section.required(
-        "schema",
-        Either(SchemaName, Sub(in_catalog as ReadSection<SchemaDraft>)),
-        "The table's name under `schemas`, or in the catalog if it is not there; or `infer`: the rows say themselves what \
-         their columns are.",
-    );
-    let columns_max = section.optional(
-        "columns_max",
-        Int(1..=COLUMNS_MAX as u64),
-        "With `schema: infer`, the most columns, members of structs counted too; 1,000 where absent.",
-    );
-    (schema, columns_max.and_then(|max: u64| u32::try_from(max).ok()))
-}
-
-/// The name of a table.
-struct SchemaName;
-
-impl Shape for SchemaName {
-    type Out = SchemaDraft;
-
-    fn read(&self, at: &mut Cursor<'_, '_>) -> Option<SchemaDraft> {
-        text(3..=2_000).read(at).map(SchemaDraft::Named)
-    }
-
-    fn schema(&self) -> Schema {
-        Schema::Text
-    }
-}
-
-fn in_catalog(section: &mut Section<'_, '_>) -> Option<SchemaDraft> {
-    let catalog = section.required("catalog", Choice(&[("glue", ())]), "The catalog: `glue`.");
-    let database = section.required("database", text(1..=255), "The table's database there.");
-    let table = section.required("table", text(1..=255), "The table.");
-    let version = section.or("version", text(1..=255), LATEST, "The version, `LATEST` to follow the table.");
-    catalog?;
-    Some(SchemaDraft::InGlue { database: database?, table: table?, version })
 }
 
 /// How rows are read, and where the mappings of columns stand.
@@ -219,6 +144,27 @@ pub(super) fn check(
 ) {
     let Some(draft) = stream.conversion.take() else { return };
     let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
+    check_beside(stream, &mut refuse);
+    let FormatDraft { schema, columns_max, output, spots } = draft.format;
+    let name = stream.name.as_ref().map_or("", StreamName::as_str);
+    let (table, schema, columns_from) = match schema.resolve(columns_max, name, schemas, account) {
+        Ok(Some(found)) => found,
+        Ok(None) => return,
+        Err((key, message)) => return refuse(spots.of(key), message),
+    };
+    let conversion = Conversion { schema, columns_from, table, deserializer: draft.deserializer, output };
+    match columns_from {
+        None => check_columns(&conversion, &spots, &draft.mappings, &mut refuse),
+        Some(ColumnSource::Infer(_)) => check_inferred(&conversion, &spots, &draft.mappings, &mut refuse),
+        Some(ColumnSource::Glue) => {}
+    }
+    if let Some(destination) = &mut stream.destination {
+        destination.spec.conversion = Some(conversion);
+    }
+}
+
+/// What stands beside a conversion does not contradict it.
+fn check_beside(stream: &StreamDraft, refuse: &mut impl FnMut(Spot, String)) {
     if stream.processors.iter().any(|spec| matches!(spec, ProcessorSpec::AppendDelimiter(_))) {
         let message = "append_delimiter ends rows of text, and with \"format\" there is none in the objects";
         refuse(stream.spots.of("processors"), message.to_owned());
@@ -243,88 +189,27 @@ pub(super) fn check(
             refuse(spots.of("delimiter"), message.to_owned());
         }
     }
-    let FormatDraft { schema: named, columns_max, output, spots } = draft.format;
-    if matches!(&named, SchemaDraft::Named(name) if name == INFER) {
-        return inferred(
-            stream,
-            (columns_max, output, spots),
-            (draft.deserializer, draft.mappings),
-            account,
-            problems,
-        );
-    }
-    if columns_max.is_some() {
-        refuse(
-            spots.of("columns_max"),
-            "it limits what \"schema: infer\" comes to, and there is another".to_owned(),
-        );
-    }
-    let (table, schema) = match named {
-        SchemaDraft::InGlue { database, table, version } => {
-            (account.table(&database, &table, &version), None)
-        }
-        SchemaDraft::Named(name) => {
-            let found = known("schema", &name, schemas);
-            let found = found.map(|()| schemas.iter().find(|(known, ..)| *known == name));
-            let schema = match found {
-                Ok(Some((_, _, Some(schema)))) => Some(schema.clone()),
-                Err(_) if account.has_glue && check_table_name(&name).is_ok() => None,
-                Err(message) => return refuse(spots.of("schema"), message),
-                // What is wrong with the schema itself has been told.
-                _ => return,
-            };
-            let (database, table) = name.split_once('.').unwrap_or((&name, ""));
-            (account.table(database, table, LATEST), schema)
-        }
-    };
-    let columns_from = schema.is_none().then_some(ColumnSource::Glue);
-    if columns_from.is_some() && !account.has_glue {
-        refuse(spots.of("schema"), "there is no \"glue\" under \"catalogs\"".to_owned());
-    }
-    let schema = schema.unwrap_or_default();
-    let conversion = Conversion { schema, columns_from, table, deserializer: draft.deserializer, output };
-    if columns_from.is_none() {
-        check_columns(&conversion, &spots, &draft.mappings, &mut refuse);
-    }
-    if let Some(destination) = &mut stream.destination {
-        destination.spec.conversion = Some(conversion);
-    }
 }
 
-/// Checks a conversion whose columns are not known yet, so that no setting can name one.
-fn inferred(
-    stream: &mut StreamDraft,
-    (columns_max, output, spots): (Option<u32>, OutputFormat, Spots),
-    (deserializer, mappings): (Deserializer, Spot),
-    account: &Account<'_>,
-    problems: &mut Vec<Problem>,
+/// No setting can name a column that is not known yet.
+fn check_inferred(
+    conversion: &Conversion,
+    spots: &Spots,
+    mappings: &Spot,
+    refuse: &mut impl FnMut(Spot, String),
 ) {
-    let mut refuse = |spot: Spot, message: &str| problems.push(Problem { spot, message: message.to_owned() });
-    match &deserializer {
-        Deserializer::Hive { .. } => {
-            refuse(mappings, "with \"schema: infer\" values are told apart by the rules of \"openx\" only");
-        }
+    let wrong = match &conversion.deserializer {
+        Deserializer::Hive { .. } => Some("values are told apart by the rules of \"openx\" only"),
         Deserializer::OpenX(openx) if !openx.case_insensitive || !openx.mappings.is_empty() => {
-            refuse(
-                mappings,
-                "with \"schema: infer\" columns are the keys in lower case: neither mappings nor case_insensitive: false",
-            );
+            Some("columns are the keys in lower case: neither mappings nor case_insensitive: false")
         }
-        Deserializer::OpenX(_) => {}
+        Deserializer::OpenX(_) => None,
+    };
+    if let Some(wrong) = wrong {
+        refuse(mappings.clone(), format!("with \"schema: infer\" {wrong}"));
     }
     for key in ["sort_columns", "bloom_filters"].into_iter().filter(|key| spots.given(key)) {
-        refuse(spots.of(key), "with \"schema: infer\" no column is known that it could name");
-    }
-    let name = stream.name.as_ref().map_or("", StreamName::as_str);
-    let conversion = Conversion {
-        schema: TableSchema::default(),
-        columns_from: Some(ColumnSource::Infer(columns_max.unwrap_or(INFERRED_COLUMNS_MAX))),
-        table: account.table(INFERRED_DATABASE, name, LATEST),
-        deserializer,
-        output,
-    };
-    if let Some(destination) = &mut stream.destination {
-        destination.spec.conversion = Some(conversion);
+        refuse(spots.of(key), "with \"schema: infer\" no column is known that it could name".to_owned());
     }
 }
 
