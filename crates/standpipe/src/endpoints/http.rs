@@ -63,7 +63,7 @@ impl HttpTarget {
         }
     }
 
-    pub(super) fn limits(&self) -> RequestLimits {
+    pub(crate) fn limits(&self) -> RequestLimits {
         let most = if self.format == HttpFormat::Firehose { RECORDS_MAX } else { usize::MAX };
         RequestLimits {
             rows_max: self.records_max.unwrap_or(most).min(most),
@@ -76,7 +76,7 @@ impl HttpTarget {
         3
     }
 
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         let end = self.url.find(['?', '#']).unwrap_or(self.url.len());
         self.url.get(..end).unwrap_or_default().to_owned()
     }
