@@ -144,7 +144,8 @@ impl Members {
             };
             match found {
                 Some(found) => self.all[found].1.join(seen, room),
-                None if room.take(&name, &seen) => self.push(name, seen),
+                // One more than there may be says that there are too many; memory ends there.
+                None if self.all.len() <= COLUMNS_MAX && room.take(&name, &seen) => self.push(name, seen),
                 None => {}
             }
         }
@@ -158,12 +159,9 @@ impl Members {
         }
     }
 
-    /// One more than there may be says that there are too many; memory ends there.
     fn push(&mut self, name: String, seen: Seen) {
-        if self.all.len() <= COLUMNS_MAX {
-            self.by_name.insert(name.clone(), self.all.len());
-            self.all.push((name, seen));
-        }
+        self.by_name.insert(name.clone(), self.all.len());
+        self.all.push((name, seen));
     }
 
     /// Whether a struct's type can be written with them.

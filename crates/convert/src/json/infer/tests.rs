@@ -205,6 +205,10 @@ fn a_schema_grows_to_its_limit_and_what_is_too_much_is_counted() {
     // Members of what is there count too, and a limit that was lowered takes nothing away.
     let (kept, left_out) = beyond(&["s struct<a:int,b:int>"], 2, &[r#"{"s":{"c":1}}"#]);
     assert_eq!((kept, left_out), (vec!["s struct<a:int,b:int>".to_owned()], 1));
+    // However many there are, those that are known are seen behind them.
+    let many: String = (0..2 * COLUMNS_MAX).map(|number| format!("\"k{number}\":1,")).collect();
+    let (kept, left_out) = beyond(&["a int"], 1, &[&format!("{{{many}\"a\":2147483648}}")]);
+    assert_eq!((kept, left_out), (vec!["a bigint".to_owned()], 2 * COLUMNS_MAX as u64));
     let long = format!(r#"{{"{}":1,"":1}}"#, "k".repeat(256));
     assert_eq!(beyond(&[], 10, &[&long]), (vec![], 2));
 }
