@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use standpipe_convert::parquet::ParquetOptions;
 use standpipe_ingest::{Destination, DestinationKind, Operation, check_destination, shape};
 use standpipe_model::{Encryption, ObjectOptions};
+use standpipe_sinks::http::HttpFormat;
 
 use super::client::{ConnectArgs, FirehoseClient};
 use super::import::describe;
@@ -17,7 +18,7 @@ use super::{CONFIG_PATH, complain, count, env, print, streams};
 use crate::config::{Config, KeyKeeper};
 use crate::daemon::conversion::compression_name;
 use crate::daemon::{mapping, processing};
-use crate::endpoints::{Endpoint, HttpTarget, Target};
+use crate::endpoints::{Endpoint, Target};
 use crate::spec::{ColumnSource, Conversion, OutputFormat, Partitioning, S3Destination, StreamSpec};
 
 /// Arguments of `export`.
@@ -123,7 +124,11 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
     left_out.extend(spec.journal_limit_bytes.map(|_| "journal_limit".to_owned()));
     let backup = spec.backup.iter().map(|backup| ("backup", backup));
     for (path, destination) in [("destination", &spec.destination)].into_iter().chain(backup) {
-        let at = if destination.endpoint.is_some() { "http.error_output" } else { "s3" };
+        let at = match destination.endpoint.as_ref().map(|endpoint| &endpoint.target) {
+            None => "s3",
+            Some(Target::Http(_)) => "http.error_output",
+            Some(Target::Splunk(_)) => "splunk.error_output",
+        };
         left_out.extend(unsaid(destination).map(|key| format!("{path}.{at}.{key}")));
     }
     left_out.extend(spec.destination.endpoint.iter().flat_map(unsaid_of_endpoint));
@@ -174,18 +179,31 @@ fn unsaid_of_format(conversion: &Conversion) -> Vec<String> {
 
 /// The keys of an endpoint that are set and have no member in the API, or must not be written.
 fn unsaid_of_endpoint(endpoint: &Endpoint) -> Vec<String> {
-    let Target::Http(http) = &endpoint.target;
-    let default = HttpTarget::at("");
-    let keys = [
-        ("access_key", http.access_key.is_some()),
-        ("format", http.format != default.format),
-        ("headers", !http.headers.is_empty()),
-        ("records_max", http.records_max.is_some()),
-        ("bytes_max", http.bytes_max.is_some()),
-        ("tls", http.reach.has_tls()),
-        ("proxy", http.reach.proxy.is_some()),
-    ];
-    keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| format!("destination.http.{key}")).collect()
+    let (kind, reach, keys) = match &endpoint.target {
+        Target::Http(http) => (
+            "http",
+            &http.reach,
+            vec![
+                ("access_key", http.access_key.is_some()),
+                ("format", http.format != HttpFormat::default()),
+                ("headers", !http.headers.is_empty()),
+                ("records_max", http.records_max.is_some()),
+                ("bytes_max", http.bytes_max.is_some()),
+            ],
+        ),
+        Target::Splunk(splunk) => (
+            "splunk",
+            &splunk.reach,
+            vec![
+                ("token", true),
+                ("acknowledgement", splunk.acknowledgement_ms.is_none()),
+                ("bytes_max", splunk.bytes_max.is_some()),
+            ],
+        ),
+    };
+    let of_reach = [("tls", reach.has_tls()), ("proxy", reach.proxy.is_some())];
+    let set = keys.into_iter().chain(of_reach).filter(|(_, set)| *set);
+    set.map(|(key, _)| format!("destination.{kind}.{key}")).collect()
 }
 
 /// The keys of a destination that are set and have no member in the API.

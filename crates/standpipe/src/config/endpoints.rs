@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use standpipe_model::Secret;
 use standpipe_sinks::http::HttpFormat;
+use standpipe_sinks::splunk::HecEndpoint;
 
 use super::compound::{Map, Sub};
 use super::problem::Spot;
 use super::reader::{Cursor, Section, Shape};
 use super::schema::Schema;
-use super::shapes::{Choice, FilePath, Int, Size, Span, Truth, secret, secret_text, text};
+use super::shapes::{Choice, FilePath, Int, Size, Span, Truth, Url, secret, secret_text, text};
 use super::streams::{DestinationDraft, buffering, s3};
-use crate::endpoints::{Endpoint, HttpTarget, Reach, Target};
+use crate::endpoints::{Endpoint, HttpTarget, Reach, SplunkTarget, Target};
 use crate::spec::Buffering;
 
 /// What may be said of the object store that gets the error output; everything else there is about objects of rows.
@@ -202,6 +203,56 @@ pub(super) fn http(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         ..HttpTarget::at(url?)
     };
     common.with(Target::Http(target))
+}
+
+/// Reads a Splunk.
+pub(super) fn splunk(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
+    let url =
+        section.required("url|hec_endpoint", Url, "Its address, as `https://splunk:8088` (`HECEndpoint`).");
+    let endpoint = section.required(
+        "endpoint|hec_endpoint_type",
+        Choice(&[("raw", HecEndpoint::Raw), ("event", HecEndpoint::Event)]),
+        "What records are: text that Splunk takes apart, or HEC event objects (`HECEndpointType`).",
+    );
+    let token = secret(
+        section,
+        "token",
+        "token_file",
+        "The token of the HTTP Event Collector (`HECToken`).",
+        "A file that holds the token.",
+    );
+    if token.is_none() && !section.given("token") && !section.given("token_file") {
+        section.refuse("", "the key \"token\" or \"token_file\" is missing");
+    }
+    let acknowledged = section.or(
+        "acknowledgement",
+        Truth,
+        "true",
+        "Whether records count as delivered only when the indexer has acknowledged them; the token must have that turned on.",
+    );
+    let acknowledgement = section.or(
+        "acknowledgement_timeout|hec_acknowledgment_timeout",
+        Span::secs(1..=3600),
+        "180s",
+        "How long the indexer may take to acknowledge a request. (The Firehose API allows 180 to 600 seconds.)",
+    );
+    let bytes_max = section.optional(
+        "bytes_max",
+        Size(1 << 10..=47 << 20),
+        "The most bytes of a request's records. 5 MiB where absent; Splunk Cloud takes 1 MiB.",
+    );
+    let reach = reach(section);
+    let common = common(section);
+    let millis = u64::try_from(acknowledgement.as_millis()).unwrap_or(u64::MAX);
+    let target = SplunkTarget {
+        url: url?,
+        endpoint: endpoint?,
+        token: token?,
+        acknowledgement_ms: acknowledged.then_some(millis),
+        bytes_max,
+        reach,
+    };
+    common.with(Target::Splunk(target))
 }
 
 #[cfg(test)]

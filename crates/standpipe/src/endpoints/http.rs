@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 use standpipe_model::{RequestLimits, RequestSink, Secret};
 use standpipe_sinks::{HttpOptions, HttpSink, http::HttpFormat};
 
-use super::reach::{Reach, expose_pairs, expose_some};
+use super::reach::Reach;
 use super::{EndpointError, Undelivered};
+use crate::exposed::{expose_pairs, expose_some};
 
 /// The most records of a request of Firehose's protocol.
 const RECORDS_MAX: usize = 10_000;

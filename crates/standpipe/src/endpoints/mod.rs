@@ -7,6 +7,7 @@
 
 mod http;
 mod reach;
+mod splunk;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,12 +18,14 @@ use standpipe_ingest::DestinationKind;
 use standpipe_model::{BatchId, RequestLimits, RequestSink, RowOrigin, Timestamp};
 use standpipe_sinks::client::ClientError;
 use standpipe_sinks::http::HttpOptionsError;
+use standpipe_sinks::splunk::SplunkOptionsError;
 
 use crate::stamp::Stamp;
 use crate::worker::Memory;
 
 pub use http::HttpTarget;
 pub use reach::Reach;
+pub use splunk::SplunkTarget;
 
 /// The memory of the requests on their way to one endpoint, in bytes; one that needs more waits until it is the only
 /// one.
@@ -46,6 +49,8 @@ pub struct Endpoint {
 pub enum Target {
     /// An HTTP endpoint.
     Http(HttpTarget),
+    /// Splunk.
+    Splunk(SplunkTarget),
 }
 
 /// A record that its endpoint did not take, as its line of the error output is made of it.
@@ -74,6 +79,9 @@ pub enum EndpointError {
     /// A setting of an HTTP endpoint.
     #[error(transparent)]
     Http(#[from] HttpOptionsError),
+    /// A setting of a Splunk.
+    #[error(transparent)]
+    Splunk(#[from] SplunkOptionsError),
 }
 
 impl Target {
@@ -81,6 +89,7 @@ impl Target {
     pub(crate) fn kind(&self) -> DestinationKind {
         match self {
             Self::Http(_) => DestinationKind::HttpEndpoint,
+            Self::Splunk(_) => DestinationKind::Splunk,
         }
     }
 
@@ -88,6 +97,7 @@ impl Target {
     pub(crate) fn error_output_type(&self) -> &'static str {
         match self {
             Self::Http(_) => "http-endpoint-failed",
+            Self::Splunk(_) => "splunk-failed",
         }
     }
 
@@ -95,6 +105,7 @@ impl Target {
     pub(crate) fn limits(&self) -> RequestLimits {
         match self {
             Self::Http(http) => http.limits(),
+            Self::Splunk(splunk) => splunk.limits(),
         }
     }
 
@@ -102,6 +113,7 @@ impl Target {
     pub(crate) fn memory_factor(&self) -> u64 {
         match self {
             Self::Http(http) => http.memory_factor(),
+            Self::Splunk(_) => 2,
         }
     }
 
@@ -109,6 +121,7 @@ impl Target {
     pub(crate) fn address(&self) -> String {
         match self {
             Self::Http(http) => http.address(),
+            Self::Splunk(splunk) => splunk.url.clone(),
         }
     }
 
@@ -116,6 +129,7 @@ impl Target {
     pub(crate) fn error_members(&self, of: &Undelivered) -> Map<String, Value> {
         match self {
             Self::Http(http) => http.error_members(of),
+            Self::Splunk(_) => SplunkTarget::error_members(of),
         }
     }
 
@@ -123,12 +137,15 @@ impl Target {
     pub(crate) fn with_access_of(&self, current: &Self) -> Self {
         match (self, current) {
             (Self::Http(shape), Self::Http(access)) => Self::Http(shape.with_access_of(access)),
+            (Self::Splunk(shape), Self::Splunk(access)) => Self::Splunk(shape.with_access_of(access)),
+            (shape, _) => shape.clone(),
         }
     }
 
     fn files(&self) -> Vec<&Path> {
         match self {
             Self::Http(http) => http.reach.files(),
+            Self::Splunk(splunk) => splunk.reach.files(),
         }
     }
 
@@ -139,6 +156,7 @@ impl Target {
     pub(crate) fn sink(&self) -> Result<Arc<dyn RequestSink>, EndpointError> {
         match self {
             Self::Http(http) => http.sink(),
+            Self::Splunk(splunk) => splunk.sink(),
         }
     }
 }

@@ -35,6 +35,7 @@ mod segments;
 mod stops;
 mod support;
 mod systemd;
+mod table_objects;
 mod tables;
 mod templates;
 mod tls;
