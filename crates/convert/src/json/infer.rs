@@ -44,7 +44,7 @@ impl Inferred {
         let (mut found, rules) = (Members::default(), &self.rules);
         let rows = documents(record, |json, peek| match peek {
             Peek::Object => {
-                found.join(members(json, rules, 0)?, &mut Room::default());
+                found.join(members(json, rules, 0)?, &mut Room::of_record());
                 Ok(())
             }
             Peek::Array => Err(RowError::record("The row is an array: its values have no names.")),
@@ -144,8 +144,7 @@ impl Members {
             };
             match found {
                 Some(found) => self.all[found].1.join(seen, room),
-                // One more than there may be says that there are too many; memory ends there.
-                None if self.all.len() <= COLUMNS_MAX && room.take(&name, &seen) => self.push(name, seen),
+                None if room.take(self.all.len(), &name, &seen) => self.push(name, seen),
                 None => {}
             }
         }
@@ -154,7 +153,7 @@ impl Members {
     fn put(&mut self, name: String, seen: Seen) {
         match self.by_name.get(&name) {
             // Of a key that comes twice the last counts, but all are read.
-            Some(found) => self.all[*found].1.join(seen, &mut Room::default()),
+            Some(found) => self.all[*found].1.join(seen, &mut Room::of_record()),
             None => self.push(name, seen),
         }
     }
@@ -201,7 +200,7 @@ fn value(json: &mut Jiter<'_>, peek: Peek, rules: &Rules, depth: usize) -> Resul
         Peek::Array => {
             let (mut seen, mut item) = (Seen::Nothing, json.known_array()?);
             while let Some(peek) = item {
-                seen.join(value(json, peek, rules, depth + 1)?, &mut Room::default());
+                seen.join(value(json, peek, rules, depth + 1)?, &mut Room::of_record());
                 item = json.array_step()?;
             }
             Seen::Array(Box::new(seen))

@@ -8,28 +8,42 @@
 
 use super::{Inferred, Members, Rules, Seen};
 use crate::json::{Deserializer, RowReader};
-use crate::schema::{SchemaError, TableSchema};
+use crate::schema::{COLUMNS_MAX, SchemaError, TableSchema};
 use crate::types::{DEPTH_MAX, Type};
 
 /// The most bytes of a name, which is the most that Glue takes for one.
 const NAME_BYTES_MAX: usize = 255;
 
-/// How many names there may still be, by default any number, and how often one was left out that was too many or too
-/// long.
-#[derive(Debug, Clone, Default)]
+/// How many names there may still be, and how often one was left out that was too many or too long.
+#[derive(Debug, Clone)]
 pub(super) struct Room {
+    /// Beside each other.
+    level_max: usize,
+    /// In all.
     left: Option<usize>,
     left_out: u64,
 }
 
+impl Default for Room {
+    /// One more than there may be says that there are too many; memory ends there.
+    fn default() -> Self {
+        Self { level_max: COLUMNS_MAX + 1, left: None, left_out: 0 }
+    }
+}
+
 impl Room {
+    /// For all that a record has, which is bounded by itself.
+    pub(super) fn of_record() -> Self {
+        Self { level_max: usize::MAX, ..Self::default() }
+    }
+
     pub(super) fn is_limited(&self) -> bool {
         self.left.is_some()
     }
 
-    /// Whether there is room for a new name with all that is below it, which is then taken.
-    pub(super) fn take(&mut self, name: &str, seen: &Seen) -> bool {
-        let Some(left) = self.left else { return true };
+    /// Whether there is room for a new name beside so many, with all that is below it; it is then taken.
+    pub(super) fn take(&mut self, beside: usize, name: &str, seen: &Seen) -> bool {
+        let Some(left) = self.left else { return beside < self.level_max };
         let fits = name.len() <= NAME_BYTES_MAX && !name.is_empty();
         let rest = left.checked_sub(1 + seen.names()).filter(|_| fits);
         match rest {
@@ -48,7 +62,7 @@ impl Inferred {
             columns.push(column.name.clone(), Seen::known(&column.kind));
         }
         let left = names_max.saturating_sub(columns.names());
-        Self { columns, rules: Rules::new(deserializer), room: Room { left: Some(left), left_out: 0 } }
+        Self { columns, rules: Rules::new(deserializer), room: Room { left: Some(left), ..Room::default() } }
     }
 
     /// Whether a record shows something that a reader of the same schema does not make columns of: a key that it does
