@@ -171,6 +171,7 @@ fn unsaid_of_format(conversion: &Conversion) -> Vec<String> {
             ],
         ),
         OutputFormat::Orc(_) => ("orc", Vec::new()),
+        OutputFormat::Avro { .. } | OutputFormat::Json => return vec!["format".to_owned()],
     };
     keys.insert(0, ("compression", compression_name(&conversion.output).is_none()));
     keys.push(("schema", matches!(conversion.columns_from, Some(ColumnSource::Infer(_)))));
