@@ -19,7 +19,7 @@ use crate::config::{Config, KeyKeeper};
 use crate::daemon::conversion::compression_name;
 use crate::daemon::{mapping, processing};
 use crate::endpoints::{Endpoint, Target};
-use crate::spec::{Conversion, OutputFormat, Partitioning, S3Destination, StreamSpec};
+use crate::spec::{ColumnSource, Conversion, OutputFormat, Partitioning, S3Destination, StreamSpec};
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]
@@ -174,6 +174,7 @@ fn unsaid_of_format(conversion: &Conversion) -> Vec<String> {
         OutputFormat::Avro { .. } | OutputFormat::Json => return vec!["format".to_owned()],
     };
     keys.insert(0, ("compression", compression_name(&conversion.output).is_none()));
+    keys.push(("schema", matches!(conversion.columns_from, Some(ColumnSource::Infer(_)))));
     keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| format!("format.{format}.{key}")).collect()
 }
 

@@ -19,6 +19,7 @@ use super::requests::Sending;
 use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::alarm::AlarmKind;
+use crate::catalog::CatalogError;
 use crate::delivery_log::Failure;
 use crate::stores::Store;
 
@@ -97,6 +98,8 @@ pub(super) enum AttemptError {
     Endpoint { error: SinkError, progressed: bool },
     #[error("what was made of the batch cannot be kept")]
     Spool(#[from] SpoolError),
+    #[error("the schema that the rows come to cannot be kept")]
+    Schema(#[from] CatalogError),
     #[error("the journal did not take the outcome")]
     Journal(#[from] AppendError),
 }
@@ -105,7 +108,7 @@ impl AttemptError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::Sink(error) | Self::Endpoint { error, .. } => error.class,
-            Self::Spool(_) | Self::Journal(_) => ErrorClass::Transient,
+            Self::Spool(_) | Self::Schema(_) | Self::Journal(_) => ErrorClass::Transient,
         }
     }
 }
@@ -130,6 +133,7 @@ impl Line {
     }
 
     async fn attempt(&self, open: &OpenBatch, which: Try) -> Result<(), AttemptError> {
+        let open = &*self.with_schema(open).await?;
         let mut shape = self.shape(open)?;
         shape.make_level(which.effort.deflate_level());
         match &open.plan {
@@ -356,7 +360,7 @@ impl Line {
             AttemptError::Sink(error) | AttemptError::Endpoint { error, .. } => {
                 error.retry_after.unwrap_or_default()
             }
-            AttemptError::Spool(_) | AttemptError::Journal(_) => Duration::ZERO,
+            _ => Duration::ZERO,
         };
         Outcome::Again(backoff(class, tries, self.context.entropy.next_u64()).max(asked))
     }
@@ -385,7 +389,7 @@ impl Line {
         };
         let code = match error {
             AttemptError::Sink(error) | AttemptError::Endpoint { error, .. } => error.code.as_deref(),
-            AttemptError::Spool(_) | AttemptError::Journal(_) => None,
+            _ => None,
         };
         let endpoint =
             destination.endpoint.as_ref().filter(|_| matches!(error, AttemptError::Endpoint { .. }));

@@ -10,6 +10,7 @@ use base64_simd::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use standpipe_convert::infer::Inferred;
 use standpipe_convert::{FileFormat, RecordBatch};
 use standpipe_encode::ChunkEncoder;
 use standpipe_journal::Chunk;
@@ -188,6 +189,25 @@ pub(super) fn counts(of: Transformation, encoder: ChunkEncoder) -> Make {
         let Run { transformed, .. } = of.run(chunk)?;
         let nothing: [&[u8]; 0] = [];
         Ok(Made { made: encoder.encode(nothing).map_err(failed)?, fates: fates(&transformed) })
+    })
+}
+
+/// What its rows show that the columns of a converter do not have, seen from where `beginning` is.
+pub(super) fn news(
+    of: Transformation,
+    converter: Arc<Converter>,
+    beginning: Inferred,
+) -> Work<Option<Inferred>> {
+    Arc::new(move |chunk| {
+        let Run { transformed, .. } = of.run(chunk)?;
+        let (mut reader, mut seen) = (converter.rows.reader(), None);
+        for row in &transformed.rows {
+            if Inferred::is_news(&mut reader, &row.data) {
+                // A row that is none shows nothing; it fails when it is converted.
+                seen.get_or_insert_with(|| beginning.clone()).add(&row.data).ok();
+            }
+        }
+        Ok(seen)
     })
 }
 

@@ -7,6 +7,7 @@
 
 mod access;
 mod api_model;
+mod catalog;
 mod client;
 mod conformance;
 mod control;
@@ -20,6 +21,7 @@ mod fluent_bit;
 mod formats;
 mod functions;
 mod hec;
+mod inferred;
 mod kills;
 mod lake;
 mod outages;

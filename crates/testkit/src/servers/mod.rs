@@ -14,6 +14,7 @@
 mod go;
 mod local_kms;
 mod minio;
+mod moto;
 mod toxiproxy;
 mod versions;
 mod versitygw;
@@ -24,6 +25,7 @@ use anyhow::Result;
 
 pub use local_kms::LocalKms;
 pub use minio::Minio;
+pub use moto::Moto;
 pub use toxiproxy::{Proxy, Toxic, Toxiproxy};
 pub use versitygw::Versitygw;
 
