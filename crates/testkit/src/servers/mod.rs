@@ -14,6 +14,8 @@
 mod go;
 mod local_kms;
 mod minio;
+mod opensearch;
+mod telegraf;
 mod toxiproxy;
 mod versions;
 mod versitygw;
@@ -24,6 +26,8 @@ use anyhow::Result;
 
 pub use local_kms::LocalKms;
 pub use minio::Minio;
+pub use opensearch::OpenSearch;
+pub use telegraf::Telegraf;
 pub use toxiproxy::{Proxy, Toxic, Toxiproxy};
 pub use versitygw::Versitygw;
 
@@ -77,6 +81,8 @@ pub fn all() -> Vec<(&'static str, Install)> {
         ("local-kms", LocalKms::install),
         ("toxiproxy", Toxiproxy::install),
         ("versitygw", Versitygw::install),
+        ("opensearch", OpenSearch::install),
+        ("telegraf", Telegraf::install),
         ("minio", Minio::install),
     ]
 }
