@@ -10,7 +10,9 @@ use standpipe_model::{Answer, ErrorClass, Request, RequestSink, SinkError};
 
 use super::options::{HttpFormat, HttpOptions};
 use super::request::{ANSWER_BYTES_MAX, body, is_taken};
-use crate::client::{BodyTrouble, ClientError, coded, excerpt, gzip, read_body, retry_after, shown, unanswered};
+use crate::client::{
+    BodyTrouble, ClientError, coded, excerpt, gzip, read_body, retry_after, shown, unanswered,
+};
 
 /// An HTTP endpoint's settings cannot be used.
 #[derive(Debug, thiserror::Error)]

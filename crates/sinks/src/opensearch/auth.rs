@@ -6,9 +6,7 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign,
-};
+use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use base64_simd::STANDARD;
 use reqwest::Url;
@@ -73,12 +71,7 @@ impl Authority {
                     SigningService::Aoss => "aoss",
                 };
                 let provider = AwsAccess::new(region, credentials, None)?.credentials;
-                Ok(Self::Signer(Signer {
-                    region: region.clone(),
-                    service,
-                    provider,
-                    kept: Mutex::default(),
-                }))
+                Ok(Self::Signer(Signer { region: region.clone(), service, provider, kept: Mutex::default() }))
             }
         }
     }

@@ -12,10 +12,8 @@ use standpipe_model::{ErrorClass, Refusal, Request};
 use super::options::{DocumentIds, IndexOptions};
 use crate::client::excerpt;
 
-/// What is asked of an answer: of a document that was taken, its status alone. Its end is for old servers, whose errors
-/// are texts.
-pub(super) const FILTER: &str = "filter_path=errors,items.*.status,items.*.error,items.*.error.type,\
-     items.*.error.reason,items.*.error.caused_by.type,items.*.error.caused_by.reason";
+/// What is asked of an answer: of a document that was taken, its status alone.
+pub(super) const FILTER: &str = "filter_path=errors,items.*.status,items.*.error";
 
 /// The most that an answer about so many documents may have.
 pub(super) fn answer_bytes_max(documents: usize) -> usize {
@@ -97,7 +95,8 @@ fn action(index: &IndexOptions, name: &str, id: Option<String>, body: &mut Vec<u
 
 /// A row as a document in one line.
 fn document(data: &[u8]) -> Result<Cow<'_, [u8]>, String> {
-    let no_object = |why: &dyn std::fmt::Display| format!("The record is no JSON object, as documents are: {why}");
+    let no_object =
+        |why: &dyn std::fmt::Display| format!("The record is no JSON object, as documents are: {why}");
     // Not all that reads JSON looks whether its texts are UTF-8.
     let text = std::str::from_utf8(data).map_err(|error| no_object(&error))?.trim_ascii();
     if !text.starts_with('{') {

@@ -1,7 +1,6 @@
 //! One request to a cluster: its bulks, and the endpoints it may go to.
 
 use std::fmt::{self, Debug};
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -39,8 +38,9 @@ impl Debug for OpenSearchSink {
 }
 
 /// A bulk that reached the cluster.
-enum Judged {
-    Outcomes(Vec<Outcome>),
+enum Judged<'a> {
+    /// With the endpoint's name.
+    Outcomes(Vec<Outcome>, &'a str),
     TooLarge(String),
 }
 
@@ -126,7 +126,7 @@ impl OpenSearchSink {
         last.expect("there is an endpoint")
     }
 
-    async fn send(&self, body: Bytes, now: SystemTime, documents: usize) -> Result<Judged, SinkError> {
+    async fn send(&self, body: Bytes, now: SystemTime, documents: usize) -> Result<Judged<'_>, SinkError> {
         let (response, place) = self.post(body, now).await?;
         let (status, wait) = (response.status(), retry_after(&response));
         let body = match read_body(response, answer_bytes_max(documents)).await {
@@ -138,19 +138,23 @@ impl OpenSearchSink {
             }
         };
         match status {
-            StatusCode::OK => outcomes(&body, documents).map(Judged::Outcomes).ok_or_else(|| {
-                let message = format!("{place}: the answer is none to a bulk of {documents} documents: {}", excerpt(&body));
-                coded(ErrorClass::Transient, "OpenSearch.InvalidResponse", message)
-            }),
+            StatusCode::OK => {
+                outcomes(&body, documents).map(|said| Judged::Outcomes(said, place)).ok_or_else(|| {
+                    let message = format!(
+                        "{place}: the answer is none to a bulk of {documents} documents: {}",
+                        excerpt(&body)
+                    );
+                    coded(ErrorClass::Transient, "OpenSearch.InvalidResponse", message)
+                })
+            }
             StatusCode::PAYLOAD_TOO_LARGE => Ok(Judged::TooLarge(excerpt(&body))),
             _ => Err(refusal(status, place, &body, wait)),
         }
     }
 
     /// Takes what the cluster said of documents over to their rows.
-    fn judge(&self, bulk: &Bulk, documents: Range<usize>, said: &[Outcome], fates: &mut Fates) {
-        let place = &self.endpoints[self.good.load(Ordering::Relaxed)].1;
-        for (row, outcome) in bulk.rows(documents).zip(said) {
+    fn judge(&self, place: &str, said: impl Iterator<Item = (usize, Outcome)>, fates: &mut Fates) {
+        for (row, outcome) in said {
             match outcome.verdict(self.index.document_ids) {
                 Verdict::Delivered => fates.delivered += 1,
                 Verdict::Existed => fates.existed += 1,
@@ -217,12 +221,16 @@ impl RequestSink for OpenSearchSink {
             let body = if self.gzip { gzip(&raw).into() } else { raw.clone() };
             fates.answer.bytes += body.len() as u64;
             match self.send(body, now, documents.len()).await {
-                Ok(Judged::Outcomes(said)) => self.judge(&bulk, documents.clone(), &said, &mut fates),
+                Ok(Judged::Outcomes(said, place)) => {
+                    self.judge(place, bulk.rows(documents.clone()).zip(said), &mut fates);
+                }
                 Ok(Judged::TooLarge(_)) if documents.len() > 1 => {
                     self.bytes_max.fetch_min(raw.len() / 2, Ordering::Relaxed);
                     continue;
                 }
-                Ok(Judged::TooLarge(words)) => bulk.rows(documents.clone()).for_each(|row| fates.refused(row, 413, words.clone())),
+                Ok(Judged::TooLarge(words)) => {
+                    bulk.rows(documents.clone()).for_each(|row| fates.refused(row, 413, words.clone()))
+                }
                 Err(error) if from == 0 => return Err(error),
                 Err(error) => {
                     fates.again(bulk.rows(from..bulk.len()), error);

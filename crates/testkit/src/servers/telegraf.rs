@@ -83,14 +83,8 @@ impl Telegraf {
     /// # Errors
     /// When it does not get ready; the error holds the end of its log.
     pub fn restart(&mut self) -> Result<()> {
-        let dir = self.process.dir().to_owned();
-        if self.process.is_running()? {
-            self.process.kill()?;
-        }
-        self.process.keep_dir();
-        self.process = Process::start("telegraf", &command(&TELEGRAF.binary()?, &dir), &dir)?;
-        let port = self.port;
-        self.process.wait_until(PATIENCE, || is_ready(port))
+        let (command, port) = (command(&TELEGRAF.binary()?, self.process.dir()), self.port);
+        self.process.restart(&command, PATIENCE, || is_ready(port))
     }
 }
 
@@ -129,4 +123,33 @@ fn command(binary: &Path, dir: &Path) -> Command {
 /// Whatever it says to a request that it does not take, it is there.
 fn is_ready(port: u16) -> bool {
     http_get(&format!("http://127.0.0.1:{port}/")).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::http_call;
+
+    #[test]
+    fn a_request_with_the_access_key_becomes_records_and_one_without_does_not() {
+        let mut telegraf = Telegraf::start().unwrap();
+        telegraf.restart().unwrap();
+        let body = r#"{"requestId":"r-1","timestamp":1,"records":[{"data":"eyJhIjoiYiJ9"}]}"#;
+        let post = |key| {
+            let headers = [
+                ("Content-Type", "application/json"),
+                ("X-Amz-Firehose-Request-Id", "r-1"),
+                ("X-Amz-Firehose-Access-Key", key),
+            ];
+            let url = format!("http://{}{}", telegraf.address(), Telegraf::PATH);
+            http_call("POST", &url, &headers, body).unwrap().status
+        };
+        assert_eq!((post("wrong"), post(Telegraf::ACCESS_KEY)), (401, 200));
+        let (dir, began) = (telegraf.process.dir().join("records"), std::time::Instant::now());
+        while telegraf.records().unwrap().is_empty() {
+            assert!(began.elapsed() < PATIENCE, "nothing in {}", dir.display());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(telegraf.records().unwrap(), [serde_json::json!({"a": "b"})]);
+    }
 }

@@ -69,15 +69,17 @@ impl OpenSearch {
         let users = config.join("opensearch-security");
         fs::create_dir_all(&users)?;
         let plugin = folder()?.join("unpacked/config");
-        for name in ["action_groups", "allowlist", "audit", "internal_users", "nodes_dn", "roles", "tenants"] {
+        for name in ["action_groups", "allowlist", "audit", "internal_users", "nodes_dn", "roles", "tenants"]
+        {
             fs::copy(plugin.join(format!("{name}.yml")), users.join(format!("{name}.yml")))?;
         }
         fs::write(users.join("config.yml"), include_str!("security/config.yml"))?;
         fs::write(users.join("roles_mapping.yml"), include_str!("security/roles_mapping.yml"))?;
         let authority = Authority::new("opensearch")?;
         let node = authority.server("node", Duration::from_hours(24))?;
-        let files = [("ca", authority.certificate().as_str()), ("cert", node.certificate()), ("key", node.key())]
-            .map(|(name, pem)| fs::write(config.join(format!("{name}.pem")), pem));
+        let files =
+            [("ca", authority.certificate().as_str()), ("cert", node.certificate()), ("key", node.key())]
+                .map(|(name, pem)| fs::write(config.join(format!("{name}.pem")), pem));
         files.into_iter().collect::<std::io::Result<()>>()?;
         let secured = Secured { authority, ca_file: config.join("ca.pem") };
         Self::serve(dir, security_settings(), Some(secured))
@@ -140,7 +142,8 @@ impl OpenSearch {
     /// As [`call`](Self::call), or when there are more than ten thousand.
     pub fn documents(&self, pattern: &str) -> Result<Vec<Value>> {
         self.call("POST", &format!("{pattern}/_refresh?ignore_unavailable=true"), &Value::Null)?;
-        let found = self.call("GET", &format!("{pattern}/_search?size=10000&ignore_unavailable=true"), &Value::Null)?;
+        let found =
+            self.call("GET", &format!("{pattern}/_search?size=10000&ignore_unavailable=true"), &Value::Null)?;
         let hits = found["hits"]["hits"].as_array().cloned().unwrap_or_default();
         ensure!(found["hits"]["total"]["value"] == hits.len(), "more documents than one answer holds");
         Ok(hits)
@@ -159,16 +162,9 @@ impl OpenSearch {
     /// # Errors
     /// When it does not get ready; the error holds the end of its log.
     pub fn restart(&mut self) -> Result<()> {
-        let dir = self.process.dir().to_owned();
-        if self.process.is_running()? {
-            self.process.kill()?;
-        }
-        self.process.keep_dir();
-        let command = command(&class_path()?, &dir, self.port, &self.settings);
-        self.process = Process::start("opensearch", &command, &dir)?;
-        let ca_file = self.secured.as_ref().map(|secured| secured.ca_file.clone());
-        let port = self.port;
-        self.process.wait_until(PATIENCE, || is_ready(port, ca_file.as_deref()))
+        let command = command(&class_path()?, self.process.dir(), self.port, &self.settings);
+        let (port, ca_file) = (self.port, self.secured.as_ref().map(|secured| secured.ca_file.as_path()));
+        self.process.restart(&command, PATIENCE, || is_ready(port, ca_file))
     }
 }
 
@@ -179,9 +175,16 @@ fn folder() -> Result<PathBuf> {
 fn class_path() -> Result<String> {
     let folder = folder()?;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/servers/opensearch");
-    let classes = maven::classes("opensearch-node", &source.join("OpenSearchNode.java"), &folder.join("lib"))?;
+    let classes =
+        maven::classes("opensearch-node", &source.join("OpenSearchNode.java"), &folder.join("lib"))?;
     // Its settings of the log are found there as well.
-    Ok(format!("{}:{}:{}/lib/*:{}/unpacked/*", classes.display(), source.display(), folder.display(), folder.display()))
+    Ok(format!(
+        "{}:{}:{}/lib/*:{}/unpacked/*",
+        classes.display(),
+        source.display(),
+        folder.display(),
+        folder.display()
+    ))
 }
 
 fn command(class_path: &str, dir: &Path, port: u16, settings: &[String]) -> Command {
@@ -189,7 +192,11 @@ fn command(class_path: &str, dir: &Path, port: u16, settings: &[String]) -> Comm
     java.args(["-Xms512m", "-Xmx512m", "-Dlog4j2.disable.jmx=true", "OpenSearchNode"]).arg(dir);
     let security = settings.iter().any(|setting| setting.starts_with("plugins.security"));
     let netty = "org.opensearch.transport.Netty4Plugin";
-    java.arg(if security { format!("{netty},org.opensearch.security.OpenSearchSecurityPlugin") } else { netty.to_owned() });
+    java.arg(if security {
+        format!("{netty},org.opensearch.security.OpenSearchSecurityPlugin")
+    } else {
+        netty.to_owned()
+    });
     java.arg(format!("http.port={port}")).args([
         "cluster.name=test",
         "node.name=node",
