@@ -170,7 +170,7 @@ impl OpenSearchSink {
 }
 
 /// The error that a status is about a whole bulk.
-fn refusal(status: StatusCode, place: &str, body: &[u8], wait: Option<Duration>) -> SinkError {
+pub(super) fn refusal(status: StatusCode, place: &str, body: &[u8], wait: Option<Duration>) -> SinkError {
     let class = match status.as_u16() {
         429 | 503 => ErrorClass::Throttled,
         // Elsewhere, not known, not allowed; and 400, as the rows are known to be documents: a type where there are
@@ -229,7 +229,7 @@ impl RequestSink for OpenSearchSink {
                     continue;
                 }
                 Ok(Judged::TooLarge(words)) => {
-                    bulk.rows(documents.clone()).for_each(|row| fates.refused(row, 413, words.clone()))
+                    bulk.rows(documents.clone()).for_each(|row| fates.refused(row, 413, words.clone()));
                 }
                 Err(error) if from == 0 => return Err(error),
                 Err(error) => {
