@@ -14,6 +14,7 @@ pub mod config;
 pub mod daemon;
 mod delivery_log;
 mod durable;
+pub mod endpoints;
 pub mod functions;
 #[cfg(test)]
 mod generated;

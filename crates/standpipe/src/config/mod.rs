@@ -16,6 +16,7 @@ mod access;
 mod check;
 mod columns;
 mod compound;
+mod endpoints;
 mod format;
 mod functions;
 mod keys;

@@ -6,6 +6,7 @@ pub(crate) mod conversion;
 mod credentials;
 mod deletion;
 mod encryption;
+mod endpoints;
 mod functions;
 pub(crate) mod mapping;
 pub(crate) mod processing;

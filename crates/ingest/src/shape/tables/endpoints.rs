@@ -30,7 +30,7 @@ structures! {
         optional("RetryOptions", HttpEndpointRetryOptions).default(r#"{"DurationInSeconds":300}"#),
         optional("S3BackupMode", HttpEndpointS3BackupMode).default(r#""FailedDataOnly""#),
         required("S3Configuration", S3DestinationConfiguration),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     HttpEndpointDestinationDescription: [
         optional("EndpointConfiguration", HttpEndpointDescription),
@@ -42,7 +42,7 @@ structures! {
         optional("RetryOptions", HttpEndpointRetryOptions),
         optional("S3BackupMode", HttpEndpointS3BackupMode),
         optional("S3DestinationDescription", S3DestinationDescription).stands_for("S3Configuration"),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     HttpEndpointDestinationUpdate: [
         optional("EndpointConfiguration", HttpEndpointConfiguration),
@@ -54,7 +54,7 @@ structures! {
         optional("RetryOptions", HttpEndpointRetryOptions),
         optional("S3BackupMode", HttpEndpointS3BackupMode),
         optional("S3Update", S3DestinationUpdate).stands_for("S3Configuration"),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     HttpEndpointRequestConfiguration: [
         optional("ContentEncoding", ContentEncoding).default(r#""NONE""#),
