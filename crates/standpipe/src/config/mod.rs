@@ -21,6 +21,7 @@ mod format;
 mod functions;
 mod keys;
 mod load;
+mod opensearch;
 mod partitioning;
 mod problem;
 mod processors;

@@ -9,6 +9,7 @@ use standpipe_sinks::key::ObjectKeys;
 use super::compound::{Either, List, Map, Sub};
 use super::endpoints::http;
 use super::format::{ConversionDraft, conversion};
+use super::opensearch::opensearch;
 use super::partitioning::{PartitioningDraft, extract, partitioning};
 use super::problem::Spot;
 use super::processors::PROCESSOR;
@@ -161,7 +162,7 @@ impl Shape for Name {
 const S3: &str = "An object store: S3 or one that speaks its language, a folder, GCS, Azure.";
 
 /// The kinds of destination.
-const KINDS: [&str; 2] = ["s3", "http"];
+const KINDS: [&str; 3] = ["s3", "http", "opensearch"];
 
 fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
     let all = [
@@ -171,6 +172,7 @@ fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
             Sub(http),
             "An HTTP endpoint: by Firehose's delivery protocol, or a plain webhook.",
         ),
+        section.optional("opensearch", Sub(opensearch), "A cluster of OpenSearch or Elasticsearch."),
     ];
     let given: Vec<&str> = KINDS.into_iter().filter(|kind| section.given(kind)).collect();
     match given.as_slice() {

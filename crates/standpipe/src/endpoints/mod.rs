@@ -6,6 +6,7 @@
 //! the current version.
 
 mod http;
+mod opensearch;
 mod reach;
 
 use std::path::Path;
@@ -17,11 +18,13 @@ use standpipe_ingest::DestinationKind;
 use standpipe_model::{BatchId, RequestLimits, RequestSink, RowOrigin, Timestamp};
 use standpipe_sinks::client::ClientError;
 use standpipe_sinks::http::HttpOptionsError;
+use standpipe_sinks::opensearch::OpenSearchOptionsError;
 
 use crate::stamp::Stamp;
 use crate::worker::Memory;
 
 pub use http::HttpTarget;
+pub use opensearch::{AwsKeys, ClusterAuth, OpenSearchTarget, SearchProduct};
 pub use reach::Reach;
 
 /// The memory of the requests on their way to one endpoint, in bytes; one that needs more waits until it is the only
@@ -46,6 +49,8 @@ pub struct Endpoint {
 pub enum Target {
     /// An HTTP endpoint.
     Http(HttpTarget),
+    /// OpenSearch or Elasticsearch.
+    OpenSearch(OpenSearchTarget),
 }
 
 /// A record that its endpoint did not take, as its line of the error output is made of it.
@@ -74,6 +79,9 @@ pub enum EndpointError {
     /// A setting of an HTTP endpoint.
     #[error(transparent)]
     Http(#[from] HttpOptionsError),
+    /// A setting of a cluster.
+    #[error(transparent)]
+    OpenSearch(#[from] OpenSearchOptionsError),
 }
 
 impl Target {
@@ -81,6 +89,15 @@ impl Target {
     pub(crate) fn kind(&self) -> DestinationKind {
         match self {
             Self::Http(_) => DestinationKind::HttpEndpoint,
+            Self::OpenSearch(cluster) => cluster.kind(),
+        }
+    }
+
+    /// Its key in the configuration.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::OpenSearch(_) => "opensearch",
         }
     }
 
@@ -88,6 +105,7 @@ impl Target {
     pub(crate) fn error_output_type(&self) -> &'static str {
         match self {
             Self::Http(_) => "http-endpoint-failed",
+            Self::OpenSearch(cluster) => cluster.error_output_type(),
         }
     }
 
@@ -95,6 +113,7 @@ impl Target {
     pub(crate) fn limits(&self) -> RequestLimits {
         match self {
             Self::Http(http) => http.limits(),
+            Self::OpenSearch(cluster) => cluster.limits(),
         }
     }
 
@@ -102,6 +121,7 @@ impl Target {
     pub(crate) fn memory_factor(&self) -> u64 {
         match self {
             Self::Http(http) => http.memory_factor(),
+            Self::OpenSearch(cluster) => cluster.memory_factor(),
         }
     }
 
@@ -109,6 +129,7 @@ impl Target {
     pub(crate) fn address(&self) -> String {
         match self {
             Self::Http(http) => http.address(),
+            Self::OpenSearch(cluster) => cluster.address(),
         }
     }
 
@@ -116,6 +137,7 @@ impl Target {
     pub(crate) fn error_members(&self, of: &Undelivered) -> Map<String, Value> {
         match self {
             Self::Http(http) => http.error_members(of),
+            Self::OpenSearch(cluster) => cluster.error_members(of),
         }
     }
 
@@ -123,12 +145,17 @@ impl Target {
     pub(crate) fn with_access_of(&self, current: &Self) -> Self {
         match (self, current) {
             (Self::Http(shape), Self::Http(access)) => Self::Http(shape.with_access_of(access)),
+            (Self::OpenSearch(shape), Self::OpenSearch(access)) => {
+                Self::OpenSearch(shape.with_access_of(access))
+            }
+            (Self::Http(_) | Self::OpenSearch(_), _) => self.clone(),
         }
     }
 
     fn files(&self) -> Vec<&Path> {
         match self {
             Self::Http(http) => http.reach.files(),
+            Self::OpenSearch(cluster) => cluster.reach.files(),
         }
     }
 
@@ -139,6 +166,7 @@ impl Target {
     pub(crate) fn sink(&self) -> Result<Arc<dyn RequestSink>, EndpointError> {
         match self {
             Self::Http(http) => http.sink(),
+            Self::OpenSearch(cluster) => cluster.sink(),
         }
     }
 }

@@ -83,6 +83,11 @@ fn read(path: &Path) -> Result<Vec<u8>, EndpointError> {
 }
 
 /// Writes a secret into a definition, the one place where that is wanted.
+pub(super) fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}
+
+/// As [`expose`], of a secret that may be absent.
 pub(super) fn expose_some<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
     match secret {
         Some(secret) => serializer.serialize_some(secret.expose()),
@@ -90,7 +95,7 @@ pub(super) fn expose_some<S: Serializer>(secret: &Option<Secret>, serializer: S)
     }
 }
 
-/// As [`expose_some`], of secrets by name.
+/// As [`expose`], of secrets by name.
 pub(super) fn expose_pairs<S: Serializer>(
     pairs: &[(String, Secret)],
     serializer: S,
