@@ -15,6 +15,7 @@ pub mod daemon;
 mod delivery_log;
 mod durable;
 pub mod endpoints;
+mod exposed;
 pub mod functions;
 #[cfg(test)]
 mod generated;

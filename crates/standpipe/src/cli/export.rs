@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use standpipe_convert::parquet::ParquetOptions;
 use standpipe_ingest::{Destination, DestinationKind, Operation, check_destination, shape};
 use standpipe_model::{Encryption, ObjectOptions};
+use standpipe_sinks::http::HttpFormat;
 
 use super::client::{ConnectArgs, FirehoseClient};
 use super::import::describe;
@@ -17,7 +18,7 @@ use super::{CONFIG_PATH, complain, count, env, print, streams};
 use crate::config::{Config, KeyKeeper};
 use crate::daemon::conversion::compression_name;
 use crate::daemon::{mapping, processing};
-use crate::endpoints::{ClusterAuth, Endpoint, HttpTarget, OpenSearchTarget, Target};
+use crate::endpoints::{ClusterAuth, Endpoint, Target};
 use crate::spec::{Conversion, OutputFormat, Partitioning, S3Destination, StreamSpec};
 
 /// Arguments of `export`.
@@ -123,10 +124,8 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
     left_out.extend(spec.journal_limit_bytes.map(|_| "journal_limit".to_owned()));
     let backup = spec.backup.iter().map(|backup| ("backup", backup));
     for (path, destination) in [("destination", &spec.destination)].into_iter().chain(backup) {
-        let at = destination
-            .endpoint
-            .as_ref()
-            .map_or("s3".to_owned(), |e| format!("{}.error_output", e.target.name()));
+        let target = destination.endpoint.as_ref().map(|endpoint| endpoint.target.name());
+        let at = target.map_or("s3".to_owned(), |kind| format!("{kind}.error_output"));
         left_out.extend(unsaid(destination).map(|key| format!("{path}.{at}.{key}")));
     }
     left_out.extend(spec.destination.endpoint.iter().flat_map(unsaid_of_endpoint));
@@ -176,40 +175,8 @@ fn unsaid_of_format(conversion: &Conversion) -> Vec<String> {
 
 /// The keys of an endpoint that are set and have no member in the API, or must not be written.
 fn unsaid_of_endpoint(endpoint: &Endpoint) -> Vec<String> {
-    let keys = match &endpoint.target {
-        Target::Http(http) => unsaid_of_http(http),
-        Target::OpenSearch(cluster) => unsaid_of_cluster(cluster),
-    };
-    let at = endpoint.target.name();
-    keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| format!("destination.{at}.{key}")).collect()
-}
-
-fn unsaid_of_http(http: &HttpTarget) -> Vec<(&'static str, bool)> {
-    let default = HttpTarget::at("");
-    vec![
-        ("access_key", http.access_key.is_some()),
-        ("format", http.format != default.format),
-        ("headers", !http.headers.is_empty()),
-        ("records_max", http.records_max.is_some()),
-        ("bytes_max", http.bytes_max.is_some()),
-        ("tls", http.reach.has_tls()),
-        ("proxy", http.reach.proxy.is_some()),
-    ]
-}
-
-fn unsaid_of_cluster(cluster: &OpenSearchTarget) -> Vec<(&'static str, bool)> {
-    vec![
-        ("endpoint", cluster.endpoints.len() > 1),
-        ("data_stream", cluster.index.data_stream),
-        ("username", matches!(cluster.auth, ClusterAuth::Basic { .. })),
-        ("api_key", matches!(cluster.auth, ClusterAuth::ApiKey { .. })),
-        ("aws", matches!(cluster.auth, ClusterAuth::Aws { .. })),
-        ("gzip", cluster.gzip),
-        ("documents_max", cluster.documents_max.is_some()),
-        ("bytes_max", cluster.bytes_max.is_some()),
-        ("tls", cluster.reach.has_tls()),
-        ("proxy", cluster.reach.proxy.is_some()),
-    ]
+    let target = destination.endpoint.as_ref().map(|endpoint| endpoint.target.name());
+    let at = target.map_or("s3".to_owned(), |kind| format!("{kind}.error_output"));
 }
 
 /// The keys of a destination that are set and have no member in the API.

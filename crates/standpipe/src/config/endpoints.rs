@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use standpipe_model::Secret;
 use standpipe_sinks::http::HttpFormat;
+use standpipe_sinks::splunk::HecEndpoint;
 
 use super::compound::{Map, Sub};
 use super::problem::Spot;
 use super::reader::{Cursor, Section, Shape};
 use super::schema::Schema;
-use super::shapes::{Choice, FilePath, Int, Size, Span, Truth, secret, secret_text, text};
+use super::shapes::{Choice, FilePath, Int, Size, Span, Truth, Url, secret, secret_text, text};
 use super::streams::{DestinationDraft, buffering, s3};
-use crate::endpoints::{Endpoint, HttpTarget, Reach, Target};
+use crate::endpoints::{Endpoint, HttpTarget, Reach, SplunkTarget, Target};
 use crate::spec::Buffering;
 
 /// What may be said of the object store that gets the error output; everything else there is about objects of rows.
@@ -202,4 +203,112 @@ pub(super) fn http(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         ..HttpTarget::at(url?)
     };
     common.with(Target::Http(target))
+}
+
+/// Reads a Splunk.
+pub(super) fn splunk(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
+    let url =
+        section.required("url|hec_endpoint", Url, "Its address, as `https://splunk:8088` (`HECEndpoint`).");
+    let endpoint = section.required(
+        "endpoint|hec_endpoint_type",
+        Choice(&[("raw", HecEndpoint::Raw), ("event", HecEndpoint::Event)]),
+        "What records are: text that Splunk takes apart, or HEC event objects (`HECEndpointType`).",
+    );
+    let token = secret(
+        section,
+        "token",
+        "token_file",
+        "The token of the HTTP Event Collector (`HECToken`).",
+        "A file that holds the token.",
+    );
+    if token.is_none() && !section.given("token") && !section.given("token_file") {
+        section.refuse("", "the key \"token\" or \"token_file\" is missing");
+    }
+    let acknowledged = section.or(
+        "acknowledgement",
+        Truth,
+        "true",
+        "Whether records count as delivered only when the indexer has acknowledged them; the token must have that turned on.",
+    );
+    let acknowledgement = section.or(
+        "acknowledgement_timeout|hec_acknowledgment_timeout",
+        Span::secs(1..=3600),
+        "180s",
+        "How long the indexer may take to acknowledge a request. (The Firehose API allows 180 to 600 seconds.)",
+    );
+    let bytes_max = section.optional(
+        "bytes_max",
+        Size(1 << 10..=47 << 20),
+        "The most bytes of a request's records. 5 MiB where absent; Splunk Cloud takes 1 MiB.",
+    );
+    let reach = reach(section);
+    let common = common(section);
+    let millis = u64::try_from(acknowledgement.as_millis()).unwrap_or(u64::MAX);
+    let target = SplunkTarget {
+        url: url?,
+        endpoint: endpoint?,
+        token: token?,
+        acknowledgement_ms: acknowledged.then_some(millis),
+        bytes_max,
+        reach,
+    };
+    common.with(Target::Splunk(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{bad, good};
+    use super::*;
+
+    fn with_http(http: &str, beside: &str) -> String {
+        format!(
+            "stores: {{disk: {{type: file, path: d}}}}\nstreams:\n- name: a\n  destination:\n    http: {http}\n{beside}"
+        )
+    }
+
+    #[test]
+    fn an_endpoint_comes_with_the_store_of_its_error_output() {
+        let http = r#"{url: "https://x/in?dd=1", access_key: hunter2, headers: {X-Team: web}, format: ndjson, retry: 1m,
+          gzip: true, buffering: {size: 1MiB, interval: 5s}, error_output: {prefix: raw/}}"#;
+        let spec = good(&with_http(http, "")).streams.remove(0);
+        let destination = &spec.destination;
+        assert_eq!((destination.store.as_str(), destination.prefix.as_str()), ("disk", "raw/"));
+        assert_eq!(destination.buffering, Buffering { size_bytes: 1 << 20, interval_ms: 5_000 });
+        let Some(Endpoint { retry_ms: 60_000, target: Target::Http(http) }) = &destination.endpoint else {
+            panic!("{:?}", destination.endpoint)
+        };
+        let limits = (http.limits().rows_max, http.limits().bytes_max);
+        assert_eq!((http.format, http.gzip, limits), (HttpFormat::Ndjson, true, (usize::MAX, 47 << 20)));
+        assert_eq!(http.address(), "https://x/in");
+        let shown = format!("{spec:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("\"web\""), "{shown}");
+        let kept = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<crate::spec::StreamSpec>(&kept).unwrap(), spec);
+    }
+
+    #[test]
+    fn what_an_endpoint_cannot_have_is_refused_by_name() {
+        bad(
+            &with_http("{url: \"https://me:word@x/\", tls: {cert_file: c}}", ""),
+            &[
+                "standpipe.yaml:5:11: streams[0].destination.http: the key \"error_output\" is missing: The object store that gets what the endpoint does not take (`S3Configuration`).",
+                "standpipe.yaml:5:17: streams[0].destination.http.url: an address must not hold credentials",
+                "standpipe.yaml:5:44: streams[0].destination.http.tls: a client certificate needs \"cert_file\" and \"key_file\"",
+            ],
+        );
+        bad(
+            &with_http("{url: \"http://x\", error_output: {compression: gzip}}", "    s3: {}\n"),
+            &[
+                "standpipe.yaml:5:11: streams[0].destination.http: a stream has one destination, and may have a \"backup\"",
+                "standpipe.yaml:5:57: streams[0].destination.http.error_output.compression: this is about objects of rows, and the error output has none: its lines are never compressed nor converted, and \"buffering\" stands beside \"error_output\"",
+            ],
+        );
+        let format = "  format: {parquet: {schema: l.t}}\nschemas: {l.t: {columns: {a: int}}}\n";
+        bad(
+            &with_http("{url: \"http://x\", error_output: {}}", format),
+            &[
+                "standpipe.yaml:6:11: streams[0].format: \"format\" makes files, and this destination takes records: use processors for their form",
+            ],
+        );
+    }
 }

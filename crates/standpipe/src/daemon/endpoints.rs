@@ -5,8 +5,11 @@ use standpipe_ingest::shape::text;
 use standpipe_ingest::{ApiError, DestinationKind};
 use standpipe_model::Secret;
 use standpipe_sinks::opensearch::{DocumentIds, IndexOptions, IndexRotation};
+use standpipe_sinks::splunk::HecEndpoint;
 
-use crate::endpoints::{ClusterAuth, Endpoint, HttpTarget, OpenSearchTarget, SearchProduct, Target};
+use crate::endpoints::{
+    ClusterAuth, Endpoint, HttpTarget, OpenSearchTarget, Reach, SearchProduct, SplunkTarget, Target,
+};
 
 /// The endpoint that a destination comes to, whose rules have been checked; `None` where it is a store.
 ///
@@ -27,6 +30,7 @@ pub(super) fn endpoint(
         DestinationKind::AmazonOpenSearchServerless => {
             Target::OpenSearch(cluster(SearchProduct::Serverless, configuration)?)
         }
+        DestinationKind::Splunk => Target::Splunk(splunk(configuration)),
         // The API's tables have refused the others.
         _ => return Ok(None),
     };
@@ -41,6 +45,7 @@ pub(super) fn mode_of_all(kind: DestinationKind) -> &'static str {
         DestinationKind::Elasticsearch
         | DestinationKind::Amazonopensearchservice
         | DestinationKind::AmazonOpenSearchServerless => "AllDocuments",
+        DestinationKind::Splunk => "AllEvents",
         _ => "AllData",
     }
 }
@@ -92,11 +97,27 @@ fn cluster(product: SearchProduct, configuration: &Map<String, Value>) -> Result
     Ok(OpenSearchTarget { product, auth, ..OpenSearchTarget::at(endpoint, index) })
 }
 
+fn splunk(configuration: &Map<String, Value>) -> SplunkTarget {
+    let seconds = configuration.get("HECAcknowledgmentTimeoutInSeconds").and_then(Value::as_u64);
+    SplunkTarget {
+        url: text(configuration, "HECEndpoint").to_owned(),
+        endpoint: match text(configuration, "HECEndpointType") {
+            "Raw" => HecEndpoint::Raw,
+            _ => HecEndpoint::Event,
+        },
+        token: Secret::new(text(configuration, "HECToken")),
+        acknowledgement_ms: Some(seconds.unwrap_or(180) * 1000),
+        bytes_max: None,
+        reach: Reach::default(),
+    }
+}
+
 /// What the endpoint of a stream of the configuration file looks like in the API's members, without secrets.
 pub(super) fn described(endpoint: &Endpoint) -> Map<String, Value> {
     let mut members = match &endpoint.target {
         Target::Http(http) => described_http(http),
         Target::OpenSearch(cluster) => described_cluster(cluster),
+        Target::Splunk(splunk) => described_splunk(splunk),
     };
     let retry = json!({"DurationInSeconds": endpoint.retry_ms.div_ceil(1000)});
     members.insert("RetryOptions".to_owned(), retry);
@@ -141,4 +162,19 @@ fn described_cluster(cluster: &OpenSearchTarget) -> Map<String, Value> {
         });
     }
     members.as_object().cloned().unwrap_or_default()
+}
+
+fn described_splunk(splunk: &SplunkTarget) -> Map<String, Value> {
+    let kind = match splunk.endpoint {
+        HecEndpoint::Raw => "Raw",
+        HecEndpoint::Event => "Event",
+    };
+    // Where the indexer is not asked, the API has no word for it.
+    let timeout = splunk.acknowledgement_ms.unwrap_or(180_000).div_ceil(1000);
+    let members = [
+        ("HECEndpoint", json!(splunk.url)),
+        ("HECEndpointType", json!(kind)),
+        ("HECAcknowledgmentTimeoutInSeconds", json!(timeout)),
+    ];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -251,6 +251,10 @@ pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Destination {
     };
     let mut own = endpoints::described(endpoint);
     for name in ["RoleARN", "BufferingHints", "CloudWatchLoggingOptions"] {
+        if endpoint.target.kind() == DestinationKind::Splunk && name == "RoleARN" {
+            // The only one without a role of its own.
+            continue;
+        }
         own.extend(members.get(name).map(|value| (name.to_owned(), value.clone())));
     }
     // The API knows of one store of an endpoint: a copy elsewhere is told as one there.

@@ -9,6 +9,7 @@ mod encryption;
 mod endpoints;
 mod functions;
 pub(crate) mod mapping;
+mod objects;
 pub(crate) mod processing;
 mod reload;
 mod schemas;

@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 use standpipe_model::{RequestLimits, RequestSink, Secret};
 use standpipe_sinks::{HttpOptions, HttpSink, http::HttpFormat};
 
-use super::reach::{Reach, expose_pairs, expose_some};
+use super::reach::Reach;
 use super::{EndpointError, Undelivered};
+use crate::exposed::{expose_pairs, expose_some};
 
 /// The most records of a request of Firehose's protocol.
 const RECORDS_MAX: usize = 10_000;
@@ -63,7 +64,7 @@ impl HttpTarget {
         }
     }
 
-    pub(super) fn limits(&self) -> RequestLimits {
+    pub(crate) fn limits(&self) -> RequestLimits {
         let most = if self.format == HttpFormat::Firehose { RECORDS_MAX } else { usize::MAX };
         RequestLimits {
             rows_max: self.records_max.unwrap_or(most).min(most),
@@ -76,7 +77,7 @@ impl HttpTarget {
         3
     }
 
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         let end = self.url.find(['?', '#']).unwrap_or(self.url.len());
         self.url.get(..end).unwrap_or_default().to_owned()
     }

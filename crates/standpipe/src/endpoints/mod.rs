@@ -8,6 +8,7 @@
 mod http;
 mod opensearch;
 mod reach;
+mod splunk;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,7 @@ use standpipe_model::{BatchId, RequestLimits, RequestSink, RowOrigin, Timestamp}
 use standpipe_sinks::client::ClientError;
 use standpipe_sinks::http::HttpOptionsError;
 use standpipe_sinks::opensearch::OpenSearchOptionsError;
+use standpipe_sinks::splunk::SplunkOptionsError;
 
 use crate::stamp::Stamp;
 use crate::worker::Memory;
@@ -26,6 +28,7 @@ use crate::worker::Memory;
 pub use http::HttpTarget;
 pub use opensearch::{AwsKeys, ClusterAuth, OpenSearchTarget, SearchProduct};
 pub use reach::Reach;
+pub use splunk::SplunkTarget;
 
 /// The memory of the requests on their way to one endpoint, in bytes; one that needs more waits until it is the only
 /// one.
@@ -51,6 +54,8 @@ pub enum Target {
     Http(HttpTarget),
     /// OpenSearch or Elasticsearch.
     OpenSearch(OpenSearchTarget),
+    /// Splunk.
+    Splunk(SplunkTarget),
 }
 
 /// A record that its endpoint did not take, as its line of the error output is made of it.
@@ -82,6 +87,9 @@ pub enum EndpointError {
     /// A setting of a cluster.
     #[error(transparent)]
     OpenSearch(#[from] OpenSearchOptionsError),
+    /// A setting of a Splunk.
+    #[error(transparent)]
+    Splunk(#[from] SplunkOptionsError),
 }
 
 impl Target {
@@ -90,6 +98,7 @@ impl Target {
         match self {
             Self::Http(_) => DestinationKind::HttpEndpoint,
             Self::OpenSearch(cluster) => cluster.kind(),
+            Self::Splunk(_) => DestinationKind::Splunk,
         }
     }
 
@@ -98,6 +107,7 @@ impl Target {
         match self {
             Self::Http(_) => "http",
             Self::OpenSearch(_) => "opensearch",
+            Self::Splunk(_) => "splunk",
         }
     }
 
@@ -106,6 +116,7 @@ impl Target {
         match self {
             Self::Http(_) => "http-endpoint-failed",
             Self::OpenSearch(cluster) => cluster.error_output_type(),
+            Self::Splunk(_) => "splunk-failed",
         }
     }
 
@@ -114,6 +125,7 @@ impl Target {
         match self {
             Self::Http(http) => http.limits(),
             Self::OpenSearch(cluster) => cluster.limits(),
+            Self::Splunk(splunk) => splunk.limits(),
         }
     }
 
@@ -122,6 +134,7 @@ impl Target {
         match self {
             Self::Http(http) => http.memory_factor(),
             Self::OpenSearch(cluster) => cluster.memory_factor(),
+            Self::Splunk(_) => 2,
         }
     }
 
@@ -130,6 +143,7 @@ impl Target {
         match self {
             Self::Http(http) => http.address(),
             Self::OpenSearch(cluster) => cluster.address(),
+            Self::Splunk(splunk) => splunk.url.clone(),
         }
     }
 
@@ -138,6 +152,7 @@ impl Target {
         match self {
             Self::Http(http) => http.error_members(of),
             Self::OpenSearch(cluster) => cluster.error_members(of),
+            Self::Splunk(_) => SplunkTarget::error_members(of),
         }
     }
 
@@ -148,7 +163,8 @@ impl Target {
             (Self::OpenSearch(shape), Self::OpenSearch(access)) => {
                 Self::OpenSearch(shape.with_access_of(access))
             }
-            (Self::Http(_) | Self::OpenSearch(_), _) => self.clone(),
+            (Self::Splunk(shape), Self::Splunk(access)) => Self::Splunk(shape.with_access_of(access)),
+            (shape, _) => shape.clone(),
         }
     }
 
@@ -156,6 +172,7 @@ impl Target {
         match self {
             Self::Http(http) => http.reach.files(),
             Self::OpenSearch(cluster) => cluster.reach.files(),
+            Self::Splunk(splunk) => splunk.reach.files(),
         }
     }
 
@@ -167,6 +184,7 @@ impl Target {
         match self {
             Self::Http(http) => http.sink(),
             Self::OpenSearch(cluster) => cluster.sink(),
+            Self::Splunk(splunk) => splunk.sink(),
         }
     }
 }

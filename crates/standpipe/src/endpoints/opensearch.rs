@@ -10,8 +10,9 @@ use standpipe_sinks::opensearch::{IndexOptions, OpenSearchAuth, SigningService};
 use standpipe_sinks::s3::S3Credentials;
 use standpipe_sinks::{OpenSearchOptions, OpenSearchSink};
 
-use super::reach::{Reach, expose, expose_some};
+use super::reach::Reach;
 use super::{EndpointError, Undelivered};
+use crate::exposed::{expose, expose_some};
 
 /// The most documents and bytes of them in a bulk: as large as helps a node. What the bulk says beside them comes on top.
 const DOCUMENTS_MAX: usize = 10_000;

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use standpipe_model::Secret;
 use standpipe_sinks::ClientOptions;
 
 use super::EndpointError;
+use crate::exposed::expose_some;
 
 /// How an endpoint is reached. Definitions hold it on disk, secrets included, in files that only their owner may read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,25 +81,4 @@ impl Reach {
 
 fn read(path: &Path) -> Result<Vec<u8>, EndpointError> {
     fs::read(path).map_err(|source| EndpointError::File { path: path.display().to_string(), source })
-}
-
-/// Writes a secret into a definition, the one place where that is wanted.
-pub(super) fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
-}
-
-/// As [`expose`], of a secret that may be absent.
-pub(super) fn expose_some<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
-    match secret {
-        Some(secret) => serializer.serialize_some(secret.expose()),
-        None => serializer.serialize_none(),
-    }
-}
-
-/// As [`expose`], of secrets by name.
-pub(super) fn expose_pairs<S: Serializer>(
-    pairs: &[(String, Secret)],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(pairs.iter().map(|(name, secret)| (name, secret.expose())))
 }

@@ -133,7 +133,10 @@ impl Line {
                 let sending = Sending { open, shape, endpoint, identity, which };
                 self.send_kept(&sending, plan.spool, object).await
             }
-            _ => Ok(self.send_spooled(close, shape, plan.spool, object, which.is_repeated()).await?),
+            _ => {
+                let sent = self.send_spooled(close, shape, plan.spool, object, which.is_repeated()).await;
+                sent.map_err(AttemptError::from)
+            }
         };
         sent.map_err(|error| match error {
             AttemptError::Sink(error) => self.damaged(close, error).into(),

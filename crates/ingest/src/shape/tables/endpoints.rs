@@ -78,7 +78,7 @@ structures! {
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions).default(NOT_LOGGED),
         optional("BufferingHints", SplunkBufferingHints).default(r#"{"SizeInMBs":5,"IntervalInSeconds":60}"#),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     SplunkDestinationDescription: [
         optional("HECEndpoint", HECEndpoint),
@@ -91,7 +91,7 @@ structures! {
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
         optional("BufferingHints", SplunkBufferingHints),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     SplunkDestinationUpdate: [
         optional("HECEndpoint", HECEndpoint),
@@ -104,7 +104,7 @@ structures! {
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
         optional("BufferingHints", SplunkBufferingHints),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     SplunkRetryOptions: [
         optional("DurationInSeconds", SplunkRetryDurationInSeconds),
