@@ -175,8 +175,43 @@ fn unsaid_of_format(conversion: &Conversion) -> Vec<String> {
 
 /// The keys of an endpoint that are set and have no member in the API, or must not be written.
 fn unsaid_of_endpoint(endpoint: &Endpoint) -> Vec<String> {
-    let target = destination.endpoint.as_ref().map(|endpoint| endpoint.target.name());
-    let at = target.map_or("s3".to_owned(), |kind| format!("{kind}.error_output"));
+    let (reach, keys) = match &endpoint.target {
+        Target::Http(http) => (
+            &http.reach,
+            vec![
+                ("access_key", http.access_key.is_some()),
+                ("format", http.format != HttpFormat::default()),
+                ("headers", !http.headers.is_empty()),
+                ("records_max", http.records_max.is_some()),
+                ("bytes_max", http.bytes_max.is_some()),
+            ],
+        ),
+        Target::OpenSearch(cluster) => (
+            &cluster.reach,
+            vec![
+                ("endpoint", cluster.endpoints.len() > 1),
+                ("data_stream", cluster.index.data_stream),
+                ("username", matches!(cluster.auth, ClusterAuth::Basic { .. })),
+                ("api_key", matches!(cluster.auth, ClusterAuth::ApiKey { .. })),
+                ("aws", matches!(cluster.auth, ClusterAuth::Aws { .. })),
+                ("gzip", cluster.gzip),
+                ("documents_max", cluster.documents_max.is_some()),
+                ("bytes_max", cluster.bytes_max.is_some()),
+            ],
+        ),
+        Target::Splunk(splunk) => (
+            &splunk.reach,
+            vec![
+                ("token", true),
+                ("acknowledgement", splunk.acknowledgement_ms.is_none()),
+                ("bytes_max", splunk.bytes_max.is_some()),
+            ],
+        ),
+    };
+    let kind = endpoint.target.name();
+    let of_reach = [("tls", reach.has_tls()), ("proxy", reach.proxy.is_some())];
+    let set = keys.into_iter().chain(of_reach).filter(|(_, set)| *set);
+    set.map(|(key, _)| format!("destination.{kind}.{key}")).collect()
 }
 
 /// The keys of a destination that are set and have no member in the API.
