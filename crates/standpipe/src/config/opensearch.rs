@@ -168,3 +168,87 @@ fn aws(section: &mut Section<'_, '_>) -> Option<ClusterAuth> {
     });
     Some(ClusterAuth::Aws { region: region?, service, keys })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{bad, good};
+    use super::*;
+    use crate::endpoints::Endpoint;
+
+    fn with(cluster: &str) -> String {
+        format!(
+            "stores: {{disk: {{type: file, path: d}}}}\nstreams:\n- name: a\n  destination:\n    opensearch: {{error_output: {{}}, {cluster}}}\n"
+        )
+    }
+
+    fn target(cluster: &str) -> OpenSearchTarget {
+        let spec = good(&with(cluster)).streams.remove(0);
+        let kept = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<crate::spec::StreamSpec>(&kept).unwrap(), spec);
+        match spec.destination.endpoint {
+            Some(Endpoint { target: Target::OpenSearch(target), .. }) => target,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_cluster_may_be_told_in_our_words_or_in_those_of_the_api() {
+        let ours = target("endpoint: http://h:9200, index: clicks, rotation: week, document_ids: none");
+        let apis = target(
+            "cluster_endpoint: http://h:9200, index_name: clicks, index_rotation_period: OneWeek, \
+             default_document_id_format: NO_DOCUMENT_ID",
+        );
+        assert_eq!(ours, apis);
+        let index = IndexOptions {
+            rotation: IndexRotation::OneWeek,
+            document_ids: DocumentIds::NoDocumentId,
+            ..IndexOptions::new("clicks")
+        };
+        assert_eq!(ours, OpenSearchTarget::at("http://h:9200", index));
+        assert_eq!(
+            target("endpoint: http://h, index: i").index,
+            IndexOptions::new("i"),
+            "a day, and our ids"
+        );
+        for plain in ["data_stream: true", "product: serverless"] {
+            let index = target(&format!("endpoint: http://h, index: i, {plain}")).index;
+            assert_eq!(index.rotation, IndexRotation::NoRotation, "{plain}");
+        }
+    }
+
+    #[test]
+    fn who_asks_is_said_in_one_way() {
+        let auth = |more: &str| target(&format!("endpoints: [http://a, http://b], index: i{more}")).auth;
+        assert_eq!(auth(""), ClusterAuth::None);
+        assert!(matches!(auth(", username: u, password: p"), ClusterAuth::Basic { .. }));
+        assert!(matches!(auth(", api_key: k"), ClusterAuth::ApiKey { .. }));
+        let aws = auth(", aws: {region: eu-west-1, service: aoss, access_key_id: A, secret_access_key: s}");
+        assert!(
+            matches!(aws, ClusterAuth::Aws { service: SigningService::Aoss, keys: Some(_), .. }),
+            "{aws:?}"
+        );
+        bad(
+            &with("endpoint: http://h, index: i, username: u, api_key: k"),
+            &[
+                "standpipe.yaml:5:17: streams[0].destination.opensearch: a user needs \"username\" and \"password\"",
+                "standpipe.yaml:5:17: streams[0].destination.opensearch: of \"username\", \"api_key\" and \"aws\" one is enough",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_index_that_cannot_be_is_refused() {
+        bad(
+            &with("endpoint: http://h, index: Clicks"),
+            &[
+                "standpipe.yaml:5:62: streams[0].destination.opensearch.index: no index can be called 'Clicks': it has capitals",
+            ],
+        );
+        bad(
+            &with("endpoint: http://h, index: i, data_stream: true, rotation: day"),
+            &[
+                "standpipe.yaml:5:62: streams[0].destination.opensearch.index: a data stream has neither rotation nor a type",
+            ],
+        );
+    }
+}

@@ -20,6 +20,7 @@ mod formats;
 mod functions;
 mod kills;
 mod lake;
+mod opensearch;
 mod outages;
 mod partitions;
 mod pressure;
