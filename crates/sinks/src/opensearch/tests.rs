@@ -1,3 +1,5 @@
+//! What a bulk is made of, what its answer means, and what is never shown.
+
 use std::time::SystemTime;
 
 use bytes::Bytes;

@@ -241,13 +241,13 @@ mod tests {
         bad(
             &with("endpoint: http://h, index: Clicks"),
             &[
-                "standpipe.yaml:5:62: streams[0].destination.opensearch.index: no index can be called 'Clicks': it has capitals",
+                "standpipe.yaml:5:63: streams[0].destination.opensearch.index: no index can be called 'Clicks': it has capitals",
             ],
         );
         bad(
             &with("endpoint: http://h, index: i, data_stream: true, rotation: day"),
             &[
-                "standpipe.yaml:5:62: streams[0].destination.opensearch.index: a data stream has neither rotation nor a type",
+                "standpipe.yaml:5:63: streams[0].destination.opensearch.index: a data stream has neither rotation nor a type",
             ],
         );
     }
