@@ -132,10 +132,13 @@ fn a_stream_of_the_api_delivers_what_boto3_puts_and_an_update_names_another_inde
     let daemon = start(format!("stores: {{ lake: {} }}\ndefault_store: lake\n", lake.yaml()));
     let python = Python::installed().unwrap();
     let aws = |args: &[&str]| python.aws_firehose(&daemon.endpoint(), args).unwrap();
-    let s3 = json!({"RoleARN": "arn:aws:iam::000000000000:role/r", "BucketARN": "arn:aws:s3:::lake", "Prefix": "all/"});
+    let role = "arn:aws:iam::000000000000:role/r";
+    let hints = json!({"SizeInMBs": 1, "IntervalInSeconds": 1});
+    let s3 =
+        json!({"RoleARN": role, "BucketARN": "arn:aws:s3:::lake", "Prefix": "all/", "BufferingHints": hints});
     let cluster = json!({
-        "RoleARN": "arn:aws:iam::000000000000:role/r", "ClusterEndpoint": node.endpoint(), "IndexName": "flights",
-        "IndexRotationPeriod": "NoRotation", "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 1},
+        "RoleARN": role, "ClusterEndpoint": node.endpoint(), "IndexName": "flights",
+        "IndexRotationPeriod": "NoRotation", "BufferingHints": hints,
         "S3BackupMode": "AllDocuments", "S3Configuration": s3,
         "DocumentIdOptions": {"DefaultDocumentIdFormat": "FIREHOSE_DEFAULT"},
     });
