@@ -58,6 +58,15 @@ pub(super) struct Sending<'a> {
     pub(super) which: Try,
 }
 
+impl Sending<'_> {
+    /// About how many bytes the batch's rows have at the most: a processor may make more of a record.
+    fn rows_bytes(&self) -> u64 {
+        const GROWN: u64 = 4;
+        let records = self.open.close.record_bytes;
+        if self.shape.transformation.is_empty() { records } else { records.saturating_mul(GROWN) }
+    }
+}
+
 /// Rows that an endpoint wants to have again, by batch and request; known only to this process, as all that a
 /// repetition of the others costs is a repetition.
 pub(crate) type Again = Mutex<HashMap<(BatchId, u32), BTreeSet<RowOrigin>>>;
@@ -152,7 +161,7 @@ impl Line {
         let given_up = Arc::new(AtomicBool::new(false));
         let target = &sending.endpoint.target;
         let cutter = Cutter::new(rows, target.limits());
-        let memory = target.limits().bytes_max.min(sending.open.close.record_bytes) * target.memory_factor();
+        let memory = target.limits().bytes_max.min(sending.rows_bytes()) * target.memory_factor();
         let cuts = cuts(cutter, Arc::clone(&client.memory), memory, Arc::clone(&given_up));
         let attempts = cuts.map(|cut| self.attempt_request(sending, &client, cut));
         let mut attempts = attempts.buffer_unordered(REQUESTS_AT_ONCE);
@@ -333,12 +342,34 @@ impl Line {
         shape: &Shape,
         encoder: ChunkEncoder,
     ) -> Result<Make, SinkError> {
-        let (open, endpoint) = (self.open_batch(close.batch), shape.destination.endpoint.clone());
-        let (Some(open), Some(endpoint)) = (open, endpoint) else {
-            return Err(SinkError::new(ErrorClass::Transient, "the batch is not open any more"));
-        };
+        let (open, endpoint) = (self.still_open(close.batch)?, shape.destination.endpoint.clone());
+        let endpoint = endpoint.ok_or_else(|| {
+            SinkError::new(
+                ErrorClass::Misconfigured,
+                "records were given up by a destination that has no endpoint",
+            )
+        })?;
         let identity = identity(&open);
         Ok(make::undelivered(open.decided, endpoint.target, identity, encoder))
+    }
+
+    /// What the key of the object with them derives from: of exactly these decisions.
+    pub(super) fn undelivered_identity(&self, batch: BatchId) -> Result<BatchId, SinkError> {
+        let decided = self.still_open(batch)?.decided;
+        let mut hash = digest::Context::new(&SHA256);
+        hash.update(b"standpipe undelivered");
+        hash.update(&batch.0);
+        for rows in decided.iter().flat_map(|decide| &decide.rows) {
+            hash.update(&rows.first.0.to_le_bytes());
+            hash.update(&rows.last.0.to_le_bytes());
+        }
+        let digest = hash.finish();
+        Ok(BatchId(std::array::from_fn(|byte| digest.as_ref()[byte])))
+    }
+
+    fn still_open(&self, batch: BatchId) -> Result<OpenBatch, SinkError> {
+        let gone = || SinkError::new(ErrorClass::Transient, "the batch is not open any more");
+        self.open_batch(batch).ok_or_else(gone)
     }
 
     /// Writes the records that were given up to the error output; their number, and the bytes that were stored. What
