@@ -186,7 +186,7 @@ impl Line {
         let (batch, destination) = (close.batch, &self.destination);
         let done = |part: Part| {
             let (destination, ordinal) = (destination.clone(), part.ordinal());
-            Done { batch, destination, ordinal, further: 0 }
+            Done { batch, destination, ordinal, further: 0, request: None }
         };
         parts.drain(..).map(|part| Control::Done(done(part))).collect()
     }
