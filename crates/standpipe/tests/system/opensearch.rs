@@ -68,16 +68,16 @@ fn each_document_is_there_once_or_in_the_error_output_through_kills_of_the_node_
     node.call("PUT", "_index_template/clicks", &template).unwrap();
     let mut daemon = start(yaml(&lake, &node.endpoint(), "gzip: true"));
     let delivered = |daemon: &Daemon| metric(daemon, "standpipe_records_delivered_total", &[]);
-    for (round, first) in (0..COUNT).step_by(1_000).enumerate() {
-        put_all(&daemon, first..first + 500);
+    for (round, first) in (0..COUNT).step_by(300).enumerate() {
+        put_all(&daemon, first..first + 150);
         eventually("some is delivered", SOON, || (delivered(&daemon) > 0).then_some(()));
-        if round == 1 {
+        if round == 4 {
             node.kill().unwrap();
         }
-        put_all(&daemon, first + 500..first + 1_000);
+        put_all(&daemon, first + 150..first + 300);
         daemon.kill9().unwrap();
         daemon.restart().unwrap();
-        if round == 1 {
+        if round == 4 {
             let failed = || daemon.log().contains("Connection refused").then_some(());
             eventually("an attempt finds no node", SOON, failed);
             node.restart().unwrap();
