@@ -1,9 +1,12 @@
 //! The HTTP client of destinations that take rows in requests: connections that are kept, TLS, a proxy, and what it
 //! means when no answer comes.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use reqwest::{Certificate, Client, Identity, Proxy, Response, redirect};
 use standpipe_model::{ErrorClass, Secret, SinkError};
 
@@ -110,6 +113,15 @@ impl Silence {
         }
     }
 
+    fn word(self) -> &'static str {
+        match self {
+            Self::Timeout => "RequestTimeout",
+            Self::Connect => "ConnectionFailed",
+            Self::Certificate => "SSLHandshakeFailure",
+            Self::Closed => "ConnectionReset",
+        }
+    }
+
     /// The error for the worker, of a destination at `place`.
     pub(crate) fn into_error(self, place: &str, code: &str, error: reqwest::Error) -> SinkError {
         let class = match self {
@@ -125,6 +137,18 @@ impl Silence {
         };
         coded(class, code, format!("{place}: {text}"))
     }
+}
+
+/// The error that no answer came from a destination of a kind (`HttpEndpoint`) at `place`.
+pub(crate) fn unanswered(kind: &str, place: &str, error: reqwest::Error) -> SinkError {
+    let silence = Silence::of(&error);
+    silence.into_error(place, &format!("{kind}.{}", silence.word()), error)
+}
+
+/// A body as it is compressed.
+pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::default());
+    encoder.write_all(body).and_then(|()| encoder.finish()).expect("memory takes what is written to it")
 }
 
 /// An answer's body could not be had.

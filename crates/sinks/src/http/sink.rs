@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use standpipe_model::{Answer, ErrorClass, Request, RequestSink, SinkError};
 
 use super::options::{HttpFormat, HttpOptions};
-use super::request::{ANSWER_BYTES_MAX, Made, body, gzip, is_taken};
+use super::request::{ANSWER_BYTES_MAX, Made, body, is_taken};
 use crate::client::{
-    BodyTrouble, ClientError, Silence, aside, coded, excerpt, read_body, retry_after, shown,
+    BodyTrouble, ClientError, aside, coded, excerpt, gzip, read_body, retry_after, shown, unanswered,
 };
 
 /// An HTTP endpoint's settings cannot be used.
@@ -59,14 +59,7 @@ impl HttpSink {
     }
 
     fn unanswered(&self, error: reqwest::Error) -> SinkError {
-        let silence = Silence::of(&error);
-        let code = match silence {
-            Silence::Timeout => "HttpEndpoint.RequestTimeout",
-            Silence::Connect => "HttpEndpoint.ConnectionFailed",
-            Silence::Certificate => "HttpEndpoint.SSLHandshakeFailure",
-            Silence::Closed => "HttpEndpoint.ConnectionReset",
-        };
-        silence.into_error(&self.place, code, error)
+        unanswered("HttpEndpoint", &self.place, error)
     }
 
     /// What a request's own headers are.

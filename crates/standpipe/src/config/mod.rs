@@ -22,6 +22,7 @@ mod format;
 mod functions;
 mod keys;
 mod load;
+mod opensearch;
 mod partitioning;
 mod problem;
 mod processors;

@@ -6,6 +6,7 @@
 //! the current version.
 
 mod http;
+mod opensearch;
 mod reach;
 mod splunk;
 
@@ -19,12 +20,14 @@ use standpipe_ingest::DestinationKind;
 use standpipe_model::{BatchId, RequestLimits, RequestSink, RowOrigin, Timestamp};
 use standpipe_sinks::client::ClientError;
 use standpipe_sinks::http::HttpOptionsError;
+use standpipe_sinks::opensearch::OpenSearchOptionsError;
 use standpipe_sinks::splunk::SplunkOptionsError;
 
 use crate::stamp::Stamp;
 use crate::worker::Memory;
 
 pub use http::HttpTarget;
+pub use opensearch::{AwsKeys, ClusterAuth, OpenSearchTarget, SearchProduct};
 pub use reach::Reach;
 pub use splunk::SplunkTarget;
 
@@ -57,6 +60,8 @@ impl Endpoint {
 pub enum Target {
     /// An HTTP endpoint.
     Http(HttpTarget),
+    /// OpenSearch or Elasticsearch.
+    OpenSearch(OpenSearchTarget),
     /// Splunk.
     Splunk(SplunkTarget),
 }
@@ -87,6 +92,9 @@ pub enum EndpointError {
     /// A setting of an HTTP endpoint.
     #[error(transparent)]
     Http(#[from] HttpOptionsError),
+    /// A setting of a cluster.
+    #[error(transparent)]
+    OpenSearch(#[from] OpenSearchOptionsError),
     /// A setting of a Splunk.
     #[error(transparent)]
     Splunk(#[from] SplunkOptionsError),
@@ -97,7 +105,17 @@ impl Target {
     pub(crate) fn kind(&self) -> DestinationKind {
         match self {
             Self::Http(_) => DestinationKind::HttpEndpoint,
+            Self::OpenSearch(cluster) => cluster.kind(),
             Self::Splunk(_) => DestinationKind::Splunk,
+        }
+    }
+
+    /// Its key in the configuration.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::OpenSearch(_) => "opensearch",
+            Self::Splunk(_) => "splunk",
         }
     }
 
@@ -105,6 +123,7 @@ impl Target {
     pub(crate) fn error_output_type(&self) -> &'static str {
         match self {
             Self::Http(_) => "http-endpoint-failed",
+            Self::OpenSearch(cluster) => cluster.error_output_type(),
             Self::Splunk(_) => "splunk-failed",
         }
     }
@@ -113,6 +132,7 @@ impl Target {
     pub(crate) fn limits(&self) -> RequestLimits {
         match self {
             Self::Http(http) => http.limits(),
+            Self::OpenSearch(cluster) => cluster.limits(),
             Self::Splunk(splunk) => splunk.limits(),
         }
     }
@@ -121,6 +141,7 @@ impl Target {
     pub(crate) fn memory_factor(&self) -> u64 {
         match self {
             Self::Http(http) => http.memory_factor(),
+            Self::OpenSearch(cluster) => cluster.memory_factor(),
             Self::Splunk(_) => 2,
         }
     }
@@ -129,6 +150,7 @@ impl Target {
     pub(crate) fn address(&self) -> String {
         match self {
             Self::Http(http) => http.address(),
+            Self::OpenSearch(cluster) => cluster.address(),
             Self::Splunk(splunk) => splunk.url.clone(),
         }
     }
@@ -137,6 +159,7 @@ impl Target {
     pub(crate) fn error_members(&self, of: &Undelivered) -> Map<String, Value> {
         match self {
             Self::Http(http) => http.error_members(of),
+            Self::OpenSearch(cluster) => cluster.error_members(of),
             Self::Splunk(_) => SplunkTarget::error_members(of),
         }
     }
@@ -144,13 +167,16 @@ impl Target {
     /// Whether it keeps something of each request, to recognise repetitions.
     pub(crate) fn remembers_requests(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Splunk(_) => false,
+            Self::Http(_) | Self::OpenSearch(_) | Self::Splunk(_) => false,
         }
     }
 
     fn with_access_of(&self, current: &Self) -> Self {
         match (self, current) {
             (Self::Http(shape), Self::Http(access)) => Self::Http(shape.with_access_of(access)),
+            (Self::OpenSearch(shape), Self::OpenSearch(access)) => {
+                Self::OpenSearch(shape.with_access_of(access))
+            }
             (Self::Splunk(shape), Self::Splunk(access)) => Self::Splunk(shape.with_access_of(access)),
             (shape, _) => shape.clone(),
         }
@@ -159,6 +185,7 @@ impl Target {
     fn files(&self) -> Vec<&Path> {
         match self {
             Self::Http(http) => http.reach.files(),
+            Self::OpenSearch(cluster) => cluster.reach.files(),
             Self::Splunk(splunk) => splunk.reach.files(),
         }
     }
@@ -170,6 +197,7 @@ impl Target {
     pub(crate) fn sink(&self) -> Result<Arc<dyn RequestSink>, EndpointError> {
         match self {
             Self::Http(http) => http.sink(),
+            Self::OpenSearch(cluster) => cluster.sink(),
             Self::Splunk(splunk) => splunk.sink(),
         }
     }

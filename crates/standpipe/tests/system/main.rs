@@ -24,6 +24,7 @@ mod hec;
 mod inferred;
 mod kills;
 mod lake;
+mod opensearch;
 mod outages;
 mod partitions;
 mod pressure;
