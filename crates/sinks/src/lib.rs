@@ -12,6 +12,7 @@ pub mod http;
 pub mod key;
 #[cfg(any(feature = "gcs", feature = "azure"))]
 pub mod object;
+pub mod postgres;
 pub mod s3;
 mod source;
 
@@ -20,4 +21,5 @@ pub use file::{FileOptions, FileSink};
 pub use http::{HttpOptions, HttpSink};
 #[cfg(any(feature = "gcs", feature = "azure"))]
 pub use object::{ObjectSink, ObjectStoreOptions};
+pub use postgres::{PostgresOptions, PostgresSink};
 pub use s3::{S3Options, S3Sink};

@@ -14,6 +14,7 @@
 mod go;
 mod local_kms;
 mod minio;
+mod postgres;
 mod toxiproxy;
 mod versions;
 mod versitygw;
@@ -24,6 +25,7 @@ use anyhow::Result;
 
 pub use local_kms::LocalKms;
 pub use minio::Minio;
+pub use postgres::Postgres;
 pub use toxiproxy::{Proxy, Toxic, Toxiproxy};
 pub use versitygw::Versitygw;
 
@@ -74,6 +76,7 @@ pub type Install = fn() -> Result<()>;
 /// Every server with the function that installs it, in the order of the shortest first.
 pub fn all() -> Vec<(&'static str, Install)> {
     vec![
+        ("postgres", Postgres::install),
         ("local-kms", LocalKms::install),
         ("toxiproxy", Toxiproxy::install),
         ("versitygw", Versitygw::install),

@@ -1,0 +1,163 @@
+//! What a Postgres destination is told and how.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use standpipe_model::Secret;
+
+use super::names::{NameError, TableName};
+use super::path::Path;
+
+/// How a row's data is read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PostgresFormat {
+    /// A JSON object: its members are columns.
+    #[default]
+    Json,
+    /// A line of CSV: its fields are the columns in their order.
+    Csv {
+        /// What stands between fields.
+        delimiter: char,
+        /// What stands for NULL where it is not in quotes.
+        null: String,
+    },
+}
+
+/// What happens to a row whose key the table has already.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conflict {
+    /// The row is refused.
+    #[default]
+    Error,
+    /// The table's row stays as it is.
+    Ignore {
+        /// The key's columns; empty for any key.
+        key: Vec<String>,
+    },
+    /// The row takes its place.
+    Update {
+        /// The key's columns.
+        key: Vec<String>,
+    },
+}
+
+/// How far the connection is protected, in the words of `sslmode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    /// Not.
+    Disable,
+    /// Encrypted where the server can.
+    #[default]
+    Prefer,
+    /// Encrypted, whoever the server is.
+    Require,
+    /// Encrypted to a server with a certificate of the authority.
+    VerifyCa,
+    /// Encrypted to a server whose certificate is for this host.
+    VerifyFull,
+}
+
+/// TLS.
+#[derive(Debug, Clone, Default)]
+pub struct PostgresTls {
+    /// How far.
+    pub mode: TlsMode,
+    /// The certificate authorities (PEM) in the place of the system's.
+    pub ca_pem: Option<Vec<u8>>,
+    /// The client's certificate and its key, in one PEM.
+    pub identity_pem: Option<Secret>,
+}
+
+/// A table of a PostgreSQL server.
+#[derive(Debug, Clone)]
+pub struct PostgresOptions {
+    /// The host, or several with commas between, of which the one that takes writes is used; with `/` in front the folder
+    /// of a socket.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// Who connects.
+    pub user: String,
+    /// The password, where the server asks for one.
+    pub password: Option<Secret>,
+    /// How it is protected.
+    pub tls: PostgresTls,
+    /// The table.
+    pub table: TableName,
+    /// The columns as SQL writes them, and where their values stand; without a path, in the member of that name. Empty:
+    /// all columns that the table does not fill itself.
+    pub columns: Vec<(String, Option<Path>)>,
+    /// How rows are read.
+    pub format: PostgresFormat,
+    /// What happens to keys that are there.
+    pub conflict: Conflict,
+    /// The table that says what was loaded.
+    pub ledger: TableName,
+    /// The most connections.
+    pub connections_max: usize,
+    /// For making a connection.
+    pub connect_timeout: Duration,
+    /// For a statement with its answer.
+    pub request_timeout: Duration,
+}
+
+/// The settings of a Postgres destination cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresOptionsError {
+    /// A column's name is none.
+    #[error("a column cannot be used: {0}")]
+    Column(NameError),
+    /// CSV has no members.
+    #[error("the column '{0}' has a path, which rows of CSV do not have")]
+    CsvPath(String),
+    /// It could not be told from what is between fields.
+    #[error("'{0}' cannot stand between fields")]
+    Delimiter(char),
+    /// Without a key nobody knows which row to update.
+    #[error("conflict: update needs the columns of the key")]
+    NoKey,
+    /// A key that is not loaded cannot be compared.
+    #[error("the key '{0}' is none of the columns")]
+    KeyColumn(String),
+    /// The authority could not be looked at.
+    #[error("certificate authorities are looked at with verify-ca and verify-full only")]
+    UnusedAuthorities,
+    /// Any certificate of any authority would do.
+    #[error("verify-ca needs the certificate authority")]
+    NoAuthorities,
+    /// The certificates cannot be used.
+    #[error("{what} cannot be used: {why}")]
+    Certificates {
+        /// Which ones.
+        what: &'static str,
+        /// What is wrong with them.
+        why: String,
+    },
+}
+
+impl PostgresOptions {
+    /// Options with the usual values of what need not be said.
+    pub fn new(host: &str, database: &str, user: &str, table: TableName) -> Self {
+        Self {
+            host: host.to_owned(),
+            port: 5432,
+            database: database.to_owned(),
+            user: user.to_owned(),
+            password: None,
+            tls: PostgresTls::default(),
+            table,
+            columns: Vec::new(),
+            format: PostgresFormat::Json,
+            conflict: Conflict::Error,
+            ledger: TableName::parse("standpipe_ledger").expect("it is a name"),
+            connections_max: 4,
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(180),
+        }
+    }
+}
