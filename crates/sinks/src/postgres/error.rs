@@ -68,7 +68,7 @@ impl Failure {
                     let message = format!("{place}: {}", causes(&error));
                     coded(ErrorClass::Transient, "Postgres.ConnectionReset", message)
                 }
-            }
+            },
         }
     }
 

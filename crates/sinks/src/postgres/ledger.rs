@@ -77,7 +77,8 @@ impl Ledger {
 
     async fn exists(&self, client: &Client) -> Result<bool, Failure> {
         let table = self.table.to_string();
-        let row = client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&table, Type::TEXT)]).await?;
+        let row =
+            client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&table, Type::TEXT)]).await?;
         Ok(row.try_get(0)?)
     }
 
@@ -100,7 +101,8 @@ impl Ledger {
             return Ok(());
         }
         // Two that make a table at once would be in each other's way.
-        let sql = format!("BEGIN; SELECT pg_advisory_xact_lock(hashtext('standpipe')); {}; COMMIT", self.ddl());
+        let sql =
+            format!("BEGIN; SELECT pg_advisory_xact_lock(hashtext('standpipe')); {}; COMMIT", self.ddl());
         client.batch_execute(&sql).await.map_err(|error| match error.as_db_error() {
             Some(said) if said.code().code().starts_with("42") || said.code().code().starts_with("3F") => {
                 self.missing(said.message()).into()

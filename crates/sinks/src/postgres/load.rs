@@ -143,9 +143,15 @@ impl Merge {
                 // NULL is no key: such rows are in nobody's way.
                 let no_key: String = key.iter().map(|name| format!(" OR {} IS NULL", quoted(name))).collect();
                 let others = table.columns.iter().filter(|column| !key.contains(&column.name));
-                let set: Vec<String> =
-                    others.map(|column| quoted(&column.name)).map(|name| format!("{name} = EXCLUDED.{name}")).collect();
-                let set = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
+                let set: Vec<String> = others
+                    .map(|column| quoted(&column.name))
+                    .map(|name| format!("{name} = EXCLUDED.{name}"))
+                    .collect();
+                let set = if set.is_empty() {
+                    "NOTHING".to_owned()
+                } else {
+                    format!("UPDATE SET {}", set.join(", "))
+                };
                 // Keys in order, so that attempts that meet wait for each other and do not lock each other out.
                 Some(Self {
                     before: format!(

@@ -9,7 +9,9 @@ pub enum NameError {
     #[error("'{0}' has an empty part")]
     Empty(String),
     /// What stands outside of quotes is no plain name.
-    #[error("'{0}' is no name: one with other characters than letters, digits, '_' and '$' stands in double quotes")]
+    #[error(
+        "'{0}' is no name: one with other characters than letters, digits, '_' and '$' stands in double quotes"
+    )]
     Characters(String),
     /// A quote is not closed.
     #[error("'{0}' has a double quote that is not closed")]

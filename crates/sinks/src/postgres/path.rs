@@ -19,7 +19,9 @@ pub(super) enum Step {
 
 /// A text is no path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no path such as .order.items[0].\"odd name\"; a jq processor before can do what paths cannot")]
+#[error(
+    "'{0}' is no path such as .order.items[0].\"odd name\"; a jq processor before can do what paths cannot"
+)]
 pub struct PathError(String);
 
 impl Path {
@@ -71,8 +73,7 @@ fn read(chars: &mut Peekable<Chars<'_>>, steps: &mut Vec<Step>) -> Option<()> {
                 chars.next_if_eq(&']')?;
             }
             '[' => {
-                let digits: String =
-                    std::iter::from_fn(|| chars.next_if(char::is_ascii_digit)).collect();
+                let digits: String = std::iter::from_fn(|| chars.next_if(char::is_ascii_digit)).collect();
                 steps.push(Step::Element(digits.parse().ok()?));
                 chars.next_if_eq(&']')?;
             }

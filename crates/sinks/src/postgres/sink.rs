@@ -84,15 +84,14 @@ impl PostgresSink {
         }
         let client = &session.client;
         self.begin(client, request.batch).await?;
-        let look = try_join(
-            self.ledger.known(client, request.batch),
-            describe(client, &self.options, &self.wanted),
-        );
+        let look =
+            try_join(self.ledger.known(client, request.batch), describe(client, &self.options, &self.wanted));
         let (known, table) = self.in_time(look).await?;
         let (there, new): (Vec<usize>, Vec<usize>) =
             (0..request.rows.len()).partition(|&number| known.covers(request.rows[number].origin));
         let mut answer = Answer { existed: new.is_empty(), ..Answer::default() };
-        let refused_before = there.iter().filter_map(|&number| known.refusal(number, request.rows[number].origin));
+        let refused_before =
+            there.iter().filter_map(|&number| known.refusal(number, request.rows[number].origin));
         answer.refused.extend(refused_before);
         if new.is_empty() {
             self.in_time(client.batch_execute("ROLLBACK")).await?;

@@ -116,11 +116,9 @@ fn choose(table: &str, described: &[Described], wanted: &Wanted) -> Result<Vec<C
         columns.push(Column { name: name.clone(), path: path.clone(), kind: found.kind });
     }
     match columns.is_empty() {
-        true => Err(fault(
-            ErrorClass::Misconfigured,
-            "42703",
-            format!("the table {table} has no column to load"),
-        )),
+        true => {
+            Err(fault(ErrorClass::Misconfigured, "42703", format!("the table {table} has no column to load")))
+        }
         false => Ok(columns),
     }
 }

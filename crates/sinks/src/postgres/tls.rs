@@ -11,9 +11,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
@@ -47,7 +45,8 @@ impl Connector {
         let config = match &tls.identity_pem {
             None => builder.with_no_client_auth(),
             Some(pem) => {
-                let bad = |error: &dyn std::fmt::Display| unusable("the client certificate or its key", error);
+                let bad =
+                    |error: &dyn std::fmt::Display| unusable("the client certificate or its key", error);
                 let pem = pem.expose().as_bytes();
                 let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
                 let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| bad(&error))?;
@@ -77,7 +76,8 @@ fn verifier(
     if verifies {
         let roots = Arc::new(roots(tls.ca_pem.as_deref())?);
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
-        authorities = Some(verifier.map_err(|error| unusable("the file of certificate authorities", &error))?);
+        authorities =
+            Some(verifier.map_err(|error| unusable("the file of certificate authorities", &error))?);
     }
     Ok(match (authorities, tls.mode) {
         (Some(authorities), TlsMode::VerifyFull) => authorities,

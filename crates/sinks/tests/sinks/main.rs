@@ -7,6 +7,7 @@ mod file;
 mod fuzz;
 mod memory;
 mod minio;
+mod postgres;
 mod scripted;
 mod suite;
 mod versitygw;

@@ -64,7 +64,14 @@ impl Postgres {
         let (bin, home, authority) = (bin()?, Home::new()?, Authority::new("postgres-tests")?);
         home.fill(&authority)?;
         let mut initdb = home.as_server(&bin.join("initdb"));
-        initdb.arg("-D").arg(home.data()).args(["-U", Self::USER, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
+        initdb.arg("-D").arg(home.data()).args([
+            "-U",
+            Self::USER,
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ]);
         initdb.args(["--auth-local=trust", "--auth-host=scram-sha-256"]);
         run(initdb.arg("--pwfile").arg(home.0.join("password")))?;
         let hba = "local all all trust\nhostssl guarded all all scram-sha-256 clientcert=verify-ca\n\
