@@ -87,7 +87,8 @@ impl Ledger {
         if self.exists(client).await? {
             return Ok(());
         }
-        let sql = "SELECT coalesce(has_schema_privilege(coalesce($1, current_schema()), 'CREATE'), false)";
+        let sql = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = coalesce($1, current_schema()) AND \
+                   has_schema_privilege(oid, 'CREATE'))";
         let row = client.query_typed_one(sql, &[(&self.table.schema(), Type::TEXT)]).await?;
         match row.try_get(0)? {
             true => Ok(()),

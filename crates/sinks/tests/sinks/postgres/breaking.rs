@@ -4,44 +4,73 @@ use std::time::Duration;
 
 use standpipe_model::{ErrorClass, RequestSink as _};
 use standpipe_sinks::PostgresSink;
-use standpipe_sinks::postgres::Conflict;
-use standpipe_testkit::servers::{Postgres, Toxic, Toxiproxy};
+use standpipe_sinks::postgres::{Conflict, TlsMode};
+use standpipe_testkit::servers::{Postgres, Proxy, Toxic, Toxiproxy};
 
 use super::{Place, numbers, options, refused, request};
+
+/// A way to the server that ends after so many bytes.
+struct Cuts<'a> {
+    place: &'a Place,
+    proxy: Proxy,
+    upwards: bool,
+    /// Attempts so far.
+    tries: u64,
+    /// Attempts that failed although their rows were stored.
+    unheard: u64,
+}
+
+impl Cuts<'_> {
+    /// Whether an attempt gets through when its connection is cut after so many bytes. If not, it is repeated.
+    async fn gets_through(&mut self, bytes: u64) -> bool {
+        let mut options = self.place.options("t");
+        options.port = self.proxy.endpoint().rsplit(':').next().unwrap().parse().unwrap();
+        options.tls.mode = TlsMode::Disable;
+        // A sink that has a connection would not have to go through what comes before.
+        let sink = PostgresSink::new(&options).unwrap();
+        let first = 1000 + self.tries * 10;
+        self.tries += 1;
+        let mut rows = numbers(first, 10);
+        rows[3] = r#"{"n":"x"}"#.to_owned();
+        // What the ledger answers must not grow from try to try.
+        let asked = request(u8::try_from(self.tries).unwrap() + 128 * u8::from(self.upwards), first, &rows);
+        let limit = Toxic::Limit(bytes);
+        if self.upwards { self.proxy.poison_requests(limit) } else { self.proxy.poison(limit) }.unwrap();
+        let through = sink.attempt(&asked).await;
+        self.proxy.heal().unwrap();
+        if let Err(error) = &through {
+            assert_eq!(error.class, ErrorClass::Transient, "{error}");
+        }
+        let answer = sink.attempt(&asked).await.unwrap();
+        assert_eq!(answer.refused.iter().map(|one| one.row).collect::<Vec<_>>(), [3]);
+        self.unheard += u64::from(through.is_err() && answer.existed);
+        through.is_ok()
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_cut_anywhere_leaves_each_row_once() {
     let place = Place::new("cuts", "CREATE TABLE t (n int, v text)");
     let toxiproxy = Toxiproxy::start().unwrap();
-    let proxy = toxiproxy.proxy("postgres", &format!("127.0.0.1:{}", place.server.port())).unwrap();
-    let mut options = place.options("t");
-    options.port = proxy.endpoint().rsplit(':').next().unwrap().parse().unwrap();
-    options.tls.mode = standpipe_sinks::postgres::TlsMode::Disable;
-    options.request_timeout = Duration::from_secs(10);
-    let (mut cut, mut known, mut rows_sent) = (0, 0, 0);
-    for (first, upwards) in (0_u64..).zip((0..48).map(|cut| cut % 2 == 0)) {
-        // A sink that has a connection would not have to go through what comes before.
-        let sink = PostgresSink::new(&options).unwrap();
-        let mut rows = numbers(first * 10, 10);
-        rows[3] = r#"{"n":"x"}"#.to_owned();
-        let asked = request(1, first * 10, &rows);
-        let limit = Toxic::Limit(200 + first * if upwards { 90 } else { 60 });
-        if upwards { proxy.poison_requests(limit) } else { proxy.poison(limit) }.unwrap();
-        match sink.attempt(&asked).await {
-            Ok(answer) => assert_eq!(answer.refused.len(), 1),
-            Err(error) => {
-                assert_eq!(error.class, ErrorClass::Transient, "{error}");
-                cut += 1;
-            }
+    for upwards in [true, false] {
+        place.sql("TRUNCATE t");
+        let proxy =
+            toxiproxy.proxy(&format!("{upwards}"), &format!("127.0.0.1:{}", place.server.port())).unwrap();
+        let mut cuts = Cuts { place: &place, proxy, upwards, tries: 0, unheard: 0 };
+        // Where an attempt just gets through: the halving cuts it in many places, more and more of them at its end.
+        let (mut cut, mut through) = (0, 1 << 14);
+        assert!(cuts.gets_through(through).await);
+        while through - cut > 1 {
+            let middle = (cut + through) / 2;
+            if cuts.gets_through(middle).await { through = middle } else { cut = middle }
         }
-        proxy.heal().unwrap();
-        let answer = sink.attempt(&asked).await.unwrap();
-        assert_eq!(answer.refused.iter().map(|one| one.row).collect::<Vec<_>>(), [3]);
-        known += u32::from(answer.existed);
-        rows_sent += 9;
+        for part in 1..8 {
+            assert!(!cuts.gets_through(cut * part / 8).await);
+        }
+        assert!(cuts.unheard > 0, "the answer to COMMIT was never cut off");
+        let rows = cuts.tries * 9;
+        assert_eq!(place.sql("SELECT count(*), count(DISTINCT n) FROM t"), format!("{rows}|{rows}"));
     }
-    assert!(cut >= 30 && known > 0, "{cut} attempts were cut, {known} found their rows there");
-    assert_eq!(place.sql("SELECT count(*), count(DISTINCT n) FROM t"), format!("{rows_sent}|{rows_sent}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -172,7 +172,7 @@ async fn a_server_may_want_a_certificate_of_the_client() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_full_is_left_alone_for_a_while() {
-    let place = Place::new("full", "CREATE TABLE t (n int)");
+    let place = Place::new("crowded", "CREATE TABLE t (n int)");
     place.sql("CREATE ROLE crowd LOGIN SUPERUSER PASSWORD 'crowd-secret' CONNECTION LIMIT 0");
     place.sql("ALTER ROLE crowd NOSUPERUSER; GRANT ALL ON t TO crowd; GRANT ALL ON SCHEMA public TO crowd");
     let mut options = place.options("t");

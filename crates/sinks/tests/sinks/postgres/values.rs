@@ -12,7 +12,7 @@ use super::{Place, refused, request};
 const EVERY_TYPE: &str = "CREATE TABLE t (id serial PRIMARY KEY, small smallint, big bigint, num numeric, flag boolean, \
     dbl double precision, txt text, short varchar(5), \"Odd \"\"name\" text, day date, at timestamptz, local timestamp, \
     doc jsonb, raw json, ints int[], grid int[], docs jsonb[], words text[], bin bytea, guid uuid, addr inet, \
-    twice bigint GENERATED ALWAYS AS (big * 2) STORED)";
+    half bigint GENERATED ALWAYS AS (big / 2) STORED)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_type_takes_what_the_server_reads_for_it() {
@@ -30,7 +30,7 @@ async fn every_type_takes_what_the_server_reads_for_it() {
     let stored: Value =
         serde_json::from_str(&place.sql("SELECT to_jsonb(t) - 'num' - 'dbl' FROM t")).unwrap();
     let expect = json!({
-        "id": 1, "small": -32768, "big": 9_223_372_036_854_775_807_i64, "twice": null, "flag": true,
+        "id": 1, "small": -32768, "big": 9_223_372_036_854_775_807_i64, "half": 4_611_686_018_427_387_903_i64, "flag": true,
         "txt": "tab\t, \"quote\", \\N, \n☃", "short": "fünf5", "Odd \"name": "\\.", "day": "2024-02-29",
         "at": "2026-01-02T01:04:05.678901+00:00", "local": "2026-01-02T03:04:05", "doc": {"a": [1, null, "x\ty"]},
         "raw": "text", "ints": [1, null, -3], "grid": [[1, 2], [3, 4]], "docs": [{"k": "a,b"}, [1], "s"],
@@ -123,13 +123,13 @@ fn row() -> impl Strategy<Value = Value> {
         maybe(words.prop_map(Value::from).boxed()),
         maybe(any::<bool>().prop_map(Value::from).boxed()),
     )
-        .prop_map(|(n, t, d, w, b)| json!({ "n": n, "t": t, "d": d, "w": w, "b": b }))
+        .prop_map(|(n, s, d, w, b)| json!({ "n": n, "s": s, "d": d, "w": w, "b": b }))
 }
 
 #[test]
 fn any_rows_of_json_come_back_as_they_were() {
     let place =
-        Place::new("any_rows", "CREATE TABLE t (at serial, n bigint, t text, d jsonb, w text[], b boolean)");
+        Place::new("any_rows", "CREATE TABLE t (at serial, n bigint, s text, d jsonb, w text[], b boolean)");
     let sink = place.sink("t");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut runner = TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
