@@ -68,6 +68,9 @@ pub struct Decide {
     pub rows: Vec<BatchRange>,
     /// Why, as an error code.
     pub reason: String,
+    /// What the destination said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
     /// How many attempts were made.
     pub attempts: u32,
     /// When.
@@ -101,6 +104,9 @@ pub struct Failing {
     pub destination: DestinationId,
     /// When it began to fail.
     pub since: Timestamp,
+    /// It does not any more, or for a reason that does not count: the retry duration starts with the next failure.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over: bool,
 }
 
 /// PUTS: puts of a segment that is about to be forgotten, which may still come again within their ten minutes.
@@ -296,8 +302,11 @@ impl State {
             // They are no part of the state: the put table is rebuilt from all frames that tell of puts.
             Control::Puts(_) => {}
             Control::Failing(failing) => {
-                self.with_open(&failing.destination, &failing.batch, |open| {
-                    open.failing_since.get_or_insert(failing.since);
+                self.with_open(&failing.destination, &failing.batch, |open| match failing.over {
+                    true => open.failing_since = None,
+                    false => {
+                        open.failing_since.get_or_insert(failing.since);
+                    }
                 });
             }
         }
@@ -514,6 +523,20 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_that_is_over_starts_the_retry_duration_anew() {
+        let (mut state, closed) = (state(), close(1, 0, 9));
+        state.apply(&Control::Close(closed.clone()));
+        for (since, over, expect) in
+            [(5, false, Some(5)), (6, false, Some(5)), (7, true, None), (8, false, Some(8))]
+        {
+            let (batch, destination) = (closed.batch, closed.destination.clone());
+            state.apply(&Control::Failing(Failing { batch, destination, since: Timestamp(since), over }));
+            let open = &state.destinations[&DestinationId::primary()].open[&closed.batch];
+            assert_eq!(open.failing_since, expect.map(Timestamp));
+        }
+    }
+
+    #[test]
     fn every_control_frame_reads_back() {
         let batch = BatchId([7; 16]);
         let destination = DestinationId::backup();
@@ -526,7 +549,18 @@ mod tests {
             Control::State(Box::new(state)),
             Control::Done(Done { batch, destination: destination.clone(), ordinal: 4, further: 0 }),
             Control::Done(Done { batch, destination: destination.clone(), ordinal: 4, further: 2 }),
-            Control::Failing(Failing { batch, destination: destination.clone(), since: Timestamp(8) }),
+            Control::Failing(Failing {
+                batch,
+                destination: destination.clone(),
+                since: Timestamp(8),
+                over: false,
+            }),
+            Control::Failing(Failing {
+                batch,
+                destination: destination.clone(),
+                since: Timestamp(8),
+                over: true,
+            }),
             Control::Puts(Puts {
                 segment: "0".repeat(32),
                 encrypted: true,
@@ -536,7 +570,8 @@ mod tests {
                 batch,
                 destination: destination.clone(),
                 rows: vec![rows],
-                reason: "abandoned".into(),
+                reason: "400".into(),
+                message: "no such column".into(),
                 attempts: 2,
                 decided_at: Timestamp(9),
             }),

@@ -143,6 +143,14 @@ impl Tally {
     pub fn total(&self) -> u64 {
         self.delivered + self.dropped + self.backed_up + self.lost
     }
+
+    /// The same with so many of its delivered records in the error output instead.
+    #[must_use]
+    pub fn back_up(mut self, records: u64) -> Self {
+        self.delivered = self.delivered.saturating_sub(records);
+        self.backed_up += records;
+        self
+    }
 }
 
 impl std::ops::AddAssign for Tally {

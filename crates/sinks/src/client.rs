@@ -113,8 +113,7 @@ impl Silence {
             Self::Timeout => "no answer in time".to_owned(),
             _ => causes(&error),
         };
-        let told = SinkError::new(class, format!("{place}: {text}"));
-        SinkError { code: Some(code.to_owned()), ..told.with_source(error) }
+        coded(class, code, format!("{place}: {text}"))
     }
 }
 

@@ -374,6 +374,7 @@ mod tests {
             logging: None,
             partitioning: None,
             conversion: None,
+            endpoint: None,
         };
         let name = StreamName::parse("s").unwrap();
         StreamSpec {

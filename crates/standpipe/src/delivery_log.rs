@@ -35,8 +35,9 @@ pub(crate) struct Failure<'a> {
     pub(crate) stream: &'a StreamName,
     /// The version of the stream's definition that the batch was closed under.
     pub(crate) version: u64,
-    pub(crate) bucket: &'a str,
-    /// The store's own code, where it gave one.
+    /// Where it failed, as an ARN or an address.
+    pub(crate) destination: String,
+    /// The destination's own code, where it gave one.
     pub(crate) code: Option<&'a str>,
     pub(crate) message: String,
     pub(crate) at: Timestamp,
@@ -56,6 +57,8 @@ impl Failure<'_> {
         ];
         match self.code {
             Some(code) if KNOWN.contains(&code) || code.starts_with("KMS.") => format!("S3.{code}"),
+            // Those of endpoints are AWS's own already.
+            Some(code) if code.contains('.') => code.to_owned(),
             _ => "InternalError".to_owned(),
         }
     }
@@ -116,7 +119,7 @@ impl DeliveryLog {
         let mut line = json!({
             "timestamp": failure.at.to_rfc3339(),
             "deliveryStreamARN": stream_arn(&settings.region, &settings.account_id, failure.stream.as_str()),
-            "destination": format!("arn:aws:s3:::{}", failure.bucket),
+            "destination": failure.destination,
             "deliveryStreamVersionId": failure.version,
             "message": failure.message,
             "errorCode": failure.code(),
@@ -222,7 +225,7 @@ mod tests {
         let failure = Failure {
             stream: &stream,
             version: 3,
-            bucket: "lake",
+            destination: "arn:aws:s3:::lake".to_owned(),
             code: Some("NoSuchBucket"),
             message: "not there".to_owned(),
             at: Timestamp(1_767_226_200_123),

@@ -14,6 +14,8 @@ pub mod config;
 pub mod daemon;
 mod delivery_log;
 mod durable;
+pub mod endpoints;
+mod exposed;
 pub mod functions;
 #[cfg(test)]
 mod generated;

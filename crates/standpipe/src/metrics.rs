@@ -216,7 +216,7 @@ impl Metrics {
     fn register_functions(&self, r: &mut Registry) {
         r.register(
             "table_reads",
-            "Reads of tables whose file had changed, without a reload, by how they ended",
+            "Reads of tables that had changed, without a reload, by how they ended: ok, refused, failed",
             self.table_reads.clone(),
         );
         r.register(
@@ -321,9 +321,8 @@ impl Metrics {
         self.key_checks.get_or_create(&KeyResult { key: key.to_owned(), kind }).inc();
     }
 
-    /// A table was read anew, as its file had changed.
-    pub(crate) fn table_read(&self, table: &str, is_taken: bool) {
-        let kind = if is_taken { "ok" } else { "refused" };
+    /// A table was read anew, as its file or object had changed, or could not be.
+    pub(crate) fn table_read(&self, table: &str, kind: &'static str) {
         self.table_reads.get_or_create(&TableResult { table: table.to_owned(), kind }).inc();
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use standpipe_model::Secret;
 use standpipe_sinks::key::PartitionKeys;
 use standpipe_transform::processors::{
     AppendDelimiterToRecord, CloudWatchLogProcessing, CsvToJson, CsvToJsonOptions, Decompression, Enrich,
@@ -11,6 +12,8 @@ use standpipe_transform::processors::{
     RedactOptions,
 };
 use standpipe_transform::{Chain, Processor, Table, WasmFunction};
+
+use crate::exposed::expose_some;
 
 /// The only language of queries (`JsonParsingEngine`).
 pub(crate) const JQ: &str = "JQ-1.6";
@@ -50,6 +53,9 @@ pub enum ProcessorSpec {
         method: Method,
         /// The replacement.
         replacement: String,
+        /// The key of hashes, which is kept with the definition: batches that are open keep theirs.
+        #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "expose_some")]
+        key: Option<Secret>,
     },
     /// Takes records apart (`RecordDeAggregation`).
     #[serde(rename = "record_deaggregation")]
@@ -142,16 +148,10 @@ impl ProcessorSpec {
                 let found = found.ok_or_else(|| unknown("enrich", "table", table, "tables"))?;
                 Box::new(Enrich::new(options, Arc::clone(found))?)
             }
-            Self::Redact { paths, patterns, method, replacement } => {
-                let (paths, patterns) = (paths.clone(), patterns.clone());
-                let replacement = replacement.clone();
-                Box::new(Redact::new(&RedactOptions {
-                    paths,
-                    patterns,
-                    method: *method,
-                    replacement,
-                    key: None,
-                })?)
+            Self::Redact { paths, patterns, method, replacement, key } => {
+                let (paths, patterns, method) = (paths.clone(), patterns.clone(), *method);
+                let (replacement, key) = (replacement.clone(), key.clone());
+                Box::new(Redact::new(&RedactOptions { paths, patterns, method, replacement, key })?)
             }
             Self::RecordDeAggregation { delimiter } => {
                 let kind = if delimiter.is_some() { "DELIMITED" } else { "JSON" };

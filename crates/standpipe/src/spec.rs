@@ -12,6 +12,7 @@ use standpipe_convert::{Deserializer, FileFormat, OrcFormat, TableSchema};
 use standpipe_encode::media;
 use standpipe_model::{Compression, DestinationId, ObjectOptions, StreamName};
 
+use crate::endpoints::Endpoint;
 use crate::processors::ProcessorSpec;
 
 /// Everything standpipe does for one stream.
@@ -101,6 +102,9 @@ pub struct S3Destination {
     /// What rows are converted to; a backup's never are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversion: Option<Conversion>,
+    /// Where rows go in requests, in the place of objects. The store then gets the error output only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
 }
 
 impl S3Destination {

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use standpipe_model::{Secret, Sink};
 use standpipe_sinks::object::ObjectProvider;
 use standpipe_sinks::s3::{S3Credentials, S3Options, S3OptionsError};
-use standpipe_sinks::{FileOptions, FileSink, ObjectSink, ObjectStoreOptions, S3Sink};
+use standpipe_sinks::{FileOptions, FileSink, ObjectSink, ObjectStoreOptions, ReadObject, S3Sink};
 
 use crate::config::{S3Store, StoreConfig, Timeouts};
 use crate::worker::Memory;
@@ -81,7 +81,12 @@ impl Stores {
     }
 }
 
-fn make(name: &str, config: &StoreConfig) -> Result<Arc<dyn Sink>, StoreError> {
+/// A store's client, which takes objects and gives them.
+pub(crate) trait Client: Sink + ReadObject {}
+
+impl<S: Sink + ReadObject> Client for S {}
+
+pub(crate) fn make(name: &str, config: &StoreConfig) -> Result<Arc<dyn Client>, StoreError> {
     match config {
         StoreConfig::S3(store) => {
             let options = s3_options(name, store)?;

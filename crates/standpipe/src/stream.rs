@@ -18,9 +18,10 @@ use tokio::sync::{Mutex, Semaphore, oneshot};
 
 use crate::alarm::AlarmKind;
 use crate::catalog::{Catalog, CatalogError, Definition};
+use crate::endpoints::EndpointClients;
 use crate::keys::StateError;
 use crate::metrics::{JournalState, LineState};
-use crate::worker::{Context, Definitions, Line, Order, OrderError, Worker};
+use crate::worker::{Again, Context, Definitions, Line, Order, OrderError, Worker};
 
 use encryption::AtRest;
 pub(crate) use encryption::refusal as key_refusal;
@@ -179,6 +180,8 @@ impl Stream {
                 definitions: Arc::clone(&self.definitions),
                 context: Arc::clone(&self.context),
                 turns: Arc::new(Semaphore::new(processors.min(TURNS_MAX))),
+                endpoints: EndpointClients::default(),
+                again: Again::default(),
             };
             workers.push(Worker::start(line).map_err(StreamError::Read)?);
         }

@@ -89,7 +89,7 @@ fn scrape() -> String {
     metrics.synced(1, Duration::ZERO);
     metrics.shaken(HandshakeResult::Ok);
     metrics.key_checked("k", None);
-    metrics.table_read("t", true);
+    metrics.table_read("t", "ok");
     metrics.called(&Called { function: "f", code: "OK", elapsed: Duration::ZERO, memory_bytes: 1 });
     metrics.answered(&Answered {
         operation: None,

@@ -22,7 +22,7 @@ mod wasm;
 
 pub use chain::{Chain, Processor, Transformed};
 pub use row::{Failure, FailureKind, Origin, Output, Record, Row, Source};
-pub use table::{Table, TableError, TableFormat};
+pub use table::{At, Table, TableError, TableFormat};
 pub use wasm::{
     CallObserver, Called, FunctionOptions, Grants, Limits, LoadError, Sandbox, SandboxError, SandboxOptions,
     WasmFunction,

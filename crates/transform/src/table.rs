@@ -1,6 +1,8 @@
 //! Reference tables: rows by key, read once, never changed, known by the hash of what they were read from. Functions
 //! look them up as text, `enrich` adds their columns as JSON.
 
+mod parquet;
+
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -57,9 +59,29 @@ pub enum TableFormat {
     Csv,
     /// An object on every line. Columns that are `null` are left out.
     JsonLines,
+    /// Apache Parquet. Its rows are taken as JSON has them; columns that are null are left out.
+    Parquet,
 }
 
-/// A table could not be read. Lines count from 1.
+/// Where a row is, counting from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// In text.
+    Line(u64),
+    /// In what has no lines.
+    Row(u64),
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Row(row) => write!(f, "row {row}"),
+        }
+    }
+}
+
+/// A table could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// The key is none of the columns.
@@ -69,18 +91,18 @@ pub enum TableError {
         key: String,
     },
     /// A row without a key.
-    #[error("line {line} has no value for the key '{key}'")]
+    #[error("{at} has no value for the key '{key}'")]
     NoKey {
-        /// The line.
-        line: u64,
+        /// The row.
+        at: At,
         /// The key's column.
         key: String,
     },
     /// Two rows with the same key.
-    #[error("line {line} has a key that came before: '{value}'")]
+    #[error("{at} has a key that came before: '{value}'")]
     DuplicateKey {
-        /// The line of the second one.
-        line: u64,
+        /// The second one.
+        at: At,
         /// The key.
         value: String,
     },
@@ -95,20 +117,49 @@ pub enum TableError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// It is no Parquet, or what is in it cannot be told as JSON.
+    #[error("the Parquet cannot be read from row {row} on")]
+    Parquet {
+        /// The first row that was not read.
+        row: u64,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Its rows are larger than they may be.
+    #[error("its rows come to more than {max} bytes as JSON, which is its max")]
+    TooLarge {
+        /// What they may come to.
+        max: u64,
+    },
 }
 
 impl Table {
     /// Reads a table whose rows are known by the column `key`.
     ///
     /// # Errors
-    /// [`TableError`] names the line; the data has to be corrected.
+    /// [`TableError`] names the row; the data has to be corrected.
     pub fn read(name: &str, format: TableFormat, key: &str, bytes: &[u8]) -> Result<Self, TableError> {
+        Self::read_within(name, format, key, bytes, u64::MAX)
+    }
+
+    /// As [`Self::read`], but what is compressed may come to at most `max` bytes.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    pub fn read_within(
+        name: &str,
+        format: TableFormat,
+        key: &str,
+        bytes: &[u8],
+        max: u64,
+    ) -> Result<Self, TableError> {
         let version = hex::encode(Sha256::digest(bytes));
         let mut table =
             Self { name: name.to_owned(), version, columns: BTreeSet::new(), rows: HashMap::new() };
         match format {
             TableFormat::Csv => table.read_csv(key, bytes)?,
             TableFormat::JsonLines => table.read_json(key, bytes)?,
+            TableFormat::Parquet => table.read_parquet(key, bytes, max)?,
         }
         table.columns.remove(key);
         Ok(table)
@@ -150,12 +201,12 @@ impl Table {
         let key_at = columns.iter().position(|column| **column == *key).ok_or_else(no_column)?;
         for record in reader.records() {
             let record = record?;
-            let line = record.position().map_or(0, csv::Position::line);
+            let at = At::Line(record.position().map_or(0, csv::Position::line));
             let value = record.get(key_at).filter(|value| !value.is_empty());
-            let value = value.ok_or_else(|| TableError::NoKey { line, key: key.to_owned() })?;
+            let value = value.ok_or_else(|| TableError::NoKey { at, key: key.to_owned() })?;
             let cells: Cells = columns.iter().cloned().zip(record.iter().map(Into::into)).collect();
             let strings = cells.iter().map(|_| true).collect();
-            self.insert(line, value, TableRow { cells, strings })?;
+            self.insert(at, value, TableRow { cells, strings })?;
         }
         self.columns.extend(columns);
         Ok(())
@@ -166,21 +217,36 @@ impl Table {
         for (text, line) in lines.filter(|(text, _)| !text.trim_ascii().is_empty()) {
             let object: Map<String, Value> =
                 serde_json::from_slice(text).map_err(|source| TableError::Json { line, source })?;
-            let value = object.get(key).and_then(key_text);
-            let value = value.ok_or_else(|| TableError::NoKey { line, key: key.to_owned() })?;
-            let (mut cells, mut strings) = (Vec::new(), Vec::new());
-            for (column, cell) in object {
-                let column = self.column(column);
-                match cell {
-                    Value::Null => continue,
-                    Value::String(ref text) => cells.push((column, text.as_str().into())),
-                    ref other => cells.push((column, other.to_string().into())),
-                }
-                strings.push(cell.is_string());
-            }
-            self.insert(line, &value, TableRow { cells: cells.into(), strings: strings.into() })?;
+            let value = object.get(key).and_then(|value| key_text(value.to_string().as_bytes()));
+            let cells = object.into_iter().map(|(column, cell)| match cell {
+                Value::Null => (column, None),
+                Value::String(text) => (column, Some((text.into(), true))),
+                other => (column, Some((other.to_string().into(), false))),
+            });
+            self.insert_cells(At::Line(line), key, value, cells)?;
         }
         Ok(())
+    }
+
+    /// Takes a row whose columns it tells itself, each with its text and whether that is a
+    /// string, where it has a value.
+    fn insert_cells(
+        &mut self,
+        at: At,
+        key: &str,
+        value: Option<String>,
+        all: impl Iterator<Item = (String, Option<(Box<str>, bool)>)>,
+    ) -> Result<(), TableError> {
+        let value = value.ok_or_else(|| TableError::NoKey { at, key: key.to_owned() })?;
+        let (mut cells, mut strings) = (Vec::new(), Vec::new());
+        for (column, cell) in all {
+            let column = self.column(column);
+            if let Some((text, is_string)) = cell {
+                cells.push((column, text));
+                strings.push(is_string);
+            }
+        }
+        self.insert(at, &value, TableRow { cells: cells.into(), strings: strings.into() })
     }
 
     /// The name of a column, which is kept once for all rows.
@@ -193,17 +259,17 @@ impl Table {
         column
     }
 
-    fn insert(&mut self, line: u64, key: &str, row: TableRow) -> Result<(), TableError> {
+    fn insert(&mut self, at: At, key: &str, row: TableRow) -> Result<(), TableError> {
         match self.rows.insert(key.into(), row) {
             None => Ok(()),
-            Some(_) => Err(TableError::DuplicateKey { line, value: key.to_owned() }),
+            Some(_) => Err(TableError::DuplicateKey { at, value: key.to_owned() }),
         }
     }
 }
 
-/// A key as text, as that of a record is.
-fn key_text(value: &Value) -> Option<String> {
-    let (value, _) = json::values(value.to_string().as_bytes()).ok()?.next()?.ok()?;
+/// A key that is written as JSON, as text: as that of a record is.
+fn key_text(written: &[u8]) -> Option<String> {
+    let (value, _) = json::values(written).ok()?.next()?.ok()?;
     json::key_text(&value)
 }
 

@@ -16,6 +16,7 @@
 mod folders;
 mod options;
 mod path;
+mod read;
 mod sink;
 mod write;
 

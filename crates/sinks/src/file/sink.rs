@@ -21,7 +21,7 @@ const CHUNKS_AHEAD: usize = 2;
 /// A sink that stores objects as files.
 #[derive(Debug)]
 pub struct FileSink {
-    options: FileOptions,
+    pub(super) options: FileOptions,
     folders: Arc<Folders>,
 }
 
@@ -31,7 +31,7 @@ impl FileSink {
         Self { options, folders: Arc::default() }
     }
 
-    fn place(&self, target: &ObjectTarget) -> Result<Place, SinkError> {
+    pub(super) fn place(&self, target: &ObjectTarget) -> Result<Place, SinkError> {
         Place::of(target).map_err(|error| {
             let message =
                 format!("file store {}: key '{}': {error}", self.options.root.display(), target.key);
@@ -40,7 +40,7 @@ impl FileSink {
     }
 
     /// Runs a blocking operation and classes its error.
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         what: &str,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,

@@ -23,4 +23,4 @@ mod sink;
 mod tests;
 
 pub use options::{HttpFormat, HttpOptions};
-pub use sink::HttpSink;
+pub use sink::{HttpOptionsError, HttpSink};

@@ -1,3 +1,5 @@
+//! The HTTP endpoint without a network: bodies, answers, secrets.
+
 use bytes::Bytes;
 use standpipe_model::{
     BatchId, DestinationId, Position, Request, RequestId, RequestRow, RowOrigin, Secret, StreamName,

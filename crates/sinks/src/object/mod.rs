@@ -12,6 +12,7 @@
 //! - The status of an answer is not told, so that throttling counts as transient.
 
 mod options;
+mod read;
 mod request;
 mod sink;
 

@@ -25,7 +25,7 @@ pub(super) fn attributes(delivery: &Delivery) -> Attributes {
 /// What the worker does after this error.
 pub(super) fn class(error: &Error) -> ErrorClass {
     match error {
-        // Nothing is read here, so what was not found is the bucket.
+        // What was not found is the bucket, or an object that someone has to put there.
         Error::NotFound { .. }
         | Error::PermissionDenied { .. }
         | Error::Unauthenticated { .. }

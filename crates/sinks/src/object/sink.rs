@@ -55,7 +55,7 @@ impl ObjectSink {
         2 * self.part_bytes as u64
     }
 
-    fn open(&self, target: &ObjectTarget) -> Result<(Arc<dyn ObjectStore>, Path), SinkError> {
+    pub(super) fn open(&self, target: &ObjectTarget) -> Result<(Arc<dyn ObjectStore>, Path), SinkError> {
         let failed = |error| self.failed(target, "opening the store", error);
         let key = |key: &str| Path::parse(key).map_err(|error| failed(Error::from(error)));
         match &self.stores {
@@ -80,9 +80,14 @@ impl ObjectSink {
         }
     }
 
-    fn failed(&self, target: &ObjectTarget, what: &str, error: Error) -> SinkError {
-        let place = format!("{} bucket '{}' key '{}'", self.name, target.bucket, target.key);
+    pub(super) fn failed(&self, target: &ObjectTarget, what: &str, error: Error) -> SinkError {
+        let place = self.place(target);
         SinkError::new(class(&error), format!("{place}: {what}: {error}")).with_source(error)
+    }
+
+    /// Store, bucket and key, for messages.
+    pub(super) fn place(&self, target: &ObjectTarget) -> String {
+        format!("{} bucket '{}' key '{}'", self.name, target.bucket, target.key)
     }
 
     /// Sends an object that fits one request.

@@ -20,7 +20,7 @@ use super::options::{S3Credentials, S3Options, S3OptionsError};
 
 /// Servers close idle connections after some twenty seconds and up; one that is younger is likely to live.
 const POOL_IDLE: Duration = Duration::from_secs(15);
-/// The slowest upload that is still waited for, in bytes per second.
+/// The slowest transfer that is still waited for, in bytes per second.
 const UPLOAD_RATE_MIN: u64 = 64 << 10;
 
 /// Makes the client. Nothing is connected yet, and credentials of the chain are looked up when the first request needs
@@ -53,11 +53,15 @@ pub(super) fn request_settings(options: &S3Options, bytes: usize) -> config::Bui
 }
 
 fn timeouts(options: &S3Options, bytes: usize) -> TimeoutConfig {
-    let sending = Duration::from_secs(bytes as u64 / UPLOAD_RATE_MIN);
     TimeoutConfig::builder()
         .connect_timeout(options.connect_timeout)
-        .operation_timeout(options.request_timeout + sending)
+        .operation_timeout(time_for(options, bytes))
         .build()
+}
+
+/// How long a request with so many bytes is waited for.
+pub(super) fn time_for(options: &S3Options, bytes: usize) -> Duration {
+    options.request_timeout + Duration::from_secs(bytes as u64 / UPLOAD_RATE_MIN)
 }
 
 /// How an AWS service is reached: connections with TLS by *ring*, and who signs. A client of another service is made of

@@ -27,6 +27,7 @@ mod client;
 mod error;
 mod multipart;
 mod options;
+mod read;
 mod request;
 mod sink;
 mod sweep;

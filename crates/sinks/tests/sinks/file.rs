@@ -40,6 +40,7 @@ async fn a_folder_conforms() {
     };
     let store = Store {
         sink: &sink,
+        reader: &sink,
         bucket: "bucket",
         threshold: 8 << 20,
         read: &read,

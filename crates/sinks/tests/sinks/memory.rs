@@ -23,6 +23,7 @@ async fn object_store_conforms_in_memory() {
     let leftovers = || -> BoxFuture<'_, usize> { async { 0 }.boxed() };
     let under_test = Store {
         sink: &sink,
+        reader: &sink,
         bucket: "bucket",
         threshold,
         read: &read,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use standpipe_model::{ErrorClass, Receipt, Sink};
+use standpipe_sinks::{Found, ReadObject};
 
 use crate::deliveries::{body, content, delivery, failing_body, stalling_body};
 
@@ -13,6 +14,7 @@ const LARGE: usize = 20 << 20;
 /// A store under test.
 pub(crate) struct Store<'a> {
     pub(crate) sink: &'a dyn Sink,
+    pub(crate) reader: &'a dyn ReadObject,
     pub(crate) bucket: &'a str,
     /// How much the sink buffers before it changes its ways.
     pub(crate) threshold: usize,
@@ -33,6 +35,7 @@ pub(crate) async fn run(store: &Store<'_>) {
     failing_bodies(store).await;
     concurrent_attempts(store).await;
     dropped_attempts(store).await;
+    reads(store).await;
     assert_eq!((store.leftovers)().await, 0, "nothing is left behind");
 }
 
@@ -73,6 +76,34 @@ async fn odd_keys(store: &Store<'_>) {
             assert_eq!(store.sink.sweep(&delivery(store.bucket, &key).target).await.expect(&key), 0);
         }
     }
+}
+
+/// An object is read whole, within its bound, and only where it is another one than is known.
+async fn reads(store: &Store<'_>) {
+    let mut tags = Vec::new();
+    for len in [0, 10_000, LARGE] {
+        let (key, sent) = (format!("reads/{len}"), content(6, len));
+        let attempt = delivery(store.bucket, &key);
+        store.sink.attempt(&attempt, body(&sent)).await.expect(&key);
+        let known = tags.last().cloned();
+        let read = |known: Option<String>, max| {
+            let target = attempt.target.clone();
+            async move { store.reader.read(&target, known.as_deref(), max).await }
+        };
+        let Found::Other { bytes, tag: Some(tag) } = read(known, len as u64).await.expect(&key) else {
+            panic!("{key} is not the one before, and has a tag")
+        };
+        assert!(bytes == sent, "{key} was read otherwise");
+        assert!(matches!(read(Some(tag.clone()), 0).await, Ok(Found::Same)), "{key}");
+        if let Some(less) = (len as u64).checked_sub(1) {
+            let error = read(None, less).await.expect_err("it is too large").to_string();
+            assert!(error.contains(&key) && error.contains(&format!("its max is {less}")), "{error}");
+        }
+        tags.push(tag);
+    }
+    let nothing = delivery(store.bucket, "reads/nothing").target;
+    let error = store.reader.read(&nothing, None, 1).await.expect_err("there is none").to_string();
+    assert!(error.contains("reads/nothing"), "{error}");
 }
 
 /// A body that fails leaves no object and, at the latest after a sweep, nothing else.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use standpipe_convert::parquet::ParquetOptions;
 use standpipe_ingest::{Destination, DestinationKind, Operation, check_destination, shape};
 use standpipe_model::{Encryption, ObjectOptions};
+use standpipe_sinks::http::HttpFormat;
 
 use super::client::{ConnectArgs, FirehoseClient};
 use super::import::describe;
@@ -17,6 +18,7 @@ use super::{CONFIG_PATH, complain, count, env, print, streams};
 use crate::config::{Config, KeyKeeper};
 use crate::daemon::conversion::compression_name;
 use crate::daemon::{mapping, processing};
+use crate::endpoints::{Endpoint, Target};
 use crate::spec::{Conversion, OutputFormat, Partitioning, S3Destination, StreamSpec};
 
 /// Arguments of `export`.
@@ -100,11 +102,11 @@ async fn of_daemon(names: &[String], connect: &ConnectArgs) -> anyhow::Result<Ve
 }
 
 fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
-    let destination = mapping::from_spec(spec, config);
+    let Destination { kind, configuration } = mapping::from_spec(spec, config);
     let input = json!({
         "DeliveryStreamName": spec.name.as_str(),
         "DeliveryStreamType": "DirectPut",
-        "ExtendedS3DestinationConfiguration": destination,
+        format!("{}DestinationConfiguration", kind.name()): configuration,
     });
     let mut input = input.as_object().cloned().unwrap_or_default();
     let mut left_out = Vec::new();
@@ -122,8 +124,14 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
     left_out.extend(spec.journal_limit_bytes.map(|_| "journal_limit".to_owned()));
     let backup = spec.backup.iter().map(|backup| ("backup", backup));
     for (path, destination) in [("destination", &spec.destination)].into_iter().chain(backup) {
-        left_out.extend(unsaid(destination).map(|key| format!("{path}.s3.{key}")));
+        let at = match destination.endpoint.as_ref().map(|endpoint| &endpoint.target) {
+            None => "s3",
+            Some(Target::Http(_)) => "http.error_output",
+            Some(Target::Splunk(_)) => "splunk.error_output",
+        };
+        left_out.extend(unsaid(destination).map(|key| format!("{path}.{at}.{key}")));
     }
+    left_out.extend(spec.destination.endpoint.iter().flat_map(unsaid_of_endpoint));
     left_out.extend(spec.destination.conversion.iter().flat_map(unsaid_of_format));
     if let Some(backup) = &spec.backup {
         let unsaid = [
@@ -168,6 +176,35 @@ fn unsaid_of_format(conversion: &Conversion) -> Vec<String> {
     keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| format!("format.{format}.{key}")).collect()
 }
 
+/// The keys of an endpoint that are set and have no member in the API, or must not be written.
+fn unsaid_of_endpoint(endpoint: &Endpoint) -> Vec<String> {
+    let (kind, reach, keys) = match &endpoint.target {
+        Target::Http(http) => (
+            "http",
+            &http.reach,
+            vec![
+                ("access_key", http.access_key.is_some()),
+                ("format", http.format != HttpFormat::default()),
+                ("headers", !http.headers.is_empty()),
+                ("records_max", http.records_max.is_some()),
+                ("bytes_max", http.bytes_max.is_some()),
+            ],
+        ),
+        Target::Splunk(splunk) => (
+            "splunk",
+            &splunk.reach,
+            vec![
+                ("token", true),
+                ("acknowledgement", splunk.acknowledgement_ms.is_none()),
+                ("bytes_max", splunk.bytes_max.is_some()),
+            ],
+        ),
+    };
+    let of_reach = [("tls", reach.has_tls()), ("proxy", reach.proxy.is_some())];
+    let set = keys.into_iter().chain(of_reach).filter(|(_, set)| *set);
+    set.map(|(key, _)| format!("destination.{kind}.{key}")).collect()
+}
+
 /// The keys of a destination that are set and have no member in the API.
 fn unsaid(destination: &S3Destination) -> impl Iterator<Item = &'static str> {
     let ObjectOptions { storage_class, acl, encryption, tags, metadata, lock } = &destination.object;
@@ -192,10 +229,12 @@ fn unsaid(destination: &S3Destination) -> impl Iterator<Item = &'static str> {
 /// Checks the input as the API would.
 fn check(input: &Map<String, Value>) -> Result<(), String> {
     let structure = shape::input_of(Operation::CreateDeliveryStream);
-    let destination = input.get("ExtendedS3DestinationConfiguration").and_then(Value::as_object);
     let rules = |_| {
-        let kind = DestinationKind::ExtendedS3;
-        let destination = destination.map(|members| Destination { kind, configuration: members.clone() });
+        let destination = DestinationKind::ALL.into_iter().find_map(|kind| {
+            let member = format!("{}DestinationConfiguration", kind.name());
+            let configuration = input.get(&member)?.as_object()?.clone();
+            Some(Destination { kind, configuration })
+        });
         destination.as_ref().map_or(Ok(()), check_destination)
     };
     shape::check(structure, &Value::Object(input.clone()))

@@ -1,5 +1,6 @@
 //! `standpipe validate`: everything that is wrong with a configuration, as a compiler prints it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,8 +35,10 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
             Stores::default().replace(&config.stores)?;
             config.tls.as_ref().map(tls::load).transpose()?;
             KeyRing::new(Arc::new(OsEntropy), runtime()?.handle().clone()).make(&config.keys)?;
-            let loaded =
-                functions::load(&config.functions, &config.tables, OsTimer::start(), Arc::new(OsEntropy))?;
+            // Stores are not asked: a start does not need them either.
+            let objects = BTreeMap::new();
+            let (timer, entropy) = (OsTimer::start(), Arc::new(OsEntropy));
+            let loaded = functions::load(&config.functions, &config.tables, &objects, timer, entropy)?;
             for stream in &config.streams {
                 check_tables(&stream.processors, &loaded.tables)
                     .with_context(|| format!("stream '{}'", stream.name))?;

@@ -17,6 +17,7 @@ use super::root::Draft;
 use super::settings::DiskShare;
 use super::stores::StoreConfig;
 use super::streams::{DestinationDraft, S3_ONLY, StreamDraft};
+use super::tables::find_objects;
 use super::tls::TlsConfig;
 use super::units::format_size;
 
@@ -34,7 +35,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     check_stores(&draft, problems);
     check_keys(&draft, problems);
     check_functions(&draft, problems);
-    check_tables(&draft, problems);
+    check_tables(&mut draft, problems);
     check_schemas(&draft.schemas, problems);
     check_names(&draft.streams, problems);
     let only = match draft.stores.as_slice() {
@@ -201,8 +202,11 @@ fn check_functions(draft: &Draft, problems: &mut Vec<Problem>) {
     }
 }
 
-fn check_tables(draft: &Draft, problems: &mut Vec<Problem>) {
+fn check_tables(draft: &mut Draft, problems: &mut Vec<Problem>) {
     let mut refuse = |spot: &Spot, message: String| problems.push(Problem { spot: spot.clone(), message });
+    for (spot, message) in find_objects(&mut draft.tables, &draft.stores) {
+        refuse(spot, message);
+    }
     for (name, spot, _) in draft.tables.iter().filter(|(name, ..)| !is_function_name(name)) {
         refuse(spot, format!("\"{name}\" is no table's name: 1 to 64 letters, digits, `-` and `_`"));
     }

@@ -152,6 +152,11 @@ pub(super) fn check(
     }
     if let Some(destination) = &stream.destination {
         let (spec, spots) = (&destination.spec, &destination.spots);
+        if spec.endpoint.is_some() {
+            let message =
+                "\"format\" makes files, and this destination takes records: use processors for their form";
+            refuse(stream.spots.of("format"), message.to_owned());
+        }
         if spec.compression != Compression::Uncompressed {
             let key = if spots.given("compression") { "compression" } else { "compression_format" };
             let message = format!(

@@ -16,6 +16,7 @@ mod access;
 mod check;
 mod columns;
 mod compound;
+mod endpoints;
 mod format;
 mod functions;
 mod keys;
@@ -58,7 +59,7 @@ pub use rates::{CredentialRates, PutRates, RatesConfig};
 pub use settings::{DiskShare, JournalConfig, LimitsConfig, StopConfig};
 pub use stores::{AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, Timeouts};
 pub(crate) use streams::{compression_word, key_setting};
-pub use tables::TableConfig;
+pub use tables::{TableConfig, TableObject, TableSource};
 pub use tls::TlsConfig;
 
 use standpipe_convert::TableSchema;

@@ -9,7 +9,7 @@ use super::functions::{BATCH, RETRIES};
 use super::problem::Spot;
 use super::reader::{Cursor, ReadSection, Section, Shape};
 use super::schema::Schema;
-use super::shapes::{Choice, Size, Text, Truth, text};
+use super::shapes::{Choice, Size, Text, Truth, secret, text};
 use super::tree::Value;
 use crate::processors::{ProcessorSpec, WasmCall, check};
 
@@ -238,6 +238,9 @@ impl Shape for Columns {
     }
 }
 
+/// A shorter one can be found by trying.
+const REDACT_KEY_MIN: usize = 16;
+
 fn redact(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
     let paths = section.optional(
         "paths",
@@ -253,11 +256,23 @@ fn redact(section: &mut Section<'_, '_>) -> Option<ProcessorSpec> {
         "method",
         Choice(&[("replace", Method::Replace), ("hash", Method::Hash)]),
         "replace",
-        "What takes the place of a value: the replacement, or its SHA-256.",
+        "What takes the place of a value: the replacement, or its SHA-256, with a key its HMAC.",
     );
     let replacement = section.or("replacement", text(0..=100), "***", "The replacement.");
+    let key = secret(
+        section,
+        "key",
+        "key_file",
+        "The secret key of hashes (HMAC-SHA-256), without which nobody finds out by trying what a value was; better a \
+         variable or a file than here. At least 16 characters.",
+        "A file that holds the key.",
+    );
+    if key.as_ref().is_some_and(|key| key.expose().len() < REDACT_KEY_MIN) {
+        let name = if section.given("key") { "key" } else { "key_file" };
+        section.refuse(name, format!("the key must have at least {REDACT_KEY_MIN} characters"));
+    }
     let (paths, patterns) = (paths.unwrap_or_default(), patterns.unwrap_or_default());
-    Some(ProcessorSpec::Redact { paths, patterns, method, replacement })
+    Some(ProcessorSpec::Redact { paths, patterns, method, replacement, key })
 }
 
 /// The name of a function.

@@ -213,6 +213,13 @@ impl<'a, 'c> Section<'a, 'c> {
         }
     }
 
+    /// Reports a problem with something that was read below.
+    pub(super) fn refuse_at(&mut self, spot: Spot, message: impl Display) {
+        if !self.describing {
+            self.context.problems.push(Problem { spot, message: message.to_string() });
+        }
+    }
+
     /// Reads another file that a key names, in YAML or JSON.
     pub(super) fn file<T>(
         &mut self,
@@ -283,6 +290,11 @@ impl Spots {
     /// Whether the key is given.
     pub(super) fn given(&self, name: &str) -> bool {
         self.0.contains_key(name)
+    }
+
+    /// All given keys, the section itself among them under the empty name.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 }
 

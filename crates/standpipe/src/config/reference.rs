@@ -141,6 +141,7 @@ fn the_example_files_load() {
         "examples/standpipe.yaml",
         "examples/partitioning.yaml",
         "examples/parquet.yaml",
+        "examples/http.yaml",
         "deploy/standpipe.yaml",
     ] {
         let credentials = tempfile::tempdir().unwrap();

@@ -7,6 +7,7 @@ use standpipe_model::{Compression, Encryption, LockMode, ObjectLock, ObjectOptio
 use standpipe_sinks::key::ObjectKeys;
 
 use super::compound::{Either, List, Map, Sub};
+use super::endpoints::{http, splunk};
 use super::format::{ConversionDraft, conversion};
 use super::partitioning::{PartitioningDraft, extract, partitioning};
 use super::problem::Spot;
@@ -80,10 +81,12 @@ pub(super) const STREAM: Sub<StreamDraft> = Sub(stream);
 pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
     let name =
         section.required("name", Name, "The stream's name: 1 to 64 letters, digits, `_`, `.` and `-`.");
-    let mut destination = section.required("destination", Sub(where_to), "Where the records go.").flatten();
-    let backup = section
-        .optional("backup", Sub(where_to), "Where a raw copy of every record goes (`S3BackupMode: Enabled`).")
-        .flatten();
+    let mut destination = section.required("destination", Sub(where_to), "Where the records go.");
+    let backup = section.optional(
+        "backup",
+        Sub(copy_to),
+        "Where a raw copy of every record goes (`S3BackupMode: Enabled`, `AllData`).",
+    );
     let listed = section
         .optional(
             "processors",
@@ -155,12 +158,32 @@ impl Shape for Name {
     }
 }
 
-fn where_to(section: &mut Section<'_, '_>) -> Option<Option<DestinationDraft>> {
-    Some(section.required(
-        "s3",
-        Sub(s3),
-        "An object store: S3 or one that speaks its language, a folder, GCS, Azure.",
-    ))
+const S3: &str = "An object store: S3 or one that speaks its language, a folder, GCS, Azure.";
+
+/// The kinds of destination.
+const KINDS: [&str; 3] = ["s3", "http", "splunk"];
+
+fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
+    let all = [
+        section.optional("s3", Sub(s3), S3),
+        section.optional(
+            "http",
+            Sub(http),
+            "An HTTP endpoint: by Firehose's delivery protocol, or a plain webhook.",
+        ),
+        section.optional("splunk", Sub(splunk), "Splunk, through its HTTP Event Collector."),
+    ];
+    let given: Vec<&str> = KINDS.into_iter().filter(|kind| section.given(kind)).collect();
+    match given.as_slice() {
+        [] => section.refuse("", format!("name where the records go: {}", KINDS.join(", "))),
+        [_] => {}
+        [_, second, ..] => section.refuse(second, "a stream has one destination, and may have a \"backup\""),
+    }
+    all.into_iter().flatten().next()
+}
+
+fn copy_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
+    section.required("s3", Sub(s3), S3)
 }
 
 /// Compression by our words and by those of the Firehose API.
@@ -178,7 +201,7 @@ const COMPRESSION: Choice<Compression> = Choice(&[
     ("HADOOP_SNAPPY", Compression::HadoopSnappy),
 ]);
 
-fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
+pub(super) fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
     let store = section.optional(
         "store",
         text(1..=64),
@@ -241,6 +264,7 @@ fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         logging,
         partitioning: partitioning.as_ref().map(|partitioning| partitioning.spec.clone()),
         conversion: None,
+        endpoint: None,
     };
     Some(DestinationDraft { store, spec, spots, size_spot, size_is_given, interval_spot, partitioning })
 }
@@ -278,7 +302,7 @@ fn log_target(section: &mut Section<'_, '_>) -> Option<LogTarget> {
 }
 
 /// The buffering, where its two values stand, and whether a size was given.
-fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, [Spot; 2], bool)> {
+pub(super) fn buffering(section: &mut Section<'_, '_>) -> Option<(Buffering, [Spot; 2], bool)> {
     let size = section.or(
         "size",
         Size(1 << 10..=1 << 30),

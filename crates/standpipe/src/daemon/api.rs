@@ -201,7 +201,7 @@ impl Daemon {
     async fn create_stream(&self, input: CreateDeliveryStream) -> Result<String, ApiError> {
         let config = self.config();
         let Destination { kind, configuration } = input.destination;
-        mapping::to_spec(&input.stream, &configuration, &config)?;
+        mapping::to_spec(&input.stream, kind, &configuration, &config)?;
         let encryption = match &input.encryption {
             Some(wanted) => Some(self.first_encryption(&input.stream, wanted).await?),
             None => None,
@@ -212,7 +212,7 @@ impl Daemon {
             return Err(ApiError::stream_exists(input.stream.as_str(), &config.account_id));
         }
         // Once more: what names lead to may have changed while a key was asked for.
-        let spec = mapping::to_spec(&input.stream, &configuration, &self.config())?;
+        let spec = mapping::to_spec(&input.stream, kind, &configuration, &self.config())?;
         let definition = Definition {
             throughput_hint_in_mbs: input.throughput_hint_in_mbs,
             kind,
@@ -295,7 +295,7 @@ impl Daemon {
         }
         let Destination { kind, configuration } =
             mapping::destination(&current, &self.config()).updated(input.update)?;
-        let spec = mapping::to_spec(&input.stream, &configuration, &self.config())?;
+        let spec = mapping::to_spec(&input.stream, kind, &configuration, &self.config())?;
         let configuration = Some(configuration);
         let next = Definition { kind, configuration, ..current.next(spec, self.context.timer.now()) };
         self.redefine(&stream, next).await.map_err(|error| Self::internal(&error))

@@ -9,10 +9,24 @@ use standpipe_model::StreamName;
 use super::Daemon;
 use super::reload::ReloadError;
 use crate::config::Config;
-use crate::functions::{Made, pinned_version};
+use crate::functions::{FunctionError, Made, pinned_version};
 use crate::processors::{ProcessorSpec, check_tables};
 
 impl Daemon {
+    /// The functions and tables of a configuration as far as they can be had without asking a store.
+    pub(super) async fn make_functions_at_start(&self, config: &Config) -> Result<Made, ReloadError> {
+        let functions = &self.context.functions;
+        let made = functions.make(config, &config.tables).await?;
+        if self.check_columns(config, &made).is_ok() {
+            return Ok(made);
+        }
+        // What objects were when the daemon last ran may not be what is asked of them now.
+        functions.forget_objects().map_err(FunctionError::Shelf)?;
+        let made = functions.make(config, &config.tables).await?;
+        self.check_columns(config, &made)?;
+        Ok(made)
+    }
+
     /// Tables have what the streams of a configuration, and those that stay in force under it, add of them.
     pub(super) fn check_columns(&self, config: &Config, made: &Made) -> Result<(), ReloadError> {
         let tables = made.tables();

@@ -5,12 +5,12 @@
 
 use serde_json::{Map, Value, json};
 use standpipe_ingest::shape::{enabled, text};
-use standpipe_ingest::{ApiError, Destination};
+use standpipe_ingest::{ApiError, Destination, DestinationKind};
 use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
 use standpipe_sinks::key::ObjectKeys;
 use standpipe_transform::processors::{DECOMPRESSED_BYTES_MAX, Stage};
 
-use super::{conversion, processing};
+use super::{conversion, endpoints, processing};
 use crate::catalog::Definition;
 use crate::config::Config;
 use crate::processors::{PartitionKeysError, ProcessorSpec, WasmCall, check, check_partition_keys};
@@ -18,23 +18,35 @@ use crate::spec::{Buffering, LogTarget, Partitioning, S3Destination, StreamSpec}
 
 const MIB: u64 = 1 << 20;
 
-/// The specification that an S3 or extended S3 destination comes to, whose rules have been checked.
+/// The specification that a destination comes to, whose rules have been checked.
 ///
 /// # Errors
 /// `InvalidArgumentException`, in AWS's words where it has them.
 pub(super) fn to_spec(
     name: &StreamName,
+    kind: DestinationKind,
     configuration: &Map<String, Value>,
     config: &Config,
 ) -> Result<StreamSpec, ApiError> {
-    let destination = to_destination(configuration, config)?;
+    let endpoint = endpoints::endpoint(kind, configuration);
+    let of_store = match endpoint {
+        Some(_) => configuration.get("S3Configuration").and_then(Value::as_object).unwrap_or(configuration),
+        None => configuration,
+    };
+    let mut destination = to_destination(of_store, config)?;
     let backup = match text(configuration, "S3BackupMode") {
+        _ if endpoints::backs_up_all(configuration) => Some(destination.clone()),
         "Enabled" => {
             let backup = configuration.get("S3BackupConfiguration").and_then(Value::as_object);
             backup.map(|backup| to_destination(backup, config)).transpose()?
         }
         _ => None,
     };
+    if endpoint.is_some() {
+        destination.buffering = buffering(configuration.get("BufferingHints"));
+        destination.logging = logging(configuration);
+        destination.endpoint = endpoint;
+    }
     let processors = processors(configuration, config)?;
     check_keys(configuration, &processors)?;
     Ok(StreamSpec {
@@ -100,6 +112,7 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
         logging: logging(configuration),
         partitioning: partitioning(configuration),
         conversion: conversion::conversion(configuration, config)?,
+        endpoint: None,
     })
 }
 
@@ -219,29 +232,53 @@ fn encryption(configuration: &Map<String, Value>) -> Encryption {
 
 /// The destination as the API was given it, or as it would have been given a stream of the configuration file.
 pub(super) fn destination(definition: &Definition, config: &Config) -> Destination {
-    let given = definition.configuration.clone();
-    Destination {
-        kind: definition.kind,
-        configuration: given.unwrap_or_else(|| from_spec(&definition.spec, config)),
+    match &definition.configuration {
+        Some(configuration) => Destination { kind: definition.kind, configuration: configuration.clone() },
+        None => from_spec(&definition.spec, config),
     }
 }
 
 /// What a stream of the configuration file looks like in the API's members.
-pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Map<String, Value> {
+pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Destination {
     let mut members = from_destination(&spec.destination, config);
-    if let Some(processing) = processing::described(&spec.processors, &|name| config.function_arn(name)) {
-        members.insert("ProcessingConfiguration".to_owned(), processing);
-    }
-    if let Some(backup) = &spec.backup {
-        let mut backup = from_destination(backup, config);
-        // Only an extended destination has members for these.
-        for name in ["FileExtension", "CustomTimeZone"] {
-            backup.remove(name);
+    let Some(endpoint) = &spec.destination.endpoint else {
+        if let Some(backup) = &spec.backup {
+            members.insert("S3BackupMode".to_owned(), "Enabled".into());
+            members.insert("S3BackupConfiguration".to_owned(), backup_of(backup, config));
         }
-        members.insert("S3BackupMode".to_owned(), "Enabled".into());
-        members.insert("S3BackupConfiguration".to_owned(), Value::Object(backup));
+        describe_processors(spec, config, &mut members);
+        return Destination { kind: DestinationKind::ExtendedS3, configuration: members };
+    };
+    let mut own = endpoints::described(endpoint);
+    for name in ["RoleARN", "BufferingHints", "CloudWatchLoggingOptions"] {
+        if endpoint.target.kind() == DestinationKind::Splunk && name == "RoleARN" {
+            // The only one without a role of its own.
+            continue;
+        }
+        own.extend(members.get(name).map(|value| (name.to_owned(), value.clone())));
     }
-    members
+    // The API knows of one store of an endpoint: a copy elsewhere is told as one there.
+    if spec.backup.is_some() {
+        own.insert("S3BackupMode".to_owned(), "AllData".into());
+    }
+    own.insert("S3Configuration".to_owned(), backup_of(&spec.destination, config));
+    describe_processors(spec, config, &mut own);
+    Destination { kind: endpoint.target.kind(), configuration: own }
+}
+
+fn describe_processors(spec: &StreamSpec, config: &Config, members: &mut Map<String, Value>) {
+    let processing = processing::described(&spec.processors, &|name| config.function_arn(name));
+    members.extend(processing.map(|processing| ("ProcessingConfiguration".to_owned(), processing)));
+}
+
+/// A store as one that gets copies or error output.
+fn backup_of(destination: &S3Destination, config: &Config) -> Value {
+    let mut members = from_destination(destination, config);
+    // Only an extended destination has members for these.
+    for name in ["FileExtension", "CustomTimeZone"] {
+        members.remove(name);
+    }
+    Value::Object(members)
 }
 
 fn from_destination(destination: &S3Destination, config: &Config) -> Map<String, Value> {

@@ -146,8 +146,7 @@ impl Daemon {
     pub(super) async fn open_streams(&self) -> Result<(), ReloadError> {
         let config = self.config();
         let keys = self.context.keys.make(&config.keys)?;
-        let functions = self.context.functions.make(&config).await?;
-        self.check_columns(&config, &functions)?;
+        let functions = self.make_functions_at_start(&config).await?;
         self.context.stores.replace(&config.stores)?;
         self.context.keys.put_in_force(keys);
         self.context.functions.put_in_force(functions);
@@ -266,7 +265,7 @@ impl Daemon {
         // Its policies are those of the configuration, so neither is put in force without the other.
         let of_file = config.load_credentials(&environment).map_err(ReloadError::Config)?;
         let certificates = config.tls.as_ref().map(tls::load).transpose()?;
-        let functions = self.context.functions.make(&config).await?;
+        let functions = self.context.functions.make(&config, &self.config().tables).await?;
         self.check_columns(&config, &functions)?;
         self.context.stores.replace(&config.stores)?;
         self.context.keys.put_in_force(keys);

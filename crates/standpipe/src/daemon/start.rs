@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::api::Api;
 use super::credentials::{Mark, environment, follow};
 use super::encryption::look_after_keys;
+use super::objects::follow_objects;
 use super::reload::ReloadError;
 use super::tables::follow_tables;
 use super::{Daemon, STOP_GRACE, Source, admin};
@@ -189,6 +190,7 @@ pub async fn start(
         tokio::spawn(follow(Arc::clone(&daemon), mark, stop.clone())),
         tokio::spawn(look_after_keys(Arc::clone(&daemon), stop.clone())),
         tokio::spawn(follow_tables(Arc::clone(&daemon), stop.clone())),
+        tokio::spawn(follow_objects(Arc::clone(&daemon), stop.clone())),
     ];
     tracing::info!(listen = %endpoints.listen, tls = endpoints.tls, admin = %endpoints.admin, streams = daemon.streams().len(), "standpipe is ready");
     Ok(Running { daemon, endpoints, pool, stop, servers, _lock: lock })

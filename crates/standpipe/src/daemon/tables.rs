@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::Daemon;
 use super::reload::ReloadError;
 use crate::alarm::AlarmKind;
-use crate::config::{Config, TableConfig};
+use crate::config::{TableConfig, TableSource};
+use crate::functions::ReadTable;
 use crate::stamp::Stamp;
 use crate::worker::chain;
 
@@ -36,10 +37,10 @@ pub(super) async fn follow_tables(daemon: Arc<Daemon>, stop: CancellationToken) 
         let config = daemon.config();
         all.retain(|name, _| config.tables.contains_key(name));
         for (name, table) in &config.tables {
-            let Some(every) = table.refresh else { continue };
+            let (TableSource::File(path), Some(every)) = (&table.from, table.refresh) else { continue };
             let first = || Followed { look_at: Instant::now() + every, seen: None, refused: None };
             let followed = all.entry(name.clone()).or_insert_with(first);
-            if followed.look_at <= Instant::now() && !followed.look(&daemon, name, &table.path).await {
+            if followed.look_at <= Instant::now() && !followed.look(&daemon, name, table, path).await {
                 followed.look_at = Instant::now() + every;
             }
         }
@@ -48,7 +49,7 @@ pub(super) async fn follow_tables(daemon: Arc<Daemon>, stop: CancellationToken) 
 
 impl Followed {
     /// Looks at the file, and has it read where it has changed and stands still. Whether it is to be looked at again soon.
-    async fn look(&mut self, daemon: &Daemon, name: &str, path: &Path) -> bool {
+    async fn look(&mut self, daemon: &Daemon, name: &str, table: &TableConfig, path: &Path) -> bool {
         let file = path.to_owned();
         let Ok(stamp) = tokio::task::spawn_blocking(move || Stamp::of(&file)).await else { return false };
         let is_known = |known: Option<Stamp>| known.as_ref() == Some(&stamp);
@@ -64,40 +65,65 @@ impl Followed {
         if self.seen.replace(stamp.clone()) != Some(stamp.clone()) {
             return true;
         }
-        self.refused = (!daemon.renew_table(name).await).then_some(stamp);
+        self.refused = (!daemon.renew_table(name, table, None).await).then_some(stamp);
         false
     }
 }
 
 impl Daemon {
-    /// Reads a table anew and puts it in force. `false` where it is wrong: that raises an alarm, and the one before stays.
-    async fn renew_table(&self, name: &str) -> bool {
+    /// Reads a table anew, or takes what was read of its object, and puts it in force. `false` where it is wrong: that
+    /// raises an alarm, and the one before stays.
+    pub(super) async fn renew_table(
+        &self,
+        name: &str,
+        table: &TableConfig,
+        object: Option<ReadTable>,
+    ) -> bool {
         let _changing = self.changing.lock().await;
-        let config = self.config();
-        let Some(table) = config.tables.get(name) else { return true };
-        let renewed = self.try_renew_table(&config, name, table).await;
-        self.context.metrics.table_read(name, renewed.is_ok());
-        match &renewed {
+        if self.config().tables.get(name) != Some(table) {
+            // It is another one by now.
+            return true;
+        }
+        match self.try_renew_table(name, table, object).await {
             Ok(()) => {
+                self.context.metrics.table_read(name, "ok");
                 tracing::info!(table = name, "changed table in force");
                 self.context.alarms.clear(None, AlarmKind::TableRefused, name);
+                true
             }
             Err(error) => {
-                let (message, now) = (chain(error), self.context.timer.now());
-                self.context.alarms.raise(None, AlarmKind::TableRefused, name, message, now);
+                self.refuse_table(name, "refused", &error);
+                false
             }
         }
-        renewed.is_ok()
+    }
+
+    /// Tells that a table could not be read anew.
+    pub(super) fn refuse_table(
+        &self,
+        name: &str,
+        kind: &'static str,
+        error: &(dyn std::error::Error + 'static),
+    ) {
+        self.context.metrics.table_read(name, kind);
+        self.context.alarms.raise(
+            None,
+            AlarmKind::TableRefused,
+            name,
+            chain(error),
+            self.context.timer.now(),
+        );
     }
 
     async fn try_renew_table(
         &self,
-        config: &Config,
         name: &str,
         table: &TableConfig,
+        object: Option<ReadTable>,
     ) -> Result<(), ReloadError> {
-        let made = self.context.functions.renew(name, table).await?;
-        self.check_columns(config, &made)?;
+        let config = self.config();
+        let made = self.context.functions.renew(name, table, object, &config.functions).await?;
+        self.check_columns(&config, &made)?;
         self.context.functions.put_in_force(made);
         self.former_functions.store(true, Ordering::Relaxed);
         Ok(())

@@ -3,7 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use standpipe_model::SinkError;
 use standpipe_transform::{LoadError, SandboxError, TableError};
+
+use crate::stores::StoreError;
 
 /// A function or a table cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +47,8 @@ pub enum FunctionError {
     /// Versions cannot be kept or read.
     #[error("cannot access the versions of functions in the data directory")]
     Shelf(#[source] io::Error),
-    /// It is not in the configuration.
-    #[error("function '{0}' is not configured")]
+    /// It is not in the configuration, or not loaded.
+    #[error("function '{0}' is not configured, or a table that it looks up could not be read yet")]
     Unknown(String),
     /// A table cannot be used.
     #[error("table '{name}'")]
@@ -54,6 +57,14 @@ pub enum FunctionError {
         name: String,
         /// Why.
         source: TableFault,
+    },
+    /// There was no version of a table when a batch was closed.
+    #[error(
+        "table '{table}' could not be read yet, see the alarm 'table_refused'; the batch goes on when it is there"
+    )]
+    NotYet {
+        /// The table's name.
+        table: String,
     },
     /// The version of a table that a batch was closed with is nowhere. With another one its objects could be others than
     /// those that are delivered already.
@@ -67,7 +78,7 @@ pub enum FunctionError {
     },
 }
 
-/// What is wrong with a table's file.
+/// What is wrong with a table's file or object.
 #[derive(Debug, thiserror::Error)]
 pub enum TableFault {
     /// It cannot be read.
@@ -88,6 +99,15 @@ pub enum TableFault {
         /// What it may have.
         max: u64,
     },
+    /// The store of its object is not configured.
+    #[error("store '{0}' is not configured")]
+    NoStore(String),
+    /// The settings of its store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its object cannot be read, or is too large.
+    #[error(transparent)]
+    Object(#[from] SinkError),
     /// What is in it is no table.
     #[error(transparent)]
     Content(#[from] TableError),

@@ -10,49 +10,59 @@ use tokio::task::spawn_blocking;
 
 use super::error::FunctionError;
 use super::shelf::{OnShelf as _, hash};
-use super::version::{FunctionVersion, Impurities};
-use super::{Current, Functions, InForce, Item, Made, Needed, lock, table};
-use crate::config::{Config, FunctionConfig, TableConfig};
+use super::version::{FunctionVersion, Impurities, TableVersion};
+use super::{Current, Functions, InForce, Item, Made, Needed, ReadTable, lock, table};
+use crate::config::{Config, FunctionConfig, TableConfig, TableSource};
 use crate::processors::Loaded;
 
 impl Functions {
     /// Loads the functions and tables of a configuration; those that are in force as they are configured are taken from
-    /// there. What they are made of is on disk when this returns.
+    /// there. What they are made of is on disk when this returns. Tables that are objects may be missing, and the
+    /// functions that look them up, if they are configured so under `running` already: they are still waited for.
     ///
     /// # Errors
     /// [`FunctionError`] says which of them cannot be loaded and why.
-    pub async fn make(self: &Arc<Self>, config: &Config) -> Result<Made, FunctionError> {
+    pub async fn make(
+        self: &Arc<Self>,
+        config: &Config,
+        running: &BTreeMap<String, TableConfig>,
+    ) -> Result<Made, FunctionError> {
+        let objects = self.read_new(config, running).await?;
         let (all, tables, functions) = (Arc::clone(self), config.tables.clone(), config.functions.clone());
         blocking(move || {
             let mut made = InForce::new();
             for (name, config) in &tables {
-                made.insert(Needed::Table(name.clone()), all.make_table(name, config)?);
+                let table = all.make_table(name, config, objects.get(name))?;
+                made.extend(table.map(|table| (Needed::Table(name.clone()), table)));
             }
             for (name, config) in &functions {
-                let wasm = read(name, config)?;
-                let digest = |table: &String| {
-                    let current = made.get(&Needed::Table(table.clone()))?;
-                    Some((table.clone(), current.digest.clone()))
-                };
-                let version =
-                    FunctionVersion::of(config, &wasm, config.tables.iter().filter_map(digest).collect());
-                let function = all.make_function(name, &version, &wasm)?;
-                made.insert(Needed::Function(name.clone()), function);
+                let table = |table: &Needed| made.get(table).cloned();
+                let function = all.make_configured(name, config, table)?;
+                made.extend(function.map(|function| (Needed::Function(name.clone()), function)));
             }
             Ok(Made(made))
         })
         .await
     }
 
-    /// Reads a table anew. Functions that may look it up come to a version with it, and are otherwise as they are in
-    /// force.
+    /// Reads a table anew, or takes what was read of its object. Functions that may look it up come to a version with it,
+    /// and are otherwise as they are in force; those that waited for it are loaded.
     ///
     /// # Errors
     /// As [`Self::make`].
-    pub async fn renew(self: &Arc<Self>, table: &str, config: &TableConfig) -> Result<Made, FunctionError> {
+    pub(crate) async fn renew(
+        self: &Arc<Self>,
+        table: &str,
+        config: &TableConfig,
+        object: Option<ReadTable>,
+        functions: &BTreeMap<String, FunctionConfig>,
+    ) -> Result<Made, FunctionError> {
         let (all, table, config) = (Arc::clone(self), table.to_owned(), config.clone());
+        let functions = functions.clone();
         blocking(move || {
-            let renewed = all.make_table(&table, &config)?;
+            let Some(renewed) = all.make_table(&table, &config, object.as_ref())? else {
+                return Ok(Made(InForce::new()));
+            };
             let digest = renewed.digest.clone();
             let mut made = InForce::from([(Needed::Table(table.clone()), renewed)]);
             let in_force = all.current.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -66,9 +76,31 @@ impl Functions {
                     made.insert(needed.clone(), all.make_function(name, &version, &wasm)?);
                 }
             }
+            for (name, config) in functions.iter().filter(|(_, config)| config.tables.contains(&table)) {
+                let needed = Needed::Function(name.clone());
+                if all.current(&needed).is_none() {
+                    let find = |table: &Needed| made.get(table).cloned().or_else(|| all.current(table));
+                    let function = all.make_configured(name, config, find)?;
+                    made.extend(function.map(|function| (needed, function)));
+                }
+            }
             Ok(Made(made))
         })
         .await
+    }
+
+    /// A function with the tables that there are; `None` where one of its own is not.
+    fn make_configured(
+        &self,
+        name: &str,
+        config: &FunctionConfig,
+        table: impl Fn(&Needed) -> Option<Arc<Current>>,
+    ) -> Result<Option<Arc<Current>>, FunctionError> {
+        let wasm = read(name, config)?;
+        let digest =
+            |name: &String| Some((name.clone(), table(&Needed::Table(name.clone()))?.digest.clone()));
+        let Some(tables) = config.tables.iter().map(digest).collect() else { return Ok(None) };
+        self.make_function(name, &FunctionVersion::of(config, &wasm, tables), &wasm).map(Some)
     }
 
     fn make_function(
@@ -84,7 +116,7 @@ impl Functions {
             None => {
                 let loaded = self.load(name, version, wasm)?;
                 let function = loaded.ok_or_else(|| FunctionError::Unknown(name.to_owned()))?;
-                Arc::new(Current { item: Item::Function(function), digest, stamp: None })
+                Arc::new(Current { item: Item::Function(function), digest, seen: None })
             }
         };
         self.shelf.keep(version, wasm).map_err(FunctionError::Shelf)?;
@@ -142,20 +174,28 @@ fn read(name: &str, config: &FunctionConfig) -> Result<Vec<u8>, FunctionError> {
     Ok(wasm)
 }
 
-/// Loads functions and tables by themselves, without a data directory.
+/// Loads functions and tables by themselves, without a data directory; of tables that are objects, those that are in
+/// `objects`.
 ///
 /// # Errors
 /// [`FunctionError`] says which of them cannot be loaded and why.
 pub fn load(
     functions: &BTreeMap<String, FunctionConfig>,
     tables: &BTreeMap<String, TableConfig>,
+    objects: &BTreeMap<String, Vec<u8>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Entropy>,
 ) -> Result<Loaded, FunctionError> {
     let mut loaded = Loaded::default();
     for (name, config) in tables {
-        let (version, bytes) = table::read(name, config)?;
-        loaded.tables.insert(name.clone(), table::rows(name, &version, &bytes)?);
+        let (version, bytes) = match &config.from {
+            TableSource::File(file) => table::read(name, config, file)?,
+            TableSource::Object(_) => match objects.get(name) {
+                Some(bytes) => (TableVersion::of(config, bytes), bytes.clone()),
+                None => continue,
+            },
+        };
+        loaded.tables.insert(name.clone(), table::rows(name, &version, &bytes, config.max_bytes)?);
     }
     if functions.is_empty() {
         return Ok(loaded);

@@ -12,6 +12,7 @@
 
 mod error;
 mod make;
+mod objects;
 mod shelf;
 mod table;
 mod version;
@@ -30,10 +31,13 @@ use tokio::task::block_in_place;
 
 pub use error::{FunctionError, TableFault};
 pub use make::load;
+pub(crate) use objects::ReadTable;
+pub use objects::read_objects;
 
 use crate::config::Config;
 use crate::processors::{Loaded, ProcessorSpec};
 use crate::stamp::Stamp;
+use objects::{Readers, SeenObject};
 use shelf::Shelf;
 use version::{FunctionVersion, Impurities};
 
@@ -76,8 +80,15 @@ enum Item {
 struct Current {
     digest: String,
     item: Item,
-    /// What was seen of a table's file before it was read.
-    stamp: Option<Stamp>,
+    /// What was seen of what a table was read from.
+    seen: Option<Seen>,
+}
+
+#[derive(Debug)]
+enum Seen {
+    /// A file, before it was read.
+    File(Stamp),
+    Object(SeenObject),
 }
 
 type InForce = BTreeMap<Needed, Arc<Current>>;
@@ -119,6 +130,8 @@ pub struct Functions {
     current: RwLock<InForce>,
     /// What is not in force any more, but may still be held.
     former: Mutex<Vec<Weak<Current>>>,
+    /// Of the stores that tables are read from.
+    readers: Mutex<Readers>,
     /// The tables in memory, by name and version.
     tables: Mutex<BTreeMap<(String, String), Weak<Table>>>,
 }
@@ -145,13 +158,17 @@ impl Functions {
             impurities: Impurities { clock, random },
             current: RwLock::default(),
             former: Mutex::default(),
+            readers: Mutex::default(),
             tables: Mutex::default(),
         }))
     }
 
     /// What was seen of the file of a table that is in force.
     pub(crate) fn stamp(&self, table: &str) -> Option<Stamp> {
-        self.current(&Needed::Table(table.to_owned()))?.stamp.clone()
+        match &self.current(&Needed::Table(table.to_owned()))?.seen {
+            Some(Seen::File(stamp)) => Some(stamp.clone()),
+            _ => None,
+        }
     }
 
     /// Puts functions and tables in force in the place of those of the same names.
@@ -161,6 +178,7 @@ impl Functions {
             let former = current.insert(needed, made);
             lock(&self.former).extend(former.as_ref().map(Arc::downgrade));
         }
+        self.note_objects(&current);
     }
 
     /// Lets go of what is not configured any more, when no definition in force needs it.
@@ -171,6 +189,7 @@ impl Functions {
             Needed::Table(name) => !config.tables.contains_key(name),
         });
         lock(&self.former).extend(gone.map(|(_, former)| Arc::downgrade(&former)));
+        self.note_objects(&current);
     }
 
     fn current(&self, needed: &Needed) -> Option<Arc<Current>> {
@@ -181,6 +200,14 @@ impl Functions {
     pub(crate) fn pin(&self, processors: &[ProcessorSpec]) -> Pinned {
         let needed = processors.iter().filter_map(Needed::by);
         Pinned(needed.filter_map(|needed| Some((needed.clone(), self.current(&needed)?))).collect())
+    }
+
+    /// Whether a batch that was closed with these pins could not be told the version of a table that is in force by now.
+    pub(crate) fn lacks_table(&self, processors: &[ProcessorSpec], pins: &BTreeMap<String, String>) -> bool {
+        let lacks = |needed: &Needed| !pins.contains_key(&needed.pin()) && self.current(needed).is_some();
+        let tables =
+            processors.iter().filter_map(|processor| Some(Needed::Table(processor.table()?.to_owned())));
+        tables.into_iter().any(|needed| lacks(&needed))
     }
 
     /// The versions of what these processors need: those that a batch was closed with, or those in force where it names
@@ -234,9 +261,10 @@ impl Functions {
         }
         let current = match needed {
             Needed::Function(name) => current.ok_or_else(|| FunctionError::Unknown(name.clone()))?,
-            Needed::Table(table) => {
-                current.filter(|_| may_replace).ok_or_else(|| FunctionError::Gone { table: table.clone() })?
-            }
+            Needed::Table(table) => current.filter(|_| may_replace).ok_or_else(|| match digest {
+                "" => FunctionError::NotYet { table: table.clone() },
+                _ => FunctionError::Gone { table: table.clone() },
+            })?,
         };
         tracing::warn!(
             what = needed.pin(),

@@ -4,6 +4,7 @@
 //! <data_dir>/functions/<SHA-256 of it>.wasm      a function's file as it was configured
 //!                     /<SHA-256 of it>.table     a table's file
 //!                     /<SHA-256 of it>.json      a version: which file, and what else its results depend on
+//!                     /objects                   what tables in force were read from (`objects.rs`)
 //!                     /compiled/                 the sandbox's cache
 //! ```
 //!
@@ -76,6 +77,11 @@ impl Shelf {
     /// Where the sandbox keeps compiled functions.
     pub(super) fn compiled(&self) -> PathBuf {
         self.0.join("compiled")
+    }
+
+    /// Where is written down which objects tables were read from.
+    pub(super) fn objects(&self) -> PathBuf {
+        self.0.join("objects")
     }
 
     fn path(&self, digest: &str, extension: &str) -> PathBuf {

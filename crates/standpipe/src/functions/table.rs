@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use standpipe_transform::Table;
@@ -9,21 +10,25 @@ use standpipe_transform::Table;
 use super::error::{FunctionError, TableFault};
 use super::shelf::OnShelf as _;
 use super::version::TableVersion;
-use super::{Current, Functions, Item, lock};
-use crate::config::TableConfig;
+use super::{Current, Functions, Item, ReadTable, Seen, lock};
+use crate::config::{TableConfig, TableSource};
 use crate::stamp::Stamp;
 
 impl TableFault {
-    fn of(self, name: &str) -> FunctionError {
+    pub(super) fn of(self, name: &str) -> FunctionError {
         FunctionError::Table { name: name.to_owned(), source: self }
     }
 }
 
-/// A table as it is configured, and what it was read from.
-pub(super) fn read(name: &str, config: &TableConfig) -> Result<(TableVersion, Vec<u8>), FunctionError> {
-    let path = || config.path.clone();
+/// A table as it is configured, and the file that it was read from.
+pub(super) fn read(
+    name: &str,
+    config: &TableConfig,
+    file: &Path,
+) -> Result<(TableVersion, Vec<u8>), FunctionError> {
+    let path = || file.to_owned();
     let read = || -> io::Result<(u64, Vec<u8>)> {
-        let (file, mut bytes) = (File::open(&config.path)?, Vec::new());
+        let (file, mut bytes) = (File::open(file)?, Vec::new());
         let length = file.metadata()?.len();
         file.take(config.max_bytes + 1).read_to_end(&mut bytes)?;
         Ok((length.max(bytes.len() as u64), bytes))
@@ -35,21 +40,47 @@ pub(super) fn read(name: &str, config: &TableConfig) -> Result<(TableVersion, Ve
     Ok((TableVersion::of(config, &bytes), bytes))
 }
 
-/// The rows of a version.
-pub(super) fn rows(name: &str, version: &TableVersion, bytes: &[u8]) -> Result<Arc<Table>, FunctionError> {
-    let table = Table::read(name, version.format, &version.key, bytes);
+/// The rows of a version, which come to at most `max` bytes where they are compressed.
+pub(super) fn rows(
+    name: &str,
+    version: &TableVersion,
+    bytes: &[u8],
+    max: u64,
+) -> Result<Arc<Table>, FunctionError> {
+    let table = Table::read_within(name, version.format, &version.key, bytes, max);
     table.map(Arc::new).map_err(|error| TableFault::from(error).of(name))
 }
 
 impl Functions {
-    /// Reads a table; what it is read from is on disk when this returns.
-    pub(super) fn make_table(&self, name: &str, config: &TableConfig) -> Result<Arc<Current>, FunctionError> {
+    /// Reads a table, or takes what was read of its object; what it is read from is on disk when this returns. `None` for
+    /// an object that was not read yet.
+    pub(super) fn make_table(
+        &self,
+        name: &str,
+        config: &TableConfig,
+        object: Option<&ReadTable>,
+    ) -> Result<Option<Arc<Current>>, FunctionError> {
+        let TableSource::File(file) = &config.from else {
+            return self.make_object_table(name, config, object);
+        };
         // Before the file: what changes meanwhile is read the next time.
-        let stamp = Some(Stamp::of(&config.path));
-        let (version, bytes) = read(name, config)?;
-        let table = self.table_of(name, &version, &bytes)?;
-        self.shelf.keep(&version, &bytes).map_err(FunctionError::Shelf)?;
-        Ok(Arc::new(Current { digest: version.digest(), item: Item::Table(table), stamp }))
+        let seen = Some(Seen::File(Stamp::of(file)));
+        let (version, bytes) = read(name, config, file)?;
+        let table = self.keep_table(name, config, &version, &bytes)?;
+        Ok(Some(Arc::new(Current { digest: version.digest(), item: Item::Table(table), seen })))
+    }
+
+    /// The rows of a version that is new, which is on disk when this returns.
+    pub(super) fn keep_table(
+        &self,
+        name: &str,
+        config: &TableConfig,
+        version: &TableVersion,
+        bytes: &[u8],
+    ) -> Result<Arc<Table>, FunctionError> {
+        let table = self.table_of(name, version, bytes, config.max_bytes)?;
+        self.shelf.keep(version, bytes).map_err(FunctionError::Shelf)?;
+        Ok(table)
     }
 
     /// A version of a table; `None` where it is gone.
@@ -58,7 +89,7 @@ impl Functions {
             return Ok(Some(held));
         }
         let found = self.shelf.find::<TableVersion>(digest).map_err(FunctionError::Shelf)?;
-        found.map(|(version, bytes)| self.table_of(name, &version, &bytes)).transpose()
+        found.map(|(version, bytes)| self.table_of(name, &version, &bytes, u64::MAX)).transpose()
     }
 
     /// The rows of a version, which are in memory once for all who use them.
@@ -67,12 +98,13 @@ impl Functions {
         name: &str,
         version: &TableVersion,
         bytes: &[u8],
+        max: u64,
     ) -> Result<Arc<Table>, FunctionError> {
         let digest = version.digest();
         if let Some(held) = self.held(name, &digest) {
             return Ok(held);
         }
-        let table = rows(name, version, bytes)?;
+        let table = rows(name, version, bytes, max)?;
         let mut tables = lock(&self.tables);
         tables.retain(|_, table| table.strong_count() > 0);
         tables.insert((name.to_owned(), digest), Arc::downgrade(&table));

@@ -45,7 +45,7 @@ impl Place {
     }
 
     async fn take(&self, config: &Config) {
-        self.functions.put_in_force(self.functions.make(config).await.unwrap());
+        self.functions.put_in_force(self.functions.make(config, &config.tables).await.unwrap());
         self.functions.keep_only(config);
     }
 
@@ -58,7 +58,7 @@ impl Place {
     }
 
     async fn refused(&self, members: &str) -> String {
-        chain(&self.functions.make(&self.config(members)).await.unwrap_err())
+        chain(&self.functions.make(&self.config(members), &BTreeMap::new()).await.unwrap_err())
     }
 
     /// The files of versions, by their extensions.
@@ -105,7 +105,7 @@ async fn a_batch_keeps_the_version_it_was_closed_with_when_the_file_is_replaced_
     assert_ne!(second, third, "what it is told is a part of it");
     for functions in [Arc::clone(&place.functions), open(place.folder.path())] {
         let configs = place.config("config: { word: two }");
-        functions.put_in_force(functions.make(&configs).await.unwrap());
+        functions.put_in_force(functions.make(&configs, &configs.tables).await.unwrap());
         assert_eq!(place.file_of(&functions, &first), hash(&saying("at first")));
         assert_eq!(place.file_of(&functions, &second), hash(&saying("and then")));
         assert_eq!(place.file_of(&functions, &BTreeMap::new()), hash(&saying("and then")));
@@ -144,7 +144,10 @@ async fn in_the_place_of_a_version_that_is_gone_or_damaged_comes_the_one_in_forc
         assert_eq!(place.file_of(&place.functions, &first), hash(&saying("and then")));
         let unknown = place.functions.versions(&[calls("g")], &BTreeMap::new(), true);
         let error = place.functions.at(&unknown, true).unwrap_err();
-        assert_eq!(error.to_string(), "function 'g' is not configured");
+        assert_eq!(
+            error.to_string(),
+            "function 'g' is not configured, or a table that it looks up could not be read yet"
+        );
     }
 }
 
@@ -167,7 +170,7 @@ async fn a_file_that_is_not_the_one_or_cannot_be_loaded_is_refused_by_name_and_w
 async fn what_a_function_is_told_is_shown_to_nobody_and_kept_for_the_daemon_alone() {
     let place = Place::new();
     let configs = place.config("config: { token: hunter2 }");
-    let made = place.functions.make(&configs).await.unwrap();
+    let made = place.functions.make(&configs, &configs.tables).await.unwrap();
     let shown = format!("{:?} {made:?} {:?}", configs.functions, place.functions);
     assert!(shown.contains("token") && !shown.contains("hunter2"), "{shown}");
     let folder = place.folder.path().join("functions");
@@ -184,7 +187,9 @@ async fn functions_can_be_loaded_without_a_data_directory() {
     fs::write(place.folder.path().join("f.wasm"), answering("not read")).unwrap();
     let configs = place.config("retries: 0");
     let (clock, chance) = (ManualClock::at(standpipe_model::Timestamp(1)), SeededEntropy::new(1));
-    let loaded = load(&configs.functions, &configs.tables, Arc::new(clock), Arc::new(chance)).unwrap();
+    let loaded =
+        load(&configs.functions, &configs.tables, &BTreeMap::new(), Arc::new(clock), Arc::new(chance))
+            .unwrap();
     assert_eq!(loaded.functions["f"].digest(), hash(&answering("not read")));
 }
 
@@ -207,11 +212,11 @@ async fn a_batch_sees_the_table_it_was_closed_with_and_another_one_only_where_no
     assert_eq!(first.keys().collect::<Vec<_>>(), ["table:t"]);
     place.take(&place.with_table(new, "")).await;
     let again = open(place.folder.path());
-    again.put_in_force(again.make(&place.with_table(new, "")).await.unwrap());
+    again.put_in_force(again.make(&place.with_table(new, ""), &BTreeMap::new()).await.unwrap());
     for functions in [&place.functions, &again] {
         assert_eq!(seen(functions, &first, false).unwrap(), hash(old.as_bytes()));
         assert_eq!(seen(functions, &BTreeMap::new(), true).unwrap(), hash(new.as_bytes()));
-        assert!(matches!(seen(functions, &BTreeMap::new(), false), Err(FunctionError::Gone { .. })));
+        assert!(matches!(seen(functions, &BTreeMap::new(), false), Err(FunctionError::NotYet { .. })));
     }
     assert!(place.functions.sweep(|| digests(&first)).unwrap(), "a batch needs the first");
     assert_eq!((place.files("json").len(), place.files("table").len()), (2, 2));
@@ -231,7 +236,9 @@ async fn a_table_is_a_part_of_the_version_of_the_functions_that_may_look_it_up_a
     let pins = |name| place.functions.pin(&[calls(name)]).pins();
     let (first, other) = (pins("f"), pins("g"));
     fs::write(place.folder.path().join("t.csv"), "k,v\na,2\n").unwrap();
-    place.functions.put_in_force(place.functions.renew("t", &config.tables["t"]).await.unwrap());
+    place.functions.put_in_force(
+        place.functions.renew("t", &config.tables["t"], None, &config.functions).await.unwrap(),
+    );
     assert_ne!(pins("f"), first);
     assert_eq!(pins("g"), other);
     assert!(place.functions.sweep(|| digests(&first)).unwrap());
@@ -249,11 +256,12 @@ async fn a_table_that_cannot_be_used_is_refused_with_what_is_wrong_and_its_limit
         ("id,v\na,1\n", "the table has no column 'k'"),
         (&long, "t.csv has 107 bytes, its max is 100"),
     ] {
-        let refused = chain(&place.functions.make(&place.with_table(text, "")).await.unwrap_err());
+        let refused =
+            chain(&place.functions.make(&place.with_table(text, ""), &BTreeMap::new()).await.unwrap_err());
         assert!(refused.starts_with("table 't': ") && refused.ends_with(why), "{refused}");
     }
     let config = place.with_table("k\n", "");
     fs::remove_file(place.folder.path().join("t.csv")).unwrap();
-    let gone = chain(&place.functions.make(&config).await.unwrap_err());
+    let gone = chain(&place.functions.make(&config, &config.tables).await.unwrap_err());
     assert!(gone.contains("t.csv") && gone.contains("No such file"), "{gone}");
 }

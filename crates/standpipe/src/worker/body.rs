@@ -1,13 +1,11 @@
 //! An object's bytes, made while they are sent: chunks transformed and encoded in parallel, joined in order.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use standpipe_encode::{EncodedChunk, Entry, Joiner};
 use standpipe_model::{Body, BodyError, Compression};
 
-use super::fates::Fates;
+use super::fates::{Counted, Made, Seen};
 use super::pieces::{CHUNKS_AHEAD, Pieces, Work, failed};
 use crate::processors::ProcessorSpec;
 
@@ -24,17 +22,8 @@ pub(crate) fn chunk_bytes(processors: &[ProcessorSpec]) -> u64 {
     if processors.iter().any(ProcessorSpec::expands) { EXPANDING_CHUNK_BYTES } else { CHUNK_BYTES }
 }
 
-/// What a chunk comes to: its part of the object, and what became of its records.
-pub(crate) struct Made {
-    pub(crate) encoded: EncodedChunk,
-    pub(crate) fates: Fates,
-}
-
 /// How a chunk is made.
-pub(crate) type Make = Work<Made>;
-
-/// What is known of a batch's records, filled while its object's bytes are made.
-pub(crate) type Seen = Arc<Mutex<Fates>>;
+pub(crate) type Make = Work<Made<EncodedChunk>>;
 
 /// A batch's records on their way to be an object.
 pub(crate) struct ObjectBody {
@@ -49,12 +38,12 @@ pub(crate) struct ObjectBody {
 /// # Errors
 /// The records could not be read.
 pub(crate) async fn open(
-    pieces: Pieces<Made>,
+    pieces: Pieces<Made<EncodedChunk>>,
     compression: Compression,
     entry: Entry,
 ) -> Result<ObjectBody, BodyError> {
-    let mut making = Making { pieces, seen: Seen::default() };
-    let seen = Arc::clone(&making.seen);
+    let mut making = Counted::new(pieces);
+    let seen = making.seen();
     // An object without rows is none, which shows only when the first row does.
     let first = loop {
         match making.next().await? {
@@ -73,30 +62,7 @@ pub(crate) async fn open(
     Ok(ObjectBody { body: Some(body.boxed()), seen })
 }
 
-/// Chunks in order, counted as they come.
-struct Making {
-    pieces: Pieces<Made>,
-    seen: Seen,
-}
-
-impl Making {
-    async fn next(&mut self) -> Result<Option<EncodedChunk>, BodyError> {
-        let made = self.pieces.next().await?;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(match made {
-            Some(Made { encoded, fates }) => {
-                seen.add(&fates);
-                Some(encoded)
-            }
-            None => {
-                (seen.lost, seen.complete) = (self.pieces.lost(), true);
-                None
-            }
-        })
-    }
-}
-
-fn join(making: Making, joiner: Joiner) -> BoxStream<'static, Result<Bytes, BodyError>> {
+fn join(making: Counted<EncodedChunk>, joiner: Joiner) -> BoxStream<'static, Result<Bytes, BodyError>> {
     let steps = stream::unfold(Some((making, joiner)), |state| async move {
         let (mut making, mut joiner) = state?;
         match making.next().await {

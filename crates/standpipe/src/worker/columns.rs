@@ -1,7 +1,7 @@
 //! The bytes of an object whose rows are converted: columns gathered to row groups, encoded in parallel, joined in order.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -10,8 +10,8 @@ use standpipe_model::BodyError;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::body::{ObjectBody, Seen};
-use super::fates::Fates;
+use super::body::ObjectBody;
+use super::fates::{Counted, Made};
 use super::pieces::{Pieces, failed};
 
 /// About so many bytes of columns are a row group, unless the stream says less. The rows of one that is being gathered
@@ -21,12 +21,6 @@ const ROW_GROUP_BYTES: usize = 16 << 20;
 const ENCODING_MAX: usize = 2;
 /// The memory that the row groups of one object take at the most.
 pub(crate) const CONVERTING_BYTES: u64 = ((ENCODING_MAX + 1) * ROW_GROUP_BYTES) as u64;
-
-/// What a chunk comes to: its rows as columns, and what became of its records.
-pub(crate) struct Converted {
-    pub(crate) rows: RecordBatch,
-    pub(crate) fates: Fates,
-}
 
 /// How an object's file is written.
 #[derive(Debug, Clone)]
@@ -39,8 +33,7 @@ pub(crate) struct FileSettings {
 
 /// A file in the making.
 struct Making {
-    pieces: Pieces<Converted>,
-    seen: Seen,
+    rows: Counted<RecordBatch>,
     settings: FileSettings,
     joiner: FileJoiner,
     gathered: Vec<RecordBatch>,
@@ -55,12 +48,15 @@ struct Making {
 ///
 /// # Errors
 /// The records could not be read.
-pub(crate) async fn open(pieces: Pieces<Converted>, settings: FileSettings) -> Result<ObjectBody, BodyError> {
+pub(crate) async fn open(
+    pieces: Pieces<Made<RecordBatch>>,
+    settings: FileSettings,
+) -> Result<ObjectBody, BodyError> {
     let (joiner, head) = settings.format.start().map_err(failed)?;
-    let seen = Seen::default();
+    let rows = Counted::new(pieces);
+    let seen = rows.seen();
     let mut making = Making {
-        pieces,
-        seen: Arc::clone(&seen),
+        rows,
         settings,
         joiner,
         gathered: Vec::new(),
@@ -103,20 +99,14 @@ impl Making {
 
     /// Takes the next chunk, and has a row group encoded when there is enough for one.
     async fn gather(&mut self) -> Result<(), BodyError> {
-        match self.pieces.next().await? {
-            Some(Converted { rows, fates }) => {
-                self.seen.lock().unwrap_or_else(PoisonError::into_inner).add(&fates);
-                if rows.num_rows() > 0 {
-                    self.gathered_bytes += rows.get_array_memory_size();
-                    self.gathered_rows += rows.num_rows();
-                    self.gathered.push(rows);
-                }
+        match self.rows.next().await? {
+            Some(rows) if rows.num_rows() > 0 => {
+                self.gathered_bytes += rows.get_array_memory_size();
+                self.gathered_rows += rows.num_rows();
+                self.gathered.push(rows);
             }
-            None => {
-                self.ended = true;
-                let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                (seen.lost, seen.complete) = (self.pieces.lost(), true);
-            }
+            Some(_) => {}
+            None => self.ended = true,
         }
         let format = &self.settings.format;
         let bytes = ROW_GROUP_BYTES.min(format.part_bytes_max());

@@ -14,6 +14,7 @@ use super::columns::{self, CONVERTING_BYTES, FileSettings};
 use super::fates::Fates;
 use super::make::Transformation;
 use super::pieces::Chunks;
+use super::requests::Sending;
 use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::alarm::AlarmKind;
@@ -34,6 +35,13 @@ pub(crate) struct Try {
     pub(crate) repeated: bool,
     /// How much work its object is worth.
     pub(crate) effort: Effort,
+}
+
+impl Try {
+    /// Whether an attempt before it may have left something behind.
+    pub(super) fn is_repeated(self) -> bool {
+        self.repeated || self.tries > 0
+    }
 }
 
 /// How much work goes into an object's compression where the stream sets no level.
@@ -90,7 +98,7 @@ pub(super) enum AttemptError {
 }
 
 impl AttemptError {
-    fn class(&self) -> ErrorClass {
+    pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::Sink(error) => error.class,
             Self::Spool(_) | Self::Journal(_) => ErrorClass::Transient,
@@ -109,6 +117,7 @@ impl Line {
         match result {
             Ok(()) => {
                 self.clear_alarms(&open.close);
+                self.tidy_endpoint().await;
                 Outcome::Settled
             }
             Err(error) => self.failed(open, which.tries, &error).await,
@@ -118,16 +127,15 @@ impl Line {
     async fn attempt(&self, open: &OpenBatch, which: Try) -> Result<(), AttemptError> {
         let mut shape = self.shape(open)?;
         shape.make_level(which.effort.deflate_level());
-        let repeated = which.repeated || which.tries > 0;
         match &open.plan {
-            Some(plan) => self.attempt_planned(open, &shape, plan, repeated).await,
+            Some(plan) => self.attempt_planned(open, &shape, plan, which).await,
             None if shape.is_planned => {
                 let plan = self.plan(&open.close, &shape).await?;
                 // What was noted as done belonged to a plan that is lost.
                 let open = OpenBatch { done: BTreeSet::new(), ..open.clone() };
-                self.attempt_planned(&open, &shape, &plan, repeated).await
+                self.attempt_planned(&open, &shape, &plan, which).await
             }
-            None => self.attempt_unplanned(open, &shape, repeated).await,
+            None => self.attempt_unplanned(open, &shape, which).await,
         }
     }
 
@@ -136,14 +144,23 @@ impl Line {
         &self,
         open: &OpenBatch,
         shape: &Shape,
-        repeated: bool,
+        which: Try,
     ) -> Result<(), AttemptError> {
-        let close = &open.close;
+        let (close, repeated) = (&open.close, which.is_repeated());
         let is_done = |part: Part| open.done.contains(&part.ordinal());
         let (mut bytes, mut done) = (0, Vec::new());
         let mut fates = Fates::default();
         if !is_done(Part::Rows) {
-            let (receipt, seen) = self.send(close, shape, Part::Rows, repeated).await?;
+            let (receipt, seen) = match &shape.destination.endpoint {
+                None => self.send(close, shape, Part::Rows, repeated).await?,
+                Some(endpoint) => {
+                    let of = &shape.transformation;
+                    let rows =
+                        of.pieces(self.journal.read(close.range), make::requests(of.clone()), &shape.turns);
+                    let sending = Sending { open, shape, endpoint, identity: close.batch, which };
+                    self.send_requests(&sending, rows).await?
+                }
+            };
             (bytes, fates) = (receipt.bytes, seen);
             done.push(Part::Rows);
         }
@@ -158,8 +175,10 @@ impl Line {
             bytes += self.send(close, shape, part, repeated).await?.0.bytes;
             done.push(part);
         }
-        let tally = fates.tally(close.range.count());
-        Ok(self.settle(close, self.done(close, &mut done), tally, bytes).await?)
+        let mut frames = self.done(close, &mut done);
+        let (undelivered, sent) = self.send_undelivered(close, shape, &mut frames, repeated).await?;
+        let tally = fates.tally(close.range.count()).back_up(undelivered);
+        Ok(self.settle(close, frames, tally, bytes + sent).await?)
     }
 
     /// DONE for each of the parts, which are then told of.
@@ -173,7 +192,7 @@ impl Line {
     }
 
     /// Sends one part; what became of the records is known as far as they were gone through.
-    async fn send(
+    pub(super) async fn send(
         &self,
         close: &Close,
         shape: &Shape,
@@ -191,6 +210,10 @@ impl Line {
             Part::Rows => self.rows(close, shape, of, reader, &encoding, key).await?,
             Part::Failures(kind) => {
                 let make = make::failures(of, kind, close, self.encoder(&encoding)?);
+                self.object(close, shape, &encoding, make, reader, key).await?
+            }
+            Part::Undelivered => {
+                let make = self.undelivered(close, shape, self.encoder(&encoding)?)?;
                 self.object(close, shape, &encoding, make, reader, key).await?
             }
         };
@@ -309,10 +332,12 @@ impl Line {
     async fn failed(&self, open: &OpenBatch, tries: u32, error: &AttemptError) -> Outcome {
         let now = self.context.timer.now();
         let since = open.failing_since.unwrap_or(now);
-        if open.failing_since.is_none() {
-            self.note_failing(&open.close, now).await;
-        }
         let class = error.class();
+        // What a human has to mend uses up nothing of the time that an endpoint has.
+        let over = class == ErrorClass::Misconfigured && self.has_endpoint(&open.close);
+        if open.failing_since.is_some() == over {
+            self.note_failing(&open.close, now, over).await;
+        }
         let (stream, batch) = (&self.stream, open.close.batch);
         tracing::warn!(%stream, destination = %self.destination, %batch, tries, class = class.as_str(),
             error = %chain(error), "delivery attempt failed");
@@ -333,6 +358,12 @@ impl Line {
         partitioning.map_or(RETRY_DURATION, |partitioning| Duration::from_millis(partitioning.retry_ms))
     }
 
+    fn has_endpoint(&self, close: &Close) -> bool {
+        let version = self.definitions.version(close.version);
+        let destination = version.as_ref().and_then(|v| v.definition.spec.destination_of(&self.destination));
+        destination.is_some_and(|destination| destination.endpoint.is_some())
+    }
+
     /// Tells the log that the destination asks for.
     fn log_failure(&self, close: &Close, error: &AttemptError, at: Timestamp) {
         let version = self.definitions.version(close.version);
@@ -345,13 +376,18 @@ impl Line {
             AttemptError::Sink(error) => error.code.as_deref(),
             AttemptError::Spool(_) | AttemptError::Journal(_) => None,
         };
-        let (stream, bucket) = (&self.stream, destination.bucket.as_str());
-        let failure = Failure { stream, version: close.version, bucket, code, message: chain(error), at };
+        let place = destination.endpoint.as_ref().filter(|_| code.is_some_and(|code| code.contains('.')));
+        let place = place.map_or_else(
+            || format!("arn:aws:s3:::{}", destination.bucket),
+            |endpoint| endpoint.target.address(),
+        );
+        let (stream, version, message) = (&self.stream, close.version, chain(error));
+        let failure = Failure { stream, version, destination: place, code, message, at };
         self.context.delivery_log.tell(target, &failure);
     }
 
-    async fn note_failing(&self, close: &Close, now: Timestamp) {
-        let failing = Failing { batch: close.batch, destination: self.destination.clone(), since: now };
+    async fn note_failing(&self, close: &Close, since: Timestamp, over: bool) {
+        let failing = Failing { batch: close.batch, destination: self.destination.clone(), since, over };
         if let Err(error) = self.journal.control(vec![Control::Failing(failing)]).await {
             // It only delays an alarm, and the attempt itself is told of already.
             tracing::warn!(stream = %self.stream, %error, "cannot note the beginning of a failure");

@@ -1,9 +1,12 @@
 //! What became of a batch's records, counted while its objects are made.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use standpipe_model::Tally;
+use standpipe_model::{BodyError, Tally};
 use standpipe_transform::FailureKind;
+
+use super::pieces::Pieces;
 
 /// What became of records. Of a record that was kept nothing is said: it is what is left.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,5 +35,50 @@ impl Fates {
         let backed_up = self.failed.values().sum();
         let delivered = count - self.dropped - backed_up - self.lost;
         Tally { delivered, dropped: self.dropped, backed_up, lost: self.lost }
+    }
+}
+
+/// What is known of a batch's records, filled while something is made of them; whole once [`Fates::complete`].
+pub(crate) type Seen = Arc<Mutex<Fates>>;
+
+/// What a chunk comes to, and what became of its records.
+pub(crate) struct Made<T> {
+    pub(crate) made: T,
+    pub(crate) fates: Fates,
+}
+
+/// What the chunks of a batch come to, in order, counted as they come.
+pub(crate) struct Counted<T> {
+    pieces: Pieces<Made<T>>,
+    seen: Seen,
+}
+
+impl<T: Send + 'static> Counted<T> {
+    pub(crate) fn new(pieces: Pieces<Made<T>>) -> Self {
+        Self { pieces, seen: Seen::default() }
+    }
+
+    /// What is known so far.
+    pub(crate) fn seen(&self) -> Seen {
+        Arc::clone(&self.seen)
+    }
+
+    /// The next one; `None` behind the last.
+    ///
+    /// # Errors
+    /// As [`Pieces::next`].
+    pub(crate) async fn next(&mut self) -> Result<Option<T>, BodyError> {
+        let made = self.pieces.next().await?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match made {
+            Some(Made { made, fates }) => {
+                seen.add(&fates);
+                Some(made)
+            }
+            None => {
+                (seen.lost, seen.complete) = (self.pieces.lost(), true);
+                None
+            }
+        })
     }
 }

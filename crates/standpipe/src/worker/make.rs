@@ -9,20 +9,22 @@ use std::sync::Arc;
 use base64_simd::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use standpipe_convert::RecordBatch;
 use standpipe_encode::ChunkEncoder;
 use standpipe_journal::Chunk;
-use standpipe_journal::control::Close;
-use standpipe_model::BodyError;
+use standpipe_journal::control::{Close, Decide};
+use standpipe_model::{BatchId, BodyError, RequestRow, RowOrigin};
 use standpipe_sinks::key::{ObjectKeys, Partition, PartitionError};
-use standpipe_transform::{Chain, Failure, FailureKind, Record, Source, Transformed};
+use standpipe_transform::{Chain, Failure, FailureKind, Record, Row, Source, Transformed};
 use tokio::sync::Semaphore;
 
-use super::body::{Made, Make};
-use super::columns::Converted;
+use super::body::Make;
 use super::convert::Converter;
-use super::fates::Fates;
+use super::fates::{Fates, Made};
 use super::pieces::{Chunks, Pieces, Split, Work, failed};
+use super::requests::{decision, kept};
+use crate::endpoints::{Target, Undelivered};
 use crate::spec::CatalogTable;
 
 /// What a batch's records go through.
@@ -91,13 +93,13 @@ fn fates(transformed: &Transformed) -> Fates {
 pub(super) fn rows(of: Transformation, encoder: ChunkEncoder) -> Make {
     if of.is_empty() {
         return Arc::new(move |chunk| {
-            Ok(Made { encoded: encoder.encode(chunk.iter()).map_err(failed)?, fates: Fates::default() })
+            Ok(Made { made: encoder.encode(chunk.iter()).map_err(failed)?, fates: Fates::default() })
         });
     }
     Arc::new(move |chunk| {
         let Run { transformed, .. } = of.run(chunk)?;
         let rows = transformed.rows.iter().map(|row| &row.data[..]);
-        Ok(Made { encoded: encoder.encode(rows).map_err(failed)?, fates: fates(&transformed) })
+        Ok(Made { made: encoder.encode(rows).map_err(failed)?, fates: fates(&transformed) })
     })
 }
 
@@ -107,14 +109,64 @@ pub(super) fn rows(of: Transformation, encoder: ChunkEncoder) -> Make {
 pub(super) struct Misfit;
 
 /// The rows to deliver, as columns.
-pub(super) fn columns(of: Transformation) -> Work<Converted> {
+pub(super) fn columns(of: Transformation) -> Work<Made<RecordBatch>> {
     Arc::new(move |chunk| {
         let Run { transformed, columns, .. } = of.run(chunk)?;
         if of.is_planned && !transformed.failures.is_empty() {
             return Err(failed(Misfit));
         }
-        let rows = columns.ok_or_else(|| failed("rows that are not converted have no columns"))?;
-        Ok(Converted { rows, fates: fates(&transformed) })
+        let made = columns.ok_or_else(|| failed("rows that are not converted have no columns"))?;
+        Ok(Made { made, fates: fates(&transformed) })
+    })
+}
+
+/// The rows to send in requests.
+pub(super) fn requests(of: Transformation) -> Work<Made<Vec<RequestRow>>> {
+    Arc::new(move |chunk| {
+        let Run { records, transformed, .. } = of.run(chunk)?;
+        let made = request_rows(&records, &transformed.rows).collect();
+        Ok(Made { made, fates: fates(&transformed) })
+    })
+}
+
+/// Rows as requests have them.
+pub(super) fn request_rows<'a>(
+    records: &'a [Record],
+    rows: &'a [Row],
+) -> impl Iterator<Item = RequestRow> + 'a {
+    rows.iter().filter_map(|row| {
+        let record = records.get(row.origin.record as usize)?;
+        let origin = RowOrigin { position: record.position, sub: row.origin.sub };
+        Some(RequestRow { origin, arrived_at: record.arrived_at, data: row.data.clone() })
+    })
+}
+
+/// The rows to send in requests, as a spool has kept them.
+pub(super) fn kept_requests() -> Work<Made<Vec<RequestRow>>> {
+    Arc::new(|chunk| {
+        let rows = chunk.records().map(|(_, _, row)| kept::read(row));
+        let made = rows.collect::<Option<_>>().ok_or_else(|| failed(Misfit))?;
+        Ok(Made { made, fates: Fates::default() })
+    })
+}
+
+/// The lines of the error output about what an endpoint did not take. They hold the records as they were put: whoever
+/// puts them again has them go all the way.
+pub(super) fn undelivered(
+    decided: Vec<Decide>,
+    target: Target,
+    batch: BatchId,
+    encoder: ChunkEncoder,
+) -> Make {
+    Arc::new(move |chunk| {
+        let lines = chunk.records().filter_map(|(position, arrived_at, data)| {
+            let decide = decision(&decided, position)?;
+            let of = Undelivered { batch, origin: RowOrigin { position, sub: 0 }, arrived_at };
+            Some(undelivered_line(decide, &of, &data, target.error_members(&of)))
+        });
+        let lines = lines.collect::<serde_json::Result<Vec<Vec<u8>>>>().map_err(failed)?;
+        let made = encoder.encode(lines.iter().map(|line| &line[..])).map_err(failed)?;
+        Ok(Made { made, fates: Fates::default() })
     })
 }
 
@@ -123,7 +175,7 @@ pub(super) fn counts(of: Transformation, encoder: ChunkEncoder) -> Make {
     Arc::new(move |chunk| {
         let Run { transformed, .. } = of.run(chunk)?;
         let nothing: [&[u8]; 0] = [];
-        Ok(Made { encoded: encoder.encode(nothing).map_err(failed)?, fates: fates(&transformed) })
+        Ok(Made { made: encoder.encode(nothing).map_err(failed)?, fates: fates(&transformed) })
     })
 }
 
@@ -137,8 +189,8 @@ pub(super) fn failures(of: Transformation, kind: FailureKind, close: &Close, enc
             Some(line(records.get(*number as usize)?, failure, ended_at, of.table()))
         });
         let lines = lines.collect::<Result<Vec<Bytes>, _>>().map_err(failed)?;
-        let encoded = encoder.encode(lines.iter().map(|line| &line[..])).map_err(failed)?;
-        Ok(Made { encoded, fates: fates(&transformed) })
+        let made = encoder.encode(lines.iter().map(|line| &line[..])).map_err(failed)?;
+        Ok(Made { made, fates: fates(&transformed) })
     })
 }
 
@@ -247,6 +299,39 @@ pub(super) fn line(
     };
     line.push(b'\n');
     Ok(line.into())
+}
+
+/// A line about what an endpoint did not take.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UndeliveredLine<'a> {
+    attempts_made: u32,
+    arrival_timestamp: u64,
+    error_code: &'a str,
+    error_message: &'a str,
+    attempt_ending_timestamp: u64,
+    raw_data: String,
+    #[serde(flatten)]
+    of_endpoint: Map<String, Value>,
+}
+
+fn undelivered_line(
+    decide: &Decide,
+    of: &Undelivered,
+    data: &[u8],
+    of_endpoint: Map<String, Value>,
+) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(&UndeliveredLine {
+        attempts_made: decide.attempts,
+        arrival_timestamp: of.arrived_at.as_millis(),
+        error_code: &decide.reason,
+        error_message: &decide.message,
+        attempt_ending_timestamp: decide.decided_at.as_millis(),
+        raw_data: STANDARD.encode_to_string(data),
+        of_endpoint,
+    })?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod memory;
 mod pieces;
 mod plan;
 mod planned;
+mod requests;
 mod shape;
 mod step;
 mod versions;
@@ -37,6 +38,7 @@ use crate::alarm::Alarms;
 use crate::catalog::Definition;
 use crate::clock::Timer;
 use crate::delivery_log::DeliveryLog;
+use crate::endpoints::EndpointClients;
 use crate::functions::{Functions, Pinned};
 use crate::keys::KeyRing;
 use crate::metrics::Metrics;
@@ -47,6 +49,7 @@ pub(crate) use body::chunk_bytes;
 pub(crate) use deliver::chain;
 use deliver::{Effort, Outcome, Try};
 pub use memory::Memory;
+pub(crate) use requests::Again;
 use step::{Command, Event, WorkerState};
 pub(crate) use versions::Definitions;
 
@@ -111,6 +114,10 @@ pub(crate) struct Line {
     /// How many chunks go through functions at once. A call waits for its turn in the sandbox, and holds up no other
     /// stream while it does.
     pub(crate) turns: Arc<Semaphore>,
+    /// The client of the destination's endpoint, where it has one.
+    pub(crate) endpoints: EndpointClients,
+    /// Rows that the endpoint wants to have again.
+    pub(crate) again: Again,
 }
 
 /// What an operator asks of a worker.
@@ -490,6 +497,7 @@ impl Line {
             destination: destination.clone(),
             rows: vec![range],
             reason: "Abandoned".to_owned(),
+            message: String::new(),
             attempts: 0,
             decided_at: self.context.timer.now(),
         };

@@ -25,8 +25,9 @@ use super::Line;
 use super::body::WORKING_BYTES;
 use super::deliver::{AttemptError, unreadable};
 use super::fates::Fates;
-use super::make::{Sorted, line, sorted};
+use super::make::{Sorted, line, request_rows, sorted};
 use super::pieces::failed;
+use super::requests::kept;
 use super::shape::{Part, Shape, refused};
 use crate::spec::CatalogTable;
 
@@ -129,6 +130,8 @@ struct Sorter {
     active_max: usize,
     cut_bytes: u64,
     table: Option<CatalogTable>,
+    /// Rows go to an endpoint.
+    takes_requests: bool,
     /// The partitions that have had a row, and when the first one arrived: their keys are dated by it, as long as the
     /// one that was looked at.
     active: BTreeMap<Partition, Timestamp>,
@@ -156,6 +159,7 @@ impl Sorter {
         let table = shape.transformation.table().cloned();
         let partitioning = shape.destination.partitioning.as_ref();
         let active_max = partitioning.map_or(1, |partitioning| partitioning.active_max as usize);
+        let takes_requests = shape.destination.endpoint.is_some();
         let cut_bytes = partitioning.map_or(u64::MAX, |_| shape.destination.buffering.size_bytes);
         Ok(move |journal: &Journal| {
             let spool = journal.spool(close.batch)?;
@@ -168,6 +172,7 @@ impl Sorter {
                 active_max,
                 cut_bytes,
                 table,
+                takes_requests,
                 active,
                 lanes,
                 objects,
@@ -186,6 +191,7 @@ impl Sorter {
             let own: Vec<_> = partitions.by_ref().take(rows.len()).collect();
             let Some(record) = records.get(rows[0].origin.record as usize) else { continue };
             match self.admit(own, rows.len(), record.arrived_at) {
+                Ok(_) if self.takes_requests => self.keep_requests(&records, rows)?,
                 Ok(partitions) => self.keep(rows, partitions)?,
                 Err(failure) => self.fail(record, &failure)?,
             }
@@ -239,6 +245,12 @@ impl Sorter {
         }
         // Only behind the whole record.
         touched.into_iter().try_for_each(|partition| self.cut(&Lane::Rows(partition)))
+    }
+
+    /// Keeps rows with what they come from, as requests have it.
+    fn keep_requests(&mut self, records: &[Record], rows: &[Row]) -> Result<(), AttemptError> {
+        request_rows(records, rows)
+            .try_for_each(|row| self.push(Lane::Rows(Partition::default()), &kept::write(&row)))
     }
 
     fn fail(&mut self, record: &Record, failure: &Failure) -> Result<(), AttemptError> {

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use standpipe_journal::control::{Close, Control, Done, OpenBatch, Plan};
-use standpipe_journal::{AppendError, SpoolDamage, SpoolId};
+use standpipe_journal::{AppendError, SpoolDamage, SpoolId, SpoolReader};
 use standpipe_model::{ErrorClass, Receipt, SinkError};
 
 use super::Line;
-use super::deliver::{AttemptError, memory_for, unreadable};
-use super::make::{Misfit, Transformation};
+use super::deliver::{AttemptError, Try, memory_for, unreadable};
+use super::make::{self, Misfit, Transformation};
 use super::pieces::failed;
 use super::plan::PlannedObject;
+use super::requests::Sending;
 use super::shape::Shape;
 
 /// Objects of one batch that are on their way at once; most are small, and the memory of large ones is reserved.
@@ -32,7 +33,7 @@ struct Progress {
     done: Vec<u32>,
     noted_at: Duration,
     failures: usize,
-    failure: Option<SinkError>,
+    failure: Option<AttemptError>,
 }
 
 impl Line {
@@ -42,9 +43,9 @@ impl Line {
         open: &OpenBatch,
         shape: &Shape,
         plan: &Plan,
-        repeated: bool,
+        which: Try,
     ) -> Result<(), AttemptError> {
-        let close = &open.close;
+        let (close, repeated) = (&open.close, which.is_repeated());
         let objects = self.objects(plan).await;
         let objects = objects.map_err(|error| self.damaged(close, unreadable(failed(error))))?;
         let given_up = AtomicBool::new(false);
@@ -52,7 +53,7 @@ impl Line {
         let attempts = (0..).zip(objects).filter(|(ordinal, _)| !open.done.contains(ordinal)).map_while(
             |(ordinal, object): (u32, PlannedObject)| {
                 let attempt =
-                    async move { (ordinal, self.send_planned(close, shape, plan, &object, repeated).await) };
+                    async move { (ordinal, self.send_planned(open, shape, plan, &object, which).await) };
                 (!given_up.load(Ordering::Relaxed)).then_some(attempt)
             },
         );
@@ -75,16 +76,18 @@ impl Line {
                     }
                     // A fault that has to be mended says more than one that passes.
                     progress.failure =
-                        progress.failure.filter(|first| first.class >= error.class).or(Some(error));
+                        progress.failure.filter(|first| first.class() >= error.class()).or(Some(error));
                 }
             }
         }
         drop(attempts);
         if let Some(failure) = progress.failure.take() {
             self.note_done(close, &mut progress).await?;
-            return Err(failure.into());
+            return Err(failure);
         }
-        self.settle(close, Vec::new(), plan.tally, progress.bytes).await?;
+        let mut frames = self.done_frames(close, &mut progress.done);
+        let (undelivered, bytes) = self.send_undelivered(close, shape, &mut frames, repeated).await?;
+        self.settle(close, Vec::new(), plan.tally.back_up(undelivered), progress.bytes + bytes).await?;
         self.drop_spools(close.batch, None).await;
         Ok(())
     }
@@ -93,14 +96,7 @@ impl Line {
     /// spare a repetition, and the batch must come to its end to make room.
     async fn note_done(&self, close: &Close, progress: &mut Progress) -> Result<(), AttemptError> {
         progress.noted_at = self.context.timer.steady();
-        let mut done = std::mem::take(&mut progress.done);
-        done.sort_unstable();
-        let frames = done.chunk_by(|a, b| a + 1 == *b).map(|run| {
-            let further = u32::try_from(run.len() - 1).unwrap_or_default();
-            let (batch, destination) = (close.batch, self.destination.clone());
-            Control::Done(Done { batch, destination, ordinal: run[0], further })
-        });
-        let frames: Vec<Control> = frames.collect();
+        let frames = self.done_frames(close, &mut progress.done);
         if frames.is_empty() {
             return Ok(());
         }
@@ -110,16 +106,60 @@ impl Line {
         }
     }
 
+    /// DONE for runs of ordinals.
+    fn done_frames(&self, close: &Close, done: &mut Vec<u32>) -> Vec<Control> {
+        let mut done = std::mem::take(done);
+        done.sort_unstable();
+        let frames = done.chunk_by(|a, b| a + 1 == *b).map(|run| {
+            let further = u32::try_from(run.len() - 1).unwrap_or_default();
+            let (batch, destination) = (close.batch, self.destination.clone());
+            Control::Done(Done { batch, destination, ordinal: run[0], further })
+        });
+        frames.collect()
+    }
+
     async fn send_planned(
         &self,
-        close: &Close,
+        open: &OpenBatch,
         shape: &Shape,
         plan: &Plan,
         object: &PlannedObject,
-        repeated: bool,
-    ) -> Result<Receipt, SinkError> {
-        let sent = self.send_spooled(close, shape, plan.spool, object, repeated).await;
-        sent.map_err(|error| self.damaged(close, error))
+        which: Try,
+    ) -> Result<Receipt, AttemptError> {
+        let close = &open.close;
+        let sent = match &shape.destination.endpoint {
+            Some(endpoint) if !object.is_error_output => {
+                let identity = plan.spool.identity(close.batch);
+                let sending = Sending { open, shape, endpoint, identity, which };
+                self.send_kept(&sending, plan.spool, object).await
+            }
+            _ => {
+                let sent = self.send_spooled(close, shape, plan.spool, object, which.is_repeated()).await;
+                sent.map_err(AttemptError::from)
+            }
+        };
+        sent.map_err(|error| match error {
+            AttemptError::Sink(error) => self.damaged(close, error).into(),
+            other => other,
+        })
+    }
+
+    /// Sends the rows of a spool in requests.
+    async fn send_kept(
+        &self,
+        sending: &Sending<'_>,
+        spool: SpoolId,
+        object: &PlannedObject,
+    ) -> Result<Receipt, AttemptError> {
+        let rows = self.spooled(spool, object).await?;
+        let rows = sending.shape.transformation.pieces(rows, make::kept_requests(), &self.context.processors);
+        Ok(self.send_requests(sending, rows).await?.0)
+    }
+
+    async fn spooled(&self, spool: SpoolId, object: &PlannedObject) -> Result<SpoolReader, SinkError> {
+        let place = object.place;
+        let reader = self.blocking(move |journal| journal.read_spool(spool, place)).await;
+        reader.map_err(|error| unreadable(failed(error)))
     }
 
     async fn send_spooled(
@@ -132,9 +172,7 @@ impl Line {
     ) -> Result<Receipt, SinkError> {
         let store = self.store(shape)?;
         let _reserved = store.memory.reserve(memory_for(object.place.bytes, shape)).await;
-        let place = object.place;
-        let reader = self.blocking(move |journal| journal.read_spool(spool, place)).await;
-        let reader = reader.map_err(|error| unreadable(failed(error)))?;
+        let reader = self.spooled(spool, object).await?;
         let encoding = shape.encoding(object.is_error_output);
         let mut of =
             Transformation { chain: Arc::default(), is_planned: true, ..shape.transformation.clone() };

@@ -37,10 +37,15 @@ pub(super) enum Part {
     Rows,
     /// A part of its error output.
     Failures(FailureKind),
+    /// The error output of what its endpoint did not take.
+    Undelivered,
 }
 
+/// The ordinals of requests begin here; no batch has so many objects.
+pub(super) const REQUESTS_FROM: u32 = 1 << 19;
+
 impl Part {
-    /// The object's number within a batch that is not planned.
+    /// The object's number within a batch that is not planned; that of [`Part::Undelivered`] in any.
     pub(super) fn ordinal(self) -> u32 {
         match self {
             Self::Rows => 0,
@@ -48,6 +53,7 @@ impl Part {
             Self::Failures(FailureKind::Decompression) => 2,
             Self::Failures(FailureKind::Conversion) => 3,
             Self::Failures(FailureKind::ActivePartitions) => 4,
+            Self::Undelivered => REQUESTS_FROM - 1,
         }
     }
 }
@@ -154,6 +160,11 @@ impl Shape {
         let key = match part {
             Part::Rows => self.keys.object_key(version, batch, ordinal, arrived_at, None),
             Part::Failures(kind) => self.keys.error_key(kind.as_str(), version, batch, ordinal, arrived_at),
+            Part::Undelivered => {
+                let endpoint = self.destination.endpoint.as_ref();
+                let kind = endpoint.map_or("processing-failed", |e| e.target.error_output_type());
+                self.keys.error_key(kind, version, batch, ordinal, arrived_at)
+            }
         };
         key.map_err(|error| refused(&error))
     }

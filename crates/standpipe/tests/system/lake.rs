@@ -42,6 +42,17 @@ impl Lake {
         self.runtime.block_on(self.s3.get(bucket, key)).unwrap()
     }
 
+    /// Puts an object, in the place of the one that is there.
+    pub(crate) fn put(&self, bucket: &str, key: &str, body: &[u8]) {
+        let put = self.s3.client().put_object().bucket(bucket).key(key).body(body.to_vec().into());
+        self.runtime.block_on(put.send()).unwrap();
+    }
+
+    pub(crate) fn remove(&self, bucket: &str, key: &str) {
+        let remove = self.s3.client().delete_object().bucket(bucket).key(key);
+        self.runtime.block_on(remove.send()).unwrap();
+    }
+
     pub(crate) fn unfinished_uploads(&self, bucket: &str) -> Vec<String> {
         self.runtime.block_on(self.s3.unfinished_uploads(bucket)).unwrap()
     }

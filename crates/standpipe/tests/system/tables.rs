@@ -50,7 +50,7 @@ impl File {
 }
 
 /// A stream whose rows come to lie below its name.
-fn stream(name: &str, processors: &str) -> String {
+pub(crate) fn stream(name: &str, processors: &str) -> String {
     format!(
         "  - {{ name: {name}, processors: [ {processors}, append_delimiter: \"\\n\" ], destination: {{ s3: {{ bucket: lake, \
          prefix: {name}/, error_output_prefix: \"errors-{name}/!{{firehose:error-output-type}}/\", buffering: {{ size: 1MiB, \
@@ -59,7 +59,7 @@ fn stream(name: &str, processors: &str) -> String {
 }
 
 /// The rows of a stream, in the order of their text.
-fn rows(lake: &Lake, name: &str) -> Vec<Value> {
+pub(crate) fn rows(lake: &Lake, name: &str) -> Vec<Value> {
     let prefix = format!("{name}/");
     let keys = lake.keys("lake").into_iter().filter(|key| key.starts_with(&prefix));
     let objects: Vec<u8> = keys.flat_map(|key| lake.get("lake", &key)).collect();
@@ -68,7 +68,7 @@ fn rows(lake: &Lake, name: &str) -> Vec<Value> {
     lines.into_iter().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn reading(device: &str) -> Vec<u8> {
+pub(crate) fn reading(device: &str) -> Vec<u8> {
     json!({"device": device, "celsius": 21.5}).to_string().into_bytes()
 }
 

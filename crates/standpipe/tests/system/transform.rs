@@ -1,7 +1,9 @@
 //! Records that processors change, drop and fail, through the daemon into a real S3 server: each ends in one place.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
 
 use base64_simd::STANDARD;
 use flate2::Compression;
@@ -11,7 +13,9 @@ use standpipe_testkit::Daemon;
 
 use crate::client::{Client, batch_of};
 use crate::lake::Lake;
-use crate::support::{Balance, SOON, all_settled, start};
+use crate::reload::{reload, shown, wait_for_an_open_batch};
+use crate::support::{Balance, SOON, all_settled, eventually, files_below, start};
+use crate::tables::{rows, stream};
 
 /// How many records a test puts.
 const COUNT: u64 = 3_000;
@@ -183,4 +187,46 @@ fn what_cloudwatch_logs_sends_is_taken_apart_as_the_api_says() {
     assert_eq!(lake.get("lake", right[0]), b"one\ntwo\n");
     let line: Value = serde_json::from_slice(&lake.get("lake", wrong[0])).unwrap();
     assert_eq!((raw(&line), &line["attemptsMade"]), (b"not compressed".to_vec(), &json!(1)), "{line}");
+}
+
+#[test]
+fn a_hash_with_a_key_is_that_of_the_key_that_the_batch_was_closed_with() {
+    let mut lake = Lake::with(&["lake"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    fs::write(&file, "the first of the keys\n").unwrap();
+    let yaml = format!(
+        "stores: {{ lake: {} }}\nstreams:\n{}",
+        lake.yaml(),
+        stream("s", &format!("redact: {{ paths: [.phone], method: hash, key_file: {} }}", file.display()))
+    );
+    let mut daemon = start(yaml.clone());
+    let put_one = |daemon: &Daemon| put(daemon, "s", [br#"{"phone":"0791234567"}"#.to_vec()]);
+    lake.server.kill().unwrap();
+    put_one(&daemon);
+    wait_for_an_open_batch(&daemon, "s");
+    fs::write(&file, "the second of the keys\n").unwrap();
+    reload(&mut daemon, yaml);
+    eventually("the new key is in force", SOON, || (shown(&daemon, "s")?["version"] == 2).then_some(()));
+    put_one(&daemon);
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    lake.server.restart().unwrap();
+    all_settled(&daemon, "s", SOON);
+    let mut found: Vec<Value> = rows(&lake, "s").into_iter().map(|row| row["phone"].clone()).collect();
+    let mut expected = ["the first of the keys", "the second of the keys"].map(|key| {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key.as_bytes());
+        json!(hex::encode(ring::hmac::sign(&key, b"0791234567")))
+    });
+    found.sort_by_key(Value::to_string);
+    expected.sort_by_key(Value::to_string);
+    assert_eq!(found, expected);
+    assert!(!daemon.log().contains("of the keys"), "a key is logged");
+    let all = ["/streams", "/readyz", "/streams/s/batches"].map(|path| daemon.get(path).unwrap().body);
+    assert!(all.iter().all(|shown| !shown.contains("of the keys")), "a key is shown");
+    for definition in files_below(&daemon.data_dir()) {
+        if fs::read(&definition).unwrap().windows(11).any(|part| part == b"of the keys") {
+            assert_eq!(fs::metadata(&definition).unwrap().permissions().mode() & 0o077, 0, "{definition:?}");
+        }
+    }
 }

@@ -30,7 +30,7 @@ structures! {
         optional("RetryOptions", HttpEndpointRetryOptions).default(r#"{"DurationInSeconds":300}"#),
         optional("S3BackupMode", HttpEndpointS3BackupMode).default(r#""FailedDataOnly""#),
         required("S3Configuration", S3DestinationConfiguration),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     HttpEndpointDestinationDescription: [
         optional("EndpointConfiguration", HttpEndpointDescription),
@@ -42,7 +42,7 @@ structures! {
         optional("RetryOptions", HttpEndpointRetryOptions),
         optional("S3BackupMode", HttpEndpointS3BackupMode),
         optional("S3DestinationDescription", S3DestinationDescription).stands_for("S3Configuration"),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     HttpEndpointDestinationUpdate: [
         optional("EndpointConfiguration", HttpEndpointConfiguration),
@@ -54,7 +54,7 @@ structures! {
         optional("RetryOptions", HttpEndpointRetryOptions),
         optional("S3BackupMode", HttpEndpointS3BackupMode),
         optional("S3Update", S3DestinationUpdate).stands_for("S3Configuration"),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     HttpEndpointRequestConfiguration: [
         optional("ContentEncoding", ContentEncoding).default(r#""NONE""#),
@@ -78,7 +78,7 @@ structures! {
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions).default(NOT_LOGGED),
         optional("BufferingHints", SplunkBufferingHints).default(r#"{"SizeInMBs":5,"IntervalInSeconds":60}"#),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     SplunkDestinationDescription: [
         optional("HECEndpoint", HECEndpoint),
@@ -91,7 +91,7 @@ structures! {
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
         optional("BufferingHints", SplunkBufferingHints),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     SplunkDestinationUpdate: [
         optional("HECEndpoint", HECEndpoint),
@@ -104,7 +104,7 @@ structures! {
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
         optional("BufferingHints", SplunkBufferingHints),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     SplunkRetryOptions: [
         optional("DurationInSeconds", SplunkRetryDurationInSeconds),

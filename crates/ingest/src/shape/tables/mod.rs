@@ -186,6 +186,10 @@ const fn one_of(values: &'static [&'static str]) -> Shape {
 /// CloudWatch logging where nothing was said of it.
 const NOT_LOGGED: &str = r#"{"Enabled":false}"#;
 
+fn not_enabled(block: &Value) -> bool {
+    !block.as_object().is_some_and(super::enabled)
+}
+
 fn direct_put(stream_type: &Value) -> bool {
     stream_type == "DirectPut"
 }

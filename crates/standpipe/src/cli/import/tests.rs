@@ -81,6 +81,7 @@ fn plain(bucket: &str) -> S3Destination {
         logging: None,
         partitioning: None,
         conversion: None,
+        endpoint: None,
     }
 }
 
@@ -524,7 +525,7 @@ proptest! {
         }
         let input = json!({
             "DeliveryStreamName": name,
-            "ExtendedS3DestinationConfiguration": mapping::from_spec(&spec, &config),
+            "ExtendedS3DestinationConfiguration": mapping::from_spec(&spec, &config).configuration,
         });
         let stream = stream::map(Definition { input: members(Some(&input)), ..Definition::default() }, "aws");
         prop_assert_eq!(&stream.notes, &[]);

@@ -17,7 +17,7 @@ use standpipe_sinks::key::ObjectKeys;
 use standpipe_transform::{Chain, Record, Source};
 
 use super::super::serve::{LogFormat, log_to_stderr};
-use super::super::{CONFIG_PATH, count, env, input, print};
+use super::super::{CONFIG_PATH, count, env, input, print, runtime};
 use super::outcome::{Outcome, outcomes};
 use crate::clock::{OsEntropy, OsTimer};
 use crate::config::{Config, did_you_mean};
@@ -107,7 +107,8 @@ impl Target {
         functions.retain(|name, _| processors.iter().any(|one| one.function() == Some(name)));
         let is_given = |table: &String| functions.values().any(|function| function.tables.contains(table));
         tables.retain(|name, _| is_given(name) || processors.iter().any(|one| one.table() == Some(name)));
-        let loaded = functions::load(&functions, &tables, OsTimer::start(), Arc::new(OsEntropy))?;
+        let objects = runtime()?.block_on(functions::read_objects(&config.stores, &tables))?;
+        let loaded = functions::load(&functions, &tables, &objects, OsTimer::start(), Arc::new(OsEntropy))?;
         Ok(Self {
             chain: chain(&processors, &loaded)?,
             loaded,

@@ -1,0 +1,75 @@
+//! Splunk without a network: bodies, what answers mean, secrets.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use standpipe_model::{ErrorClass, Position, RequestRow, RowOrigin, Secret, Timestamp};
+
+use super::request::{body, classify, is_acknowledged};
+use super::{HecEndpoint, SplunkOptions, SplunkSink};
+use crate::client::ClientOptions;
+
+fn rows(texts: &[&'static str]) -> Vec<RequestRow> {
+    let row = |(number, text): (usize, &&'static str)| RequestRow {
+        origin: RowOrigin { position: Position(number as u64), sub: 0 },
+        arrived_at: Timestamp(1),
+        data: Bytes::from_static(text.as_bytes()),
+    };
+    texts.iter().enumerate().map(row).collect()
+}
+
+#[test]
+fn a_record_that_is_no_event_is_refused_by_itself() {
+    let texts = [r#"{"event":"a"}"#, r#"{"message":"b"}"#, "c", r#"{"event":null}"#, r#"{"event":{"d":1}}"#];
+    let made = body(HecEndpoint::Event, &rows(&texts));
+    assert_eq!(made.body, br#"{"event":"a"}{"event":{"d":1}}"#);
+    assert_eq!(made.sent, [0, 4]);
+    assert_eq!(made.refused.iter().map(|refusal| refusal.row).collect::<Vec<_>>(), [1, 2, 3]);
+    let made = body(HecEndpoint::Raw, &rows(&texts));
+    assert_eq!((made.sent.len(), made.body), (5, texts.concat().into_bytes()));
+}
+
+#[test]
+fn what_is_next_follows_from_hecs_code() {
+    use ErrorClass::{Misconfigured, Refused, Throttled, Transient};
+    for (status, code, expect) in [
+        (403, Some(1), (Misconfigured, "Splunk.DisabledToken")),
+        (403, Some(4), (Misconfigured, "Splunk.InvalidToken")),
+        (401, None, (Misconfigured, "Splunk.InvalidToken")),
+        (400, Some(6), (Refused, "Splunk.InvalidDataFormat")),
+        (400, Some(7), (Misconfigured, "Splunk.InvalidIndex")),
+        (400, Some(14), (Misconfigured, "Splunk.DisabledAck")),
+        (503, Some(9), (Throttled, "Splunk.ServerError")),
+        (500, Some(8), (Transient, "Splunk.ServerError")),
+        (404, None, (Misconfigured, "Splunk.InvalidEndpoint")),
+        (400, None, (Transient, "Splunk.ServerError")),
+    ] {
+        assert_eq!(classify(status, code), expect, "{status} {code:?}");
+    }
+}
+
+#[test]
+fn only_a_true_for_its_own_id_is_an_acknowledgement() {
+    for (text, expect) in [
+        (r#"{"acks":{"7":true}}"#, true),
+        (r#"{"acks":{"7":false}}"#, false),
+        (r#"{"acks":{"8":true}}"#, false),
+        (r#"{"acks":{"7":"true"}}"#, false),
+        ("", false),
+    ] {
+        assert_eq!(is_acknowledged(text.as_bytes(), 7), expect, "{text}");
+    }
+}
+
+#[test]
+fn debug_shows_nothing_of_the_token() {
+    let options = SplunkOptions {
+        url: "https://splunk:8088/".to_owned(),
+        endpoint: HecEndpoint::Event,
+        token: Secret::new("hidden"),
+        acknowledgement: Some(Duration::from_secs(180)),
+        client: ClientOptions::default(),
+    };
+    let sink = SplunkSink::new(&options).unwrap();
+    assert_eq!(format!("{sink:?}"), "SplunkSink { place: \"https://splunk:8088/services/collector\", .. }");
+}

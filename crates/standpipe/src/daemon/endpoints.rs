@@ -1,0 +1,98 @@
+//! Between the API's members about destinations that take rows in requests, and endpoints.
+
+use serde_json::{Map, Value, json};
+use standpipe_ingest::DestinationKind;
+use standpipe_ingest::shape::text;
+use standpipe_model::Secret;
+use standpipe_sinks::splunk::HecEndpoint;
+
+use crate::endpoints::{Endpoint, HttpTarget, Reach, SplunkTarget, Target};
+
+/// The endpoint that a destination comes to, whose rules have been checked; `None` where it is a store.
+pub(super) fn endpoint(kind: DestinationKind, configuration: &Map<String, Value>) -> Option<Endpoint> {
+    let target = match kind {
+        DestinationKind::HttpEndpoint => Target::Http(http(configuration)),
+        DestinationKind::Splunk => Target::Splunk(splunk(configuration)),
+        // The API's tables have refused the others.
+        _ => return None,
+    };
+    let seconds =
+        configuration.get("RetryOptions").and_then(|retry| retry.get("DurationInSeconds")?.as_u64());
+    Some(Endpoint { retry_ms: seconds.unwrap_or(300) * 1000, target })
+}
+
+/// Whether the store that gets the error output gets a raw copy of every record too.
+pub(super) fn backs_up_all(configuration: &Map<String, Value>) -> bool {
+    matches!(text(configuration, "S3BackupMode"), "AllData" | "AllDocuments" | "AllEvents")
+}
+
+fn http(configuration: &Map<String, Value>) -> HttpTarget {
+    let block = |name| configuration.get(name).and_then(Value::as_object);
+    let none = Map::new();
+    let endpoint = block("EndpointConfiguration").unwrap_or(&none);
+    let request = block("RequestConfiguration").unwrap_or(&none);
+    let attributes = request.get("CommonAttributes").and_then(Value::as_array).into_iter().flatten();
+    let pairs = attributes.filter_map(Value::as_object).map(|attribute| {
+        (text(attribute, "AttributeName").to_owned(), text(attribute, "AttributeValue").to_owned())
+    });
+    let access_key = Some(text(endpoint, "AccessKey")).filter(|key| !key.is_empty());
+    HttpTarget {
+        access_key: access_key.map(Secret::new),
+        common_attributes: pairs.collect(),
+        gzip: text(request, "ContentEncoding") == "GZIP",
+        ..HttpTarget::at(text(endpoint, "Url"))
+    }
+}
+
+fn splunk(configuration: &Map<String, Value>) -> SplunkTarget {
+    let seconds = configuration.get("HECAcknowledgmentTimeoutInSeconds").and_then(Value::as_u64);
+    SplunkTarget {
+        url: text(configuration, "HECEndpoint").to_owned(),
+        endpoint: match text(configuration, "HECEndpointType") {
+            "Raw" => HecEndpoint::Raw,
+            _ => HecEndpoint::Event,
+        },
+        token: Secret::new(text(configuration, "HECToken")),
+        acknowledgement_ms: Some(seconds.unwrap_or(180) * 1000),
+        bytes_max: None,
+        reach: Reach::default(),
+    }
+}
+
+/// What the endpoint of a stream of the configuration file looks like in the API's members, without secrets.
+pub(super) fn described(endpoint: &Endpoint) -> Map<String, Value> {
+    let mut members = match &endpoint.target {
+        Target::Http(http) => described_http(http),
+        Target::Splunk(splunk) => described_splunk(splunk),
+    };
+    let retry = json!({"DurationInSeconds": endpoint.retry_ms.div_ceil(1000)});
+    members.insert("RetryOptions".to_owned(), retry);
+    members
+}
+
+fn described_http(http: &HttpTarget) -> Map<String, Value> {
+    let attributes = http.common_attributes.iter();
+    let attributes: Vec<Value> =
+        attributes.map(|(name, value)| json!({"AttributeName": name, "AttributeValue": value})).collect();
+    let mut request = json!({"ContentEncoding": if http.gzip { "GZIP" } else { "NONE" }});
+    if !attributes.is_empty() {
+        request["CommonAttributes"] = attributes.into();
+    }
+    let members = [("EndpointConfiguration", json!({"Url": http.url})), ("RequestConfiguration", request)];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn described_splunk(splunk: &SplunkTarget) -> Map<String, Value> {
+    let kind = match splunk.endpoint {
+        HecEndpoint::Raw => "Raw",
+        HecEndpoint::Event => "Event",
+    };
+    // Where the indexer is not asked, the API has no word for it.
+    let timeout = splunk.acknowledgement_ms.unwrap_or(180_000).div_ceil(1000);
+    let members = [
+        ("HECEndpoint", json!(splunk.url)),
+        ("HECEndpointType", json!(kind)),
+        ("HECAcknowledgmentTimeoutInSeconds", json!(timeout)),
+    ];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

@@ -1,0 +1,193 @@
+//! Endpoints: destinations that take rows in requests. What they are told, which is a part of a stream's specification,
+//! and their clients.
+//!
+//! Of what an endpoint is told, what decides which rows go where under which identity is *shape*, pinned by the version
+//! that a batch was closed under; how it is reached (address, credentials, TLS, timeouts) is *access*, always that of
+//! the current version.
+
+mod http;
+mod reach;
+mod splunk;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use standpipe_ingest::DestinationKind;
+use standpipe_model::{BatchId, RequestLimits, RequestSink, RowOrigin, Timestamp};
+use standpipe_sinks::client::ClientError;
+use standpipe_sinks::http::HttpOptionsError;
+use standpipe_sinks::splunk::SplunkOptionsError;
+
+use crate::stamp::Stamp;
+use crate::worker::Memory;
+
+pub use http::HttpTarget;
+pub use reach::Reach;
+pub use splunk::SplunkTarget;
+
+/// The memory of the requests on their way to one endpoint, in bytes; one that needs more waits until it is the only
+/// one.
+const ENDPOINT_MEMORY: u64 = 64 << 20;
+
+/// A destination that takes rows in requests, in place of the objects that its store would get. The store gets what the
+/// endpoint does not take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// How long requests may fail before their rows go to the error output (`RetryOptions`), in milliseconds. What a
+    /// human has to mend does not count.
+    pub retry_ms: u64,
+    /// Which it is.
+    pub target: Target,
+}
+
+/// An endpoint by its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// An HTTP endpoint.
+    Http(HttpTarget),
+    /// Splunk.
+    Splunk(SplunkTarget),
+}
+
+/// A record that its endpoint did not take, as its line of the error output is made of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Undelivered {
+    /// What the identities of the batch's rows derive from.
+    pub(crate) batch: BatchId,
+    pub(crate) origin: RowOrigin,
+    pub(crate) arrived_at: Timestamp,
+}
+
+/// An endpoint's client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// A file of its settings cannot be read.
+    #[error("cannot read {path}")]
+    File {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// How it is reached.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A setting of an HTTP endpoint.
+    #[error(transparent)]
+    Http(#[from] HttpOptionsError),
+    /// A setting of a Splunk.
+    #[error(transparent)]
+    Splunk(#[from] SplunkOptionsError),
+}
+
+impl Target {
+    /// The API's kind of destination.
+    pub(crate) fn kind(&self) -> DestinationKind {
+        match self {
+            Self::Http(_) => DestinationKind::HttpEndpoint,
+            Self::Splunk(_) => DestinationKind::Splunk,
+        }
+    }
+
+    /// The word in `!{firehose:error-output-type}` for what it did not take.
+    pub(crate) fn error_output_type(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http-endpoint-failed",
+            Self::Splunk(_) => "splunk-failed",
+        }
+    }
+
+    /// How rows are cut into requests.
+    pub(crate) fn limits(&self) -> RequestLimits {
+        match self {
+            Self::Http(http) => http.limits(),
+            Self::Splunk(splunk) => splunk.limits(),
+        }
+    }
+
+    /// About how much memory a request takes for each byte of its rows, the rows included.
+    pub(crate) fn memory_factor(&self) -> u64 {
+        match self {
+            Self::Http(http) => http.memory_factor(),
+            Self::Splunk(_) => 2,
+        }
+    }
+
+    /// Where it is, without secrets, as the delivery log names it.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Http(http) => http.address(),
+            Self::Splunk(splunk) => splunk.url.clone(),
+        }
+    }
+
+    /// What a line of the error output says beside what all lines say.
+    pub(crate) fn error_members(&self, of: &Undelivered) -> Map<String, Value> {
+        match self {
+            Self::Http(http) => http.error_members(of),
+            Self::Splunk(_) => SplunkTarget::error_members(of),
+        }
+    }
+
+    /// The same shape, reached as `current` is where that is of the same kind.
+    pub(crate) fn with_access_of(&self, current: &Self) -> Self {
+        match (self, current) {
+            (Self::Http(shape), Self::Http(access)) => Self::Http(shape.with_access_of(access)),
+            (Self::Splunk(shape), Self::Splunk(access)) => Self::Splunk(shape.with_access_of(access)),
+            (shape, _) => shape.clone(),
+        }
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        match self {
+            Self::Http(http) => http.reach.files(),
+            Self::Splunk(splunk) => splunk.reach.files(),
+        }
+    }
+
+    /// Makes its client.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub(crate) fn sink(&self) -> Result<Arc<dyn RequestSink>, EndpointError> {
+        match self {
+            Self::Http(http) => http.sink(),
+            Self::Splunk(splunk) => splunk.sink(),
+        }
+    }
+}
+
+/// An endpoint in use.
+#[derive(Debug, Clone)]
+pub(crate) struct EndpointClient {
+    pub(crate) sink: Arc<dyn RequestSink>,
+    /// What all requests on their way to it may hold together.
+    pub(crate) memory: Arc<Memory>,
+}
+
+/// The client of a destination's endpoint, kept with its connections for as long as it is reached in the same way.
+#[derive(Debug, Default)]
+pub(crate) struct EndpointClients(Mutex<Option<(Target, Vec<Stamp>, EndpointClient)>>);
+
+impl EndpointClients {
+    /// The client of a target, made anew where its settings or one of its files changed.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub(crate) fn get(&self, target: &Target) -> Result<EndpointClient, EndpointError> {
+        let stamps: Vec<Stamp> = target.files().into_iter().map(Stamp::of).collect();
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, _, client)) = kept.as_ref().filter(|(of, at, _)| of == target && *at == stamps) {
+            return Ok(client.clone());
+        }
+        let memory = kept.as_ref().map(|(_, _, client)| Arc::clone(&client.memory));
+        let memory = memory.unwrap_or_else(|| Arc::new(Memory::new(ENDPOINT_MEMORY)));
+        let client = EndpointClient { sink: target.sink()?, memory };
+        *kept = Some((target.clone(), stamps, client.clone()));
+        Ok(client)
+    }
+}
