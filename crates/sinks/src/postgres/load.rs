@@ -130,7 +130,7 @@ struct Merge {
 impl Merge {
     fn new(table: &Table, conflict: &Conflict) -> Option<Self> {
         let columns = table.list();
-        let into = format!("INSERT INTO {} ({columns}) SELECT {columns} FROM ", table.name);
+        let into = format!("INSERT INTO {} AS standpipe_old ({columns}) SELECT {columns} FROM ", table.name);
         match conflict {
             Conflict::Error => None,
             Conflict::Ignore { key } => {
@@ -138,31 +138,39 @@ impl Merge {
                 let behind = format!("ORDER BY standpipe_row ON CONFLICT{on} DO NOTHING");
                 Some(Self { before: format!("{into}{STAGE}"), behind })
             }
-            Conflict::Update { key } => {
-                let keys = names(key);
-                // NULL is no key: such rows are in nobody's way.
-                let no_key: String = key.iter().map(|name| format!(" OR {} IS NULL", quoted(name))).collect();
-                let others = table.columns.iter().filter(|column| !key.contains(&column.name));
-                let set: Vec<String> = others
-                    .map(|column| quoted(&column.name))
-                    .map(|name| format!("{name} = EXCLUDED.{name}"))
-                    .collect();
-                let set = if set.is_empty() {
-                    "NOTHING".to_owned()
-                } else {
-                    format!("UPDATE SET {}", set.join(", "))
-                };
-                // Keys in order, so that attempts that meet wait for each other and do not lock each other out.
-                Some(Self {
-                    before: format!(
-                        "{into}(SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY standpipe_row DESC) AS \
-                         standpipe_rank FROM {STAGE}"
-                    ),
-                    behind: format!(
-                        ") AS stage WHERE standpipe_rank = 1{no_key} ORDER BY {keys} ON CONFLICT ({keys}) DO {set}"
-                    ),
-                })
+            Conflict::Update { key, newest_by } => {
+                Some(Self::update(table, &into, key, newest_by.as_deref()))
             }
+        }
+    }
+
+    /// Of rows with one key the last one, or the newest, takes the place of the table's.
+    fn update(table: &Table, into: &str, key: &[String], newest_by: Option<&str>) -> Self {
+        let keys = names(key);
+        // NULL is no key: such rows are in nobody's way.
+        let no_key: String = key.iter().map(|name| format!(" OR {} IS NULL", quoted(name))).collect();
+        let others = table.columns.iter().filter(|column| !key.contains(&column.name));
+        let set: Vec<String> = others
+            .map(|column| quoted(&column.name))
+            .map(|name| format!("{name} = EXCLUDED.{name}"))
+            .collect();
+        let newest = newest_by.map(quoted);
+        let first = newest.as_ref().map(|by| format!("{by} DESC NULLS LAST, ")).unwrap_or_default();
+        let only = newest
+            .map(|by| format!(" WHERE standpipe_old.{by} IS NULL OR EXCLUDED.{by} >= standpipe_old.{by}"));
+        let set = match set.is_empty() {
+            true => "NOTHING".to_owned(),
+            false => format!("UPDATE SET {}{}", set.join(", "), only.unwrap_or_default()),
+        };
+        Self {
+            before: format!(
+                "{into}(SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY {first}standpipe_row DESC) AS \
+                 standpipe_rank FROM {STAGE}"
+            ),
+            // Keys in order, so that attempts that meet wait for each other and do not lock each other out.
+            behind: format!(
+                ") AS stage WHERE standpipe_rank = 1{no_key} ORDER BY {keys} ON CONFLICT ({keys}) DO {set}"
+            ),
         }
     }
 

@@ -33,7 +33,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub use names::{NameError, TableName};
+pub use names::NameError;
 pub use options::{Conflict, PostgresFormat, PostgresOptions, PostgresOptionsError, PostgresTls, TlsMode};
-pub use path::{Path, PathError};
+pub use path::PathError;
 pub use sink::PostgresSink;

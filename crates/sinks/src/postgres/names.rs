@@ -23,7 +23,7 @@ pub enum NameError {
 
 /// A table's name, perhaps with its schema. Without one the server goes by its search path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableName {
+pub(super) struct TableName {
     schema: Option<String>,
     name: String,
 }
@@ -33,7 +33,7 @@ impl TableName {
     ///
     /// # Errors
     /// [`NameError`].
-    pub fn parse(text: &str) -> Result<Self, NameError> {
+    pub(super) fn parse(text: &str) -> Result<Self, NameError> {
         let mut parts = parts(text)?;
         let name = parts.pop().ok_or_else(|| NameError::Empty(text.to_owned()))?;
         let schema = parts.pop();

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use standpipe_model::Secret;
 
-use super::names::{NameError, TableName};
-use super::path::Path;
+use super::names::{self, NameError, TableName};
+use super::path::{Path, PathError};
+use super::table::Wanted;
 
 /// How a row's data is read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub enum Conflict {
     Update {
         /// The key's columns.
         key: Vec<String>,
+        /// The column whose greater value wins; without one the row that comes later does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        newest_by: Option<String>,
     },
 }
 
@@ -87,17 +91,17 @@ pub struct PostgresOptions {
     pub password: Option<Secret>,
     /// How it is protected.
     pub tls: PostgresTls,
-    /// The table.
-    pub table: TableName,
+    /// The table as SQL writes it, perhaps with its schema: folded to lower case unless in double quotes.
+    pub table: String,
     /// The columns as SQL writes them, and where their values stand; without a path, in the member of that name. Empty:
     /// all columns that the table does not fill itself.
-    pub columns: Vec<(String, Option<Path>)>,
+    pub columns: Vec<(String, Option<String>)>,
     /// How rows are read.
     pub format: PostgresFormat,
     /// What happens to keys that are there.
     pub conflict: Conflict,
     /// The table that says what was loaded.
-    pub ledger: TableName,
+    pub ledger: String,
     /// The most connections.
     pub connections_max: usize,
     /// For making a connection.
@@ -109,9 +113,12 @@ pub struct PostgresOptions {
 /// The settings of a Postgres destination cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresOptionsError {
-    /// A column's name is none.
-    #[error("a column cannot be used: {0}")]
-    Column(NameError),
+    /// A table's or a column's name is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Where a column's value stands cannot be understood.
+    #[error(transparent)]
+    Path(#[from] PathError),
     /// CSV has no members.
     #[error("the column '{0}' has a path, which rows of CSV do not have")]
     CsvPath(String),
@@ -122,7 +129,7 @@ pub enum PostgresOptionsError {
     #[error("conflict: update needs the columns of the key")]
     NoKey,
     /// A key that is not loaded cannot be compared.
-    #[error("the key '{0}' is none of the columns")]
+    #[error("'{0}' is none of the columns")]
     KeyColumn(String),
     /// The authority could not be looked at.
     #[error("certificate authorities are looked at with verify-ca and verify-full only")]
@@ -140,9 +147,18 @@ pub enum PostgresOptionsError {
     },
 }
 
+/// What the options come to.
+pub(super) struct Plan {
+    pub(super) table: TableName,
+    pub(super) ledger: TableName,
+    pub(super) wanted: Wanted,
+    /// With names as the server has them.
+    pub(super) conflict: Conflict,
+}
+
 impl PostgresOptions {
     /// Options with the usual values of what need not be said.
-    pub fn new(host: &str, database: &str, user: &str, table: TableName) -> Self {
+    pub fn new(host: &str, database: &str, user: &str, table: &str) -> Self {
         Self {
             host: host.to_owned(),
             port: 5432,
@@ -150,14 +166,75 @@ impl PostgresOptions {
             user: user.to_owned(),
             password: None,
             tls: PostgresTls::default(),
-            table,
+            table: table.to_owned(),
             columns: Vec::new(),
             format: PostgresFormat::Json,
             conflict: Conflict::Error,
-            ledger: TableName::parse("standpipe_ledger").expect("it is a name"),
+            ledger: Self::LEDGER.to_owned(),
             connections_max: 4,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(180),
         }
     }
+
+    /// The usual name of the ledger.
+    pub const LEDGER: &str = "standpipe_ledger";
+
+    /// Checks what can be checked without a server and without certificates.
+    ///
+    /// # Errors
+    /// [`PostgresOptionsError`].
+    pub fn check(&self) -> Result<(), PostgresOptionsError> {
+        self.plan().map(drop)
+    }
+
+    pub(super) fn plan(&self) -> Result<Plan, PostgresOptionsError> {
+        let wanted = self.wanted()?;
+        let conflict = conflict(&self.conflict, &wanted)?;
+        Ok(Plan {
+            table: TableName::parse(&self.table)?,
+            ledger: TableName::parse(&self.ledger)?,
+            wanted,
+            conflict,
+        })
+    }
+
+    fn wanted(&self) -> Result<Wanted, PostgresOptionsError> {
+        let is_csv = matches!(self.format, PostgresFormat::Csv { .. });
+        if let PostgresFormat::Csv { delimiter: delimiter @ ('"' | '\n' | '\r' | '\0'), .. } = self.format {
+            return Err(PostgresOptionsError::Delimiter(delimiter));
+        }
+        let mut wanted = Wanted::new();
+        for (text, path) in &self.columns {
+            let name = names::column(text)?;
+            // As it was written: `userId` is the column `userid` and the member `userId`.
+            let member = || if text.contains('"') { name.as_str() } else { text.trim() };
+            let path = match path {
+                Some(_) if is_csv => return Err(PostgresOptionsError::CsvPath(name)),
+                Some(path) => path.parse()?,
+                None => Path::member(member()),
+            };
+            wanted.push((name, path));
+        }
+        Ok(wanted)
+    }
+}
+
+fn conflict(conflict: &Conflict, wanted: &Wanted) -> Result<Conflict, PostgresOptionsError> {
+    let loaded = |text: &String| {
+        let name = names::column(text)?;
+        match wanted.is_empty() || wanted.iter().any(|(column, _)| *column == name) {
+            true => Ok(name),
+            false => Err(PostgresOptionsError::KeyColumn(name)),
+        }
+    };
+    let all = |key: &[String]| key.iter().map(loaded).collect::<Result<Vec<String>, _>>();
+    Ok(match conflict {
+        Conflict::Error => Conflict::Error,
+        Conflict::Ignore { key } => Conflict::Ignore { key: all(key)? },
+        Conflict::Update { key, .. } if key.is_empty() => return Err(PostgresOptionsError::NoKey),
+        Conflict::Update { key, newest_by } => {
+            Conflict::Update { key: all(key)?, newest_by: newest_by.as_ref().map(loaded).transpose()? }
+        }
+    })
 }

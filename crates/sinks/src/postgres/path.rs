@@ -9,7 +9,7 @@ use super::request::{Found, members};
 
 /// A path to a value: `.`, `.name`, `.order.items[0]`, `."odd name"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path(Vec<Step>);
+pub(super) struct Path(Vec<Step>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {

@@ -1,6 +1,8 @@
 //! One request into a table.
 
 use std::fmt::{self, Debug};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::try_join;
@@ -12,22 +14,18 @@ use tokio_postgres::Client;
 use super::error::Failure;
 use super::ledger::Ledger;
 use super::load::Loader;
-use super::names;
-use super::options::{Conflict, PostgresFormat, PostgresOptions, PostgresOptionsError};
-use super::path::Path;
+use super::options::{Conflict, Plan, PostgresFormat, PostgresOptions, PostgresOptionsError};
 use super::request::rows;
 use super::session::{Session, Sessions, within};
-use super::table::{Wanted, describe};
+use super::table::{Table, describe};
 
 /// The client of a table. `Debug` shows its place only.
 pub struct PostgresSink {
     sessions: Sessions,
     ledger: Ledger,
-    /// The columns of the options, as SQL has them.
-    wanted: Wanted,
-    /// The same of the key.
-    conflict: Conflict,
-    options: PostgresOptions,
+    plan: Plan,
+    format: PostgresFormat,
+    request_timeout: Duration,
     place: String,
 }
 
@@ -43,17 +41,15 @@ impl PostgresSink {
     /// # Errors
     /// [`PostgresOptionsError`].
     pub fn new(options: &PostgresOptions) -> Result<Self, PostgresOptionsError> {
-        let wanted = wanted(options)?;
+        let plan = options.plan()?;
+        let PostgresOptions { host, port, database, .. } = options;
         Ok(Self {
             sessions: Sessions::new(options)?,
-            ledger: Ledger::new(&options.ledger),
-            conflict: conflict(&options.conflict, &wanted)?,
-            wanted,
-            place: format!(
-                "postgresql://{}:{}/{} {}",
-                options.host, options.port, options.database, options.table
-            ),
-            options: options.clone(),
+            ledger: Ledger::new(&plan.ledger),
+            format: options.format.clone(),
+            request_timeout: options.request_timeout,
+            place: format!("postgresql://{host}:{port}/{database} {}", plan.table),
+            plan,
         })
     }
 
@@ -69,12 +65,16 @@ impl PostgresSink {
         Ok(done)
     }
 
+    async fn describe(&self, client: &Client) -> Result<Arc<Table>, Failure> {
+        describe(client, &self.plan.table, &self.plan.wanted).await
+    }
+
     /// Waits at most as long as a statement may take.
     async fn in_time<T>(
         &self,
         future: impl Future<Output = Result<T, impl Into<Failure>>>,
     ) -> Result<T, Failure> {
-        within(self.options.request_timeout, future).await
+        within(self.request_timeout, future).await
     }
 
     async fn load(&self, session: &mut Session, request: &Request) -> Result<Answer, Failure> {
@@ -84,8 +84,7 @@ impl PostgresSink {
         }
         let client = &session.client;
         self.begin(client, request.batch).await?;
-        let look =
-            try_join(self.ledger.known(client, request.batch), describe(client, &self.options, &self.wanted));
+        let look = try_join(self.ledger.known(client, request.batch), self.describe(client));
         let (known, table) = self.in_time(look).await?;
         let (there, new): (Vec<usize>, Vec<usize>) =
             (0..request.rows.len()).partition(|&number| known.covers(request.rows[number].origin));
@@ -97,12 +96,12 @@ impl PostgresSink {
             self.in_time(client.batch_execute("ROLLBACK")).await?;
             return Ok(answer);
         }
-        let numbered = self.conflict != Conflict::Error;
-        let mut made = rows(&request.rows, &new, &table.columns, &self.options.format, numbered);
+        let numbered = self.plan.conflict != Conflict::Error;
+        let mut made = rows(&request.rows, &new, &table.columns, &self.format, numbered);
         let loader =
-            Loader { client, table: &table, conflict: &self.conflict, timeout: self.options.request_timeout };
+            Loader { client, table: &table, conflict: &self.plan.conflict, timeout: self.request_timeout };
         let unchanged = async || {
-            let now = self.in_time(describe(client, &self.options, &self.wanted)).await?;
+            let now = self.in_time(self.describe(client)).await?;
             let error = || SinkError::new(ErrorClass::Transient, "the table was changed meanwhile");
             if now == table { Ok(()) } else { Err(error().into()) }
         };
@@ -120,7 +119,7 @@ impl PostgresSink {
     /// Begins a transaction in which text means the same whoever set up the server, once no other attempt at the batch
     /// is under way.
     async fn begin(&self, client: &Client, batch: BatchId) -> Result<(), Failure> {
-        let millis = self.options.request_timeout.as_millis();
+        let millis = self.request_timeout.as_millis();
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = {millis}; \
              SET LOCAL idle_in_transaction_session_timeout = {millis}; SET LOCAL TimeZone = 'UTC'; \
@@ -134,54 +133,12 @@ impl PostgresSink {
     }
 }
 
-fn wanted(options: &PostgresOptions) -> Result<Wanted, PostgresOptionsError> {
-    if let PostgresFormat::Csv { delimiter, .. } = options.format {
-        let odd = matches!(delimiter, '"' | '\n' | '\r' | '\0');
-        if odd {
-            return Err(PostgresOptionsError::Delimiter(delimiter));
-        }
-    }
-    let mut wanted = Wanted::new();
-    for (text, path) in &options.columns {
-        let name = names::column(text).map_err(PostgresOptionsError::Column)?;
-        if path.is_some() && matches!(options.format, PostgresFormat::Csv { .. }) {
-            return Err(PostgresOptionsError::CsvPath(name));
-        }
-        // As it was written: `userId` is the column `userid` and the member `userId`.
-        let member = || if text.contains('"') { name.as_str() } else { text.trim() };
-        let path = path.clone().unwrap_or_else(|| Path::member(member()));
-        wanted.push((name, path));
-    }
-    Ok(wanted)
-}
-
-fn conflict(conflict: &Conflict, wanted: &Wanted) -> Result<Conflict, PostgresOptionsError> {
-    let key = |key: &[String]| {
-        let names: Result<Vec<String>, _> = key.iter().map(|text| names::column(text)).collect();
-        let names = names.map_err(PostgresOptionsError::Column)?;
-        let loaded = |name: &String| wanted.is_empty() || wanted.iter().any(|(column, _)| column == name);
-        match names.iter().find(|name| !loaded(name)) {
-            Some(name) => Err(PostgresOptionsError::KeyColumn(name.clone())),
-            None => Ok(names),
-        }
-    };
-    Ok(match conflict {
-        Conflict::Error => Conflict::Error,
-        Conflict::Ignore { key: columns } => Conflict::Ignore { key: key(columns)? },
-        Conflict::Update { key: columns } if columns.is_empty() => return Err(PostgresOptionsError::NoKey),
-        Conflict::Update { key: columns } => Conflict::Update { key: key(columns)? },
-    })
-}
-
 #[async_trait]
 impl RequestSink for PostgresSink {
     /// Whether the table and its columns are there and may be written to, and the ledger is there or can be made.
     async fn probe(&self) -> Result<(), SinkError> {
         self.connected(async |session| {
-            let look = try_join(
-                describe(&session.client, &self.options, &self.wanted),
-                self.ledger.check(&session.client),
-            );
+            let look = try_join(self.describe(&session.client), self.ledger.check(&session.client));
             self.in_time(look).await.map(drop)
         })
         .await

@@ -7,8 +7,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::error::{Failure, fault};
-use super::names::{list, quoted};
-use super::options::PostgresOptions;
+use super::names::{TableName, list, quoted};
 use super::path::Path;
 use super::text::Kind;
 
@@ -68,13 +67,13 @@ struct Described {
 /// Looks the table up.
 pub(super) async fn describe(
     client: &Client,
-    options: &PostgresOptions,
+    table: &TableName,
     wanted: &Wanted,
 ) -> Result<Arc<Table>, Failure> {
-    let asked = options.table.to_string();
+    let asked = table.to_string();
     let rows = client.query_typed(DESCRIBE, &[(&asked, Type::TEXT)]).await?;
     let Some(first) = rows.first() else {
-        let message = format!("there is no table {asked} in the database {}", options.database);
+        let message = format!("there is no table {asked} in this database");
         return Err(fault(ErrorClass::Misconfigured, "42P01", message).into());
     };
     let name: String = first.try_get(0)?;

@@ -1,13 +1,13 @@
 use bytes::Bytes;
 use standpipe_model::{Position, RequestRow, RowOrigin, Secret, Timestamp};
 
-use super::names::{NameError, column};
+use super::PostgresSink;
+use super::names::{NameError, TableName, column};
 use super::options::{Conflict, PostgresFormat, PostgresOptions, PostgresTls, TlsMode};
 use super::path::Path;
 use super::request::rows;
 use super::table::Column;
 use super::text::Kind;
-use super::{PostgresSink, TableName};
 
 fn rows_of(data: &[&[u8]]) -> Vec<RequestRow> {
     let row = |(number, data): (usize, &&[u8])| RequestRow {
@@ -175,8 +175,7 @@ fn only_what_is_wanted_is_made_with_its_order_in_front() {
 
 #[test]
 fn debug_shows_nothing_of_the_password_and_settings_that_contradict_are_refused() {
-    let table = || TableName::parse("public.events").unwrap();
-    let mut options = PostgresOptions::new("db.example.com", "app", "loader", table());
+    let mut options = PostgresOptions::new("db.example.com", "app", "loader", "public.events");
     options.password = Some(Secret::new("hidden"));
     let sink = PostgresSink::new(&options).unwrap();
     assert_eq!(
@@ -184,7 +183,7 @@ fn debug_shows_nothing_of_the_password_and_settings_that_contradict_are_refused(
         r#"PostgresSink { place: "postgresql://db.example.com:5432/app \"public\".\"events\"", .. }"#
     );
     let refusal = |change: &dyn Fn(&mut PostgresOptions)| {
-        let mut options = PostgresOptions::new("db", "app", "loader", table());
+        let mut options = PostgresOptions::new("db", "app", "loader", "public.events");
         options.columns = vec![("id".to_owned(), None)];
         change(&mut options);
         PostgresSink::new(&options).unwrap_err().to_string()
@@ -192,17 +191,22 @@ fn debug_shows_nothing_of_the_password_and_settings_that_contradict_are_refused(
     let csv = |delimiter| PostgresFormat::Csv { delimiter, null: String::new() };
     assert_eq!(refusal(&|it| it.format = csv('"')), "'\"' cannot stand between fields");
     assert_eq!(
-        refusal(&|it| (it.format, it.columns[0].1) = (csv(','), Some(".".parse().unwrap()))),
+        refusal(&|it| (it.format, it.columns[0].1) = (csv(','), Some(".".to_owned()))),
         "the column 'id' has a path, which rows of CSV do not have"
     );
     assert_eq!(
-        refusal(&|it| it.conflict = Conflict::Update { key: vec![] }),
+        refusal(&|it| it.conflict = Conflict::Update { key: vec![], newest_by: None }),
         "conflict: update needs the columns of the key"
     );
     assert_eq!(
         refusal(&|it| it.conflict = Conflict::Ignore { key: vec!["other".to_owned()] }),
-        "the key 'other' is none of the columns"
+        "'other' is none of the columns"
     );
+    assert_eq!(
+        refusal(&|it| it.table = "a b".to_owned()),
+        NameError::Characters("a b".to_owned()).to_string()
+    );
+    assert!(refusal(&|it| it.columns[0].1 = Some(".a | .b".to_owned())).starts_with("'.a | .b' is no path"));
     assert_eq!(refusal(&|it| it.tls.mode = TlsMode::VerifyCa), "verify-ca needs the certificate authority");
     let ca = |mode| PostgresTls { mode, ca_pem: Some(b"none".to_vec()), identity_pem: None };
     assert_eq!(

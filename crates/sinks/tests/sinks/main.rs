@@ -8,6 +8,7 @@ mod fuzz;
 mod memory;
 mod minio;
 mod postgres;
+mod requests;
 mod scripted;
 mod suite;
 mod versitygw;

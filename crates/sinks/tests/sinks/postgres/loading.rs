@@ -170,10 +170,12 @@ async fn a_key_that_is_there_is_refused_ignored_or_updated() {
     assert_eq!(ignored, [bad.clone()]);
     assert_eq!(place.sql(all), "1|old|9\n2|old|9\n3|first|9\n|n1|9\n|n2|9");
     place.sql("DELETE FROM t WHERE k IS NULL OR k = 3; UPDATE t SET extra = 5");
-    let updated = refused(&with(Conflict::Update { key: key() }), &request(2, 0, &rows)).await;
+    let updated =
+        refused(&with(Conflict::Update { key: key(), newest_by: None }), &request(2, 0, &rows)).await;
     assert_eq!(updated, [bad.clone()]);
     assert_eq!(place.sql(all), "1|a|5\n2|old|5\n3|last|9\n|n1|9\n|n2|9");
-    let again = with(Conflict::Update { key: key() }).attempt(&request(2, 0, &rows)).await.unwrap();
+    let again =
+        with(Conflict::Update { key: key(), newest_by: None }).attempt(&request(2, 0, &rows)).await.unwrap();
     assert!(again.existed);
     let refusals = refused(&with(Conflict::Error), &request(3, 0, &rows)).await;
     let twice = |row| (row, "Postgres.23505".to_owned());
@@ -181,8 +183,29 @@ async fn a_key_that_is_there_is_refused_ignored_or_updated() {
 
     let any = refused(&with(Conflict::Ignore { key: vec![] }), &request(4, 0, &rows[..3])).await;
     assert_eq!(any, []);
-    let error = with(Conflict::Update { key: vec!["k".to_owned()] }).attempt(&request(5, 0, &rows)).await;
+    let error = with(Conflict::Update { key: vec!["k".to_owned()], newest_by: None })
+        .attempt(&request(5, 0, &rows))
+        .await;
     assert_eq!(error.unwrap_err().code.as_deref(), Some("Postgres.42P10"), "there is no such key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_row_of_a_key_stays_in_whichever_order_they_come() {
+    let place = Place::new("newest", "CREATE TABLE t (k int PRIMARY KEY, at int, v text)");
+    let mut options = place.options("t");
+    options.conflict = Conflict::Update { key: vec!["k".to_owned()], newest_by: Some("at".to_owned()) };
+    let sink = PostgresSink::new(&options).unwrap();
+    let row = |at: &str, v: &str| format!(r#"{{"k":1,"at":{at},"v":"{v}"}}"#);
+    for (batch, rows, expect) in [
+        (1, vec![row("5", "a"), row("7", "b"), row("6", "c"), row("null", "d")], "7|b"),
+        (2, vec![row("6", "e")], "7|b"),
+        (3, vec![row("7", "f")], "7|f"),
+        (4, vec![row("null", "g")], "7|f"),
+        (5, vec![row("9", "h"), row("8", "i")], "9|h"),
+    ] {
+        assert_eq!(refused(&sink, &request(batch, 0, &rows)).await, []);
+        assert_eq!(place.sql("SELECT at, v FROM t"), expect, "{batch}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! The Postgres sink on a real server: what it stores, what it refuses, what it does when something breaks.
 
 mod breaking;
+mod conforming;
 mod loading;
 mod setting_up;
 mod values;
@@ -12,7 +13,6 @@ use standpipe_model::{
     BatchId, DestinationId, Position, Request, RequestId, RequestRow, RequestSink, RowOrigin, Secret,
     StreamName, Timestamp,
 };
-use standpipe_sinks::postgres::TableName;
 use standpipe_sinks::{PostgresOptions, PostgresSink};
 use standpipe_testkit::servers::Postgres;
 
@@ -46,7 +46,6 @@ impl Place {
 }
 
 fn options(server: &Postgres, database: &str, table: &str) -> PostgresOptions {
-    let table = TableName::parse(table).expect("it is a name");
     let mut options = PostgresOptions::new("127.0.0.1", database, Postgres::USER, table);
     options.port = server.port();
     options.password = Some(Secret::new(Postgres::PASSWORD));

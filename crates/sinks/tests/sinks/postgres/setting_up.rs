@@ -1,7 +1,7 @@
 //! What is not set up rightly holds the data and says what to correct; once corrected, the next attempt goes well.
 
 use standpipe_model::{ErrorClass, RequestSink as _, Secret, SinkError};
-use standpipe_sinks::postgres::{PostgresTls, TableName, TlsMode};
+use standpipe_sinks::postgres::{PostgresTls, TlsMode};
 use standpipe_sinks::{PostgresOptions, PostgresSink};
 use standpipe_testkit::Authority;
 use standpipe_testkit::servers::Postgres;
@@ -30,8 +30,7 @@ async fn what_is_missing_is_named_and_works_once_it_is_there() {
     assert_eq!(
         said,
         format!(
-            "postgresql://127.0.0.1:{}/missing \"app\".\"orders\": there is no table \"app\".\"orders\" in the database \
-             missing",
+            "postgresql://127.0.0.1:{}/missing \"app\".\"orders\": there is no table \"app\".\"orders\" in this database",
             place.server.port()
         )
     );
@@ -84,7 +83,7 @@ async fn who_may_not_is_told_what_is_missing() {
 async fn the_ledger_is_made_where_it_is_wanted() {
     let place = Place::new("ledgers", "CREATE TABLE t (n int); CREATE SCHEMA \"Books\"");
     let mut options = place.options("t");
-    options.ledger = TableName::parse("\"Books\".ledger").unwrap();
+    options.ledger = "\"Books\".ledger".to_owned();
     let sink = PostgresSink::new(&options).unwrap();
     sink.probe().await.unwrap();
     assert_eq!(
@@ -100,7 +99,7 @@ async fn the_ledger_is_made_where_it_is_wanted() {
         ),
         "orders|destinationId-000000000001|5|7|3|[]|t"
     );
-    options.ledger = TableName::parse("nowhere.ledger").unwrap();
+    options.ledger = "nowhere.ledger".to_owned();
     misconfigured(&PostgresSink::new(&options).unwrap(), "Postgres.42P01").await;
 }
 

@@ -60,7 +60,7 @@ async fn columns_are_filled_by_paths_and_csv_by_position() {
         "CREATE TABLE t (id int, amount numeric, whole jsonb, note text DEFAULT 'none')",
     );
     let mut options = place.options("Public.T");
-    let column = |name: &str, path: &str| (name.to_owned(), Some(path.parse().unwrap()));
+    let column = |name: &str, path: &str| (name.to_owned(), Some(path.to_owned()));
     options.columns =
         vec![("ID".to_owned(), None), column("amount", ".order.lines[0].amount"), column("whole", ".")];
     let sink = PostgresSink::new(&options).unwrap();
