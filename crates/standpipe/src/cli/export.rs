@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 use standpipe_convert::parquet::ParquetOptions;
 use standpipe_ingest::{Destination, DestinationKind, Operation, check_destination, shape};
 use standpipe_model::{Encryption, ObjectOptions};
+use standpipe_sinks::PostgresOptions;
 use standpipe_sinks::http::HttpFormat;
+use standpipe_sinks::postgres::Conflict;
 
 use super::client::{ConnectArgs, FirehoseClient};
 use super::import::describe;
@@ -127,6 +129,7 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
         let at = match destination.endpoint.as_ref().map(|endpoint| &endpoint.target) {
             None => "s3",
             Some(Target::Http(_)) => "http.error_output",
+            Some(Target::Postgres(_)) => "postgres.error_output",
             Some(Target::Splunk(_)) => "splunk.error_output",
         };
         left_out.extend(unsaid(destination).map(|key| format!("{path}.{at}.{key}")));
@@ -188,6 +191,17 @@ fn unsaid_of_endpoint(endpoint: &Endpoint) -> Vec<String> {
                 ("headers", !http.headers.is_empty()),
                 ("records_max", http.records_max.is_some()),
                 ("bytes_max", http.bytes_max.is_some()),
+            ],
+        ),
+        Target::Postgres(table) => (
+            "postgres",
+            &table.reach,
+            vec![
+                ("password", table.password.is_some()),
+                ("conflict", table.conflict != Conflict::default()),
+                ("ledger", table.ledger != PostgresOptions::LEDGER),
+                ("records_max", table.records_max.is_some()),
+                ("bytes_max", table.bytes_max.is_some()),
             ],
         ),
         Target::Splunk(splunk) => (

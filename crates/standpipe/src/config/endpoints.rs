@@ -99,7 +99,7 @@ pub(super) fn reach(section: &mut Section<'_, '_>) -> Reach {
     Reach { proxy, connect_timeout_ms: millis(connect), request_timeout_ms: millis(request), ..tls }
 }
 
-fn tls(section: &mut Section<'_, '_>) -> Option<Reach> {
+pub(super) fn tls(section: &mut Section<'_, '_>) -> Option<Reach> {
     let ca_file =
         section.optional("ca_file", FilePath, "Certificate authorities (PEM) trusted beside the system's.");
     let cert_file = section.optional("cert_file", FilePath, "The client certificate (PEM), with its chain.");

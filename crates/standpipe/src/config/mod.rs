@@ -22,6 +22,7 @@ mod functions;
 mod keys;
 mod load;
 mod partitioning;
+mod postgres;
 mod problem;
 mod processors;
 mod rates;

@@ -142,6 +142,7 @@ fn the_example_files_load() {
         "examples/partitioning.yaml",
         "examples/parquet.yaml",
         "examples/http.yaml",
+        "examples/postgres.yaml",
         "deploy/standpipe.yaml",
     ] {
         let credentials = tempfile::tempdir().unwrap();

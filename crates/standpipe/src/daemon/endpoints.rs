@@ -4,9 +4,10 @@ use serde_json::{Map, Value, json};
 use standpipe_ingest::DestinationKind;
 use standpipe_ingest::shape::text;
 use standpipe_model::Secret;
+use standpipe_sinks::postgres::PostgresFormat;
 use standpipe_sinks::splunk::HecEndpoint;
 
-use crate::endpoints::{Endpoint, HttpTarget, Reach, SplunkTarget, Target};
+use crate::endpoints::{Endpoint, HttpTarget, PostgresTarget, Reach, SplunkTarget, Target};
 
 /// The endpoint that a destination comes to, whose rules have been checked; `None` where it is a store.
 pub(super) fn endpoint(kind: DestinationKind, configuration: &Map<String, Value>) -> Option<Endpoint> {
@@ -63,6 +64,7 @@ fn splunk(configuration: &Map<String, Value>) -> SplunkTarget {
 pub(super) fn described(endpoint: &Endpoint) -> Map<String, Value> {
     let mut members = match &endpoint.target {
         Target::Http(http) => described_http(http),
+        Target::Postgres(table) => described_table(table),
         Target::Splunk(splunk) => described_splunk(splunk),
     };
     let retry = json!({"DurationInSeconds": endpoint.retry_ms.div_ceil(1000)});
@@ -79,6 +81,24 @@ fn described_http(http: &HttpTarget) -> Map<String, Value> {
         request["CommonAttributes"] = attributes.into();
     }
     let members = [("EndpointConfiguration", json!({"Url": http.url})), ("RequestConfiguration", request)];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// As Redshift, the API's only table.
+fn described_table(table: &PostgresTarget) -> Map<String, Value> {
+    let columns: Vec<&str> = table.columns.iter().map(|(name, _)| name.as_str()).collect();
+    let mut copy = json!({ "DataTableName": table.table });
+    if !columns.is_empty() {
+        copy["DataTableColumns"] = columns.join(",").into();
+    }
+    copy["CopyOptions"] = match &table.format {
+        PostgresFormat::Json => "JSON 'auto'".into(),
+        PostgresFormat::Csv { delimiter, null } => {
+            format!("CSV DELIMITER '{delimiter}' NULL AS '{null}'").into()
+        }
+    };
+    let url = format!("jdbc:postgresql://{}:{}/{}", table.host, table.port, table.database);
+    let members = [("ClusterJDBCURL", json!(url)), ("CopyCommand", copy), ("Username", json!(table.user))];
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

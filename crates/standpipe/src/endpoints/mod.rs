@@ -6,6 +6,7 @@
 //! the current version.
 
 mod http;
+mod postgres;
 mod reach;
 mod splunk;
 
@@ -18,12 +19,14 @@ use standpipe_ingest::DestinationKind;
 use standpipe_model::{BatchId, RequestLimits, RequestSink, RowOrigin, Timestamp};
 use standpipe_sinks::client::ClientError;
 use standpipe_sinks::http::HttpOptionsError;
+use standpipe_sinks::postgres::PostgresOptionsError;
 use standpipe_sinks::splunk::SplunkOptionsError;
 
 use crate::stamp::Stamp;
 use crate::worker::Memory;
 
 pub use http::HttpTarget;
+pub use postgres::PostgresTarget;
 pub use reach::Reach;
 pub use splunk::SplunkTarget;
 
@@ -49,6 +52,8 @@ pub struct Endpoint {
 pub enum Target {
     /// An HTTP endpoint.
     Http(HttpTarget),
+    /// A table of PostgreSQL.
+    Postgres(PostgresTarget),
     /// Splunk.
     Splunk(SplunkTarget),
 }
@@ -79,6 +84,9 @@ pub enum EndpointError {
     /// A setting of an HTTP endpoint.
     #[error(transparent)]
     Http(#[from] HttpOptionsError),
+    /// A setting of a table.
+    #[error(transparent)]
+    Postgres(#[from] PostgresOptionsError),
     /// A setting of a Splunk.
     #[error(transparent)]
     Splunk(#[from] SplunkOptionsError),
@@ -89,6 +97,8 @@ impl Target {
     pub(crate) fn kind(&self) -> DestinationKind {
         match self {
             Self::Http(_) => DestinationKind::HttpEndpoint,
+            // The API's only kind of table that speaks PostgreSQL's language.
+            Self::Postgres(_) => DestinationKind::Redshift,
             Self::Splunk(_) => DestinationKind::Splunk,
         }
     }
@@ -97,6 +107,7 @@ impl Target {
     pub(crate) fn error_output_type(&self) -> &'static str {
         match self {
             Self::Http(_) => "http-endpoint-failed",
+            Self::Postgres(_) => "postgres-failed",
             Self::Splunk(_) => "splunk-failed",
         }
     }
@@ -105,6 +116,7 @@ impl Target {
     pub(crate) fn limits(&self) -> RequestLimits {
         match self {
             Self::Http(http) => http.limits(),
+            Self::Postgres(table) => table.limits(),
             Self::Splunk(splunk) => splunk.limits(),
         }
     }
@@ -113,6 +125,8 @@ impl Target {
     pub(crate) fn memory_factor(&self) -> u64 {
         match self {
             Self::Http(http) => http.memory_factor(),
+            // The rows, and their text.
+            Self::Postgres(_) => 3,
             Self::Splunk(_) => 2,
         }
     }
@@ -121,6 +135,7 @@ impl Target {
     pub(crate) fn address(&self) -> String {
         match self {
             Self::Http(http) => http.address(),
+            Self::Postgres(table) => table.address(),
             Self::Splunk(splunk) => splunk.url.clone(),
         }
     }
@@ -129,6 +144,7 @@ impl Target {
     pub(crate) fn error_members(&self, of: &Undelivered) -> Map<String, Value> {
         match self {
             Self::Http(http) => http.error_members(of),
+            Self::Postgres(_) => Map::new(),
             Self::Splunk(_) => SplunkTarget::error_members(of),
         }
     }
@@ -137,6 +153,7 @@ impl Target {
     pub(crate) fn with_access_of(&self, current: &Self) -> Self {
         match (self, current) {
             (Self::Http(shape), Self::Http(access)) => Self::Http(shape.with_access_of(access)),
+            (Self::Postgres(shape), Self::Postgres(access)) => Self::Postgres(shape.with_access_of(access)),
             (Self::Splunk(shape), Self::Splunk(access)) => Self::Splunk(shape.with_access_of(access)),
             (shape, _) => shape.clone(),
         }
@@ -145,6 +162,7 @@ impl Target {
     fn files(&self) -> Vec<&Path> {
         match self {
             Self::Http(http) => http.reach.files(),
+            Self::Postgres(table) => table.reach.files(),
             Self::Splunk(splunk) => splunk.reach.files(),
         }
     }
@@ -156,6 +174,7 @@ impl Target {
     pub(crate) fn sink(&self) -> Result<Arc<dyn RequestSink>, EndpointError> {
         match self {
             Self::Http(http) => http.sink(),
+            Self::Postgres(table) => table.sink(),
             Self::Splunk(splunk) => splunk.sink(),
         }
     }

@@ -22,6 +22,7 @@ mod kills;
 mod lake;
 mod outages;
 mod partitions;
+mod postgres;
 mod pressure;
 mod receiver;
 mod reload;
