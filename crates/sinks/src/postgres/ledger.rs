@@ -10,7 +10,7 @@ use standpipe_model::{
     BatchId, DestinationId, ErrorClass, Position, Refusal, Request, RowOrigin, SinkError, StreamName,
 };
 use tokio_postgres::Client;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::error::{Failure, fault};
 use super::names::TableName;
@@ -19,6 +19,14 @@ use super::names::TableName;
 const KEPT: &str = "1 hour";
 /// How many notes are removed at once.
 const REMOVED_MAX: u32 = 10_000;
+
+/// A value of a statement, with its type.
+type Given<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// Position and number within, as the ledger has them.
+fn numbers_of(origin: RowOrigin) -> (i64, i64) {
+    (origin.position.0 as i64, i64::from(origin.sub))
+}
 
 /// The ledger of a destination.
 pub(super) struct Ledger {
@@ -112,15 +120,26 @@ impl Ledger {
         })
     }
 
-    /// Reads what it has of a batch.
-    pub(super) async fn known(&self, client: &Client, batch: BatchId) -> Result<Known, Failure> {
+    /// Reads what it has of a request's rows.
+    pub(super) async fn known(&self, client: &Client, request: &Request) -> Result<Known, Failure> {
         let sql = format!(
             "SELECT first_position, first_sub, last_position, last_sub, refused::text FROM {} WHERE batch = \
-             $1::text::uuid",
+             $1::text::uuid AND (last_position, last_sub) >= ($2, $3) AND (first_position, first_sub) <= ($4, $5)",
             self.table
         );
         let mut known = Known::default();
-        for row in client.query_typed(&sql, &[(&batch.to_string(), Type::TEXT)]).await? {
+        let (Some(first), Some(last)) = (request.rows.first(), request.rows.last()) else {
+            return Ok(known);
+        };
+        let (first, last) = (numbers_of(first.origin), numbers_of(last.origin));
+        let asked: [Given<'_>; 5] = [
+            (&request.batch.to_string(), Type::TEXT),
+            (&first.0, Type::INT8),
+            (&first.1, Type::INT8),
+            (&last.0, Type::INT8),
+            (&last.1, Type::INT8),
+        ];
+        for row in client.query_typed(&sql, &asked).await? {
             let origin = |position, sub| {
                 let (position, sub): (i64, i64) = (row.try_get(position)?, row.try_get(sub)?);
                 let sub = u32::try_from(sub).unwrap_or(u32::MAX);
@@ -155,13 +174,12 @@ impl Ledger {
             Refused { position, sub, code: refusal.code.clone(), message: refusal.message.clone() }
         });
         let refused = serde_json::to_string(&refused.collect::<Vec<_>>()).expect("texts and numbers");
-        let (first, last) = (origin(first), origin(last));
+        let (first, last) = (numbers_of(origin(first)), numbers_of(origin(last)));
         let sql = format!(
             "INSERT INTO {} (request, stream, destination, batch, first_position, first_sub, last_position, last_sub, \
              loaded, refused) VALUES ($1::text::uuid, $2, $3, $4::text::uuid, $5, $6, $7, $8, $9, $10::text::jsonb)",
             self.table
         );
-        let position = |origin: RowOrigin| origin.position.0 as i64;
         client
             .execute_typed(
                 &sql,
@@ -170,10 +188,10 @@ impl Ledger {
                     (&request.stream.as_str(), Type::TEXT),
                     (&request.destination.as_str(), Type::TEXT),
                     (&request.batch.to_string(), Type::TEXT),
-                    (&position(first), Type::INT8),
-                    (&i64::from(first.sub), Type::INT8),
-                    (&position(last), Type::INT8),
-                    (&i64::from(last.sub), Type::INT8),
+                    (&first.0, Type::INT8),
+                    (&first.1, Type::INT8),
+                    (&last.0, Type::INT8),
+                    (&last.1, Type::INT8),
                     (&((numbers.len() - refusals.len()) as i64), Type::INT8),
                     (&refused, Type::TEXT),
                 ],
@@ -201,7 +219,7 @@ impl Ledger {
             self.table
         );
         let of = [
-            (&stream.as_str() as &(dyn tokio_postgres::types::ToSql + Sync), Type::TEXT),
+            (&stream.as_str() as &(dyn ToSql + Sync), Type::TEXT),
             (&destination.as_str(), Type::TEXT),
             (&unsettled, Type::TEXT_ARRAY),
         ];

@@ -84,7 +84,7 @@ impl PostgresSink {
         }
         let client = &session.client;
         self.begin(client, request.batch).await?;
-        let look = try_join(self.ledger.known(client, request.batch), self.describe(client));
+        let look = try_join(self.ledger.known(client, request), self.describe(client));
         let (known, table) = self.in_time(look).await?;
         let (there, new): (Vec<usize>, Vec<usize>) =
             (0..request.rows.len()).partition(|&number| known.covers(request.rows[number].origin));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use standpipe_sinks::PostgresOptions;
 use standpipe_sinks::postgres::{Conflict, PostgresFormat, TlsMode};
 
-use super::compound::{Either, List, Map, Sub};
+use super::compound::{List, Map, Sub};
 use super::endpoints::{common, tls};
 use super::reader::{Cursor, Section, Shape};
 use super::schema::Schema;

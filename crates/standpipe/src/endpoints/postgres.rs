@@ -62,14 +62,14 @@ pub struct PostgresTarget {
 }
 
 impl PostgresTarget {
-    pub(super) fn limits(&self) -> RequestLimits {
+    pub(crate) fn limits(&self) -> RequestLimits {
         RequestLimits {
             rows_max: self.records_max.unwrap_or(RECORDS_MAX),
             bytes_max: self.bytes_max.unwrap_or(BYTES_MAX),
         }
     }
 
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("postgresql://{}:{}/{} {}", self.host, self.port, self.database, self.table)
     }
 

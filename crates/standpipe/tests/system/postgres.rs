@@ -3,10 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
 use standpipe_testkit::Daemon;
 use standpipe_testkit::clients::{Python, finish};
 use standpipe_testkit::servers::Postgres;
 
+use crate::client::Client;
 use crate::lake::Lake;
 use crate::support::{SOON, all_settled, balance, eventually, metric, start};
 use crate::transform::{failures, put, raw};
@@ -17,8 +19,6 @@ const WEATHER: u64 = 26_115;
 /// A stream into the table of its name, with `table` beside what all of them have.
 fn yaml(lake: &Lake, server: &Postgres, stream: &str, table: &str) -> String {
     let before = format!("stores: {{ lake: {} }}\nstreams:\n  - name: {stream}\n", lake.yaml());
-    let ca = std::env::temp_dir().join(format!("standpipe-ca-{}-{}.pem", std::process::id(), server.port()));
-    std::fs::write(&ca, server.authority().certificate()).unwrap();
     before
         + &format!(
             r#"    destination:
@@ -34,7 +34,7 @@ fn yaml(lake: &Lake, server: &Postgres, stream: &str, table: &str) -> String {
         {table}
 "#,
             port = server.port(),
-            ca = ca.display(),
+            ca = server.ca_file().display(),
         )
 }
 
@@ -156,6 +156,17 @@ fn what_the_table_refuses_goes_to_the_error_output_with_the_servers_words() {
             assert!(id % 100 == rest || code == "Postgres.23505" && id % 100 == 19, "{record}");
         }
     }
+    let described =
+        Client::of(&daemon).call("DescribeDeliveryStream", json!({"DeliveryStreamName": "readings"}));
+    let table =
+        &described.body["DeliveryStreamDescription"]["Destinations"][0]["RedshiftDestinationDescription"];
+    assert_eq!(
+        table["CopyCommand"],
+        json!({"DataTableName": "readings", "CopyOptions": "JSON 'auto'"}),
+        "{described:?}"
+    );
+    assert!(table["S3DestinationDescription"].is_object() && table["Username"] == "loader", "{table}");
+    assert!(!described.body.to_string().contains("loader-secret"));
     daemon.kill9().unwrap();
     daemon.restart().unwrap();
     assert_eq!(all_settled(&daemon, "readings", SOON).in_journal, 0);

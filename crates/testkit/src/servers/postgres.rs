@@ -111,6 +111,11 @@ impl Postgres {
         &self.authority
     }
 
+    /// The same as a file.
+    pub fn ca_file(&self) -> PathBuf {
+        self.home.ca()
+    }
+
     /// Runs a statement as the owner, by `psql`, and gives its rows: a line each, with `|` between values.
     ///
     /// # Errors
@@ -174,7 +179,7 @@ impl Home {
     fn fill(&self, authority: &Authority) -> Result<()> {
         let issued = authority.server("localhost", Duration::from_hours(48))?;
         fs::write(self.0.join("password"), Postgres::PASSWORD)?;
-        fs::write(self.0.join("ca.pem"), authority.certificate())?;
+        fs::write(self.ca(), authority.certificate())?;
         fs::write(self.0.join("server.pem"), issued.certificate())?;
         fs::write(self.0.join("server.key"), issued.key())?;
         fs::set_permissions(self.0.join("server.key"), Permissions::from_mode(0o600))?;
@@ -182,6 +187,10 @@ impl Home {
             run(Command::new("chown").args(["-R", SERVER_USER]).arg(&self.0))?;
         }
         Ok(())
+    }
+
+    fn ca(&self) -> PathBuf {
+        self.0.join("ca.pem")
     }
 
     fn data(&self) -> PathBuf {
@@ -213,7 +222,7 @@ impl Home {
             "ssl=on".to_owned(),
             format!("ssl_cert_file={}", file("server.pem")),
             format!("ssl_key_file={}", file("server.key")),
-            format!("ssl_ca_file={}", file("ca.pem")),
+            format!("ssl_ca_file={}", self.ca().display()),
         ] {
             command.args([OsStr::new("-c"), OsStr::new(&setting)]);
         }
