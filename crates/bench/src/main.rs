@@ -65,6 +65,9 @@ struct Args {
     /// How much is put while the destination is down, in GB.
     #[arg(long, default_value_t = 2.0)]
     backlog_gb: f64,
+    /// How much JSON is converted, in MiB.
+    #[arg(long, default_value_t = 256)]
+    formats_mib: usize,
     /// What to measure.
     #[arg(
         long,
@@ -185,7 +188,7 @@ impl Bench<'_> {
         }
         if self.has(Part::Formats) {
             say("formats")?;
-            report.formats = Some(formats::measure(&self.args.standpipe)?);
+            report.formats = Some(formats::measure(&self.args.standpipe, self.args.formats_mib)?);
         }
         Ok(report)
     }

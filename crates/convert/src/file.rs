@@ -1,9 +1,11 @@
-//! Files of either format, in parts.
+//! Files of any format, in parts.
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 
+use crate::avro::{self, AvroFormat, EncodedBlocks};
+use crate::codec::CompressError;
 use crate::orc::{self, EncodedStripe, OptionsError, OrcOptions, encode_stripe};
 use crate::parquet::{self, ParquetFormat, RowGroup};
 
@@ -14,6 +16,8 @@ pub enum FileFormat {
     Parquet(ParquetFormat),
     /// ORC.
     Orc(OrcFormat),
+    /// Avro.
+    Avro(AvroFormat),
 }
 
 /// The ORC files of a table.
@@ -34,23 +38,31 @@ impl OrcFormat {
     }
 }
 
-/// An encoded part of a file: a row group or a stripe.
+/// An encoded part of a file: a row group, a stripe or some blocks.
 #[derive(Debug)]
 pub enum FilePart {
     /// A row group of Parquet.
     Parquet(RowGroup),
     /// A stripe of ORC.
     Orc(EncodedStripe),
+    /// Blocks of Avro.
+    Avro(EncodedBlocks),
 }
 
 /// Joins the parts of a file. The file is what [`start`](FileFormat::start), [`push`](FileJoiner::push) and
 /// [`finish`](FileJoiner::finish) return, one behind the other.
 #[derive(Debug)]
-pub enum FileJoiner {
-    /// Parquet.
+pub struct FileJoiner {
+    joiner: Joiner,
+    /// What readers find in the file's footer.
+    metadata: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+enum Joiner {
     Parquet(parquet::Joiner),
-    /// ORC.
     Orc(orc::Joiner),
+    Avro(avro::Joiner),
 }
 
 /// A file cannot be written: its parts do not belong together, or the rows are not of its table.
@@ -70,7 +82,10 @@ pub enum FileError {
     Join(#[from] orc::JoinError),
     /// The footer of a file.
     #[error(transparent)]
-    Footer(#[from] orc::CompressError),
+    Footer(#[from] CompressError),
+    /// Blocks.
+    #[error(transparent)]
+    Blocks(#[from] avro::EncodeError),
     /// A part of one format in a file of the other: a mistake of the caller.
     #[error("a part of one format cannot be part of a file of another")]
     OtherFormat,
@@ -81,7 +96,7 @@ impl FileFormat {
     pub fn part_rows_max(&self) -> usize {
         match self {
             Self::Parquet(format) => format.row_group_rows(),
-            Self::Orc(_) => usize::MAX,
+            Self::Orc(_) | Self::Avro(_) => usize::MAX,
         }
     }
 
@@ -90,6 +105,7 @@ impl FileFormat {
         match self {
             Self::Parquet(format) => format.block_size_bytes(),
             Self::Orc(format) => usize::try_from(format.options.stripe_size_bytes).unwrap_or(usize::MAX),
+            Self::Avro(_) => usize::MAX,
         }
     }
 
@@ -101,24 +117,30 @@ impl FileFormat {
         match self {
             Self::Parquet(format) => Ok(FilePart::Parquet(format.encode(rows)?)),
             Self::Orc(format) => Ok(FilePart::Orc(encode_stripe(rows, &format.options)?)),
+            Self::Avro(format) => Ok(FilePart::Avro(format.encode(rows)?)),
         }
     }
 
-    /// Begins a file; the bytes are its first.
+    /// Begins a file, with what readers find in it beside the rows; the bytes are its first.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn start(&self) -> Result<(FileJoiner, Bytes), FileError> {
-        match self {
+    pub fn start(&self, metadata: &[(String, String)]) -> Result<(FileJoiner, Bytes), FileError> {
+        let (joiner, head) = match self {
             Self::Parquet(format) => {
                 let (joiner, head) = format.start()?;
-                Ok((FileJoiner::Parquet(joiner), head))
+                (Joiner::Parquet(joiner), head)
             }
             Self::Orc(format) => {
                 let (joiner, head) = orc::Joiner::start(&format.schema, &format.options)?;
-                Ok((FileJoiner::Orc(joiner), head))
+                (Joiner::Orc(joiner), head)
             }
-        }
+            Self::Avro(format) => {
+                let (joiner, head) = format.start(metadata);
+                (Joiner::Avro(joiner), head)
+            }
+        };
+        Ok((FileJoiner { joiner, metadata: metadata.to_vec() }, head))
     }
 }
 
@@ -128,21 +150,23 @@ impl FileJoiner {
     /// # Errors
     /// [`FileError`].
     pub fn push(&mut self, part: FilePart) -> Result<Bytes, FileError> {
-        match (self, part) {
-            (Self::Parquet(joiner), FilePart::Parquet(group)) => Ok(joiner.push(group)?),
-            (Self::Orc(joiner), FilePart::Orc(stripe)) => Ok(joiner.push(stripe)?),
+        match (&mut self.joiner, part) {
+            (Joiner::Parquet(joiner), FilePart::Parquet(group)) => Ok(joiner.push(group)?),
+            (Joiner::Orc(joiner), FilePart::Orc(stripe)) => Ok(joiner.push(stripe)?),
+            (Joiner::Avro(joiner), FilePart::Avro(blocks)) => Ok(joiner.push(&blocks)),
             _ => Err(FileError::OtherFormat),
         }
     }
 
-    /// Ends the file, with what readers find in its footer.
+    /// Ends the file.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn finish(self, metadata: &[(String, String)]) -> Result<Bytes, FileError> {
-        match self {
-            Self::Parquet(joiner) => Ok(joiner.finish(metadata)?),
-            Self::Orc(joiner) => Ok(joiner.finish(metadata)?),
+    pub fn finish(self) -> Result<Bytes, FileError> {
+        match self.joiner {
+            Joiner::Parquet(joiner) => Ok(joiner.finish(&self.metadata)?),
+            Joiner::Orc(joiner) => Ok(joiner.finish(&self.metadata)?),
+            Joiner::Avro(_) => Ok(Bytes::new()),
         }
     }
 }

@@ -168,6 +168,13 @@ impl Growing {
         Ok(())
     }
 
+    /// The string or binary of a row.
+    pub(crate) fn bytes_of(&self, row: usize) -> &[u8] {
+        let Values::Bytes { ends, bytes } = &self.values else { return &[] };
+        let end = |row: Option<usize>| row.and_then(|row| ends.get(row)).map_or(0, |end| *end as usize);
+        bytes.get(end(row.checked_sub(1))..end(Some(row))).unwrap_or_default()
+    }
+
     /// Ends the list or map of a row, whose items have been added.
     pub(crate) fn end_items(&mut self) -> Result<(), TooMuch> {
         match &mut self.values {

@@ -5,24 +5,32 @@
 //! order, so that no file is ever in memory as a whole.
 //!
 //! # Reading order
-//! [`Type`] and [`TableSchema`] (or what [`infer`] proposes) → [`RowReader`] (by [`Deserializer`]) → [`FileFormat`] → [`parquet`] and [`orc`].
+//! [`Type`] and [`TableSchema`] (or what [`infer`] proposes) → [`RowReader`] (by [`Deserializer`]) → [`FileFormat`] →
+//! [`parquet`], [`orc`] and [`avro`], or [`JsonLines`] where the rows stay text.
 //!
 //! # Invariants
 //! - A record is in the columns as a whole or not at all.
 //! - The same rows and the same settings give the same parts.
 
+pub mod avro;
+mod cells;
+mod codec;
 mod file;
 mod growing;
 mod json;
+mod lines;
 pub mod orc;
 pub mod parquet;
 mod schema;
 mod types;
+mod varint;
 
 pub use arrow_array::RecordBatch;
 pub use arrow_schema::ArrowError;
+pub use codec::CompressError;
 pub use file::{FileError, FileFormat, FileJoiner, FilePart, OrcFormat};
 pub use json::infer;
 pub use json::{Deserializer, JodaError, KeyError, OpenX, RowError, RowPlan, RowReader, TimestampFormat};
+pub use lines::JsonLines;
 pub use schema::{COLUMNS_MAX, Column, SchemaError, TableSchema};
 pub use types::{DEPTH_MAX, Type, TypeError};

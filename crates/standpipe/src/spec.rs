@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use standpipe_convert::avro::{self, AvroFormat, NameError};
 use standpipe_convert::orc::{OptionsError, OrcOptions};
 use standpipe_convert::parquet::{OptionError, ParquetFormat, ParquetOptions};
 use standpipe_convert::{Deserializer, FileFormat, OrcFormat, TableSchema};
@@ -109,9 +110,9 @@ pub struct S3Destination {
 
 impl S3Destination {
     /// The extension of its objects where [`file_extension`](Self::file_extension) is empty.
-    pub fn default_extension(&self) -> &'static str {
-        let converted = self.conversion.as_ref().map(|conversion| conversion.output.extension());
-        converted.unwrap_or_else(|| media(self.compression).extension)
+    pub fn default_extension(&self) -> String {
+        let converted = self.conversion.as_ref().map_or("", |conversion| conversion.output.extension());
+        format!("{converted}{}", media(self.compression).extension)
     }
 }
 
@@ -130,16 +131,21 @@ pub struct Conversion {
 }
 
 impl Conversion {
-    /// How the files of its table are written.
+    /// How the files of its table are written; `None` where its rows stay lines of text.
     ///
     /// # Errors
     /// [`FormatError`].
-    pub fn format(&self) -> Result<FileFormat, FormatError> {
+    pub fn format(&self) -> Result<Option<FileFormat>, FormatError> {
         let schema = self.schema.to_arrow();
-        Ok(match &self.output {
+        Ok(Some(match &self.output {
             OutputFormat::Parquet(options) => FileFormat::Parquet(ParquetFormat::new(schema, options)?),
             OutputFormat::Orc(options) => FileFormat::Orc(OrcFormat::new(schema, options.clone())?),
-        })
+            OutputFormat::Avro { compression } => {
+                let name = format!("{}.{}", self.table.database, self.table.table);
+                FileFormat::Avro(AvroFormat::new(&schema, &name, *compression)?)
+            }
+            OutputFormat::Json => return Ok(None),
+        }))
     }
 }
 
@@ -152,6 +158,9 @@ pub enum FormatError {
     /// Those of ORC.
     #[error(transparent)]
     Orc(#[from] OptionsError),
+    /// What Avro has no name for.
+    #[error(transparent)]
+    Avro(#[from] NameError),
 }
 
 /// A table as the error output names it (`dataCatalogTable`).
@@ -181,6 +190,13 @@ pub enum OutputFormat {
     Parquet(ParquetOptions),
     /// Apache ORC.
     Orc(OrcOptions),
+    /// Object container files of Apache Avro.
+    Avro {
+        /// How blocks are compressed.
+        compression: avro::Compression,
+    },
+    /// Lines of JSON, each value in one form; compressed as the destination says.
+    Json,
 }
 
 impl OutputFormat {
@@ -189,6 +205,8 @@ impl OutputFormat {
         match self {
             Self::Parquet(_) => ".parquet",
             Self::Orc(_) => ".orc",
+            Self::Avro { .. } => ".avro",
+            Self::Json => ".json",
         }
     }
 }

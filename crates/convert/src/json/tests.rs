@@ -2,7 +2,8 @@
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::Int64Type;
+use arrow_array::types::{Float32Type, Float64Type, Int64Type};
+use proptest::prelude::*;
 
 use super::*;
 use crate::schema::Column;
@@ -60,6 +61,12 @@ fn openx_coerces_what_it_can() {
         ("array<int>", "7", "[7]"),
         ("array<int>", "[1, \"2\", null]", "[1, 2, null]"),
         ("map<string,int>", "{\"Ab\": 1}", "{ab: 1}"),
+        ("map<string,int>", "{\"Ab\": 1, \"c\": 2, \"aB\": 3}", "{c: 2, ab: 3}"),
+        (
+            "array<map<string,array<int>>>",
+            "[{\"a\": [1], \"a\": [2], \"A\": [3]}, {\"a\": []}]",
+            "[{a: [3]}, {a: []}]",
+        ),
         ("struct<A:int,b:string>", "{\"a\": 1, \"B\": \"x\"}", "{A: 1, b: x}"),
         ("struct<a:int,b:string>", "[1, \"x\", 9]", "{a: 1, b: x}"),
         ("struct<a:int,b:array<string>>", "{\"b\": []}", "{a: null, b: []}"),
@@ -67,6 +74,36 @@ fn openx_coerces_what_it_can() {
         ("struct<a:int>", "null", "null"),
     ] {
         assert_eq!(openx(kind, value).as_deref(), Ok(expected), "{value} as {kind}");
+    }
+}
+
+#[test]
+fn of_many_keys_of_a_map_that_come_twice_the_last_counts() {
+    let entries = |numbers: std::ops::Range<u32>| {
+        numbers.map(|number| format!("\"{}{}\": {number}", if number < 50 { 'K' } else { 'k' }, number % 50))
+    };
+    let given = format!("{{{}}}", entries(0..100).collect::<Vec<_>>().join(", "));
+    let expected = format!("{{{}}}", entries(50..100).collect::<Vec<_>>().join(", ")).replace('"', "");
+    assert_eq!(openx("map<string,int>", &given), Ok(expected));
+}
+
+proptest! {
+    #[test]
+    fn floats_keep_every_bit(bits: u64, single: u32) {
+        let (double, single) = (f64::from_bits(bits), f32::from_bits(single));
+        let table = table(&[("d", "double"), ("s", "float")]);
+        let mut reader = RowReader::new(&table, &Deserializer::default());
+        prop_assume!(double.is_finite() && single.is_finite());
+        for row in [format!(r#"{{"d":{double},"s":{single}}}"#), format!(r#"{{"d":"{double:e}","s":{single:e}}}"#)] {
+            reader.push(row.as_bytes()).unwrap();
+        }
+        let rows = reader.finish().unwrap();
+        let doubles = rows.column(0).as_primitive::<Float64Type>();
+        let singles = rows.column(1).as_primitive::<Float32Type>();
+        for row in 0..2 {
+            prop_assert_eq!(doubles.value(row).to_bits(), double.to_bits());
+            prop_assert_eq!(singles.value(row).to_bits(), single.to_bits());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A value into its column.
 
 use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 
 use jiter::{Jiter, Peek};
@@ -25,6 +26,8 @@ pub(super) struct Reading<'a> {
     left: Cell<usize>,
 }
 
+/// So many keys are compared with each other.
+const FEW_KEYS: usize = 8;
 /// Bytes of columns that a record may take for what it does not say.
 const RECORD_BYTES_MAX: usize = 16 << 20;
 
@@ -213,17 +216,56 @@ fn map(
         return Err(no_object(json, peek, rules));
     }
     let Values::Map { keys, values, .. } = &mut column.values else { return Ok(()) };
-    let mut key = json.known_object()?;
-    while let Some(name) = key {
-        match rules.lower_case(name) {
-            Some(name) => keys.push_bytes(name.as_bytes())?,
-            None => keys.push_bytes(name.as_bytes())?,
-        }
-        let peek = json.peek()?;
-        value(json, peek, plan, values, rules)?;
-        key = json.next_key()?;
+    let (first, start) = (keys.len(), json.current_index());
+    entries(json, plan, [keys, values], rules, |_| true)?;
+    let repeated = repeated(keys, first);
+    if !repeated.is_empty() {
+        // Of a key that comes twice the last counts, and columns can only be cut back: they are read again without.
+        keys.truncate(first);
+        values.truncate(first);
+        let mut again = Jiter::new(json.slice_to_current(start));
+        entries(&mut again, plan, [keys, values], rules, |entry| !repeated.contains(&entry))?;
     }
     Ok(column.end_items()?)
+}
+
+/// The entries of a map of which the number is wanted.
+fn entries(
+    json: &mut Jiter<'_>,
+    plan: &Plan,
+    [keys, values]: [&mut Growing; 2],
+    rules: &Reading<'_>,
+    is_wanted: impl Fn(usize) -> bool,
+) -> Result<(), RowError> {
+    let (mut key, mut entry) = (json.known_object()?, 0);
+    while let Some(name) = key {
+        let is_wanted = is_wanted(entry);
+        if is_wanted {
+            match rules.lower_case(name) {
+                Some(name) => keys.push_bytes(name.as_bytes())?,
+                None => keys.push_bytes(name.as_bytes())?,
+            }
+        }
+        let peek = json.peek()?;
+        match is_wanted {
+            true => value(json, peek, plan, values, rules)?,
+            false => json.known_skip(peek)?,
+        }
+        (key, entry) = (json.next_key()?, entry + 1);
+    }
+    Ok(())
+}
+
+/// The numbers of the entries, from the key number `first` on, whose key comes again.
+fn repeated(keys: &Growing, first: usize) -> HashSet<usize> {
+    let count = keys.len() - first;
+    let key = |entry: usize| keys.bytes_of(first + entry);
+    if count <= FEW_KEYS {
+        let comes_again = |entry: &usize| (entry + 1..count).any(|later| key(later) == key(*entry));
+        return (0..count).filter(comes_again).collect();
+    }
+    let mut last = HashMap::with_capacity(count);
+    (0..count).filter_map(|entry| last.insert(key(entry), entry)).collect()
 }
 
 fn structure(

@@ -4,33 +4,14 @@
 //! chunk := len << 1 | is_original: u24le  bytes
 //! ```
 
-use std::error::Error;
-
-use flate2::{Compress, FlushCompress, Status};
-
 use super::Compression;
+use crate::codec::{Codec, CompressError};
 
 /// The raw bytes of a chunk: the format's default.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
-/// A compressor failed, which on valid arguments means that it is out of memory.
-#[derive(Debug, thiserror::Error)]
-#[error("the compressor failed")]
-pub struct CompressError(#[source] Box<dyn Error + Send + Sync>);
-
-/// A compressor's state.
-pub(super) struct Compressor {
-    codec: Codec,
-    scratch: Vec<u8>,
-}
-
-enum Codec {
-    None,
-    Zlib(Compress),
-    Snappy(Box<snap::raw::Encoder>),
-    Lz4,
-    Zstd(zstd::bulk::Compressor<'static>),
-}
+/// A compressor's state; none without compression.
+pub(super) struct Compressor(Option<Codec>);
 
 /// Where the chunks of a stream start, from its own start on; `None` without compression.
 pub(super) struct Chunks(Option<Vec<u64>>);
@@ -48,30 +29,27 @@ impl Chunks {
 
 impl Compressor {
     pub(super) fn new(compression: Compression) -> Result<Self, CompressError> {
-        let codec = match compression {
-            Compression::None => Codec::None,
-            Compression::Zlib => Codec::Zlib(Compress::new(flate2::Compression::default(), false)),
-            Compression::Snappy => Codec::Snappy(Box::new(snap::raw::Encoder::new())),
-            Compression::Lz4 => Codec::Lz4,
-            Compression::Zstd => {
-                Codec::Zstd(zstd::bulk::Compressor::new(zstd::DEFAULT_COMPRESSION_LEVEL).map_err(failed)?)
-            }
-        };
-        Ok(Self { codec, scratch: Vec::new() })
+        Ok(Self(match compression {
+            Compression::None => None,
+            Compression::Zlib => Some(Codec::deflate()),
+            Compression::Snappy => Some(Codec::snappy()),
+            Compression::Lz4 => Some(Codec::lz4()),
+            Compression::Zstd => Some(Codec::zstd()?),
+        }))
     }
 
     /// Appends the chunks of `raw`.
     pub(super) fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<Chunks, CompressError> {
-        if matches!(self.codec, Codec::None) {
+        let Some(codec) = &mut self.0 else {
             out.extend_from_slice(raw);
             return Ok(Chunks(None));
-        }
+        };
         let start = out.len();
         let mut starts = Vec::with_capacity(raw.len() / CHUNK_BYTES + 1);
         for chunk in raw.chunks(CHUNK_BYTES) {
             starts.push((out.len() - start) as u64);
-            let (original, bytes) = match self.compress_chunk(chunk)? {
-                Some(len) if len < chunk.len() => (0, &self.scratch[..len]),
+            let (original, bytes) = match codec.compress(chunk)? {
+                bytes if bytes.len() < chunk.len() => (0, bytes),
                 _ => (1, chunk),
             };
             out.extend_from_slice(&((bytes.len() << 1 | original) as u32).to_le_bytes()[..3]);
@@ -83,33 +61,4 @@ impl Compressor {
         }
         Ok(Chunks(Some(starts)))
     }
-
-    /// Compresses into the scratch and returns how many bytes it takes; `None` when it would take more than it has.
-    fn compress_chunk(&mut self, chunk: &[u8]) -> Result<Option<usize>, CompressError> {
-        let bound = match self.codec {
-            Codec::None | Codec::Zlib(_) => chunk.len(),
-            Codec::Snappy(_) => snap::raw::max_compress_len(chunk.len()),
-            Codec::Lz4 => lz4_flex::block::get_maximum_output_size(chunk.len()),
-            Codec::Zstd(_) => zstd::zstd_safe::compress_bound(chunk.len()),
-        };
-        if self.scratch.len() < bound {
-            self.scratch.resize(bound, 0);
-        }
-        let out = &mut self.scratch[..bound];
-        match &mut self.codec {
-            Codec::None => Ok(None),
-            Codec::Zlib(deflate) => {
-                deflate.reset();
-                let status = deflate.compress(chunk, out, FlushCompress::Finish).map_err(failed)?;
-                Ok((status == Status::StreamEnd).then_some(deflate.total_out() as usize))
-            }
-            Codec::Snappy(encoder) => encoder.compress(chunk, out).map(Some).map_err(failed),
-            Codec::Lz4 => lz4_flex::block::compress_into(chunk, out).map(Some).map_err(failed),
-            Codec::Zstd(encoder) => encoder.compress_to_buffer(chunk, out).map(Some).map_err(failed),
-        }
-    }
-}
-
-fn failed(error: impl Error + Send + Sync + 'static) -> CompressError {
-    CompressError(Box::new(error))
 }

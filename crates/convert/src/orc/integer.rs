@@ -5,7 +5,7 @@
 //! saves space where few values are far wider than the others, is not written; readers never need it.
 
 use super::FormatVersion;
-use super::varint::{put_varint, zigzag};
+use crate::varint::{put_varint, zigzag};
 
 /// The most values of a run of version 2.
 const RUN_MAX: usize = 512;

@@ -9,13 +9,14 @@
 use arrow_schema::Schema;
 use bytes::Bytes;
 
-use super::compress::{CHUNK_BYTES, CompressError, Compressor};
+use super::compress::{CHUNK_BYTES, Compressor};
 use super::options::OptionsError;
 use super::proto::Message;
 use super::statistics::{Statistics, Summary};
 use super::stripe::EncodedStripe;
 use super::types::{Kind, kinds, types};
 use super::{Compression, FormatVersion, OrcOptions};
+use crate::codec::CompressError;
 
 const MAGIC: &[u8] = b"ORC";
 /// The writer's number for those that have registered none.

@@ -51,9 +51,7 @@ mod stream;
 
 mod compress;
 mod proto;
-mod varint;
 
-pub use compress::CompressError;
 pub use join::{JoinError, Joiner};
 pub use options::{Compression, FormatVersion, OptionsError, OrcOptions};
 pub use stripe::{EncodeError, EncodedStripe, encode_stripe};

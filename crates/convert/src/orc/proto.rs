@@ -1,7 +1,7 @@
 //! Protocol buffers, as far as ORC's footers and indexes need them: a dozen messages of a few numbers each, written
 //! field by field with the numbers of `orc_proto.proto`.
 
-use super::varint::{put_varint, zigzag};
+use crate::varint::{put_varint, zigzag};
 
 const VARINT: u32 = 0;
 const FIXED64: u32 = 1;

@@ -10,11 +10,12 @@ use bytes::Bytes;
 
 use super::OrcOptions;
 use super::column::{ColumnWriter, FinishedColumn, RowGroup};
-use super::compress::{Chunks, CompressError, Compressor};
+use super::compress::{Chunks, Compressor};
 use super::proto::Message;
 use super::statistics::Statistics;
 use super::stream::{Stream, StreamKind};
 use super::types::{Kind, UnsupportedType, kinds};
+use crate::codec::CompressError;
 
 /// The zone that timestamps without one are written in; readers give back the same wall-clock time in any.
 const WRITER_TIMEZONE: &str = "UTC";

@@ -18,8 +18,8 @@ use super::stream::{BitStream, ByteStream, IntegerStream, Stream, StreamKind};
 use super::text::Texts;
 use super::timestamp::write_timestamps;
 use super::types::Kind;
-use super::varint::put_signed_varint;
 use super::{FormatVersion, OrcOptions};
+use crate::varint::put_signed_varint;
 
 /// Floats are copied as they are in memory, which is how the format has them.
 const _: () = assert!(cfg!(target_endian = "little"));

@@ -23,7 +23,7 @@ pub(crate) fn parts(table: &TableSchema, rows: &[Value], of: usize) -> Vec<Recor
 }
 
 /// A file with a row group for every two parts.
-pub(crate) fn file(table: &TableSchema, options: &ParquetOptions, parts: &[RecordBatch]) -> Bytes {
+fn file(table: &TableSchema, options: &ParquetOptions, parts: &[RecordBatch]) -> Bytes {
     let format = ParquetFormat::new(table.to_arrow(), options).unwrap();
     let (mut joiner, head) = format.start().unwrap();
     let mut file = head.to_vec();

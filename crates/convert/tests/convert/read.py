@@ -1,4 +1,5 @@
-"""Reads files with other readers and compares each value: read.py FOLDER, which holds NAME.parquet and NAME.json."""
+"""Reads files with other readers and compares each value: read.py FOLDER, which holds NAME.json beside
+NAME.parquet or NAME.avro."""
 
 import datetime
 import decimal
@@ -6,7 +7,10 @@ import json
 import pathlib
 import sys
 
+import avro.datafile
+import avro.io
 import duckdb
+import fastavro
 import pyarrow.parquet
 
 
@@ -25,7 +29,6 @@ def plain(value):
     if isinstance(value, list):
         return [plain(of) for of in value]
     return value
-
 
 
 def by_pyarrow(path):
@@ -68,11 +71,26 @@ def by_duckdb(path):
     return [{name: of(kind, value) for name, kind, value in zip(names, kinds, row)} for row in result.fetchall()]
 
 
+def by_fastavro(path):
+    with open(path, "rb") as file:
+        reader = fastavro.reader(file)
+        assert reader.metadata["standpipe.stream"] == "s", reader.metadata
+        return [plain(row) for row in reader]
+
+
+def by_avro(path):
+    with avro.datafile.DataFileReader(open(path, "rb"), avro.io.DatumReader()) as reader:
+        return [plain(row) for row in reader]
+
+
+READERS = {".parquet": (by_pyarrow, by_duckdb), ".avro": (by_fastavro, by_avro)}
+
+
 def main():
-    files = sorted(pathlib.Path(sys.argv[1]).glob("*.parquet"))
+    files = [path for path in sorted(pathlib.Path(sys.argv[1]).iterdir()) if path.suffix in READERS]
     for path in files:
         expected = json.loads(path.with_suffix(".json").read_text())
-        for reader in (by_pyarrow, by_duckdb):
+        for reader in READERS[path.suffix]:
             read = reader(path)
             if len(read) != len(expected):
                 sys.exit(f"{reader.__name__} {path}: {len(read)} rows, expected are {len(expected)}")

@@ -174,6 +174,7 @@ fn unsaid_of_format(conversion: &Conversion) -> Vec<String> {
             ],
         ),
         OutputFormat::Orc(_) => ("orc", Vec::new()),
+        OutputFormat::Avro { .. } | OutputFormat::Json => return vec!["format".to_owned()],
     };
     keys.insert(0, ("compression", compression_name(&conversion.output).is_none()));
     keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| format!("format.{format}.{key}")).collect()

@@ -18,6 +18,8 @@ use super::streams::{StreamDraft, compression_word};
 use crate::processors::ProcessorSpec;
 use crate::spec::{CatalogTable, Conversion, FormatError, OutputFormat};
 
+mod avro;
+mod json;
 mod orc;
 mod parquet;
 
@@ -64,11 +66,19 @@ pub(super) fn conversion(section: &mut Section<'_, '_>) -> Option<ConversionDraf
 fn format(section: &mut Section<'_, '_>) -> Option<Option<FormatDraft>> {
     let parquet = section.optional("parquet", Sub(parquet::parquet), "Apache Parquet.");
     let orc = section.optional("orc", Sub(orc::orc), "Apache ORC.");
-    section.exclusive("parquet", "orc");
-    if !section.given("parquet") && !section.given("orc") {
-        section.refuse("", "give either \"parquet\" or \"orc\"");
+    let avro = section.optional("avro", Sub(avro::avro), "Apache Avro: object container files.");
+    let json = section.optional(
+        "json",
+        Sub(json::json),
+        "Lines of JSON that have the columns of the table, each value in one form; compressed as the destination says.",
+    );
+    let given = ["parquet", "orc", "avro", "json"].map(|name| section.given(name).then_some(name));
+    match given.into_iter().flatten().collect::<Vec<_>>()[..] {
+        [] => section.refuse("", "give one of \"parquet\", \"orc\", \"avro\" and \"json\""),
+        [one, other, ..] => section.exclusive(one, other),
+        [_] => {}
     }
-    Some(parquet.or(orc))
+    Some(parquet.or(orc).or(avro).or(json))
 }
 
 /// How rows are read, and where the mappings of columns stand.
@@ -146,8 +156,12 @@ pub(super) fn check(
 ) {
     let Some(draft) = stream.conversion.take() else { return };
     let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
+    let is_text = matches!(draft.format.output, OutputFormat::Json);
     if stream.processors.iter().any(|spec| matches!(spec, ProcessorSpec::AppendDelimiter(_))) {
-        let message = "append_delimiter ends rows of text, and with \"format\" there is none in the objects";
+        let message = match is_text {
+            true => "append_delimiter ends rows, and those of JSON end with a newline as it is",
+            false => "append_delimiter ends rows of text, and with \"format\" there is none in the objects",
+        };
         refuse(stream.spots.of("processors"), message.to_owned());
     }
     if let Some(destination) = &stream.destination {
@@ -157,7 +171,7 @@ pub(super) fn check(
                 "\"format\" makes files, and this destination takes records: use processors for their form";
             refuse(stream.spots.of("format"), message.to_owned());
         }
-        if spec.compression != Compression::Uncompressed {
+        if spec.compression != Compression::Uncompressed && !is_text {
             let key = if spots.given("compression") { "compression" } else { "compression_format" };
             let message = format!(
                 "{} is not allowed with \"format\", which compresses within: none here, and \"compression\" there",
@@ -166,7 +180,10 @@ pub(super) fn check(
             refuse(spots.of(key), message);
         }
         if !spec.delimiter.is_empty() {
-            let message = "with \"format\" there is no text that a delimiter could be in: none is allowed";
+            let message = match is_text {
+                true => "rows of JSON end with a newline as it is: none is allowed",
+                false => "with \"format\" there is no text that a delimiter could be in: none is allowed",
+            };
             refuse(spots.of("delimiter"), message.to_owned());
         }
     }

@@ -141,6 +141,7 @@ fn the_example_files_load() {
         "examples/standpipe.yaml",
         "examples/partitioning.yaml",
         "examples/parquet.yaml",
+        "examples/orc.yaml",
         "examples/http.yaml",
         "examples/postgres.yaml",
         "deploy/standpipe.yaml",

@@ -46,7 +46,7 @@ pub(super) fn conversion(configuration: &Members, config: &Config) -> Result<Opt
         schema: schema.clone(),
         table,
         deserializer: deserializer(members(members(block, "InputFormatConfiguration"), "Deserializer"))?,
-        output: output(members(members(block, "OutputFormatConfiguration"), "Serializer")),
+        output: output(members(members(block, "OutputFormatConfiguration"), "Serializer"))?,
     };
     RowReader::check(&conversion.schema, &conversion.deserializer)
         .map_err(|error| ApiError::invalid_argument(format!("The schema is invalid. {error}.")))?;
@@ -89,11 +89,11 @@ fn number(of: &Members, name: &str, default: u64) -> u64 {
     of.get(name).and_then(Value::as_u64).unwrap_or(default)
 }
 
-fn output(chosen: &Members) -> OutputFormat {
-    match chosen.get("OrcSerDe").and_then(Value::as_object) {
-        Some(given) => OutputFormat::Orc(orc(given)),
+fn output(chosen: &Members) -> Result<OutputFormat, ApiError> {
+    Ok(match chosen.get("OrcSerDe").and_then(Value::as_object) {
+        Some(given) => OutputFormat::Orc(orc(given)?),
         None => OutputFormat::Parquet(parquet(members(chosen, "ParquetSerDe"))),
-    }
+    })
 }
 
 fn parquet(parquet: &Members) -> ParquetOptions {
@@ -114,16 +114,19 @@ fn parquet(parquet: &Members) -> ParquetOptions {
     }
 }
 
-fn orc(orc: &Members) -> OrcOptions {
+fn orc(orc: &Members) -> Result<OrcOptions, ApiError> {
     let default = OrcOptions::default();
     let part = |name: &str, default| orc.get(name).and_then(Value::as_f64).unwrap_or(default);
     let stride = number(orc, "RowIndexStride", default.row_index_stride.into());
     let columns = orc.get("BloomFilterColumns").and_then(Value::as_array);
-    OrcOptions {
+    // Clients have an integer of 32 bits for it, and could not read what is described.
+    let row_index_stride = i32::try_from(stride)
+        .map(i32::unsigned_abs)
+        .map_err(|_| ApiError::invalid_argument(format!("RowIndexStride must be at most {}.", i32::MAX)))?;
+    Ok(OrcOptions {
         stripe_size_bytes: number(orc, "StripeSizeBytes", default.stripe_size_bytes),
         block_size_bytes: number(orc, "BlockSizeBytes", default.block_size_bytes),
-        // More rows than any stripe has.
-        row_index_stride: u32::try_from(stride).unwrap_or(u32::MAX),
+        row_index_stride,
         enable_padding: truth(orc, "EnablePadding", default.enable_padding),
         padding_tolerance: part("PaddingTolerance", default.padding_tolerance),
         compression: match text(orc, "Compression") {
@@ -143,11 +146,13 @@ fn orc(orc: &Members) -> OrcOptions {
             "V0_11" => FormatVersion::V0_11,
             _ => FormatVersion::V0_12,
         },
-    }
+    })
 }
 
-/// A conversion as AWS's members describe it, but for the role; what they cannot say is left out.
-pub(super) fn described(conversion: &Conversion) -> Value {
+/// A conversion as AWS's members describe it, but for the role; what they cannot say is left out, and a format that they
+/// do not have is none.
+pub(super) fn described(conversion: &Conversion) -> Option<Value> {
+    let serializer = serializer(&conversion.output)?;
     let CatalogTable { catalog_id, database, table, region, version_id, role_arn: _ } = &conversion.table;
     let deserializer = match &conversion.deserializer {
         Deserializer::OpenX(OpenX { case_insensitive, dots_to_underscores, mappings }) => {
@@ -167,18 +172,18 @@ pub(super) fn described(conversion: &Conversion) -> Value {
             json!({"HiveJsonSerDe": {"TimestampFormats": timestamp_formats}})
         }
     };
-    json!({
+    Some(json!({
         "Enabled": true,
         "SchemaConfiguration": {
             "CatalogId": catalog_id, "DatabaseName": database, "TableName": table, "Region": region,
             "VersionId": version_id,
         },
         "InputFormatConfiguration": {"Deserializer": deserializer},
-        "OutputFormatConfiguration": {"Serializer": serializer(&conversion.output)},
-    })
+        "OutputFormatConfiguration": {"Serializer": serializer},
+    }))
 }
 
-fn serializer(output: &OutputFormat) -> Value {
+fn serializer(output: &OutputFormat) -> Option<Value> {
     let (name, mut members) = match output {
         OutputFormat::Parquet(parquet) => (
             "ParquetSerDe",
@@ -191,11 +196,12 @@ fn serializer(output: &OutputFormat) -> Value {
             }),
         ),
         OutputFormat::Orc(orc) => ("OrcSerDe", orc_described(orc)),
+        OutputFormat::Avro { .. } | OutputFormat::Json => return None,
     };
     if let Some(compression) = compression_name(output) {
         members["Compression"] = compression.into();
     }
-    json!({ name: members })
+    Some(json!({ name: members }))
 }
 
 fn orc_described(orc: &OrcOptions) -> Value {
@@ -233,6 +239,7 @@ pub(crate) fn compression_name(output: &OutputFormat) -> Option<&'static str> {
             OrcCompression::Snappy => "SNAPPY",
             OrcCompression::Zstd | OrcCompression::Lz4 => return None,
         },
+        OutputFormat::Avro { .. } | OutputFormat::Json => return None,
     })
 }
 
@@ -253,10 +260,15 @@ mod tests {
                 "BloomFilterFalsePositiveProbability": 0.01, "DictionaryKeyThreshold": 0.5, "FormatVersion": "V0_11",
             }}),
         ] {
-            assert_eq!(serializer(&output(given.as_object().unwrap())), given);
+            assert_eq!(serializer(&output(given.as_object().unwrap()).unwrap()), Some(given));
         }
         let orc = json!({"OrcSerDe": {"Compression": "NONE"}});
         let options = OrcOptions { compression: OrcCompression::None, ..OrcOptions::default() };
-        assert_eq!(output(orc.as_object().unwrap()), OutputFormat::Orc(options));
+        assert_eq!(output(orc.as_object().unwrap()).unwrap(), OutputFormat::Orc(options));
+        for (stride, is_right) in [(i64::from(i32::MAX), true), (1 << 31, false), (i64::MAX, false)] {
+            let orc = json!({"OrcSerDe": {"RowIndexStride": stride}});
+            let refused = output(orc.as_object().unwrap()).err().map(|error| error.to_string());
+            assert_eq!(refused.is_none(), is_right, "{stride}: {refused:?}");
+        }
     }
 }

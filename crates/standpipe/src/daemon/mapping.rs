@@ -319,8 +319,9 @@ fn from_destination(destination: &S3Destination, config: &Config) -> Map<String,
         let retry = json!({"DurationInSeconds": partitioning.retry_ms.div_ceil(1000)});
         put("DynamicPartitioningConfiguration", json!({"Enabled": true, "RetryOptions": retry}));
     }
-    if let Some(given) = &destination.conversion {
-        let mut described = conversion::described(given);
+    if let Some(given) = &destination.conversion
+        && let Some(mut described) = conversion::described(given)
+    {
         let role_arn = given.table.role_arn.as_ref().unwrap_or(&role);
         described["SchemaConfiguration"]["RoleARN"] = role_arn.as_str().into();
         put("DataFormatConversionConfiguration", described);

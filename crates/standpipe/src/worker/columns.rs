@@ -52,7 +52,7 @@ pub(crate) async fn open(
     pieces: Pieces<Made<RecordBatch>>,
     settings: FileSettings,
 ) -> Result<ObjectBody, BodyError> {
-    let (joiner, head) = settings.format.start().map_err(failed)?;
+    let (joiner, head) = settings.format.start(&settings.metadata).map_err(failed)?;
     let rows = Counted::new(pieces);
     let seen = rows.seen();
     let mut making = Making {
@@ -76,10 +76,7 @@ fn rest(making: Making) -> BoxStream<'static, Result<Bytes, BodyError>> {
         let mut making = making?;
         match making.next().await {
             Ok(Some(bytes)) => Some((Ok(bytes), Some(making))),
-            Ok(None) => {
-                let Making { joiner, settings, .. } = making;
-                Some((joiner.finish(&settings.metadata).map_err(failed), None))
-            }
+            Ok(None) => Some((making.joiner.finish().map_err(failed), None)),
             Err(error) => Some((Err(error), None)),
         }
     });

@@ -1,9 +1,10 @@
-//! The conversion that a batch's rows go through last: JSON to columns, each row or its record set aside by itself.
+//! The conversion that a batch's rows go through last: JSON to columns, each row or its record set aside by itself; and
+//! back to lines of JSON, where that is what is asked for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use standpipe_convert::{ArrowError, FileFormat, RecordBatch, RowPlan, RowReader};
+use standpipe_convert::{ArrowError, FileFormat, JsonLines, RecordBatch, RowPlan, RowReader};
 use standpipe_transform::{Failure, FailureKind, Row, Transformed};
 
 use crate::spec::{CatalogTable, Conversion, FormatError};
@@ -12,7 +13,8 @@ use crate::spec::{CatalogTable, Conversion, FormatError};
 #[derive(Debug)]
 pub(super) struct Converter {
     rows: Arc<RowPlan>,
-    pub(super) format: Arc<FileFormat>,
+    /// The files that columns are written to; none where rows become lines of JSON.
+    pub(super) format: Option<Arc<FileFormat>>,
     /// What lines of the error output say of the table.
     pub(super) table: CatalogTable,
     /// The most records that are converted in one piece.
@@ -28,23 +30,27 @@ impl Converter {
     /// # Errors
     /// [`FormatError`].
     pub(super) fn new(conversion: &Conversion) -> Result<Self, FormatError> {
-        let format = Arc::new(conversion.format()?);
+        let format = conversion.format()?.map(Arc::new);
         let rows = Arc::new(RowPlan::new(&conversion.schema, &conversion.deserializer));
         let records_max = (PIECE_BYTES / rows.row_bytes().max(1)).max(1);
         Ok(Self { rows, format, table: conversion.table.clone(), records_max })
     }
 
-    /// Converts the rows of a chunk. A record of which one does not fit fails as a whole, and its rows are taken out.
+    /// Converts the rows of a chunk to columns. A record of which one does not fit fails as a whole, and its rows are taken
+    /// out. Without a format the data of the others are their lines afterwards.
     ///
     /// # Errors
     /// The columns do not fit together, which would be a fault of the conversion.
     pub(super) fn run(&self, transformed: &mut Transformed) -> Result<RecordBatch, ArrowError> {
         let mut reader = self.rows.reader();
+        // A row may hold several documents.
+        let mut ends = Vec::with_capacity(transformed.rows.len());
         let mut failures: BTreeMap<u32, Failure> = BTreeMap::new();
         for rows in transformed.rows.chunk_by(|a, b| a.origin.record == b.origin.record) {
-            let before = reader.rows();
-            if let Err(failure) = push(&mut reader, rows) {
-                reader.truncate(before);
+            let before = (reader.rows(), ends.len());
+            if let Err(failure) = push(&mut reader, rows, &mut ends) {
+                reader.truncate(before.0);
+                ends.truncate(before.1);
                 failures.insert(rows[0].origin.record, failure);
             }
         }
@@ -52,15 +58,27 @@ impl Converter {
             transformed.rows.retain(|row| !failures.contains_key(&row.origin.record));
             transformed.failures.extend(failures);
         }
-        reader.finish()
+        let columns = reader.finish()?;
+        if self.format.is_none() {
+            let lines = JsonLines::of(&columns)?;
+            let mut start = 0;
+            for (row, end) in transformed.rows.iter_mut().zip(ends) {
+                let mut text = Vec::with_capacity(row.data.len());
+                (start..end).for_each(|document| lines.put(document, &mut text));
+                (row.data, start) = (text.into(), end);
+            }
+        }
+        Ok(columns)
     }
 }
 
-fn push(reader: &mut RowReader, rows: &[Row]) -> Result<(), Failure> {
+/// Adds the rows of a record, and where each ends.
+fn push(reader: &mut RowReader, rows: &[Row], ends: &mut Vec<usize>) -> Result<(), Failure> {
     for row in rows {
         reader
             .push(&row.data)
             .map_err(|error| Failure::once(FailureKind::Conversion, error.code(), error.to_string()))?;
+        ends.push(reader.rows());
     }
     Ok(())
 }

@@ -259,13 +259,13 @@ impl Line {
         encoding: &EncodeOptions,
         key: &str,
     ) -> Result<ObjectBody, SinkError> {
-        let Some(converter) = of.converter.clone() else {
+        let Some(format) = of.format().cloned() else {
             let make = make::rows(of, self.encoder(encoding)?);
             return self.object(close, shape, encoding, make, reader, key).await;
         };
         let processors = Arc::clone(&self.context.processors);
         let pieces = of.pieces(reader, make::columns(of.clone()), &processors);
-        let (format, metadata) = (Arc::clone(&converter.format), self.metadata(close));
+        let metadata = self.metadata(close);
         columns::open(pieces, FileSettings { format, metadata, processors }).await.map_err(unreadable)
     }
 
@@ -435,7 +435,7 @@ fn backoff(class: ErrorClass, tries: u32, random: u64) -> Duration {
 
 /// The memory that sending an object of so many bytes takes.
 pub(super) fn memory_for(bytes: u64, shape: &Shape) -> u64 {
-    let converting = shape.transformation.converter.as_ref().map_or(0, |_| CONVERTING_BYTES);
+    let converting = shape.transformation.format().map_or(0, |_| CONVERTING_BYTES);
     bytes.min(SINK_BUFFER_BYTES) + bytes.min(WORKING_BYTES) + bytes.min(converting)
 }
 

@@ -10,7 +10,7 @@ use base64_simd::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use standpipe_convert::RecordBatch;
+use standpipe_convert::{FileFormat, RecordBatch};
 use standpipe_encode::ChunkEncoder;
 use standpipe_journal::Chunk;
 use standpipe_journal::control::{Close, Decide};
@@ -73,6 +73,11 @@ impl Transformation {
     ) -> Pieces<T> {
         let records_max = self.converter.as_ref().map_or(usize::MAX, |converter| converter.records_max);
         Pieces::start(Split::new(reader, records_max), self.chunk_bytes, work, Arc::clone(turns))
+    }
+
+    /// The files that its rows are written to; none where they stay text.
+    pub(super) fn format(&self) -> Option<&Arc<FileFormat>> {
+        self.converter.as_ref()?.format.as_ref()
     }
 
     /// What lines of the error output say of a table.

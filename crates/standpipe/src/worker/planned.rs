@@ -176,7 +176,8 @@ impl Line {
         let encoding = shape.encoding(object.is_error_output);
         let mut of =
             Transformation { chain: Arc::default(), is_planned: true, ..shape.transformation.clone() };
-        of.converter = of.converter.filter(|_| !object.is_error_output);
+        // Lines of text, be they of errors or of JSON, are in the plan as they are sent.
+        of.converter = of.converter.filter(|converter| !object.is_error_output && converter.format.is_some());
         let made = self.rows(close, shape, of, reader, &encoding, &object.key).await?;
         let delivery = self.delivery(close, shape, &encoding, object.key.clone(), repeated);
         let receipt = match made.body {

@@ -76,14 +76,14 @@ impl Line {
         };
         let extension = match destination.file_extension.as_str() {
             "" => destination.default_extension(),
-            own => own,
+            own => own.to_owned(),
         };
         let keys = ObjectKeys::new(
             self.stream.clone(),
             &destination.prefix,
             &destination.error_output_prefix,
             &destination.custom_time_zone,
-            extension,
+            &extension,
             destination.partitioning.is_some(),
         );
         let keys = Arc::new(keys.map_err(|error| refused(&error))?);

@@ -96,7 +96,9 @@ fn what_the_api_cannot_say_is_told_and_fails_where_that_is_asked_for() {
     let streams = "streams:\n  - { name: a, journal_limit: 1GiB, destination: { s3: { bucket: b, delimiter: newline, \
                    storage_class: GLACIER } }, backup: { s3: { bucket: b, custom_time_zone: \
                    Europe/Vienna } } }\n  - { name: b, destination: { s3: { bucket: b, compression: zstd } } }\n";
-    fs::write(folder.path().join("standpipe.yaml"), format!("{STORES}{streams}")).unwrap();
+    let converted = "  - { name: d, format: { json: { schema: l.t } }, destination: { s3: { bucket: b, compression: gzip } } }\n\
+                     schemas: { l.t: { columns: { a: int } } }\n";
+    fs::write(folder.path().join("standpipe.yaml"), format!("{STORES}{streams}{converted}")).unwrap();
     let export = |args: &[&str]| {
         let mut command = Command::new(STANDPIPE);
         command.args(["export", "--config", "standpipe.yaml"]).args(args).current_dir(folder.path());
@@ -114,6 +116,8 @@ fn what_the_api_cannot_say_is_told_and_fails_where_that_is_asked_for() {
         assert!(told.contains(what), "{told}");
     }
     assert!(!export(&["--strict", "a"]).0);
+    let (done, told) = export(&["d"]);
+    assert!(done && told.contains("d: left out format\n"), "{told}");
     let (done, told) = export(&["b"]);
     assert!(!done && told.contains("b: not exported: 1 validation error detected: "), "{told}");
     assert!(export(&["c"]).1.contains("standpipe.yaml has no stream c"));

@@ -6,8 +6,9 @@ use serde_json::Value;
 use standpipe_testkit::Daemon;
 use standpipe_testkit::guests::probe_component;
 
+use crate::double::Answer;
 use crate::lake::Lake;
-use crate::receiver::{Answer, Receiver};
+use crate::receiver::Receiver;
 use crate::support::{SOON, all_settled, balance, eventually, metric, start};
 use crate::transform::{failures, put, raw};
 
@@ -95,17 +96,20 @@ fn what_fails_for_too_long_or_is_refused_goes_to_the_error_output_and_the_stream
     let daemon = start(yaml(&lake, &receiver.url(), "retry: 2s"));
     put_all(&daemon, 0..120);
     let settled = all_settled(&daemon, "clicks", SOON);
-    assert_eq!((settled.delivered, settled.backed_up), (70, 50));
+    // Which of the three requests came first is not certain.
+    let taken = receiver.records().len() as u64;
+    assert!(taken == 70 || taken == 100, "{taken}");
+    assert_eq!((settled.delivered, settled.backed_up), (taken, 120 - taken));
 
     receiver.obey(|_| Answer::Status(500));
     put_all(&daemon, 120..240);
     let settled = all_settled(&daemon, "clicks", SOON);
-    assert_eq!((settled.delivered, settled.backed_up), (70, 170));
+    assert_eq!((settled.delivered, settled.backed_up), (taken, 240 - taken));
 
     receiver.obey(|_| Answer::Take);
     put_all(&daemon, 240..300);
     let settled = all_settled(&daemon, "clicks", SOON);
-    assert_eq!((settled.accepted, settled.delivered, settled.backed_up), (300, 130, 170));
+    assert_eq!((settled.accepted, settled.delivered, settled.backed_up), (300, taken + 60, 240 - taken));
 
     let lines = undelivered(&lake);
     let mut all: Vec<String> = lines.iter().map(|line| String::from_utf8(raw(line)).unwrap()).collect();

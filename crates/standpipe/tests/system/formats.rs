@@ -99,6 +99,18 @@ streams:
 
 #[test]
 fn a_table_arrives_as_orc_with_the_sums_of_the_source_in_each_partition() {
+    weather_by_origin(
+        "orc: { schema: lake.weather, compression: zlib, bloom_filters: [id], padding: true }",
+        ".orc",
+    );
+}
+
+#[test]
+fn a_table_arrives_as_avro_with_the_sums_of_the_source_in_each_partition() {
+    weather_by_origin("avro: { schema: lake.weather, compression: deflate }", ".avro");
+}
+
+fn weather_by_origin(format: &str, extension: &str) {
     let lake = Lake::with(&["lake"]);
     let daemon = start(format!(
         r#"stores: {{ lake: {store} }}
@@ -109,7 +121,7 @@ schemas:
       time_hour: timestamp }}
 streams:
   - name: weather
-    format: {{ orc: {{ schema: lake.weather, compression: zlib, bloom_filters: [id], padding: true }} }}
+    format: {{ {format} }}
     destination:
       s3:
         bucket: lake
@@ -129,7 +141,7 @@ streams:
     let found = sums("weather", folder.path(), "origin", &columns);
     assert_eq!(found, json!({ "rows": WEATHER, "partitions": 3 }));
     let keys = lake.keys("lake");
-    assert!(keys.iter().all(|key| key.ends_with(".orc")), "{keys:?}");
+    assert!(keys.iter().all(|key| key.ends_with(extension)), "{keys:?}");
 }
 
 /// Records of every kind that do not fit, with code and the beginning of the message.
@@ -216,4 +228,77 @@ streams:
     let read = duckdb(select, folder.path());
     let expected: Vec<Value> = (0..50).map(|id| json!([id, id % 100, 1_577_880_000.0, ["t"]])).collect();
     assert_eq!(read, Value::from(expected));
+}
+
+/// The lines of compressed files, sorted.
+fn lines(folder: &Path, files: &str) -> Value {
+    let select = "SELECT json FROM read_json_objects('{}/FILES', format='newline_delimited') ORDER BY 1";
+    duckdb(&select.replace("FILES", files), folder)
+}
+
+#[test]
+fn rows_become_lines_of_json_in_one_form_and_an_engine_reads_them() {
+    let lake = Lake::with(&["lake"]);
+    let daemon = start(format!(
+        r#"stores: {{ lake: {store} }}
+schemas:
+  lake.events: {{ columns: {{ id: bigint not null, small: tinyint, seen: timestamp, tags: "array<string>" }} }}
+streams:
+  - name: events
+    format: {{ json: {{ schema: lake.events }} }}
+    destination:
+      s3:
+        bucket: lake
+        prefix: events/
+        error_output_prefix: errors/!{{firehose:error-output-type}}/
+        buffering: {{ interval: 1s }}
+        compression: gzip
+  # What is planned is converted once: a second time it would look for the key `ts`.
+  - name: parts
+    format: {{ json: {{ schema: lake.events }} }}
+    deserializer: {{ openx: {{ mappings: {{ seen: ts }} }} }}
+    destination:
+      s3:
+        bucket: lake
+        prefix: parts/part=!{{partitionKeyFromQuery:part}}/
+        error_output_prefix: errors/!{{firehose:error-output-type}}/
+        partitioning: {{ keys: {{ part: .part }} }}
+        buffering: {{ size: 64MiB, interval: 1s }}
+        compression: zstd
+"#,
+        store = lake.yaml()
+    ));
+    let bad = bad_rows();
+    let good = [
+        r#"{"tags":"t","ID":1,"other":0,"small":"7","seen":1577880000.25}"#,
+        r#"{"id":2,"tags":[]} {"id":3,"tags":[null,{"A":1}]}"#,
+    ];
+    let records = good.iter().copied().chain(bad.iter().map(|(row, ..)| row.as_str()));
+    put(&daemon, "events", records.map(|record| record.as_bytes().to_vec()));
+    put(
+        &daemon,
+        "parts",
+        ["a", "b"].map(|part| format!(r#"{{"part":"{part}","ts":0,"id":4}}"#).into_bytes()),
+    );
+    let balance = all_settled(&daemon, "events", SOON);
+    assert_eq!((balance.accepted, balance.delivered, balance.backed_up), (12, 2, 10));
+    assert_eq!(all_settled(&daemon, "parts", SOON).delivered, 2);
+    assert_eq!(failures(&lake, "errors/")["format-conversion-failed"].len(), bad.len());
+
+    let keys = lake.keys("lake").into_iter().filter(|key| !key.starts_with("errors/"));
+    let ends: Vec<String> = keys.map(|key| key.rsplit_once(".json").unwrap().1.to_owned()).collect();
+    assert_eq!(ends, [".gz", ".zst", ".zst"]);
+    let folder = tempfile::tempdir().unwrap();
+    download(&lake, "", folder.path());
+    let expected = [
+        r#"{"id":1,"small":7,"seen":"2020-01-01 12:00:00.250000","tags":["t"]}"#,
+        r#"{"id":2,"tags":[]}"#,
+        r#"{"id":3,"tags":[null,"{\"a\":1}"]}"#,
+    ];
+    assert_eq!(lines(folder.path(), "events/**/*.json.gz"), json!(expected.map(|line| [line])));
+    let expected = r#"{"id":4,"seen":"1970-01-01 00:00:00.000000"}"#;
+    assert_eq!(lines(folder.path(), "parts/**/*.json.zst"), json!([[expected], [expected]]));
+    let select = "SELECT id, small, epoch(seen), len(tags) FROM read_json('{}/events/**/*.gz') ORDER BY id";
+    let expected = json!([[1, 7, 1_577_880_000.25, 1], [2, null, null, 0], [3, null, null, 2]]);
+    assert_eq!(duckdb(select, folder.path()), expected);
 }

@@ -2,26 +2,12 @@
 //! told. A real third party's receiver takes part in `endpoints.rs`, too; but none fails on request.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
 
 use base64_simd::STANDARD;
 use serde_json::{Value, json};
 
-/// How a request is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// It is taken.
-    Take,
-    /// It is taken, but its answer is lost with the connection.
-    TakeAndHangUp,
-    /// The connection ends in the middle of the request.
-    HangUp,
-    /// It is refused with a status.
-    Status(u16),
-}
+use crate::double::{self, Answer, Asked, Double};
 
 /// Answers the `n`-th request, from 0.
 type Script = Box<dyn FnMut(u64) -> Answer + Send>;
@@ -36,35 +22,29 @@ struct State {
     last_headers: BTreeMap<String, String>,
 }
 
-/// A running receiver; its thread ends with the test.
+struct Shared(Mutex<State>);
+
+/// A running receiver.
 pub(crate) struct Receiver {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
     port: u16,
 }
 
 impl Receiver {
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(Mutex::new(State {
+        let shared = Arc::new(Shared(Mutex::new(State {
             script: Box::new(|_| Answer::Take),
             requests: 0,
             taken: BTreeMap::new(),
             repeated: 0,
             last_headers: BTreeMap::new(),
-        }));
-        let of_threads = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let state = Arc::clone(&of_threads);
-                thread::spawn(move || while serve(&stream, &state).is_some() {});
-            }
-        });
-        Self { state, port }
+        })));
+        let port = double::start(Arc::clone(&shared));
+        Self { shared, port }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        self.shared.0.lock().unwrap()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -95,64 +75,33 @@ impl Receiver {
     }
 }
 
-/// Answers one request; `None` when the connection ends.
-fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-    let mut headers = BTreeMap::new();
-    loop {
-        line.clear();
-        reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-        headers.insert(name.to_lowercase(), value.to_owned());
-    }
-    let answer = {
-        let mut state = state.lock().unwrap();
+impl Double for Shared {
+    fn decide(&self, _path: &str) -> Answer {
+        let mut state = self.0.lock().unwrap();
         state.requests += 1;
         let number = state.requests - 1;
         (state.script)(number)
-    };
-    let mut body = vec![0; headers.get("content-length")?.parse().ok()?];
-    if answer == Answer::HangUp {
-        let half = body.len() / 2;
-        reader.read_exact(&mut body[..half]).ok()?;
-        return None;
     }
-    reader.read_exact(&mut body).ok()?;
-    if headers.get("content-encoding").is_some_and(|coding| coding == "gzip") {
-        let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain).unwrap();
-        body = plain;
-    }
-    let request: Value = serde_json::from_slice(&body).unwrap();
-    let id = request["requestId"].as_str().unwrap().to_owned();
-    assert_eq!(headers.get("x-amz-firehose-request-id"), Some(&id));
-    let status = match answer {
-        Answer::Status(status) => status,
-        _ => 200,
-    };
-    if status == 200 {
+
+    fn reply(&self, asked: Asked, answer: Answer) -> Option<(u16, Value)> {
+        let request: Value = serde_json::from_slice(&asked.body).unwrap();
+        let id = request["requestId"].as_str().unwrap().to_owned();
+        assert_eq!(asked.headers.get("x-amz-firehose-request-id"), Some(&id));
+        let told = json!({ "requestId": id, "timestamp": 1_578_090_903_599_u64, "errorMessage": "as told" });
+        if let Answer::Status(status) = answer {
+            return Some((status, told));
+        }
         let records = request["records"].as_array().unwrap().iter().map(|record| {
             let data = STANDARD.decode_to_vec(record["data"].as_str().unwrap()).unwrap();
             String::from_utf8(data).unwrap()
         });
         let records: Vec<String> = records.collect();
-        let mut state = state.lock().unwrap();
-        state.last_headers = headers;
-        if let Some(before) = state.taken.insert(id.clone(), records.clone()) {
+        let mut state = self.0.lock().unwrap();
+        state.last_headers = asked.headers;
+        if let Some(before) = state.taken.insert(id, records.clone()) {
             assert_eq!(before, records, "an id stands for exactly its records");
             state.repeated += 1;
         }
+        (answer == Answer::Take).then_some((200, told))
     }
-    if answer == Answer::TakeAndHangUp {
-        return None;
-    }
-    let body =
-        json!({ "requestId": id, "timestamp": 1_578_090_903_599_u64, "errorMessage": "as told" }).to_string();
-    let head = format!(
-        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all((head + &body).as_bytes()).ok()
 }

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{Runner, programs, read, with_credentials};
 use crate::cache::{fingerprint, installed, run};
 
-/// A Python environment with boto3, the AWS CLI, the flights table, and readers of Snappy framings, Parquet and ORC.
+/// A Python environment with boto3, the AWS CLI, the flights table, and readers of Snappy framings, Parquet, ORC and
+/// Avro.
 #[derive(Debug, Clone)]
 pub struct Python {
     dir: PathBuf,

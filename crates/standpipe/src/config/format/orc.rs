@@ -60,7 +60,7 @@ pub(super) fn orc(section: &mut Section<'_, '_>) -> Option<FormatDraft> {
 fn indexes(section: &mut Section<'_, '_>, options: &mut OrcOptions) {
     let stride = section.or(
         "row_index_stride",
-        Int(0..=u32::MAX.into()),
+        Int(0..=2_147_483_647),
         "10000",
         "The rows of which readers find statistics, and that they can pass over; 0 for none (`RowIndexStride`).",
     );

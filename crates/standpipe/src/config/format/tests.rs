@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use standpipe_convert::avro;
 use standpipe_convert::orc::{Compression as OrcCompression, FormatVersion, OrcOptions};
 use standpipe_convert::parquet::{Compression, ParquetOptions, Statistics};
 use standpipe_convert::{Deserializer, OpenX};
@@ -72,7 +73,7 @@ fn every_setting_of_parquet_is_read() {
 #[test]
 fn every_setting_of_orc_is_read() {
     let plain = loaded("{}", &["format: { orc: { schema: lake.flights } }"]);
-    assert_eq!((plain.buffering.size_bytes, plain.default_extension()), (128 << 20, ".orc"));
+    assert_eq!((plain.buffering.size_bytes, plain.default_extension()), (128 << 20, ".orc".to_owned()));
     let expected = OrcOptions { dictionary_key_threshold: 0.8, ..OrcOptions::default() };
     assert_eq!(plain.conversion.unwrap().output, OutputFormat::Orc(expected));
     let all = "format: {orc: {schema: lake.flights, compression: lz4, stripe_size: 8MiB, block_size: 64MiB, row_index_stride: \
@@ -91,6 +92,39 @@ fn every_setting_of_orc_is_read() {
         format_version: FormatVersion::V0_11,
     };
     assert_eq!(conversion(&[all]).output, OutputFormat::Orc(expected));
+}
+
+#[test]
+fn avro_and_json_are_read_with_what_they_compress_by() {
+    for (word, compression) in [
+        ("", avro::Compression::Snappy),
+        (", compression: deflate", avro::Compression::Deflate),
+        (", compression: zstandard", avro::Compression::Zstandard),
+        (", compression: none", avro::Compression::None),
+    ] {
+        let loaded = loaded("{}", &[&format!("format: {{avro: {{schema: lake.flights{word}}}}}")]);
+        assert_eq!(loaded.default_extension(), ".avro");
+        assert_eq!(loaded.conversion.unwrap().output, OutputFormat::Avro { compression });
+    }
+    for (s3, extension) in
+        [("{}", ".json"), ("{compression: gzip}", ".json.gz"), ("{compression: zstd}", ".json.zst")]
+    {
+        let loaded = loaded(s3, &["format: {json: {schema: lake.flights}}"]);
+        assert_eq!(
+            (loaded.default_extension().as_str(), loaded.buffering.size_bytes),
+            (extension, 128 << 20)
+        );
+        assert_eq!(loaded.conversion.unwrap().output, OutputFormat::Json);
+    }
+    let text = with_format("{}", &["format: {avro: {schema: lake.flights}}"]).replace("tailnum", "tail-num");
+    let problem = "standpipe.yaml:7:27: streams[0].format.avro.schema: 'tail-num' is no name in Avro, which has letters, digits \
+                   and underscores, and no digit in front";
+    bad(&text, &[problem]);
+    refused(
+        "{}",
+        &["format: {avro: {schema: lake.flights}, json: {schema: lake.flights}}"],
+        "format.json: give either \"avro\" or \"json\", not both",
+    );
 }
 
 #[test]
@@ -162,7 +196,7 @@ fn what_does_not_fit_the_table_is_refused_with_its_place() {
         "deserializer.hive.timestamp_formats[0]: \"jjjj\" is neither a pattern of Joda nor millis",
     );
     refused("{}", &[mapped], "deserializer: it reads rows for a \"format\", and there is none");
-    refused("{}", &["format: {}"], "format: give either \"parquet\" or \"orc\"");
+    refused("{}", &["format: {}"], "format: give one of \"parquet\", \"orc\", \"avro\" and \"json\"");
     refused(
         "{}",
         &["format: {parquet: {schema: lake.flights}}", "deserializer: {openx: {}, hive: {}}"],
@@ -221,6 +255,14 @@ fn what_is_for_rows_of_text_is_refused_beside_a_format() {
         "processors: append_delimiter ends rows of text, and with \"format\" there is none in the objects",
     );
     good(&with_format("{compression: none, delimiter: none, file_extension: .pq}", &[format]));
+    let json = "format: {json: {schema: lake.flights}}";
+    let message = "rows of JSON end with a newline as it is: none is allowed";
+    refused("{delimiter: newline}", &[json], &format!("destination.s3.delimiter: {message}"));
+    refused(
+        "{}",
+        &[json, "processors: [{append_delimiter: \"\\n\"}]"],
+        "processors: append_delimiter ends rows, and those of JSON end with a newline as it is",
+    );
     bad(
         &with_format("{}", &[format, "journal_limit: 100MiB"]),
         &[

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_firehose::types::{
     DataFormatConversionConfiguration, Deserializer, HiveJsonSerDe, InputFormatConfiguration, OpenXJsonSerDe,
-    OutputFormatConfiguration, ParquetSerDe, SchemaConfiguration, Serializer,
+    OrcSerDe, OutputFormatConfiguration, ParquetSerDe, SchemaConfiguration, Serializer,
 };
 use serde_json::{Value, json};
 
@@ -76,8 +76,23 @@ fn serializer(mut given: Members<'_>) -> Serializer {
         given.finish();
         parquet.build()
     });
+    let orc = given.structure("OrcSerDe").map(|mut given| {
+        let orc = OrcSerDe::builder()
+            .set_stripe_size_bytes(given.number("StripeSizeBytes"))
+            .set_block_size_bytes(given.number("BlockSizeBytes"))
+            .set_row_index_stride(given.number("RowIndexStride"))
+            .set_enable_padding(given.truth("EnablePadding"))
+            .set_padding_tolerance(given.double("PaddingTolerance"))
+            .set_compression(given.named("Compression"))
+            .set_bloom_filter_columns(given.texts("BloomFilterColumns"))
+            .set_bloom_filter_false_positive_probability(given.double("BloomFilterFalsePositiveProbability"))
+            .set_dictionary_key_threshold(given.double("DictionaryKeyThreshold"))
+            .set_format_version(given.named("FormatVersion"));
+        given.finish();
+        orc.build()
+    });
     given.finish();
-    Serializer::builder().set_parquet_ser_de(parquet).build()
+    Serializer::builder().set_parquet_ser_de(parquet).set_orc_ser_de(orc).build()
 }
 
 pub(super) fn described(conversion: &DataFormatConversionConfiguration) -> Value {
@@ -113,6 +128,18 @@ pub(super) fn described(conversion: &DataFormatConversionConfiguration) -> Value
                 "EnableDictionaryCompression": parquet.enable_dictionary_compression(),
                 "MaxPaddingBytes": parquet.max_padding_bytes(),
                 "WriterVersion": parquet.writer_version().map(|name| name.as_str()),
+            })),
+            "OrcSerDe": chosen.orc_ser_de().map(|orc| json!({
+                "StripeSizeBytes": orc.stripe_size_bytes(),
+                "BlockSizeBytes": orc.block_size_bytes(),
+                "RowIndexStride": orc.row_index_stride(),
+                "EnablePadding": orc.enable_padding(),
+                "PaddingTolerance": orc.padding_tolerance(),
+                "Compression": orc.compression().map(|name| name.as_str()),
+                "BloomFilterColumns": Some(orc.bloom_filter_columns()).filter(|columns| !columns.is_empty()),
+                "BloomFilterFalsePositiveProbability": orc.bloom_filter_false_positive_probability(),
+                "DictionaryKeyThreshold": orc.dictionary_key_threshold(),
+                "FormatVersion": orc.format_version().map(|name| name.as_str()),
             })),
         })) })
     });

@@ -81,6 +81,10 @@ impl<'a> Members<'a> {
         self.take(name).map(|value| value.as_i64().unwrap().try_into().unwrap())
     }
 
+    pub(super) fn double(&mut self, name: &str) -> Option<f64> {
+        self.take(name).map(|value| value.as_f64().unwrap())
+    }
+
     pub(super) fn truth(&mut self, name: &str) -> Option<bool> {
         self.take(name).map(|value| value.as_bool().unwrap())
     }

@@ -1,7 +1,7 @@
 //! Integers of variable length: seven bits a byte, the lowest first.
 
 /// Appends a number.
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -10,7 +10,7 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends the unscaled value of a decimal, of any size.
-pub(super) fn put_signed_varint(out: &mut Vec<u8>, value: i128) {
+pub(crate) fn put_signed_varint(out: &mut Vec<u8>, value: i128) {
     let mut value = (value << 1 ^ value >> 127) as u128;
     while value > u128::from(u64::MAX) {
         out.push(value as u8 | 0x80);
@@ -20,7 +20,7 @@ pub(super) fn put_signed_varint(out: &mut Vec<u8>, value: i128) {
 }
 
 /// Lays numbers of either sign so that small ones stay small.
-pub(super) fn zigzag(value: i64) -> u64 {
+pub(crate) fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63) as u64
 }
 

@@ -1,0 +1,130 @@
+//! A double of Splunk's HTTP Event Collector, made after its specification: no registry has the real one. It takes
+//! events, acknowledges them when told, and knows one token.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde_json::{Deserializer, Value, json};
+
+use crate::double::{self, Answer, Asked, Double};
+
+pub(crate) const TOKEN: &str = "11111111-2222-3333-4444-555555555555";
+
+struct State {
+    /// How the next requests are answered, then they are taken.
+    script: Vec<Answer>,
+    /// Whether what was taken is acknowledged.
+    indexing: bool,
+    token: String,
+    next_ack: u64,
+    /// The events of each request, by its acknowledgement's number.
+    taken: BTreeMap<u64, Vec<Value>>,
+    channels: Vec<String>,
+}
+
+struct Shared(Mutex<State>);
+
+/// A running double.
+pub(crate) struct Hec {
+    shared: Arc<Shared>,
+    port: u16,
+}
+
+impl Hec {
+    pub(crate) fn start() -> Self {
+        let shared = Arc::new(Shared(Mutex::new(State {
+            script: Vec::new(),
+            indexing: true,
+            token: TOKEN.to_owned(),
+            next_ack: 0,
+            taken: BTreeMap::new(),
+            channels: Vec::new(),
+        })));
+        let port = double::start(Arc::clone(&shared));
+        Self { shared, port }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.0.lock().unwrap()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Answers the next requests so, and takes those after them.
+    pub(crate) fn obey(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.state().script = answers.into_iter().collect();
+        self.state().script.reverse();
+    }
+
+    pub(crate) fn index(&self, indexing: bool) {
+        self.state().indexing = indexing;
+    }
+
+    pub(crate) fn know(&self, token: &str) {
+        self.state().token = token.to_owned();
+    }
+
+    /// Events of all requests that were taken, those of repeated requests too.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.state().taken.values().flatten().cloned().collect()
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.state().next_ack
+    }
+
+    /// The channels that were named, each once.
+    pub(crate) fn channels(&self) -> Vec<String> {
+        let mut channels = self.state().channels.clone();
+        channels.sort_unstable();
+        channels.dedup();
+        channels
+    }
+}
+
+impl Double for Shared {
+    fn decide(&self, path: &str) -> Answer {
+        let mut state = self.0.lock().unwrap();
+        if path == "/services/collector/ack" {
+            Answer::Take
+        } else {
+            state.script.pop().unwrap_or(Answer::Take)
+        }
+    }
+
+    fn reply(&self, asked: Asked, answer: Answer) -> Option<(u16, Value)> {
+        let mut state = self.0.lock().unwrap();
+        if asked.headers.get("authorization") != Some(&format!("Splunk {}", state.token)) {
+            return Some((403, json!({ "text": "Invalid token", "code": 4 })));
+        }
+        let Some(channel) = asked.headers.get("x-splunk-request-channel") else {
+            return Some((400, json!({ "text": "Data channel is missing", "code": 10 })));
+        };
+        state.channels.push(channel.clone());
+        if asked.path == "/services/collector/ack" {
+            let request: Value = serde_json::from_slice(&asked.body).unwrap();
+            let ids = request["acks"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap());
+            let known = |id: u64| Value::Bool(state.indexing && state.taken.contains_key(&id));
+            let acks: serde_json::Map<String, Value> = ids.map(|id| (id.to_string(), known(id))).collect();
+            return Some((200, json!({ "acks": acks })));
+        }
+        if let Answer::Status(status) = answer {
+            return Some((status, json!({ "text": "Server is busy", "code": 9 })));
+        }
+        let events = match asked.path.as_str() {
+            "/services/collector/raw" => vec![Value::String(String::from_utf8(asked.body).unwrap())],
+            "/services/collector/event" => {
+                let all = Deserializer::from_slice(&asked.body).into_iter::<Value>();
+                all.map(|event| event.unwrap()["event"].clone()).collect()
+            }
+            other => panic!("{other}"),
+        };
+        let ack_id = state.next_ack;
+        state.next_ack += 1;
+        state.taken.insert(ack_id, events);
+        let taken = json!({ "text": "Success", "code": 0, "ackId": ack_id });
+        (answer == Answer::Take).then_some((200, taken))
+    }
+}
