@@ -107,21 +107,17 @@ fn has<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Whether another row might have been taken.
-fn is_about_rows(state: &SqlState) -> bool {
-    match state.code().split_at_checked(2) {
-        // Data, constraints, the check of a view.
-        Some(("22" | "23" | "44", _)) => true,
-        // A key twice among the rows, a trigger that says no, a value too large for an index.
-        _ => matches!(state.code(), "21000" | "P0001" | "54000"),
-    }
+pub(super) fn is_about_rows(state: &SqlState) -> bool {
+    // A key twice among the rows, data, constraints, functions of triggers, the check of a view, a limit of the server
+    // (a row too large for its index, JSON too deep), triggers that raise.
+    matches!(state.code().split_at_checked(2), Some(("21" | "22" | "23" | "38" | "44" | "54" | "P0", _)))
 }
 
 /// Unknown is [`Transient`](ErrorClass::Transient): a server that stops, a deadlock, a full disk and much more pass.
-fn class(state: &SqlState) -> ErrorClass {
+pub(super) fn class(state: &SqlState) -> ErrorClass {
     match state.code().split_at_checked(2) {
         // Who we are, the database, the schema, names and permissions, what this server cannot do.
-        Some(("28" | "3D" | "3F" | "42", _)) => ErrorClass::Misconfigured,
-        Some(("0A", _)) => ErrorClass::Misconfigured,
+        Some(("0A" | "28" | "3D" | "3F" | "42", _)) => ErrorClass::Misconfigured,
         _ if *state == SqlState::TOO_MANY_CONNECTIONS => ErrorClass::Throttled,
         _ => ErrorClass::Transient,
     }

@@ -1,7 +1,10 @@
 use bytes::Bytes;
-use standpipe_model::{Position, RequestRow, RowOrigin, Secret, Timestamp};
+use standpipe_model::{ErrorClass, Position, RequestRow, RowOrigin, Secret, Timestamp};
+
+use tokio_postgres::error::SqlState;
 
 use super::PostgresSink;
+use super::error::{class, is_about_rows};
 use super::names::{NameError, TableName, column};
 use super::options::{Conflict, PostgresFormat, PostgresOptions, PostgresTls, TlsMode};
 use super::path::Path;
@@ -171,6 +174,32 @@ fn only_what_is_wanted_is_made_with_its_order_in_front() {
     assert_eq!(made.part(&(0..2)), "0\t1\n1\t2\n");
     assert_eq!(made.part(&(1..2)), "1\t2\n");
     assert_eq!((made.numbers, made.refused[0].row), (vec![1, 3], 2));
+}
+
+#[test]
+fn a_state_says_whose_fault_it_is() {
+    use ErrorClass::{Misconfigured, Throttled, Transient};
+    for (code, about_rows, expect) in [
+        ("22P02", true, Transient),
+        ("23505", true, Transient),
+        ("54001", true, Transient),
+        ("P0001", true, Transient),
+        ("28P01", false, Misconfigured),
+        ("3D000", false, Misconfigured),
+        ("42P01", false, Misconfigured),
+        ("42501", false, Misconfigured),
+        ("0A000", false, Misconfigured),
+        ("53300", false, Throttled),
+        ("40P01", false, Transient),
+        ("40001", false, Transient),
+        ("53100", false, Transient),
+        ("57P01", false, Transient),
+        ("57014", false, Transient),
+        ("XX000", false, Transient),
+    ] {
+        let state = SqlState::from_code(code);
+        assert_eq!((is_about_rows(&state), class(&state)), (about_rows, expect), "{code}");
+    }
 }
 
 #[test]
