@@ -1,6 +1,5 @@
 use bytes::Bytes;
 use standpipe_model::{ErrorClass, Position, RequestRow, RowOrigin, Secret, Timestamp};
-
 use tokio_postgres::error::SqlState;
 
 use super::PostgresSink;
