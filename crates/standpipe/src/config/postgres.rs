@@ -6,7 +6,7 @@ use standpipe_sinks::PostgresOptions;
 use standpipe_sinks::postgres::{Conflict, PostgresFormat, TlsMode};
 
 use super::compound::{List, Map, Sub};
-use super::endpoints::{common, tls};
+use super::endpoints::{certificates, common};
 use super::reader::{Cursor, Section, Shape};
 use super::schema::Schema;
 use super::shapes::{Choice, Int, Size, Span, Text, secret, text};
@@ -94,7 +94,8 @@ fn protection(section: &mut Section<'_, '_>) -> Option<(TlsMode, Reach)> {
         "prefer",
         "How far, in the words of `sslmode`. Only the last two look at who the server is.",
     );
-    Some((mode, tls(section)?))
+    let ca = "Certificate authorities (PEM), with verify-ca and verify-full, in the place of the system's.";
+    Some((mode, certificates(section, ca)?))
 }
 
 fn conflict(section: &mut Section<'_, '_>) -> Conflict {

@@ -157,7 +157,7 @@ fn what_the_table_refuses_goes_to_the_error_output_with_the_servers_words() {
         }
     }
     let described =
-        Client::of(&daemon).call("DescribeDeliveryStream", json!({"DeliveryStreamName": "readings"}));
+        Client::of(&daemon).call("DescribeDeliveryStream", r#"{"DeliveryStreamName":"readings"}"#.into());
     let table =
         &described.body["DeliveryStreamDescription"]["Destinations"][0]["RedshiftDestinationDescription"];
     assert_eq!(
