@@ -1,3 +1,5 @@
+//! Names, paths, texts, classes and settings, without a server.
+
 use bytes::Bytes;
 use standpipe_model::{ErrorClass, Position, RequestRow, RowOrigin, Secret, Timestamp};
 use tokio_postgres::error::SqlState;
