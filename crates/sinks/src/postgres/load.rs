@@ -47,7 +47,8 @@ impl Loader<'_> {
         let steps = self.prepare().await?;
         let mut unchanged = Some(unchanged);
         let (mut refused, mut loaded) = (Vec::new(), 0);
-        let mut open = vec![0..rows.numbers.len()];
+        let all = 0..rows.numbers.len();
+        let mut open = vec![all];
         self.run("SAVEPOINT standpipe").await?;
         while let Some(range) = open.pop().filter(|range| !range.is_empty()) {
             let failure = match self.piece(&steps, rows, &range).await {

@@ -151,7 +151,7 @@ impl Postgres {
     /// When it does not get ready.
     pub fn resume(&mut self) -> Result<()> {
         let command = self.home.server(&self.bin, self.port);
-        self.process = Process::start("postgres", &command, &self.process.dir().to_owned())?;
+        self.process = Process::start("postgres", &command, self.process.dir())?;
         self.process.wait_until(PATIENCE, || is_ready(&self.bin, &self.home.0, self.port))
     }
 }

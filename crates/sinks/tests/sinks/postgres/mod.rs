@@ -1,5 +1,10 @@
 //! The Postgres sink on a real server: what it stores, what it refuses, what it does when something breaks.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic in a test is a failure with a line number, in its helpers too"
+)]
+
 mod breaking;
 mod conforming;
 mod loading;
