@@ -186,7 +186,7 @@ impl Line {
         let (batch, destination) = (close.batch, &self.destination);
         let done = |part: Part| {
             let (destination, ordinal) = (destination.clone(), part.ordinal());
-            Done { batch, destination, ordinal, further: 0 }
+            Done { batch, destination, ordinal, further: 0, request: None }
         };
         parts.drain(..).map(|part| Control::Done(done(part))).collect()
     }
@@ -200,7 +200,13 @@ impl Line {
         repeated: bool,
     ) -> Result<(Receipt, Fates), SinkError> {
         let encoding = shape.encoding(part != Part::Rows);
-        let key = shape.key(close, part, part.ordinal())?;
+        let key = match part {
+            Part::Undelivered => {
+                let batch = self.undelivered_identity(close.batch)?;
+                shape.key(&Close { batch, ..close.clone() }, part, part.ordinal())?
+            }
+            _ => shape.key(close, part, part.ordinal())?,
+        };
         let delivery = self.delivery(close, shape, &encoding, key, repeated);
         let Store { sink, memory } = self.store(shape)?;
         let _reserved = memory.reserve(memory_for(close.record_bytes, shape)).await;

@@ -21,9 +21,10 @@ use tokio::sync::Semaphore;
 
 use super::body::Make;
 use super::convert::Converter;
+use super::decisions::decision;
 use super::fates::{Fates, Made};
 use super::pieces::{Chunks, Pieces, Split, Work, failed};
-use super::requests::{decision, kept};
+use super::requests::kept;
 use crate::endpoints::{Target, Undelivered};
 use crate::spec::CatalogTable;
 

@@ -113,7 +113,7 @@ impl Line {
         let frames = done.chunk_by(|a, b| a + 1 == *b).map(|run| {
             let further = u32::try_from(run.len() - 1).unwrap_or_default();
             let (batch, destination) = (close.batch, self.destination.clone());
-            Control::Done(Done { batch, destination, ordinal: run[0], further })
+            Control::Done(Done { batch, destination, ordinal: run[0], further, request: None })
         });
         frames.collect()
     }

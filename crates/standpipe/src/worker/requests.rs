@@ -13,7 +13,7 @@
 //! - Rows are given up by DECIDE before anything is done about it, and are never sent again.
 //! - What a human has to mend ([`ErrorClass::Misconfigured`]) gives nothing up, however long it lasts.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,16 +24,17 @@ use ring::digest::{self, SHA256};
 use standpipe_encode::ChunkEncoder;
 use standpipe_journal::control::{Close, Control, Decide, Done, OpenBatch};
 use standpipe_model::{
-    Answer, BatchId, BatchRange, BodyError, ErrorClass, Position, Receipt, Request, RequestId, RequestLimits,
-    RequestRow, RowOrigin, SinkError, stream_arn,
+    Answer, BatchId, BodyError, ErrorClass, Position, Receipt, Request, RequestId, RequestLimits, RequestRow,
+    RowOrigin, SinkError, stream_arn,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::Make;
+use super::decisions::{Refused, count, is_decided};
 use super::deliver::{AttemptError, Try, chain, unreadable};
 use super::fates::{Counted, Fates, Made};
 use super::pieces::Pieces;
-use super::shape::{Part, REQUESTS_FROM, Shape};
+use super::shape::{Part, Shape};
 use super::{Line, Memory, make};
 use crate::endpoints::{Endpoint, EndpointClient};
 
@@ -43,10 +44,6 @@ const REQUESTS_AT_ONCE: usize = 4;
 const FAILURES_MAX: usize = 4;
 /// How long a request that succeeded may wait to be noted; a restart meanwhile sends it again.
 const NOTED_WITHIN: Duration = Duration::from_millis(100);
-/// So many different messages of a batch are kept; rows beyond get the first one of their code.
-const MESSAGES_MAX: usize = 100;
-/// How much of a message is kept, in characters.
-const MESSAGE_CHARS_MAX: usize = 1024;
 
 /// What rows are sent for.
 pub(super) struct Sending<'a> {
@@ -58,9 +55,18 @@ pub(super) struct Sending<'a> {
     pub(super) which: Try,
 }
 
-/// Rows that an endpoint wants to have again, by batch and request; known only to this process, as all that a
-/// repetition of the others costs is a repetition.
-pub(crate) type Again = Mutex<HashMap<(BatchId, u32), BTreeSet<RowOrigin>>>;
+impl Sending<'_> {
+    /// About how many bytes the batch's rows have at the most: a processor may make more of a record.
+    fn rows_bytes(&self) -> u64 {
+        const GROWN: u64 = 4;
+        let records = self.open.close.record_bytes;
+        if self.shape.transformation.is_empty() { records } else { records.saturating_mul(GROWN) }
+    }
+}
+
+/// Rows of a request that its endpoint wants to have again; known only to this process, as all that a repetition of the
+/// others costs is a repetition.
+pub(crate) type Again = Mutex<HashMap<RequestId, BTreeSet<RowOrigin>>>;
 
 /// Rows of a batch on their way into requests.
 struct Cutter {
@@ -68,16 +74,15 @@ struct Cutter {
     rows: Option<Counted<Vec<RequestRow>>>,
     waiting: VecDeque<RequestRow>,
     limits: RequestLimits,
-    next: u32,
 }
 
 impl Cutter {
     fn new(rows: Counted<Vec<RequestRow>>, limits: RequestLimits) -> Self {
-        Self { rows: Some(rows), waiting: VecDeque::new(), limits, next: REQUESTS_FROM }
+        Self { rows: Some(rows), waiting: VecDeque::new(), limits }
     }
 
-    /// The rows of the next request, and its ordinal; `None` behind the last.
-    async fn next(&mut self) -> Result<Option<(u32, Vec<RequestRow>)>, BodyError> {
+    /// The rows of the next request; `None` behind the last.
+    async fn next(&mut self) -> Result<Option<Vec<RequestRow>>, BodyError> {
         let (mut rows, mut bytes) = (Vec::new(), 0);
         loop {
             let Some(row) = self.waiting.pop_front() else {
@@ -97,24 +102,20 @@ impl Cutter {
             bytes += len;
             rows.push(row);
         }
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        self.next += 1;
-        Ok(Some((self.next - 1, rows)))
+        Ok((!rows.is_empty()).then_some(rows))
     }
 }
 
 /// The rows of a request, with the memory that it may take.
 struct Cut {
-    ordinal: u32,
     rows: Vec<RequestRow>,
     _memory: Option<OwnedSemaphorePermit>,
 }
 
 /// A request that was attempted.
 struct Attempted {
-    ordinal: u32,
+    /// What it is known by: the id of its rows as they were cut.
+    cut: RequestId,
     /// The records that its rows are of.
     positions: Vec<Position>,
     /// `None` where nothing of it was left to send.
@@ -152,7 +153,7 @@ impl Line {
         let given_up = Arc::new(AtomicBool::new(false));
         let target = &sending.endpoint.target;
         let cutter = Cutter::new(rows, target.limits());
-        let memory = target.limits().bytes_max.min(sending.open.close.record_bytes) * target.memory_factor();
+        let memory = target.limits().bytes_max.min(sending.rows_bytes()) * target.memory_factor();
         let cuts = cuts(cutter, Arc::clone(&client.memory), memory, Arc::clone(&given_up));
         let attempts = cuts.map(|cut| self.attempt_request(sending, &client, cut));
         let mut attempts = attempts.buffer_unordered(REQUESTS_AT_ONCE);
@@ -196,19 +197,19 @@ impl Line {
         client: &EndpointClient,
         cut: Result<Cut, BodyError>,
     ) -> Result<Attempted, SinkError> {
-        let Cut { ordinal, mut rows, _memory } = cut.map_err(unreadable)?;
+        let Cut { mut rows, _memory } = cut.map_err(unreadable)?;
         let Sending { open, identity, .. } = sending;
-        if open.done.contains(&ordinal) {
-            return Ok(Attempted { ordinal, positions: Vec::new(), result: None });
+        let cut = request_id(*identity, &rows);
+        if open.requests.contains(&cut) {
+            return Ok(Attempted { cut, positions: Vec::new(), result: None });
         }
-        let key = (open.close.batch, ordinal);
-        if let Some(again) = self.again.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(again) = self.again.lock().unwrap_or_else(PoisonError::into_inner).get(&cut) {
             rows.retain(|row| again.contains(&row.origin));
         }
         rows.retain(|row| !is_decided(&open.decided, row.origin.position));
         let positions: Vec<Position> = rows.iter().map(|row| row.origin.position).collect();
         if rows.is_empty() {
-            return Ok(Attempted { ordinal, positions, result: Some(Ok(Answer::default())) });
+            return Ok(Attempted { cut, positions, result: Some(Ok(Answer::default())) });
         }
         let request = Request {
             stream: self.stream.clone(),
@@ -224,9 +225,9 @@ impl Line {
         let result = client.sink.attempt(&request).await;
         if let Ok(Answer { again: Some((left, _)), .. }) = &result {
             let left = left.iter().filter_map(|row| Some(request.rows.get(*row)?.origin)).collect();
-            self.again.lock().unwrap_or_else(PoisonError::into_inner).insert(key, left);
+            self.again.lock().unwrap_or_else(PoisonError::into_inner).insert(cut, left);
         }
-        Ok(Attempted { ordinal, positions, result: Some(result) })
+        Ok(Attempted { cut, positions, result: Some(result) })
     }
 
     /// Notes what came of a request.
@@ -236,7 +237,7 @@ impl Line {
         attempted: Attempted,
         progress: &mut Progress,
     ) -> Result<(), AttemptError> {
-        let Attempted { ordinal, positions, result } = attempted;
+        let Attempted { cut, positions, result } = attempted;
         let Some(result) = result else { return Ok(()) };
         let close = &sending.open.close;
         let is_over = |error: &SinkError| self.is_over(sending, error);
@@ -278,8 +279,9 @@ impl Line {
         if is_done {
             progress.failures = 0;
             let (batch, destination) = (close.batch, self.destination.clone());
-            progress.frames.push(Control::Done(Done { batch, destination, ordinal, further: 0 }));
-            self.again.lock().unwrap_or_else(PoisonError::into_inner).remove(&(batch, ordinal));
+            let done = Done { batch, destination, ordinal: 0, further: 0, request: Some(cut) };
+            progress.frames.push(Control::Done(done));
+            self.again.lock().unwrap_or_else(PoisonError::into_inner).remove(&cut);
         }
         let late = self.context.timer.steady().saturating_sub(progress.noted_at) >= NOTED_WITHIN;
         if is_urgent || late { self.flush(progress).await } else { Ok(()) }
@@ -333,12 +335,34 @@ impl Line {
         shape: &Shape,
         encoder: ChunkEncoder,
     ) -> Result<Make, SinkError> {
-        let (open, endpoint) = (self.open_batch(close.batch), shape.destination.endpoint.clone());
-        let (Some(open), Some(endpoint)) = (open, endpoint) else {
-            return Err(SinkError::new(ErrorClass::Transient, "the batch is not open any more"));
-        };
+        let (open, endpoint) = (self.still_open(close.batch)?, shape.destination.endpoint.clone());
+        let endpoint = endpoint.ok_or_else(|| {
+            SinkError::new(
+                ErrorClass::Misconfigured,
+                "records were given up by a destination that has no endpoint",
+            )
+        })?;
         let identity = identity(&open);
         Ok(make::undelivered(open.decided, endpoint.target, identity, encoder))
+    }
+
+    /// What the key of the object with them derives from: of exactly these decisions.
+    pub(super) fn undelivered_identity(&self, batch: BatchId) -> Result<BatchId, SinkError> {
+        let decided = self.still_open(batch)?.decided;
+        let mut hash = digest::Context::new(&SHA256);
+        hash.update(b"standpipe undelivered");
+        hash.update(&batch.0);
+        for rows in decided.iter().flat_map(|decide| &decide.rows) {
+            hash.update(&rows.first.0.to_le_bytes());
+            hash.update(&rows.last.0.to_le_bytes());
+        }
+        let digest = hash.finish();
+        Ok(BatchId(std::array::from_fn(|byte| digest.as_ref()[byte])))
+    }
+
+    fn still_open(&self, batch: BatchId) -> Result<OpenBatch, SinkError> {
+        let gone = || SinkError::new(ErrorClass::Transient, "the batch is not open any more");
+        self.open_batch(batch).ok_or_else(gone)
     }
 
     /// Writes the records that were given up to the error output; their number, and the bytes that were stored. What
@@ -377,7 +401,7 @@ fn cuts(
             let mut cutter = cutter.filter(|_| !given_up.load(Ordering::Relaxed))?;
             let _memory = memory.reserve(bytes).await;
             match cutter.next().await {
-                Ok(cut) => cut.map(|(ordinal, rows)| (Ok(Cut { ordinal, rows, _memory }), Some(cutter))),
+                Ok(rows) => rows.map(|rows| (Ok(Cut { rows, _memory }), Some(cutter))),
                 Err(error) => Some((Err(error), None)),
             }
         }
@@ -412,67 +436,6 @@ fn request_id(identity: BatchId, rows: &[RequestRow]) -> RequestId {
     RequestId(std::array::from_fn(|byte| digest.as_ref()[byte]))
 }
 
-/// Whether a record was given up.
-fn is_decided(decided: &[Decide], position: Position) -> bool {
-    decision(decided, position).is_some()
-}
-
-/// Why a record was given up: the first reason counts.
-pub(super) fn decision(decided: &[Decide], position: Position) -> Option<&Decide> {
-    let holds = |rows: &BatchRange| rows.first <= position && position <= rows.last;
-    decided.iter().find(|decide| decide.rows.iter().any(holds))
-}
-
-/// How many records were given up.
-fn count(decided: &[Decide]) -> u64 {
-    let mut ranges: Vec<BatchRange> = decided.iter().flat_map(|decide| decide.rows.iter().copied()).collect();
-    ranges.sort_unstable_by_key(|range| range.first);
-    let (mut total, mut from) = (0, Position(0));
-    for range in ranges {
-        let first = range.first.max(from);
-        if first <= range.last {
-            total += BatchRange { first, last: range.last }.count();
-            from = range.end();
-        }
-    }
-    total
-}
-
-/// Records that an endpoint does not take, by code and message.
-#[derive(Debug, Default)]
-struct Refused(BTreeMap<(String, String), BTreeSet<Position>>);
-
-impl Refused {
-    fn add(&mut self, code: String, message: &str, positions: impl IntoIterator<Item = Position>) {
-        let message = message.chars().take(MESSAGE_CHARS_MAX).collect();
-        self.0.entry((code, message)).or_default().extend(positions);
-    }
-
-    /// The same with their ranges. `told` counts the messages of the batch so far: they take room in the journal.
-    fn decisions(self, told: &mut usize) -> Vec<(String, String, Vec<BatchRange>)> {
-        let mut groups: Vec<((String, String), BTreeSet<Position>)> = Vec::new();
-        for (reason, positions) in self.0 {
-            // They are sorted, so that those of one code stand together.
-            match groups.last_mut().filter(|((code, _), _)| *told >= MESSAGES_MAX && *code == reason.0) {
-                Some((_, kept)) => kept.extend(positions),
-                None => {
-                    *told += 1;
-                    groups.push((reason, positions));
-                }
-            }
-        }
-        let ranges =
-            groups.into_iter().map(|((code, message), positions)| (code, message, ranges(positions)));
-        ranges.collect()
-    }
-}
-
-fn ranges(positions: BTreeSet<Position>) -> Vec<BatchRange> {
-    let all: Vec<Position> = positions.into_iter().collect();
-    let runs = all.chunk_by(|a, b| a.0 + 1 == b.0);
-    runs.map(|run| BatchRange { first: run[0], last: run[run.len() - 1] }).collect()
-}
-
 /// A row as a spool keeps it, with what it comes from.
 pub(super) mod kept {
     use bytes::{Buf, BufMut, Bytes};
@@ -503,7 +466,7 @@ pub(super) mod kept {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use standpipe_model::{DestinationId, Timestamp};
+    use standpipe_model::Timestamp;
 
     use super::*;
 
@@ -527,37 +490,5 @@ mod tests {
         let kept = kept::write(&row(1 << 40, 9));
         assert_eq!(kept::read(kept.into()), Some(row(1 << 40, 9)));
         assert_eq!(kept::read(Bytes::from_static(b"short")), None);
-    }
-
-    #[test]
-    fn what_was_given_up_is_counted_once_per_record_and_keeps_its_first_reason() {
-        let decide = |reason: &str, first, last| Decide {
-            batch: BatchId([1; 16]),
-            destination: DestinationId::primary(),
-            rows: vec![BatchRange { first: Position(first), last: Position(last) }],
-            reason: reason.to_owned(),
-            message: String::new(),
-            attempts: 1,
-            decided_at: Timestamp(1),
-        };
-        let decided = [decide("a", 3, 5), decide("b", 5, 9), decide("c", 1, 1), decide("d", 4, 4)];
-        assert_eq!(count(&decided), 8);
-        assert_eq!(decision(&decided, Position(5)).map(|decide| &*decide.reason), Some("a"));
-        assert_eq!(decision(&decided, Position(2)), None);
-    }
-
-    #[test]
-    fn messages_of_a_batch_are_kept_up_to_a_number() {
-        let mut refused = Refused::default();
-        for position in 0..150 {
-            refused.add("400".to_owned(), &format!("message {position:03}"), [Position(position)]);
-        }
-        refused.add("409".to_owned(), "another", [Position(150), Position(151)]);
-        let mut told = 0;
-        let decisions = refused.decisions(&mut told);
-        assert_eq!(decisions.len(), MESSAGES_MAX + 1);
-        let records: u64 = decisions.iter().flat_map(|(_, _, rows)| rows).map(BatchRange::count).sum();
-        assert_eq!(records, 152);
-        assert_eq!(decisions[MESSAGES_MAX].2, [BatchRange { first: Position(150), last: Position(151) }]);
     }
 }

@@ -41,8 +41,8 @@ pub(super) enum Part {
     Undelivered,
 }
 
-/// The ordinals of requests begin here; no batch has so many objects.
-pub(super) const REQUESTS_FROM: u32 = 1 << 19;
+/// The ordinal of [`Part::Undelivered`]; no batch has so many objects.
+const UNDELIVERED: u32 = (1 << 19) - 1;
 
 impl Part {
     /// The object's number within a batch that is not planned; that of [`Part::Undelivered`] in any.
@@ -53,7 +53,7 @@ impl Part {
             Self::Failures(FailureKind::Decompression) => 2,
             Self::Failures(FailureKind::Conversion) => 3,
             Self::Failures(FailureKind::ActivePartitions) => 4,
-            Self::Undelivered => REQUESTS_FROM - 1,
+            Self::Undelivered => UNDELIVERED,
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::support::{SOON, all_settled, files_below, options};
 /// The names of the clients in the tables.
 const CLIENTS: [&str; 6] = ["awscli", "boto3", "go", "java", "javascript", "rust"];
 
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "streams.yaml",
     "updates.yaml",
     "puts.yaml",
@@ -39,6 +39,7 @@ const TABLES: [&str; 9] = [
     "encryption.yaml",
     "partitioning.yaml",
     "conversion.yaml",
+    "endpoints.yaml",
 ];
 
 /// How much of an input is shown with a difference.

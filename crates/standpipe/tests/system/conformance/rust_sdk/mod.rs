@@ -4,6 +4,7 @@
 #![allow(deprecated, reason = "the oldest destination is still part of the API")]
 
 mod conversion;
+mod described;
 mod destinations;
 mod input;
 mod output;

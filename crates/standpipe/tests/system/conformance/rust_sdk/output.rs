@@ -9,7 +9,8 @@ use aws_sdk_firehose::types::{
 };
 use serde_json::{Value, json};
 
-use super::conversion::described;
+use super::conversion;
+use super::described;
 
 /// What is not set is not there.
 pub(super) fn without_nulls(value: Value) -> Value {
@@ -81,10 +82,13 @@ fn destination(destination: &DestinationDescription) -> Value {
         "DestinationId": destination.destination_id(),
         "S3DestinationDescription": destination.s3_destination_description().map(s3),
         "ExtendedS3DestinationDescription": destination.extended_s3_destination_description().map(extended),
+        "HttpEndpointDestinationDescription":
+            destination.http_endpoint_destination_description().map(described::http_endpoint),
+        "SplunkDestinationDescription": destination.splunk_destination_description().map(described::splunk),
     })
 }
 
-fn s3(s3: &S3DestinationDescription) -> Value {
+pub(super) fn s3(s3: &S3DestinationDescription) -> Value {
     json!({
         "RoleARN": s3.role_arn(),
         "BucketARN": s3.bucket_arn(),
@@ -115,7 +119,7 @@ fn extended(extended: &ExtendedS3DestinationDescription) -> Value {
             "Enabled": each.enabled(),
             "RetryOptions": each.retry_options().map(|retry| json!({ "DurationInSeconds": retry.duration_in_seconds() })),
         })),
-        "DataFormatConversionConfiguration": conversion.map(described),
+        "DataFormatConversionConfiguration": conversion.map(conversion::described),
         "FileExtension": extended.file_extension(),
         "CustomTimeZone": extended.custom_time_zone(),
     })
