@@ -168,22 +168,22 @@ async fn a_key_that_is_there_is_refused_ignored_or_updated() {
     };
     let key = || vec!["k".to_owned(), "part".to_owned()];
     let all = "SELECT k, v, extra FROM t ORDER BY k NULLS LAST, v";
-    let bad = (5, "Postgres.22P02".to_owned());
+    let bad = || (5, "Postgres.22P02".to_owned());
 
     let ignored = refused(&with(Conflict::Ignore { key: key() }), &request(1, 0, &rows)).await;
-    assert_eq!(ignored, [bad.clone()]);
+    assert_eq!(ignored, [bad()]);
     assert_eq!(place.sql(all), "1|old|9\n2|old|9\n3|first|9\n|n1|9\n|n2|9");
     place.sql("DELETE FROM t WHERE k IS NULL OR k = 3; UPDATE t SET extra = 5");
     let updated =
         refused(&with(Conflict::Update { key: key(), newest_by: None }), &request(2, 0, &rows)).await;
-    assert_eq!(updated, [bad.clone()]);
+    assert_eq!(updated, [bad()]);
     assert_eq!(place.sql(all), "1|a|5\n2|old|5\n3|last|9\n|n1|9\n|n2|9");
     let again =
         with(Conflict::Update { key: key(), newest_by: None }).attempt(&request(2, 0, &rows)).await.unwrap();
     assert!(again.existed);
     let refusals = refused(&with(Conflict::Error), &request(3, 0, &rows)).await;
     let twice = |row| (row, "Postgres.23505".to_owned());
-    assert_eq!(refusals, [twice(0), twice(1), twice(2), bad]);
+    assert_eq!(refusals, [twice(0), twice(1), twice(2), bad()]);
 
     let any = refused(&with(Conflict::Ignore { key: vec![] }), &request(4, 0, &rows[..3])).await;
     assert_eq!(any, []);
