@@ -104,6 +104,8 @@ pub struct PostgresOptions {
     pub ledger: String,
     /// The most connections.
     pub connections_max: usize,
+    /// How long a connection that nobody uses is kept.
+    pub idle_timeout: Duration,
     /// For making a connection.
     pub connect_timeout: Duration,
     /// For a statement with its answer.
@@ -172,6 +174,7 @@ impl PostgresOptions {
             conflict: Conflict::Error,
             ledger: Self::LEDGER.to_owned(),
             connections_max: 4,
+            idle_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(180),
         }

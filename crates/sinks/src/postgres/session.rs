@@ -1,11 +1,11 @@
-//! Connections to the server: a bounded number, kept while they are clean.
+//! Connections to the server: a bounded number, kept while they are clean and used.
 
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{Client, Config};
 
@@ -18,7 +18,8 @@ pub(super) struct Sessions {
     config: Config,
     tls: Connector,
     connect_timeout: Duration,
-    idle: Mutex<Vec<Session>>,
+    idle_timeout: Duration,
+    idle: Arc<Mutex<Vec<Idle>>>,
     /// Who finds none left waits for one: the attempts at one destination, which the worker bounds too.
     permits: Semaphore,
 }
@@ -29,6 +30,14 @@ pub(super) struct Session {
     /// Whether the ledger was seen to be there.
     pub(super) has_ledger: bool,
     task: JoinHandle<()>,
+}
+
+/// A connection that nobody uses.
+struct Idle {
+    session: Session,
+    since: Instant,
+    /// What closes it when that lasts.
+    end: AbortHandle,
 }
 
 impl Drop for Session {
@@ -61,7 +70,8 @@ impl Sessions {
             config,
             tls: Connector::new(&options.tls)?,
             connect_timeout: options.connect_timeout,
-            idle: Mutex::default(),
+            idle_timeout: options.idle_timeout,
+            idle: Arc::default(),
             permits: Semaphore::new(options.connections_max.max(1)),
         })
     }
@@ -69,7 +79,8 @@ impl Sessions {
     /// A connection of one's own, with the right to have it. [`keep`](Self::keep) gives it back.
     pub(super) async fn take(&self) -> Result<(Session, SemaphorePermit<'_>), Failure> {
         let permit = self.permits.acquire().await.expect("it is never closed");
-        while let Some(session) = self.idle().pop() {
+        while let Some(Idle { session, end, .. }) = all(&self.idle).pop() {
+            end.abort();
             if !session.client.is_closed() {
                 return Ok((session, permit));
             }
@@ -87,12 +98,19 @@ impl Sessions {
 
     /// Keeps a connection on which no transaction is open.
     pub(super) fn keep(&self, session: Session) {
-        self.idle().push(session);
+        let (idle, timeout) = (Arc::downgrade(&self.idle), self.idle_timeout);
+        let end = tokio::spawn(async move {
+            tokio::time::sleep(timeout).await;
+            if let Some(idle) = idle.upgrade() {
+                all(&idle).retain(|idle| idle.since.elapsed() < timeout);
+            }
+        });
+        all(&self.idle).push(Idle { session, since: Instant::now(), end: end.abort_handle() });
     }
+}
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Session>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn all(idle: &Mutex<Vec<Idle>>) -> MutexGuard<'_, Vec<Idle>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What comes of it in time.

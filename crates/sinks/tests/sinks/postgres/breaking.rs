@@ -172,6 +172,25 @@ async fn a_dropped_attempt_leaves_nothing_or_all_and_the_next_one_knows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_serves_many_attempts_and_goes_when_it_is_not_used() {
+    let place = Place::new("idle", "CREATE TABLE t (n int)");
+    let mut options = place.options("t");
+    options.idle_timeout = Duration::from_secs(3);
+    let sink = PostgresSink::new(&options).unwrap();
+    let open = || {
+        place.sql("SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE application_name = 'standpipe' AND datname = 'idle'")
+    };
+    assert_eq!(refused(&sink, &request(1, 0, &numbers(0, 3))).await, []);
+    let first = open();
+    assert_eq!(refused(&sink, &request(2, 0, &numbers(3, 3))).await, []);
+    assert_eq!(open(), first, "the same one");
+    while !open().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(refused(&sink, &request(3, 0, &numbers(6, 3))).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_changes_between_attempts_is_taken_as_it_is() {
     let place = Place::new("changes", "CREATE TABLE t (n int, v text)");
     let sink = place.sink("t");
