@@ -104,9 +104,11 @@ fn what_boto3_puts_is_in_the_table_once_through_kills_of_the_daemon_and_stops_of
         format!("{WEATHER}|{WEATHER}|t|t|t")
     );
     assert!(lake.keys("lake").is_empty(), "nothing was refused");
-    let ledger =
-        sql(&server, "SELECT sum(loaded), count(*) FILTER (WHERE settled_at IS NULL) FROM standpipe_ledger");
-    assert_eq!(ledger, format!("{WEATHER}|0"), "what is settled is marked so");
+    let ledger = "SELECT sum(loaded), count(*) FILTER (WHERE settled_at IS NULL) FROM standpipe_ledger";
+    // It is told after the batch is settled.
+    eventually("what is settled is marked so", SOON, || {
+        (sql(&server, ledger) == format!("{WEATHER}|0")).then_some(())
+    });
     assert!(!daemon.log().contains("loader-secret"), "a secret is in the log");
 }
 
