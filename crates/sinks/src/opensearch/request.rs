@@ -15,9 +15,10 @@ use crate::client::excerpt;
 /// What is asked of an answer: of a document that was taken, its status alone.
 pub(super) const FILTER: &str = "filter_path=errors,items.*.status,items.*.error";
 
-/// The most that an answer about so many documents may have.
-pub(super) fn answer_bytes_max(documents: usize) -> usize {
-    (1 << 20) + documents * 2048
+/// The most that an answer about so many documents of so many bytes may have: of a value that does not fit it shows the
+/// value, up to twice.
+pub(super) fn answer_bytes_max(documents: usize, bytes: usize) -> usize {
+    (1 << 20) + documents * 2048 + 3 * bytes
 }
 
 /// The documents of a request, one behind the other.

@@ -126,10 +126,16 @@ impl OpenSearchSink {
         last.expect("there is an endpoint")
     }
 
-    async fn send(&self, body: Bytes, now: SystemTime, documents: usize) -> Result<Judged<'_>, SinkError> {
+    async fn send(
+        &self,
+        body: Bytes,
+        now: SystemTime,
+        answer_bytes: usize,
+        documents: usize,
+    ) -> Result<Judged<'_>, SinkError> {
         let (response, place) = self.post(body, now).await?;
         let (status, wait) = (response.status(), retry_after(&response));
-        let body = match read_body(response, answer_bytes_max(documents)).await {
+        let body = match read_body(response, answer_bytes).await {
             Ok(body) => body,
             Err(BodyTrouble::Broken(error)) => return Err(unanswered("OpenSearch", place, error)),
             Err(BodyTrouble::TooLarge) => {
@@ -202,7 +208,7 @@ impl RequestSink for OpenSearchSink {
     async fn probe(&self) -> Result<(), SinkError> {
         let (response, place) = self.post(Bytes::new(), SystemTime::now()).await?;
         let (status, wait) = (response.status(), retry_after(&response));
-        let body = read_body(response, answer_bytes_max(0)).await.unwrap_or_default();
+        let body = read_body(response, answer_bytes_max(0, 0)).await.unwrap_or_default();
         match status.is_success() || status == StatusCode::BAD_REQUEST {
             true => Ok(()),
             false => Err(refusal(status, place, &body, wait)),
@@ -220,7 +226,8 @@ impl RequestSink for OpenSearchSink {
             let raw = bulk.body(&documents);
             let body = if self.gzip { gzip(&raw).into() } else { raw.clone() };
             fates.answer.bytes += body.len() as u64;
-            match self.send(body, now, documents.len()).await {
+            let answer_bytes = answer_bytes_max(documents.len(), raw.len());
+            match self.send(body, now, answer_bytes, documents.len()).await {
                 Ok(Judged::Outcomes(said, place)) => {
                     self.judge(place, bulk.rows(documents.clone()).zip(said), &mut fates);
                 }

@@ -5,11 +5,11 @@ use std::error::Error;
 use standpipe_model::{ErrorClass, SinkError};
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::cause::{causes, refuses_certificate};
+use crate::cause::{WORDS_MAX, causes, refuses_certificate};
 use crate::client::coded;
 
 /// How much of the server's words about a row is kept, in characters.
-const ROW_WORDS_MAX: usize = 1000;
+pub(super) const ROW_WORDS_MAX: usize = 1000;
 
 /// A step of an attempt failed.
 pub(super) enum Failure {
@@ -51,6 +51,16 @@ impl Failure {
         }
     }
 
+    /// The same of what may be a row's fault or anyone's: input functions and triggers use any state they like.
+    pub(super) fn perhaps_about_rows(&self) -> Option<(String, String)> {
+        match self {
+            Self::Server(error) => {
+                error.as_db_error().filter(|error| is_perhaps_about_rows(error.code())).map(words)
+            }
+            Self::Late | Self::Told(_) => None,
+        }
+    }
+
     /// The error for the worker, of an attempt at `place`.
     pub(super) fn into_error(self, place: &str) -> SinkError {
         match self {
@@ -61,8 +71,9 @@ impl Failure {
             }
             Self::Server(error) => match error.as_db_error() {
                 Some(said) => {
-                    let message = format!("{place}: {}", said.message());
-                    fault(class(said.code()), said.code().code(), message)
+                    // It may hold a value whole.
+                    let said_of: String = said.message().chars().take(WORDS_MAX).collect();
+                    fault(class(said.code()), said.code().code(), format!("{place}: {said_of}"))
                 }
                 None => {
                     let message = format!("{place}: {}", causes(&error));
@@ -111,6 +122,14 @@ pub(super) fn is_about_rows(state: &SqlState) -> bool {
     // A key twice among the rows, data, constraints, functions of triggers, the check of a view, a limit of the server
     // (a row too large for its index, JSON too deep), triggers that raise.
     matches!(state.code().split_at_checked(2), Some(("21" | "22" | "23" | "38" | "44" | "54" | "P0", _)))
+}
+
+/// Whether it may be about a row: not where the connection, the transaction, the session, the server's resources or who
+/// we are is at fault, nor where its data is damaged.
+fn is_perhaps_about_rows(state: &SqlState) -> bool {
+    let not = ["08", "25", "28", "3D", "3F", "40", "53", "55", "57", "58"];
+    let damaged = ["XX001", "XX002"].contains(&state.code());
+    !damaged && state.code().get(..2).is_some_and(|class| !not.contains(&class))
 }
 
 /// Unknown is [`Transient`](ErrorClass::Transient): a server that stops, a deadlock, a full disk and much more pass.

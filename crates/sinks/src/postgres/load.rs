@@ -61,8 +61,17 @@ impl Loader<'_> {
                 }
                 Err(failure) => failure,
             };
-            let Some((code, message)) = failure.about_rows() else {
-                return Err(failure);
+            let (code, message) = match (failure.about_rows(), failure.perhaps_about_rows()) {
+                (Some(about), _) => about,
+                (None, Some(about)) => {
+                    self.run("ROLLBACK TO SAVEPOINT standpipe").await?;
+                    // A fault of the table's, or of ours, is there without rows, too.
+                    if self.piece(&steps, rows, &(0..0)).await.is_err() {
+                        return Err(failure);
+                    }
+                    about
+                }
+                (None, None) => return Err(failure),
             };
             self.run("ROLLBACK TO SAVEPOINT standpipe").await?;
             if let Some(unchanged) = unchanged.take() {

@@ -11,6 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use serde_json::value::RawValue;
 use standpipe_model::{Refusal, RequestRow};
 
+use super::error::ROW_WORDS_MAX;
 use super::options::PostgresFormat;
 use super::path::{Step, follow};
 use super::table::Column;
@@ -63,6 +64,8 @@ pub(super) fn rows(
             Err(why) => {
                 text.truncate(before);
                 let code = "Postgres.InvalidRecord".to_owned();
+                // What cannot be read may be repeated in it whole.
+                let why: String = why.to_string().chars().take(ROW_WORDS_MAX).collect();
                 refused.push(Refusal { row: number, code, message: format!("The record {why}.") });
             }
         }

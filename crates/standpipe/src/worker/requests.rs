@@ -270,7 +270,9 @@ impl Line {
             let Some((again, error)) = answer.again else { break };
             let left = again.into_iter().filter_map(|row| request.rows.get(row).cloned()).collect();
             request.rows = left;
-            if !were_refused {
+            // A destination that asks for time gets it.
+            let at_once = were_refused && error.class == ErrorClass::Transient && error.retry_after.is_none();
+            if !at_once {
                 attempted.left = Some((request.rows.iter().map(|row| row.origin).collect(), error));
                 break;
             }

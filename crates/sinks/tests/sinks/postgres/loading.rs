@@ -12,6 +12,23 @@ use super::{Place, numbers, refused, request};
 const SUM: &str = "SELECT count(*), count(DISTINCT n), sum(n) FROM t";
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_whose_error_could_be_anyones_is_found_where_the_table_takes_others() {
+    let place = Place::new(
+        "any_state",
+        "CREATE TABLE t (n int, v tsvector);
+         CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.n = 9 THEN RAISE ''never 9'' USING
+             ERRCODE = ''MY001''; END IF; RETURN NEW; END';
+         CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION no()",
+    );
+    let mut rows = numbers(100, 50);
+    rows[7] = r#"{"n":1,"v":"a:b"}"#.to_owned();
+    rows[30] = r#"{"n":9}"#.to_owned();
+    let answer = place.sink("t").attempt(&request(1, 0, &rows)).await.unwrap();
+    let found: Vec<(usize, &str)> = answer.refused.iter().map(|one| (one.row, one.code.as_str())).collect();
+    assert_eq!(found, [(7, "Postgres.42601"), (30, "Postgres.MY001")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_rows_are_found_and_the_others_stored() {
     let place = Place::new(
         "bad_rows",
