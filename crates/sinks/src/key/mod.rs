@@ -12,6 +12,7 @@
 //!   printed (`tests/fixtures/java-patterns`).
 
 mod derived;
+mod error_output;
 mod expr;
 mod keys;
 mod partition;
@@ -22,6 +23,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use error_output::ErrorKey;
 pub use expr::PrefixExpr;
 pub use keys::{KeyError, ObjectKeys};
 pub use partition::{Partition, PartitionError, PartitionKeys};
