@@ -86,6 +86,7 @@ fn scrape() -> String {
     metrics.delivered(&stream, &destination, 1);
     metrics.partitioned(&stream, &destination, 2, 1);
     metrics.discarded(&stream, 1);
+    metrics.redriven(&stream, 1);
     metrics.synced(1, Duration::ZERO);
     metrics.shaken(HandshakeResult::Ok);
     metrics.key_checked("k", None);

@@ -1,6 +1,6 @@
 //! Finding the error output again: where it may lie, and which keys are of it.
 //!
-//! A key says which part of the error output it is of, where its prefix does; what a prefix's timestamps and random
+//! Every prefix of error output says which part it is of ([`validate`](super::validate)). What its timestamps and random
 //! strings may have come to is not looked into.
 
 use standpipe_model::StreamName;
@@ -10,15 +10,6 @@ use super::keys::ObjectKeys;
 
 /// Behind the version: a time of 19 characters and a UUID of 36, each with a dash before it.
 const TIME_AND_UUID: usize = 20 + 37;
-
-/// What the key of an object of the error output says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ErrorKey<'a> {
-    /// The part of the error output (`processing-failed`, …); `None` where the prefix does not say.
-    pub error_output_type: Option<&'a str>,
-    /// The version of the stream's definition that its batch was closed under.
-    pub version: u64,
-}
 
 impl ObjectKeys {
     /// What the keys of these parts of the error output begin with, in order; none begins with another.
@@ -39,20 +30,15 @@ impl ObjectKeys {
         known.collect()
     }
 
-    /// What a key says if it is one of the error output, of one of these parts.
-    pub fn error_key_of<'a>(&self, key: &str, types: &[&'a str]) -> Option<ErrorKey<'a>> {
-        let (prefix, version) = split(key, &self.stream)?;
-        let parts = &self.error_prefix.parts;
-        if !parts.contains(&Part::ErrorOutputType) {
-            return matches(parts, prefix, "").then_some(ErrorKey { error_output_type: None, version });
-        }
-        let kind = types.iter().find(|kind| matches(parts, prefix, kind))?;
-        Some(ErrorKey { error_output_type: Some(kind), version })
+    /// The part of the error output that a key is of, if it is of one of these.
+    pub fn error_output_type_of<'a>(&self, key: &str, types: &[&'a str]) -> Option<&'a str> {
+        let prefix = prefix_of(key, &self.stream)?;
+        types.iter().copied().find(|kind| matches(&self.error_prefix.parts, prefix, kind))
     }
 }
 
-/// Takes a key of the stream apart: the evaluated prefix and the version.
-fn split<'a>(key: &'a str, stream: &StreamName) -> Option<(&'a str, u64)> {
+/// What stands before the file name in a key of the stream's error output.
+fn prefix_of<'a>(key: &'a str, stream: &StreamName) -> Option<&'a str> {
     let (before, behind) = key.split_at_checked(key.len().checked_sub(TIME_AND_UUID)?)?;
     let shaped = |(at, byte): (usize, u8)| match at {
         0 | 5 | 8 | 11 | 14 | 17 | 20 | 29 | 34 | 39 | 44 => byte == b'-',
@@ -60,7 +46,7 @@ fn split<'a>(key: &'a str, stream: &StreamName) -> Option<(&'a str, u64)> {
         _ => byte.is_ascii_hexdigit(),
     };
     let (named, version) = before.rsplit_once('-').filter(|_| behind.bytes().enumerate().all(shaped))?;
-    Some((named.strip_suffix(stream.as_str())?, version.parse().ok()?))
+    named.strip_suffix(stream.as_str()).filter(|_| version.parse::<u64>().is_ok())
 }
 
 /// Whether a text can be what the parts come to.
@@ -92,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_the_error_output_is_known_again_with_its_part_and_its_version() {
+    fn a_key_of_the_error_output_is_known_again_with_its_part() {
         for (prefix, error) in [
             ("", ""),
             ("data/", ""),
@@ -105,9 +91,8 @@ mod tests {
                 let key = keys
                     .error_key(kind, 12, BatchId([7; 16]), 3, Timestamp(1_767_226_200_123))
                     .expect("short");
-                let found = keys.error_key_of(&key, &TYPES);
-                assert_eq!(found, Some(ErrorKey { error_output_type: Some(kind), version: 12 }), "{key}");
-                assert_eq!(keys.error_key_of(&key, &["splunk-failed"]), None, "{key}");
+                assert_eq!(keys.error_output_type_of(&key, &TYPES), Some(kind), "{key}");
+                assert_eq!(keys.error_output_type_of(&key, &["splunk-failed"]), None, "{key}");
                 assert!(keys.error_prefixes(&TYPES).iter().any(|prefix| key.starts_with(prefix)), "{key}");
             }
         }
@@ -117,7 +102,9 @@ mod tests {
     fn keys_of_others_are_left_alone() {
         let keys = keys("clicks", "", "errors/!{firehose:error-output-type}/");
         let suffix = "-1-2026-01-01-00-10-00-0a0b0c0d-0000-4000-8000-000000000000";
-        assert!(keys.error_key_of(&format!("errors/processing-failed/clicks{suffix}"), &TYPES).is_some());
+        assert!(
+            keys.error_output_type_of(&format!("errors/processing-failed/clicks{suffix}"), &TYPES).is_some()
+        );
         for key in [
             format!("errors/processing-failed/more-clicks{suffix}"),
             format!("errors/processing-failed/views{suffix}"),
@@ -131,7 +118,7 @@ mod tests {
             "é".repeat(40),
             String::new(),
         ] {
-            assert_eq!(keys.error_key_of(&key, &TYPES), None, "{key}");
+            assert_eq!(keys.error_output_type_of(&key, &TYPES), None, "{key}");
         }
     }
 

@@ -23,7 +23,6 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
-pub use error_output::ErrorKey;
 pub use expr::PrefixExpr;
 pub use keys::{KeyError, ObjectKeys};
 pub use partition::{Partition, PartitionError, PartitionKeys};

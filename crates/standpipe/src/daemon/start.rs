@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::api::Api;
 use super::credentials::{Mark, environment, follow};
 use super::encryption::look_after_keys;
+use super::failed::Redrives;
 use super::objects::follow_objects;
 use super::reload::ReloadError;
 use super::tables::follow_tables;
@@ -174,6 +175,7 @@ pub async fn start(
         keys_changed: Notify::new(),
         former_functions: AtomicBool::new(false),
         changing: Mutex::default(),
+        redrives: Redrives::default(),
     });
     daemon.open_streams().await?;
     let endpoints = endpoints(&daemon, &listeners, &admin_listener)?;

@@ -84,6 +84,9 @@ pub enum EndpointError {
     Splunk(#[from] SplunkOptionsError),
 }
 
+/// Every [`error_output_type`](Target::error_output_type) that there is.
+pub(crate) const ERROR_OUTPUT_TYPES: [&str; 2] = ["http-endpoint-failed", "splunk-failed"];
+
 impl Target {
     /// The API's kind of destination.
     pub(crate) fn kind(&self) -> DestinationKind {
