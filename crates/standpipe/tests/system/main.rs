@@ -26,6 +26,7 @@ mod outages;
 mod partitions;
 mod pressure;
 mod receiver;
+mod redrive;
 mod reload;
 mod repeats;
 mod scale;
