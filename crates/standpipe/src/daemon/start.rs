@@ -178,6 +178,7 @@ pub async fn start(
         redrives: Redrives::default(),
     });
     daemon.open_streams().await?;
+    daemon.settle_redrives();
     let endpoints = endpoints(&daemon, &listeners, &admin_listener)?;
     publish(&daemon, &endpoints).map_err(system("cannot write endpoints.json"))?;
     daemon.look_after_certificates().await;

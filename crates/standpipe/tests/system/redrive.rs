@@ -9,7 +9,7 @@ use crate::double::Answer;
 use crate::endpoints::{put_all, record, records};
 use crate::lake::Lake;
 use crate::receiver::Receiver;
-use crate::support::{SOON, STANDPIPE, all_settled, balance, eventually, metric, start};
+use crate::support::{SOON, STANDPIPE, all_settled, balance, eventually, files_below, metric, start};
 
 /// A stream to an endpoint, which tries once, and one to a bucket.
 fn yaml(lake: &Lake, url: &str, processors: &str) -> String {
@@ -95,6 +95,9 @@ fn what_failed_is_put_again_once_through_kills() {
         });
         daemon.kill9().unwrap();
         daemon.restart().unwrap();
+        let marks = files_below(&daemon.data_dir().join("streams/clicks/redriven"));
+        let marks: Vec<String> = marks.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        assert!(marks.len() > 1 && marks.iter().all(|mark| !mark.contains("pending")), "{marks:?}");
     }
     let rest = redrive(&daemon, &[]);
     assert_eq!((&rest["state"], &rest["unreadable"]), (&"done".into(), &0.into()), "{rest}");

@@ -2,9 +2,11 @@
 //!
 //! A block of records is noted as *pending* before it is put. So whoever goes on after a crash knows the one block of
 //! which nothing is certain, and puts exactly that again, with the same digest: the journal recognises it for ten minutes.
+//! Longer than that nobody has to wait: the start asks the journal about the block of the object that was under way.
 //!
 //! ```text
 //! <data_dir>/streams/<name>/redriven/<hash of store, bucket and key>.json
+//!                                   /current        the name of the latest of these
 //! ```
 
 use std::fs;
@@ -19,6 +21,9 @@ use crate::durable;
 
 /// The folder of marks in a stream's folder.
 pub(super) const FOLDER: &str = "redriven";
+
+/// The file that names the mark of the object that is, or was last, under way.
+const CURRENT: &str = "current";
 
 /// A place between two lines of an object, and what stands before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -88,6 +93,15 @@ impl Mark {
         durable::write(&path(folder, [&self.store, &self.bucket, &self.key]), &text)
     }
 
+    /// Notes that it is under way.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub(super) fn note_current(&self, folder: &Path) -> io::Result<()> {
+        let name = file_name([&self.store, &self.bucket, &self.key]);
+        durable::write(&folder.join(CURRENT), name.as_bytes())
+    }
+
     /// What the put of the lines up to `end` is recognised by.
     pub(super) fn digest(&self, end: Place) -> PutDigest {
         let numbers = [u64::from(self.round), self.done.bytes, end.bytes].map(u64::to_le_bytes);
@@ -96,8 +110,36 @@ impl Mark {
     }
 }
 
+/// Takes the block as put that an earlier process was at, if the stream that it went to `has_accepted` it. Otherwise it
+/// stays pending.
+///
+/// # Errors
+/// As the operating system says, or a mark is damaged.
+pub(super) fn settle(
+    folder: &Path,
+    has_accepted: impl FnOnce(&StreamName, PutDigest) -> bool,
+) -> io::Result<()> {
+    let read = |path: PathBuf| match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    };
+    let Some(name) = read(folder.join(CURRENT))? else { return Ok(()) };
+    let name = String::from_utf8(name).map_err(io::Error::other)?;
+    let Some(text) = read(folder.join(name))? else { return Ok(()) };
+    let mut mark: Mark = serde_json::from_slice(&text).map_err(io::Error::other)?;
+    if let Some(pending) = mark.pending.filter(|pending| has_accepted(&mark.to, mark.digest(*pending))) {
+        (mark.done, mark.pending) = (pending, None);
+        mark.save(folder)?;
+    }
+    Ok(())
+}
+
 fn path(folder: &Path, object: [&str; 3]) -> PathBuf {
-    folder.join(format!("{}.json", hex::encode(hash(object.map(str::as_bytes)))))
+    folder.join(file_name(object))
+}
+
+fn file_name(object: [&str; 3]) -> String {
+    format!("{}.json", hex::encode(hash(object.map(str::as_bytes))))
 }
 
 #[cfg(test)]
@@ -125,5 +167,25 @@ mod tests {
         assert_eq!(Mark::load(folder.path(), object).unwrap(), Some(mark));
         fs::write(path(folder.path(), object), "{").unwrap();
         assert!(Mark::load(folder.path(), object).is_err(), "a damaged mark is no missing one");
+    }
+
+    #[test]
+    fn the_start_takes_a_block_as_put_that_the_journal_knows_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (object, to) = (["lake", "b", "errors/k"], StreamName::parse("clicks").unwrap());
+        let load = || Mark::load(folder.path(), object).unwrap();
+        let never = |_: &StreamName, _: PutDigest| -> bool { panic!("there is nothing to ask about") };
+        settle(folder.path(), never).unwrap();
+        let mut mark = Mark::begin(object, to.clone(), 1);
+        mark.note_current(folder.path()).unwrap();
+        settle(folder.path(), never).unwrap();
+        let end = Place { bytes: 10, records: 1, unreadable: 0 };
+        mark.pending = Some(end);
+        mark.save(folder.path()).unwrap();
+        settle(folder.path(), |_, _| false).unwrap();
+        assert_eq!(load(), Some(mark.clone()));
+        settle(folder.path(), |asked, digest| *asked == to && digest == mark.digest(end)).unwrap();
+        assert_eq!(load(), Some(Mark { done: end, pending: None, ..mark }));
+        settle(folder.path(), never).unwrap();
     }
 }

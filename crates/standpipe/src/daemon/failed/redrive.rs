@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, block_in_place};
 use tokio_util::sync::CancellationToken;
 
 use super::lines::Lines;
-use super::mark::{FOLDER, Mark, Place};
+use super::mark::{FOLDER, Mark, Place, settle};
 use super::{ErrorOutput, FailedError, Found, Page, Wanted};
 use crate::daemon::api::Api;
 use crate::daemon::{Daemon, STOP_GRACE};
@@ -175,6 +175,21 @@ impl Redrives {
     }
 }
 
+impl Daemon {
+    /// Finds out about the blocks that an earlier process was at, while the journals still know.
+    pub(in crate::daemon) fn settle_redrives(&self) {
+        for stream in self.streams() {
+            let folder = self.catalog.folder(stream.name()).join(FOLDER);
+            let settled = settle(&folder, |to, digest| {
+                self.stream(to).is_some_and(|to| to.journal().has_accepted(digest))
+            });
+            if let Err(error) = settled {
+                tracing::warn!(stream = %stream.name(), %error, "how far a redrive had come could not be settled");
+            }
+        }
+    }
+}
+
 /// A redrive at work.
 struct Run {
     daemon: Arc<Daemon>,
@@ -251,6 +266,9 @@ impl Run {
     async fn object(&self, found: &Found) -> Result<(), FailedError> {
         self.redrive.progress().key = Some(found.object.key.clone());
         if let Some(mut mark) = self.begin(found)? {
+            if !self.orders.dry_run {
+                block_in_place(|| mark.note_current(&self.folder)).map_err(FailedError::Mark)?;
+            }
             let outcome = self.lines(found, &mut mark).await;
             if !self.orders.dry_run {
                 if outcome.is_ok() {
