@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use standpipe_model::{BatchId, BatchRange, CloseReason, DestinationId, Position, Tally, Timestamp};
+use standpipe_model::{
+    BatchId, BatchRange, CloseReason, DestinationId, Position, RequestId, Tally, Timestamp,
+};
 
 use crate::format::FrameKind;
 use crate::spool::{ObjectPlace, SpoolId};
@@ -89,6 +91,10 @@ pub struct Done {
     /// How many after it succeeded as well.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub further: u32,
+    /// The request that succeeded, where it is one; the ordinal then says nothing. Requests are known by their rows: a
+    /// number would stand for others once a record cannot be read any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -181,6 +187,9 @@ pub struct OpenBatch {
     /// Objects that succeeded.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty", with = "runs")]
     pub done: BTreeSet<u32>,
+    /// Requests that are over.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub requests: BTreeSet<RequestId>,
     /// Rows given up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decided: Vec<Decide>,
@@ -287,6 +296,7 @@ impl State {
                 self.with_open(&plan.destination, &plan.batch, |open| {
                     // What was done was of an earlier plan: a PLAN comes before each of its own DONE frames.
                     open.done.clear();
+                    open.requests.clear();
                     open.plan = Some(plan.clone());
                 });
             }
@@ -295,6 +305,10 @@ impl State {
             }
             Control::Done(done) => {
                 self.with_open(&done.destination, &done.batch, |open| {
+                    if let Some(request) = done.request {
+                        open.requests.insert(request);
+                        return;
+                    }
                     let last = open.plan.as_ref().map_or(done.ordinal, |plan| plan.objects.max(done.ordinal));
                     open.done.extend(done.ordinal..=done.ordinal.saturating_add(done.further).min(last));
                 });
@@ -334,7 +348,10 @@ impl State {
             progress.open.insert(batch, OpenBatch::new(Close { batch, range, ..close.clone() }));
         }
         progress.cursor = progress.cursor.max(close.range.end());
-        progress.open.insert(close.batch, OpenBatch::new(close.clone()));
+        let mut open = OpenBatch::new(close.clone());
+        // What was given up is never sent again, whatever the batch is bound to anew.
+        open.decided = progress.open.remove(&close.batch).map(|before| before.decided).unwrap_or_default();
+        progress.open.insert(close.batch, open);
     }
 
     /// A destination's progress. Where the STATE that named the destinations was lost, whoever is named later is one.
@@ -376,8 +393,8 @@ impl State {
 
 impl OpenBatch {
     fn new(close: Close) -> Self {
-        let (done, decided) = (BTreeSet::new(), Vec::new());
-        Self { close, plan: None, done, decided, failing_since: None }
+        let (done, requests, decided) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        Self { close, plan: None, done, requests, decided, failing_since: None }
     }
 }
 
@@ -433,159 +450,4 @@ mod runs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn close(batch: u8, first: u64, last: u64) -> Close {
-        Close {
-            batch: BatchId([batch; 16]),
-            destination: DestinationId::primary(),
-            range: BatchRange { first: Position(first), last: Position(last) },
-            reason: CloseReason::Size,
-            version: 1,
-            closed_at: Timestamp(2),
-            arrived_at: Timestamp(1),
-            record_bytes: 100,
-            pins: BTreeMap::new(),
-        }
-    }
-
-    fn settle(of: &Close) -> Control {
-        Control::Settle(Settle {
-            batch: of.batch,
-            destination: of.destination.clone(),
-            range: of.range,
-            tally: Tally { delivered: of.range.count(), ..Tally::default() },
-        })
-    }
-
-    fn state() -> State {
-        let mut state = State { next: Position(100), ..State::default() };
-        state.destinations.insert(DestinationId::primary(), Progress::starting_at(Position(0)));
-        state
-    }
-
-    #[test]
-    fn the_oldest_open_batch_holds_the_journal() {
-        let (mut state, first, second) = (state(), close(1, 0, 9), close(2, 10, 19));
-        state.apply(&Control::Close(first.clone()));
-        state.apply(&Control::Close(second.clone()));
-        state.apply(&settle(&second));
-        assert_eq!(state.lowest_unsettled(), Position(0));
-        state.apply(&settle(&first));
-        assert_eq!(state.lowest_unsettled(), Position(20));
-        let progress = &state.destinations[&DestinationId::primary()];
-        assert_eq!((progress.tally.delivered, progress.in_journal(state.next)), (20, 80));
-    }
-
-    #[test]
-    fn a_settle_counts_once_even_when_its_close_was_lost() {
-        let (mut state, lost) = (state(), close(1, 0, 9));
-        state.apply(&settle(&lost));
-        state.apply(&settle(&lost));
-        assert_eq!(state.destinations[&DestinationId::primary()].tally.delivered, 10);
-    }
-
-    #[test]
-    fn a_batch_whose_close_was_lost_is_opened_again_under_another_identity() {
-        let (mut state, second) = (state(), close(2, 10, 19));
-        state.apply(&Control::Close(second));
-        let open = |state: &State| -> Vec<(u64, u64)> {
-            let open = state.destinations[&DestinationId::primary()].open.values();
-            open.map(|open| (open.close.range.first.0, open.close.range.last.0)).collect()
-        };
-        assert_eq!(open(&state).len(), 2, "records 0 to 9 are still somebody's");
-        assert_eq!(state.lowest_unsettled(), Position(0));
-        let mut settled = state.clone();
-        settled.apply(&settle(&close(1, 0, 9)));
-        assert_eq!(open(&settled), [(10, 19)], "its SETTLE is known by its range");
-        assert_eq!(settled.destinations[&DestinationId::primary()].tally.delivered, 10);
-    }
-
-    #[test]
-    fn records_whose_close_and_settle_were_both_lost_are_told_as_lost() {
-        let mut state = state();
-        state.apply(&settle(&close(2, 10, 19)));
-        let progress = &state.destinations[&DestinationId::primary()];
-        assert_eq!((progress.tally.lost, progress.tally.delivered), (10, 10));
-        assert_eq!(progress.tally.total() + progress.in_journal(state.next), 100);
-    }
-
-    #[test]
-    fn what_is_done_is_kept_as_runs() {
-        let mut open = OpenBatch::new(close(1, 0, 9));
-        open.done.extend([0, 2, 3, 4, 9, 10]);
-        let text = serde_json::to_string(&open).unwrap();
-        assert!(text.contains("\"done\":[0,[2,4],[9,10]]"), "{text}");
-        assert_eq!(serde_json::from_str::<OpenBatch>(&text).unwrap(), open);
-        let huge = text.replace("[2,4]", "[2,4000000000]");
-        assert!(serde_json::from_str::<OpenBatch>(&huge).is_err());
-    }
-
-    #[test]
-    fn a_failure_that_is_over_starts_the_retry_duration_anew() {
-        let (mut state, closed) = (state(), close(1, 0, 9));
-        state.apply(&Control::Close(closed.clone()));
-        for (since, over, expect) in
-            [(5, false, Some(5)), (6, false, Some(5)), (7, true, None), (8, false, Some(8))]
-        {
-            let (batch, destination) = (closed.batch, closed.destination.clone());
-            state.apply(&Control::Failing(Failing { batch, destination, since: Timestamp(since), over }));
-            let open = &state.destinations[&DestinationId::primary()].open[&closed.batch];
-            assert_eq!(open.failing_since, expect.map(Timestamp));
-        }
-    }
-
-    #[test]
-    fn every_control_frame_reads_back() {
-        let batch = BatchId([7; 16]);
-        let destination = DestinationId::backup();
-        let rows = BatchRange { first: Position(1), last: Position(3) };
-        let mut state = state();
-        state.apply(&Control::Close(close(1, 0, 9)));
-        let all = [
-            Control::Close(close(1, 0, 9)),
-            settle(&close(1, 0, 9)),
-            Control::State(Box::new(state)),
-            Control::Done(Done { batch, destination: destination.clone(), ordinal: 4, further: 0 }),
-            Control::Done(Done { batch, destination: destination.clone(), ordinal: 4, further: 2 }),
-            Control::Failing(Failing {
-                batch,
-                destination: destination.clone(),
-                since: Timestamp(8),
-                over: false,
-            }),
-            Control::Failing(Failing {
-                batch,
-                destination: destination.clone(),
-                since: Timestamp(8),
-                over: true,
-            }),
-            Control::Puts(Puts {
-                segment: "0".repeat(32),
-                encrypted: true,
-                puts: vec![("1".repeat(32), Position(4), 2, 1)],
-            }),
-            Control::Decide(Decide {
-                batch,
-                destination: destination.clone(),
-                rows: vec![rows],
-                reason: "400".into(),
-                message: "no such column".into(),
-                attempts: 2,
-                decided_at: Timestamp(9),
-            }),
-            Control::Plan(Plan {
-                batch,
-                destination,
-                spool: serde_json::from_str(&format!("\"{}\"", "5a".repeat(16))).unwrap(),
-                objects: 3,
-                index: ObjectPlace { last: 4096, rows: 3, bytes: 99 },
-                tally: Tally { delivered: 9, ..Tally::default() },
-            }),
-        ];
-        for control in all {
-            assert_eq!(Control::decode(control.kind(), &control.encode()).unwrap(), Some(control));
-        }
-    }
-}
+mod tests;

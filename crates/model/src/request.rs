@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{BatchId, DestinationId, Position, SinkError, StreamName, Timestamp};
 
@@ -29,9 +30,22 @@ pub struct RequestRow {
 }
 
 /// The id of exactly the rows that a request holds: who sees it a second time has seen them. `Display` writes it as a
-/// GUID.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// GUID, serde as 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub [u8; 16]);
+
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // In the form of a batch's.
+        BatchId(self.0).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BatchId::deserialize(deserializer).map(|BatchId(id)| Self(id))
+    }
+}
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

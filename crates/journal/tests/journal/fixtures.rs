@@ -74,7 +74,7 @@ fn controls() -> Vec<Control> {
             attempts: 3,
             decided_at: Timestamp(88),
         }),
-        Control::Done(Done { batch, destination, ordinal: 0, further: 0 }),
+        Control::Done(Done { batch, destination, ordinal: 0, further: 0, request: None }),
     ]
 }
 

@@ -41,8 +41,8 @@ pub(super) enum Part {
     Undelivered,
 }
 
-/// The ordinals of requests begin here; no batch has so many objects.
-pub(super) const REQUESTS_FROM: u32 = 1 << 19;
+/// The ordinal of [`Part::Undelivered`]; no batch has so many objects.
+const UNDELIVERED: u32 = (1 << 19) - 1;
 
 impl Part {
     /// The object's number within a batch that is not planned; that of [`Part::Undelivered`] in any.
@@ -53,7 +53,7 @@ impl Part {
             Self::Failures(FailureKind::Decompression) => 2,
             Self::Failures(FailureKind::Conversion) => 3,
             Self::Failures(FailureKind::ActivePartitions) => 4,
-            Self::Undelivered => REQUESTS_FROM - 1,
+            Self::Undelivered => UNDELIVERED,
         }
     }
 }
@@ -101,7 +101,9 @@ impl Line {
         })?;
         let source = self.context.source(&self.stream);
         let turns = if calls_function { &self.turns } else { &self.context.processors };
-        let converter = destination.conversion.as_ref().map(Converter::new).transpose().map_err(|error| {
+        let conversion =
+            destination.conversion.as_ref().map(|of| self.with_columns(of, close)).transpose()?;
+        let converter = conversion.as_ref().map(Converter::new).transpose().map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "the conversion cannot be made").with_source(error)
         })?;
         let transformation = Transformation {

@@ -198,3 +198,17 @@ impl ErrorOutput {
         Ok(Found { object, error_output_type })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_the_error_output_is_known() {
+        let sources = [include_str!("../../endpoints/mod.rs"), include_str!("../../endpoints/opensearch.rs")];
+        let arms = sources.iter().flat_map(|source| source.split("=> \"").skip(1));
+        let words = arms.filter_map(|arm| arm.split_once('"')).map(|(word, _)| word);
+        let of_endpoints: Vec<&str> = words.filter(|word| word.ends_with("-failed")).collect();
+        assert!(of_endpoints.len() >= 4 && of_endpoints.iter().all(|kind| all_types().contains(kind)));
+    }
+}

@@ -1,0 +1,126 @@
+//! What an endpoint does not take: which records, why, and how that is told in the journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use standpipe_journal::control::Decide;
+use standpipe_model::{BatchRange, Position};
+
+/// So many different messages of a batch are kept; rows beyond get the first one of their code.
+const MESSAGES_MAX: usize = 100;
+/// How much of a message is kept, in characters.
+const MESSAGE_CHARS_MAX: usize = 1024;
+
+/// Ranges of records that were given up, in order and apart, each with the number of its decision. A record that was
+/// given up more than once has its range's first decision.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Decided(Vec<(BatchRange, usize)>);
+
+impl Decided {
+    pub(super) fn of(decided: &[Decide]) -> Self {
+        let all = decided.iter().enumerate();
+        let mut all: Vec<(BatchRange, usize)> =
+            all.flat_map(|(number, decide)| decide.rows.iter().map(move |rows| (*rows, number))).collect();
+        all.sort_unstable_by_key(|(rows, number)| (rows.first, *number));
+        let (mut apart, mut from) = (Vec::with_capacity(all.len()), Position(0));
+        for (rows, number) in all {
+            let first = rows.first.max(from);
+            if first <= rows.last {
+                apart.push((BatchRange { first, last: rows.last }, number));
+                from = rows.end();
+            }
+        }
+        Self(apart)
+    }
+
+    /// The number of the decision about a record.
+    pub(super) fn about(&self, position: Position) -> Option<usize> {
+        let behind = self.0.partition_point(|(rows, _)| rows.last < position);
+        self.0.get(behind).filter(|(rows, _)| rows.first <= position).map(|(_, number)| *number)
+    }
+
+    pub(super) fn holds(&self, position: Position) -> bool {
+        self.about(position).is_some()
+    }
+
+    /// How many records were given up.
+    pub(super) fn count(&self) -> u64 {
+        self.0.iter().map(|(rows, _)| rows.count()).sum()
+    }
+}
+
+/// Records that an endpoint does not take, by code and message.
+#[derive(Debug, Default)]
+pub(super) struct Refused(BTreeMap<(String, String), BTreeSet<Position>>);
+
+impl Refused {
+    pub(super) fn add(&mut self, code: String, message: &str, positions: impl IntoIterator<Item = Position>) {
+        let message = message.chars().take(MESSAGE_CHARS_MAX).collect();
+        self.0.entry((code, message)).or_default().extend(positions);
+    }
+
+    /// The same with their ranges. `told` counts the messages of the batch so far: they take room in the journal.
+    pub(super) fn decisions(self, told: &mut usize) -> Vec<(String, String, Vec<BatchRange>)> {
+        let mut groups: Vec<((String, String), BTreeSet<Position>)> = Vec::new();
+        for (reason, positions) in self.0 {
+            // They are sorted, so that those of one code stand together.
+            match groups.last_mut().filter(|((code, _), _)| *told >= MESSAGES_MAX && *code == reason.0) {
+                Some((_, kept)) => kept.extend(positions),
+                None => {
+                    *told += 1;
+                    groups.push((reason, positions));
+                }
+            }
+        }
+        let ranges =
+            groups.into_iter().map(|((code, message), positions)| (code, message, ranges(positions)));
+        ranges.collect()
+    }
+}
+
+fn ranges(positions: BTreeSet<Position>) -> Vec<BatchRange> {
+    let all: Vec<Position> = positions.into_iter().collect();
+    let runs = all.chunk_by(|a, b| a.0 + 1 == b.0);
+    runs.map(|run| BatchRange { first: run[0], last: run[run.len() - 1] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use standpipe_model::{BatchId, DestinationId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_is_counted_once_per_record_and_keeps_its_first_reason() {
+        let decide = |reason: &str, first, last| Decide {
+            batch: BatchId([1; 16]),
+            destination: DestinationId::primary(),
+            rows: vec![BatchRange { first: Position(first), last: Position(last) }],
+            reason: reason.to_owned(),
+            message: String::new(),
+            attempts: 1,
+            decided_at: Timestamp(1),
+        };
+        let decided = [decide("a", 3, 5), decide("b", 5, 9), decide("c", 1, 1), decide("d", 4, 4)];
+        let apart = Decided::of(&decided);
+        assert_eq!(apart.count(), 8);
+        let reason = |position| apart.about(Position(position)).map(|number| &*decided[number].reason);
+        let reasons: Vec<_> = (0..11).map(reason).collect();
+        let (a, b) = (Some("a"), Some("b"));
+        assert_eq!(reasons, [None, Some("c"), None, a, a, a, b, b, b, b, None]);
+    }
+
+    #[test]
+    fn messages_of_a_batch_are_kept_up_to_a_number() {
+        let mut refused = Refused::default();
+        for position in 0..150 {
+            refused.add("400".to_owned(), &format!("message {position:03}"), [Position(position)]);
+        }
+        refused.add("409".to_owned(), "another", [Position(150), Position(151)]);
+        let mut told = 0;
+        let decisions = refused.decisions(&mut told);
+        assert_eq!(decisions.len(), MESSAGES_MAX + 1);
+        let records: u64 = decisions.iter().flat_map(|(_, _, rows)| rows).map(BatchRange::count).sum();
+        assert_eq!(records, 152);
+        assert_eq!(decisions[MESSAGES_MAX].2, [BatchRange { first: Position(150), last: Position(151) }]);
+    }
+}
