@@ -367,12 +367,13 @@ mod tests {
             update(json!({"S3BackupMode": "Disabled"})),
             "S3BackupMode cannot be changed from Enabled to Disabled.",
         );
-        let splunk = json!({"HECEndpoint": "https://h:1", "HECEndpointType": "Raw", "HECToken": "t",
-            "S3Update": s3(json!({})).configuration});
+        let snowflake = json!({"AccountUrl": "https://an-account.snowflakecomputing.com", "User": "u",
+            "PrivateKey": "A".repeat(256), "Database": "d", "Schema": "s", "Table": "t",
+            "RoleARN": "arn:aws:iam::123456789012:role/r", "S3Update": s3(json!({})).configuration});
         check(
             s3(json!({})),
-            destination(DestinationKind::Splunk, splunk),
-            "SplunkDestinationConfiguration is not available in this version of standpipe.",
+            destination(DestinationKind::Snowflake, snowflake),
+            "SnowflakeDestinationConfiguration is not available in this version of standpipe.",
         );
         check(
             s3(json!({})),

@@ -14,6 +14,7 @@ pub mod key;
 #[cfg(any(feature = "gcs", feature = "azure"))]
 pub mod object;
 pub mod opensearch;
+pub mod postgres;
 mod read;
 pub mod s3;
 mod source;
@@ -26,6 +27,7 @@ pub use http::{HttpOptions, HttpSink};
 #[cfg(any(feature = "gcs", feature = "azure"))]
 pub use object::{ObjectSink, ObjectStoreOptions};
 pub use opensearch::{OpenSearchOptions, OpenSearchSink};
+pub use postgres::{PostgresOptions, PostgresSink};
 pub use read::{Found, ReadObject};
 pub use s3::{S3Options, S3Sink};
 pub use splunk::{SplunkOptions, SplunkSink};

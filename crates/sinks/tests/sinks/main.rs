@@ -9,6 +9,7 @@ mod fuzz;
 mod memory;
 mod minio;
 mod opensearch;
+mod postgres;
 mod requests;
 mod scripted;
 mod suite;

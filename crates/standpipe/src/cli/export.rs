@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 use standpipe_convert::parquet::ParquetOptions;
 use standpipe_ingest::{Destination, DestinationKind, Operation, check_destination, shape};
 use standpipe_model::{Encryption, ObjectOptions};
+use standpipe_sinks::PostgresOptions;
 use standpipe_sinks::http::HttpFormat;
+use standpipe_sinks::postgres::Conflict;
 
 use super::client::{ConnectArgs, FirehoseClient};
 use super::import::describe;
@@ -199,6 +201,16 @@ fn unsaid_of_endpoint(endpoint: &Endpoint) -> Vec<String> {
                 ("gzip", cluster.gzip),
                 ("documents_max", cluster.documents_max.is_some()),
                 ("bytes_max", cluster.bytes_max.is_some()),
+            ],
+        ),
+        Target::Postgres(table) => (
+            &table.reach,
+            vec![
+                ("password", table.password.is_some()),
+                ("conflict", table.conflict != Conflict::default()),
+                ("ledger", table.ledger != PostgresOptions::LEDGER),
+                ("records_max", table.records_max.is_some()),
+                ("bytes_max", table.bytes_max.is_some()),
             ],
         ),
         Target::Splunk(splunk) => (

@@ -100,8 +100,12 @@ pub(super) fn reach(section: &mut Section<'_, '_>) -> Reach {
 }
 
 fn tls(section: &mut Section<'_, '_>) -> Option<Reach> {
-    let ca_file =
-        section.optional("ca_file", FilePath, "Certificate authorities (PEM) trusted beside the system's.");
+    certificates(section, "Certificate authorities (PEM) trusted beside the system's.")
+}
+
+/// The files of certificates; `ca_doc` says what authorities are for.
+pub(super) fn certificates(section: &mut Section<'_, '_>, ca_doc: &'static str) -> Option<Reach> {
+    let ca_file = section.optional("ca_file", FilePath, ca_doc);
     let cert_file = section.optional("cert_file", FilePath, "The client certificate (PEM), with its chain.");
     let key_file = section.optional("key_file", FilePath, "The client certificate's key (PEM).");
     if cert_file.is_some() != key_file.is_some() {

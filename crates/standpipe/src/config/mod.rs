@@ -24,6 +24,7 @@ mod keys;
 mod load;
 mod opensearch;
 mod partitioning;
+mod postgres;
 mod problem;
 mod processors;
 mod rates;

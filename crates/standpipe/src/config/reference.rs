@@ -144,6 +144,7 @@ fn the_example_files_load() {
         "examples/orc.yaml",
         "examples/http.yaml",
         "examples/opensearch.yaml",
+        "examples/postgres.yaml",
         "examples/splunk.yaml",
         "deploy/standpipe.yaml",
     ] {

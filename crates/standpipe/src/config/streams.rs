@@ -11,6 +11,7 @@ use super::endpoints::{http, splunk};
 use super::format::{ConversionDraft, conversion};
 use super::opensearch::opensearch;
 use super::partitioning::{PartitioningDraft, extract, partitioning};
+use super::postgres::postgres;
 use super::problem::Spot;
 use super::processors::PROCESSOR;
 use super::rates::{PutRates, put_rates};
@@ -162,7 +163,7 @@ impl Shape for Name {
 const S3: &str = "An object store: S3 or one that speaks its language, a folder, GCS, Azure.";
 
 /// The kinds of destination.
-const KINDS: [&str; 4] = ["s3", "http", "opensearch", "splunk"];
+const KINDS: [&str; 5] = ["s3", "http", "opensearch", "postgres", "splunk"];
 
 fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
     let all = [
@@ -173,6 +174,7 @@ fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
             "An HTTP endpoint: by Firehose's delivery protocol, or a plain webhook.",
         ),
         section.optional("opensearch", Sub(opensearch), "A cluster of OpenSearch or Elasticsearch."),
+        section.optional("postgres", Sub(postgres), "A table of PostgreSQL, each record once."),
         section.optional("splunk", Sub(splunk), "Splunk, through its HTTP Event Collector."),
     ];
     let given: Vec<&str> = KINDS.into_iter().filter(|kind| section.given(kind)).collect();

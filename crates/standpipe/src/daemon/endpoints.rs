@@ -5,10 +5,12 @@ use standpipe_ingest::shape::text;
 use standpipe_ingest::{ApiError, DestinationKind};
 use standpipe_model::Secret;
 use standpipe_sinks::opensearch::{DocumentIds, IndexOptions, IndexRotation};
+use standpipe_sinks::postgres::PostgresFormat;
 use standpipe_sinks::splunk::HecEndpoint;
 
 use crate::endpoints::{
-    ClusterAuth, Endpoint, HttpTarget, OpenSearchTarget, Reach, SearchProduct, SplunkTarget, Target,
+    ClusterAuth, Endpoint, HttpTarget, OpenSearchTarget, PostgresTarget, Reach, SearchProduct, SplunkTarget,
+    Target,
 };
 
 /// The endpoint that a destination comes to, whose rules have been checked; `None` where it is a store.
@@ -46,6 +48,7 @@ pub(super) fn mode_of_all(kind: DestinationKind) -> &'static str {
         | DestinationKind::Amazonopensearchservice
         | DestinationKind::AmazonOpenSearchServerless => "AllDocuments",
         DestinationKind::Splunk => "AllEvents",
+        DestinationKind::Redshift => "Enabled",
         _ => "AllData",
     }
 }
@@ -118,6 +121,7 @@ pub(super) fn described(endpoint: &Endpoint) -> Map<String, Value> {
     let mut members = match &endpoint.target {
         Target::Http(http) => described_http(http),
         Target::OpenSearch(cluster) => described_cluster(cluster),
+        Target::Postgres(table) => described_table(table),
         Target::Splunk(splunk) => described_splunk(splunk),
     };
     let retry = json!({"DurationInSeconds": endpoint.retry_ms.div_ceil(1000)});
@@ -163,6 +167,24 @@ fn described_cluster(cluster: &OpenSearchTarget) -> Map<String, Value> {
         });
     }
     members.as_object().cloned().unwrap_or_default()
+}
+
+/// As Redshift, the API's only table.
+fn described_table(table: &PostgresTarget) -> Map<String, Value> {
+    let columns: Vec<&str> = table.columns.iter().map(|(name, _)| name.as_str()).collect();
+    let mut copy = json!({ "DataTableName": table.table });
+    if !columns.is_empty() {
+        copy["DataTableColumns"] = columns.join(",").into();
+    }
+    copy["CopyOptions"] = match &table.format {
+        PostgresFormat::Json => "JSON 'auto'".into(),
+        PostgresFormat::Csv { delimiter, null } => {
+            format!("CSV DELIMITER '{delimiter}' NULL AS '{null}'").into()
+        }
+    };
+    let url = format!("jdbc:postgresql://{}:{}/{}", table.host, table.port, table.database);
+    let members = [("ClusterJDBCURL", json!(url)), ("CopyCommand", copy), ("Username", json!(table.user))];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn described_splunk(splunk: &SplunkTarget) -> Map<String, Value> {

@@ -251,15 +251,21 @@ pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Destination {
     };
     let mut own = endpoints::described(endpoint);
     for name in ["RoleARN", "BufferingHints", "CloudWatchLoggingOptions"] {
-        if endpoint.target.kind() == DestinationKind::Splunk && name == "RoleARN" {
-            // The only one without a role of its own.
+        // One has no role of its own, the other no batches but those of its bucket.
+        if matches!(
+            (endpoint.target.kind(), name),
+            (DestinationKind::Splunk, "RoleARN") | (DestinationKind::Redshift, "BufferingHints")
+        ) {
             continue;
         }
         own.extend(members.get(name).map(|value| (name.to_owned(), value.clone())));
     }
     // The API knows of one store of an endpoint: a copy elsewhere is told as one there.
-    if spec.backup.is_some() {
-        own.insert("S3BackupMode".to_owned(), endpoints::mode_of_all(endpoint.target.kind()).into());
+    if let Some(backup) = &spec.backup {
+        let kind = endpoint.target.kind();
+        own.insert("S3BackupMode".to_owned(), endpoints::mode_of_all(kind).into());
+        let of_two = kind == DestinationKind::Redshift;
+        own.extend(of_two.then(|| ("S3BackupConfiguration".to_owned(), backup_of(backup, config))));
     }
     own.insert("S3Configuration".to_owned(), backup_of(&spec.destination, config));
     describe_processors(spec, config, &mut own);

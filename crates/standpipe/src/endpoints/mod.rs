@@ -7,6 +7,7 @@
 
 mod http;
 mod opensearch;
+mod postgres;
 mod reach;
 mod splunk;
 
@@ -21,6 +22,7 @@ use standpipe_model::{BatchId, RequestLimits, RequestSink, RowOrigin, Timestamp}
 use standpipe_sinks::client::ClientError;
 use standpipe_sinks::http::HttpOptionsError;
 use standpipe_sinks::opensearch::OpenSearchOptionsError;
+use standpipe_sinks::postgres::PostgresOptionsError;
 use standpipe_sinks::splunk::SplunkOptionsError;
 
 use crate::stamp::Stamp;
@@ -28,6 +30,7 @@ use crate::worker::Memory;
 
 pub use http::HttpTarget;
 pub use opensearch::{AwsKeys, ClusterAuth, OpenSearchTarget, SearchProduct};
+pub use postgres::PostgresTarget;
 pub use reach::Reach;
 pub use splunk::SplunkTarget;
 
@@ -62,6 +65,8 @@ pub enum Target {
     Http(HttpTarget),
     /// OpenSearch or Elasticsearch.
     OpenSearch(OpenSearchTarget),
+    /// A table of PostgreSQL.
+    Postgres(PostgresTarget),
     /// Splunk.
     Splunk(SplunkTarget),
 }
@@ -95,6 +100,9 @@ pub enum EndpointError {
     /// A setting of a cluster.
     #[error(transparent)]
     OpenSearch(#[from] OpenSearchOptionsError),
+    /// A setting of a table.
+    #[error(transparent)]
+    Postgres(#[from] PostgresOptionsError),
     /// A setting of a Splunk.
     #[error(transparent)]
     Splunk(#[from] SplunkOptionsError),
@@ -110,6 +118,8 @@ impl Target {
         match self {
             Self::Http(_) => DestinationKind::HttpEndpoint,
             Self::OpenSearch(cluster) => cluster.kind(),
+            // The API's only kind of table that speaks PostgreSQL's language.
+            Self::Postgres(_) => DestinationKind::Redshift,
             Self::Splunk(_) => DestinationKind::Splunk,
         }
     }
@@ -119,6 +129,7 @@ impl Target {
         match self {
             Self::Http(_) => "http",
             Self::OpenSearch(_) => "opensearch",
+            Self::Postgres(_) => "postgres",
             Self::Splunk(_) => "splunk",
         }
     }
@@ -128,6 +139,7 @@ impl Target {
         match self {
             Self::Http(_) => "http-endpoint-failed",
             Self::OpenSearch(cluster) => cluster.error_output_type(),
+            Self::Postgres(_) => "postgres-failed",
             Self::Splunk(_) => "splunk-failed",
         }
     }
@@ -137,6 +149,7 @@ impl Target {
         match self {
             Self::Http(http) => http.limits(),
             Self::OpenSearch(cluster) => cluster.limits(),
+            Self::Postgres(table) => table.limits(),
             Self::Splunk(splunk) => splunk.limits(),
         }
     }
@@ -146,6 +159,8 @@ impl Target {
         match self {
             Self::Http(http) => http.memory_factor(),
             Self::OpenSearch(cluster) => cluster.memory_factor(),
+            // The rows, and their text.
+            Self::Postgres(_) => 3,
             Self::Splunk(_) => 2,
         }
     }
@@ -155,6 +170,7 @@ impl Target {
         match self {
             Self::Http(http) => http.address(),
             Self::OpenSearch(cluster) => cluster.address(),
+            Self::Postgres(table) => table.address(),
             Self::Splunk(splunk) => splunk.url.clone(),
         }
     }
@@ -164,6 +180,7 @@ impl Target {
         match self {
             Self::Http(http) => http.error_members(of),
             Self::OpenSearch(cluster) => cluster.error_members(of),
+            Self::Postgres(_) => Map::new(),
             Self::Splunk(_) => SplunkTarget::error_members(of),
         }
     }
@@ -172,6 +189,7 @@ impl Target {
     pub(crate) fn remembers_requests(&self) -> bool {
         match self {
             Self::Http(_) | Self::OpenSearch(_) | Self::Splunk(_) => false,
+            Self::Postgres(_) => true,
         }
     }
 
@@ -181,6 +199,7 @@ impl Target {
             (Self::OpenSearch(shape), Self::OpenSearch(access)) => {
                 Self::OpenSearch(shape.with_access_of(access))
             }
+            (Self::Postgres(shape), Self::Postgres(access)) => Self::Postgres(shape.with_access_of(access)),
             (Self::Splunk(shape), Self::Splunk(access)) => Self::Splunk(shape.with_access_of(access)),
             (shape, _) => shape.clone(),
         }
@@ -190,6 +209,7 @@ impl Target {
         match self {
             Self::Http(http) => http.reach.files(),
             Self::OpenSearch(cluster) => cluster.reach.files(),
+            Self::Postgres(table) => table.reach.files(),
             Self::Splunk(splunk) => splunk.reach.files(),
         }
     }
@@ -202,6 +222,7 @@ impl Target {
         match self {
             Self::Http(http) => http.sink(),
             Self::OpenSearch(cluster) => cluster.sink(),
+            Self::Postgres(table) => table.sink(),
             Self::Splunk(splunk) => splunk.sink(),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use standpipe_testkit::Daemon;
 use standpipe_testkit::guests::probe_component;
+use standpipe_testkit::servers::Telegraf;
 
 use crate::double::Answer;
 use crate::lake::Lake;
@@ -87,6 +88,31 @@ fn each_record_reaches_an_endpoint_that_fails_in_every_way_once_through_kills() 
     assert!(arn.ends_with(":deliverystream/clicks"), "{arn}");
     assert!(lake.keys("lake").is_empty(), "nothing failed for good");
     assert!(!daemon.log().contains("hidden") && !daemon.log().contains("sekrit"), "a secret is in the log");
+}
+
+#[test]
+fn a_third_partys_receiver_takes_what_is_sent_and_knows_us_by_the_key() {
+    let (lake, telegraf) = (Lake::with(&["lake"]), Telegraf::start().unwrap());
+    let url = format!("http://{}{}", telegraf.address(), Telegraf::PATH);
+    let wrong = yaml(&lake, &url, "gzip: true").replace("sekrit", "mistyped");
+    let mut daemon = start(wrong);
+    put(&daemon, "clicks", (0..500).map(|id| format!("{{\"id\":{id}}}").into_bytes()));
+    let alarm = || metric(&daemon, "standpipe_alarm", &["kind=\"misconfigured\"", "stream=\"clicks\""]);
+    eventually("the alarm is raised", SOON, || (alarm() > 0).then_some(()));
+    assert_eq!(balance(&daemon, "clicks").in_journal, 500);
+    let right = yaml(&lake, &url, "gzip: true").replace("sekrit", Telegraf::ACCESS_KEY);
+    daemon.reconfigure(right).unwrap();
+    daemon.signal(rustix::process::Signal::HUP).unwrap();
+    assert_eq!(all_settled(&daemon, "clicks", SOON).delivered, 500);
+    let ids = eventually("everything is written", SOON, || {
+        let records = telegraf.records().unwrap();
+        // It keeps numbers as floating point.
+        let ids = records.iter().map(|record| record["id"].as_f64().unwrap() as u64);
+        let mut ids: Vec<u64> = ids.collect();
+        ids.sort_unstable();
+        (ids.len() >= 500).then_some(ids)
+    });
+    assert_eq!(ids, (0..500).collect::<Vec<_>>());
 }
 
 #[test]

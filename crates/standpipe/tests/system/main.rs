@@ -27,6 +27,7 @@ mod lake;
 mod opensearch;
 mod outages;
 mod partitions;
+mod postgres;
 mod pressure;
 mod receiver;
 mod redrive;

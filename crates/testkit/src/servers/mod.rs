@@ -16,6 +16,7 @@ mod local_kms;
 mod minio;
 mod moto;
 mod opensearch;
+mod postgres;
 mod telegraf;
 mod toxiproxy;
 mod versions;
@@ -29,6 +30,7 @@ pub use local_kms::LocalKms;
 pub use minio::Minio;
 pub use moto::Moto;
 pub use opensearch::OpenSearch;
+pub use postgres::Postgres;
 pub use telegraf::Telegraf;
 pub use toxiproxy::{Proxy, Toxic, Toxiproxy};
 pub use versitygw::Versitygw;
@@ -80,6 +82,7 @@ pub type Install = fn() -> Result<()>;
 /// Every server with the function that installs it, in the order of the shortest first.
 pub fn all() -> Vec<(&'static str, Install)> {
     vec![
+        ("postgres", Postgres::install),
         ("local-kms", LocalKms::install),
         ("toxiproxy", Toxiproxy::install),
         ("versitygw", Versitygw::install),

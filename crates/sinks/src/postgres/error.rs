@@ -1,0 +1,136 @@
+//! What a server's errors mean: whose fault they are, and what the worker does next.
+
+use std::error::Error;
+
+use standpipe_model::{ErrorClass, SinkError};
+use tokio_postgres::error::{DbError, SqlState};
+
+use crate::cause::{causes, refuses_certificate};
+use crate::client::coded;
+
+/// How much of the server's words about a row is kept, in characters.
+const ROW_WORDS_MAX: usize = 1000;
+
+/// A step of an attempt failed.
+pub(super) enum Failure {
+    /// The server, or the way to it.
+    Server(tokio_postgres::Error),
+    /// There was no answer in time.
+    Late,
+    /// It is known what to do.
+    Told(SinkError),
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl From<SinkError> for Failure {
+    fn from(error: SinkError) -> Self {
+        Self::Told(error)
+    }
+}
+
+/// An error with a state of SQL.
+pub(super) fn fault(class: ErrorClass, state: &str, message: String) -> SinkError {
+    coded(class, &code(state), message)
+}
+
+fn code(state: &str) -> String {
+    format!("Postgres.{state}")
+}
+
+impl Failure {
+    /// What the server said about a row, where the row is at fault: code and message.
+    pub(super) fn about_rows(&self) -> Option<(String, String)> {
+        match self {
+            Self::Server(error) => error.as_db_error().filter(|error| is_about_rows(error.code())).map(words),
+            Self::Late | Self::Told(_) => None,
+        }
+    }
+
+    /// The error for the worker, of an attempt at `place`.
+    pub(super) fn into_error(self, place: &str) -> SinkError {
+        match self {
+            Self::Told(error) => SinkError { message: format!("{place}: {}", error.message), ..error },
+            Self::Late => {
+                let message = format!("{place}: no answer in time");
+                coded(ErrorClass::Transient, "Postgres.RequestTimeout", message)
+            }
+            Self::Server(error) => match error.as_db_error() {
+                Some(said) => {
+                    let message = format!("{place}: {}", said.message());
+                    fault(class(said.code()), said.code().code(), message)
+                }
+                None => {
+                    let message = format!("{place}: {}", causes(&error));
+                    coded(ErrorClass::Transient, "Postgres.ConnectionReset", message)
+                }
+            },
+        }
+    }
+
+    /// The same for a connection that was not made.
+    pub(super) fn into_connect_error(self, place: &str) -> SinkError {
+        let Self::Server(error) = self else {
+            return self.into_error(place);
+        };
+        if error.as_db_error().is_some() {
+            return Self::Server(error).into_error(place);
+        }
+        let (class, code) = if refuses_certificate(&error) || has::<rustls::Error>(&error) {
+            (ErrorClass::Misconfigured, "Postgres.SSLHandshakeFailure")
+        } else if error.is_closed() || has::<std::io::Error>(&error) {
+            (ErrorClass::Transient, "Postgres.ConnectionFailed")
+        } else {
+            // A server without TLS, no password where one is wanted, a way to prove it that is not known here.
+            (ErrorClass::Misconfigured, "Postgres.ConnectionRefused")
+        };
+        let message = format!("{place}: {}", causes(&error));
+        SinkError { code: Some(code.to_owned()), ..SinkError::new(class, message).with_source(error) }
+    }
+}
+
+/// Whether an error of that type is among the causes, or inside of one that is an I/O error.
+fn has<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if cause.is::<E>() {
+            return true;
+        }
+        let inside = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| cause.source());
+    }
+    false
+}
+
+/// Whether another row might have been taken.
+pub(super) fn is_about_rows(state: &SqlState) -> bool {
+    // A key twice among the rows, data, constraints, functions of triggers, the check of a view, a limit of the server
+    // (a row too large for its index, JSON too deep), triggers that raise.
+    matches!(state.code().split_at_checked(2), Some(("21" | "22" | "23" | "38" | "44" | "54" | "P0", _)))
+}
+
+/// Unknown is [`Transient`](ErrorClass::Transient): a server that stops, a deadlock, a full disk and much more pass.
+pub(super) fn class(state: &SqlState) -> ErrorClass {
+    match state.code().split_at_checked(2) {
+        // Who we are, the database, the schema, names and permissions, what this server cannot do.
+        Some(("0A" | "28" | "3D" | "3F" | "42", _)) => ErrorClass::Misconfigured,
+        _ if *state == SqlState::TOO_MANY_CONNECTIONS => ErrorClass::Throttled,
+        _ => ErrorClass::Transient,
+    }
+}
+
+/// What is told of a row: with the server's detail, and where in the row it was.
+fn words(said: &DbError) -> (String, String) {
+    let mut message = said.message().to_owned();
+    for more in [said.detail(), said.where_()].into_iter().flatten() {
+        message.push_str(" (");
+        message.push_str(more);
+        message.push(')');
+    }
+    let message = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(ROW_WORDS_MAX).collect();
+    (code(said.code().code()), message)
+}

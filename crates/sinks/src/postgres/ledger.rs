@@ -1,0 +1,236 @@
+//! The ledger: which rows of which batch are in the table already, and which were refused.
+//!
+//! A note covers the rows from its first to its last origin: what lies between and was not in the request is never sent
+//! again, as requests take the rows of a batch in their order.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use standpipe_model::{
+    BatchId, DestinationId, ErrorClass, Position, Refusal, Request, RowOrigin, SinkError, StreamName,
+};
+use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::error::{Failure, fault};
+use super::names::TableName;
+
+/// How long a batch stays after it was settled.
+const KEPT: &str = "1 hour";
+/// How many notes are removed at once.
+const REMOVED_MAX: u32 = 10_000;
+
+/// A value of a statement, with its type.
+type Given<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// Position and number within, as the ledger has them.
+fn numbers_of(origin: RowOrigin) -> (i64, i64) {
+    (origin.position.0 as i64, i64::from(origin.sub))
+}
+
+/// The ledger of a destination.
+pub(super) struct Ledger {
+    table: TableName,
+}
+
+/// What the ledger has of a batch.
+#[derive(Default)]
+pub(super) struct Known {
+    spans: Vec<(RowOrigin, RowOrigin)>,
+    refused: HashMap<RowOrigin, Refused>,
+}
+
+impl Known {
+    /// Whether an earlier attempt said what becomes of that row.
+    pub(super) fn covers(&self, row: RowOrigin) -> bool {
+        self.spans.iter().any(|(first, last)| (*first..=*last).contains(&row))
+    }
+
+    /// Why that row was refused, if it was.
+    pub(super) fn refusal(&self, number: usize, row: RowOrigin) -> Option<Refusal> {
+        let refused = self.refused.get(&row)?;
+        Some(Refusal { row: number, code: refused.code.clone(), message: refused.message.clone() })
+    }
+}
+
+/// A refused row, as the ledger has it.
+#[derive(Serialize, Deserialize)]
+struct Refused {
+    position: Position,
+    sub: u32,
+    code: String,
+    message: String,
+}
+
+impl Ledger {
+    pub(super) fn new(table: &TableName) -> Self {
+        Self { table: table.clone() }
+    }
+
+    /// What makes it.
+    fn ddl(&self) -> String {
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (request uuid NOT NULL, stream text NOT NULL, destination text NOT NULL, \
+             batch uuid NOT NULL, first_position bigint NOT NULL, first_sub bigint NOT NULL, last_position bigint NOT \
+             NULL, last_sub bigint NOT NULL, loaded bigint NOT NULL, refused jsonb NOT NULL, loaded_at timestamptz NOT \
+             NULL DEFAULT now(), settled_at timestamptz, PRIMARY KEY (batch, first_position, first_sub))",
+            self.table
+        )
+    }
+
+    fn missing(&self, why: &str) -> SinkError {
+        let message = format!("there is no ledger {}, and {why}; make it by: {}", self.table, self.ddl());
+        fault(ErrorClass::Misconfigured, "42P01", message)
+    }
+
+    async fn exists(&self, client: &Client) -> Result<bool, Failure> {
+        let table = self.table.to_string();
+        let row =
+            client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&table, Type::TEXT)]).await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// Says whether it is there, or could be made.
+    pub(super) async fn check(&self, client: &Client) -> Result<(), Failure> {
+        if self.exists(client).await? {
+            return Ok(());
+        }
+        let sql = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = coalesce($1, current_schema()) AND \
+                   has_schema_privilege(oid, 'CREATE'))";
+        let row = client.query_typed_one(sql, &[(&self.table.schema(), Type::TEXT)]).await?;
+        match row.try_get(0)? {
+            true => Ok(()),
+            false => Err(self.missing("it may not be made").into()),
+        }
+    }
+
+    /// Makes it, where it is not there.
+    pub(super) async fn create(&self, client: &Client) -> Result<(), Failure> {
+        if self.exists(client).await? {
+            return Ok(());
+        }
+        // Two that make a table at once would be in each other's way.
+        let sql =
+            format!("BEGIN; SELECT pg_advisory_xact_lock(hashtext('standpipe')); {}; COMMIT", self.ddl());
+        client.batch_execute(&sql).await.map_err(|error| match error.as_db_error() {
+            Some(said) if said.code().code().starts_with("42") || said.code().code().starts_with("3F") => {
+                self.missing(said.message()).into()
+            }
+            _ => Failure::from(error),
+        })
+    }
+
+    /// Reads what it has of a request's rows.
+    pub(super) async fn known(&self, client: &Client, request: &Request) -> Result<Known, Failure> {
+        let sql = format!(
+            "SELECT first_position, first_sub, last_position, last_sub, refused::text FROM {} WHERE batch = \
+             $1::text::uuid AND (last_position, last_sub) >= ($2, $3) AND (first_position, first_sub) <= ($4, $5)",
+            self.table
+        );
+        let mut known = Known::default();
+        let (Some(first), Some(last)) = (request.rows.first(), request.rows.last()) else {
+            return Ok(known);
+        };
+        let (first, last) = (numbers_of(first.origin), numbers_of(last.origin));
+        let asked: [Given<'_>; 5] = [
+            (&request.batch.to_string(), Type::TEXT),
+            (&first.0, Type::INT8),
+            (&first.1, Type::INT8),
+            (&last.0, Type::INT8),
+            (&last.1, Type::INT8),
+        ];
+        for row in client.query_typed(&sql, &asked).await? {
+            let origin = |position, sub| {
+                let (position, sub): (i64, i64) = (row.try_get(position)?, row.try_get(sub)?);
+                let sub = u32::try_from(sub).unwrap_or(u32::MAX);
+                Ok::<_, tokio_postgres::Error>(RowOrigin { position: Position(position.max(0) as u64), sub })
+            };
+            known.spans.push((origin(0, 1)?, origin(2, 3)?));
+            let refused: Vec<Refused> = serde_json::from_str(row.try_get(4)?).map_err(|error| {
+                SinkError::new(ErrorClass::Transient, "the ledger has no refused rows where they should be")
+                    .with_source(error)
+            })?;
+            for one in refused {
+                known.refused.insert(RowOrigin { position: one.position, sub: one.sub }, one);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Notes what became of the rows with those numbers, which are not in it yet.
+    pub(super) async fn note(
+        &self,
+        client: &Client,
+        request: &Request,
+        numbers: &[usize],
+        refusals: &[Refusal],
+    ) -> Result<(), Failure> {
+        let (Some(&first), Some(&last)) = (numbers.first(), numbers.last()) else {
+            return Ok(());
+        };
+        let origin = |number: usize| request.rows[number].origin;
+        let refused = refusals.iter().map(|refusal| {
+            let RowOrigin { position, sub } = origin(refusal.row);
+            Refused { position, sub, code: refusal.code.clone(), message: refusal.message.clone() }
+        });
+        let refused = serde_json::to_string(&refused.collect::<Vec<_>>()).expect("texts and numbers");
+        let (first, last) = (numbers_of(origin(first)), numbers_of(origin(last)));
+        let sql = format!(
+            "INSERT INTO {} (request, stream, destination, batch, first_position, first_sub, last_position, last_sub, \
+             loaded, refused) VALUES ($1::text::uuid, $2, $3, $4::text::uuid, $5, $6, $7, $8, $9, $10::text::jsonb)",
+            self.table
+        );
+        client
+            .execute_typed(
+                &sql,
+                &[
+                    (&request.id.to_string(), Type::TEXT),
+                    (&request.stream.as_str(), Type::TEXT),
+                    (&request.destination.as_str(), Type::TEXT),
+                    (&request.batch.to_string(), Type::TEXT),
+                    (&first.0, Type::INT8),
+                    (&first.1, Type::INT8),
+                    (&last.0, Type::INT8),
+                    (&last.1, Type::INT8),
+                    (&((numbers.len() - refusals.len()) as i64), Type::INT8),
+                    (&refused, Type::TEXT),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Marks the batches that are settled, and removes those that have been for a while. A batch that closed after
+    /// the list was made may be marked for a moment, and is not when the next list has it.
+    pub(super) async fn tidy(
+        &self,
+        client: &Client,
+        stream: &StreamName,
+        destination: &DestinationId,
+        unsettled: &[BatchId],
+    ) -> Result<(), Failure> {
+        if !self.exists(client).await? {
+            return Ok(());
+        }
+        let unsettled: Vec<String> = unsettled.iter().map(ToString::to_string).collect();
+        let mark = format!(
+            "UPDATE {} SET settled_at = CASE WHEN settled_at IS NULL THEN now() END WHERE stream = $1 AND destination \
+             = $2 AND (settled_at IS NULL) <> (batch = ANY ($3::text[]::uuid[]))",
+            self.table
+        );
+        let of = [
+            (&stream.as_str() as &(dyn ToSql + Sync), Type::TEXT),
+            (&destination.as_str(), Type::TEXT),
+            (&unsettled, Type::TEXT_ARRAY),
+        ];
+        client.execute_typed(&mark, &of).await?;
+        let remove = format!(
+            "DELETE FROM {table} WHERE (batch, first_position, first_sub) IN (SELECT batch, first_position, first_sub \
+             FROM {table} WHERE stream = $1 AND destination = $2 AND settled_at < now() - interval '{KEPT}' LIMIT \
+             {REMOVED_MAX})",
+            table = self.table
+        );
+        client.execute_typed(&remove, &of[..2]).await?;
+        Ok(())
+    }
+}
