@@ -109,8 +109,13 @@ pub enum EndpointError {
 }
 
 /// Every [`error_output_type`](Target::error_output_type) that there is.
-pub(crate) const ERROR_OUTPUT_TYPES: [&str; 4] =
-    ["http-endpoint-failed", "AmazonOpenSearchService-failed", "elasticsearch-failed", "splunk-failed"];
+pub(crate) const ERROR_OUTPUT_TYPES: [&str; 5] = [
+    "http-endpoint-failed",
+    "AmazonOpenSearchService-failed",
+    "elasticsearch-failed",
+    "postgres-failed",
+    "splunk-failed",
+];
 
 impl Target {
     /// The API's kind of destination.
