@@ -416,6 +416,11 @@ impl Journal {
         self.0.rewrap(segment, wrapped)
     }
 
+    /// Whether a put of the last ten minutes was accepted: of those before the start, where that is not longer ago.
+    pub fn has_accepted(&self, digest: PutDigest) -> bool {
+        self.0.queue().puts.is_accepted(digest, self.0.steady_ms())
+    }
+
     /// The space it takes.
     pub fn usage(&self) -> Usage {
         let mut queue = self.0.queue();

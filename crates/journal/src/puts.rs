@@ -65,6 +65,12 @@ impl PutTable {
         })
     }
 
+    /// Whether a put is known and was accepted.
+    pub(crate) fn is_accepted(&mut self, digest: PutDigest, now_ms: u64) -> bool {
+        self.expire(now_ms);
+        matches!(self.entries.get(&digest), Some(Entry::Answered { .. }))
+    }
+
     /// Makes a new put pending.
     pub(crate) fn begin(&mut self, digest: PutDigest) {
         self.entries.insert(digest, Entry::Pending(Vec::new()));
@@ -196,6 +202,7 @@ mod tests {
         };
         table.finish(digest, &Ok(receipt(5)), 7, 10);
         assert_eq!(waiting.try_recv().unwrap().unwrap(), AppendReceipt { repeated: true, ..receipt(5) });
+        assert!(table.is_accepted(digest, REMEMBERED_MS + 9) && !table.is_accepted(PutDigest([2; 16]), 0));
         assert!(
             matches!(table.known(digest, REMEMBERED_MS + 9), Some(Known::Answered(known)) if known.repeated)
         );
@@ -206,6 +213,7 @@ mod tests {
     fn a_refused_put_is_new_when_it_comes_again() {
         let (mut table, digest) = (PutTable::default(), PutDigest([1; 16]));
         table.begin(digest);
+        assert!(!table.is_accepted(digest, 0));
         table.finish(digest, &Err(AppendError::Poisoned), 0, 0);
         assert!(table.known(digest, 0).is_none());
     }

@@ -2,9 +2,10 @@
 //!
 //! [`key`] makes object keys from prefix expressions. The other modules are sinks, one folder each with the same file
 //! names. Stores take one object per attempt, idempotent by the object's key, and give the few that are read
-//! ([`ReadObject`]); endpoints take rows in requests and say of each what became of it. All class their errors by what
+//! ([`ReadObject`], [`BrowseObjects`]); endpoints take rows in requests and say of each what became of it. All class their errors by what
 //! the worker does next. None of them retries, sleeps or decides what happens to the records of a failed attempt.
 
+mod browse;
 mod cause;
 pub mod client;
 pub mod file;
@@ -19,6 +20,7 @@ pub mod s3;
 mod source;
 pub mod splunk;
 
+pub use browse::{BrowseObjects, Listed};
 pub use client::ClientOptions;
 pub use file::{FileOptions, FileSink};
 pub use http::{HttpOptions, HttpSink};

@@ -114,6 +114,7 @@ pub struct Metrics {
     keys_left_out: Family<Line, Counter>,
     attempt_seconds: Histogram,
     discarded: Family<StreamOnly, Counter>,
+    redriven: Family<StreamOnly, Counter>,
     key_checks: Family<KeyResult, Counter>,
     table_reads: Family<TableResult, Counter>,
     function_calls: Family<FunctionCode, Counter>,
@@ -149,6 +150,7 @@ impl Default for Metrics {
             keys_left_out: Family::default(),
             attempt_seconds: seconds(),
             discarded: Family::default(),
+            redriven: Family::default(),
             key_checks: Family::default(),
             table_reads: Family::default(),
             function_calls: Family::default(),
@@ -217,6 +219,11 @@ impl Metrics {
             "records_discarded",
             "Records that a deleted stream had not delivered; they are in the trash for seven days",
             self.discarded.clone(),
+        );
+        r.register(
+            "records_redriven",
+            "Records of the error output that were put again",
+            self.redriven.clone(),
         );
     }
 
@@ -319,6 +326,11 @@ impl Metrics {
     /// A stream was deleted with records that it had not delivered.
     pub(crate) fn discarded(&self, stream: &StreamName, records: u64) {
         self.discarded.get_or_create(&StreamOnly { stream: stream.to_string() }).inc_by(records);
+    }
+
+    /// Records of a stream's error output were put again.
+    pub(crate) fn redriven(&self, stream: &StreamName, records: u64) {
+        self.redriven.get_or_create(&StreamOnly { stream: stream.to_string() }).inc_by(records);
     }
 
     /// A key was tried.

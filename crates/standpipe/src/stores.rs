@@ -8,7 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use standpipe_model::{Secret, Sink};
 use standpipe_sinks::object::ObjectProvider;
 use standpipe_sinks::s3::{S3Credentials, S3Options, S3OptionsError};
-use standpipe_sinks::{FileOptions, FileSink, ObjectSink, ObjectStoreOptions, ReadObject, S3Sink};
+use standpipe_sinks::{
+    BrowseObjects, FileOptions, FileSink, ObjectSink, ObjectStoreOptions, ReadObject, S3Sink,
+};
 
 use crate::config::{S3Store, StoreConfig, Timeouts};
 use crate::worker::Memory;
@@ -81,10 +83,10 @@ impl Stores {
     }
 }
 
-/// A store's client, which takes objects and gives them.
-pub(crate) trait Client: Sink + ReadObject {}
+/// A store's client, which takes objects, gives them and lists them.
+pub(crate) trait Client: Sink + ReadObject + BrowseObjects {}
 
-impl<S: Sink + ReadObject> Client for S {}
+impl<S: Sink + ReadObject + BrowseObjects> Client for S {}
 
 pub(crate) fn make(name: &str, config: &StoreConfig) -> Result<Arc<dyn Client>, StoreError> {
     match config {

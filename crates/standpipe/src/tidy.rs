@@ -87,6 +87,7 @@ fn scrape() -> String {
     metrics.partitioned(&stream, &destination, 2, 1);
     metrics.keys_left_out(&stream, &destination, 1);
     metrics.discarded(&stream, 1);
+    metrics.redriven(&stream, 1);
     metrics.synced(1, Duration::ZERO);
     metrics.shaken(HandshakeResult::Ok);
     metrics.key_checked("k", None);

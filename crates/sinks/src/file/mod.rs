@@ -13,6 +13,7 @@
 //! # Limits
 //! A key's segments have at most 255 bytes. An attempt holds at most four pieces of the body in memory.
 
+mod browse;
 mod folders;
 mod options;
 mod path;

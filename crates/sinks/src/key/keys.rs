@@ -24,9 +24,9 @@ const SUFFIX_TIME: &str = "%Y-%m-%d-%H-%M-%S";
 /// Makes the keys of one stream's objects at one destination.
 #[derive(Debug, Clone)]
 pub struct ObjectKeys {
-    stream: StreamName,
+    pub(super) stream: StreamName,
     pub(super) prefix: PrefixExpr,
-    error_prefix: PrefixExpr,
+    pub(super) error_prefix: PrefixExpr,
     zone: Tz,
     extension: String,
     /// The bytes of an object's key without the values of partition keys, at most.

@@ -12,6 +12,7 @@
 //!   printed (`tests/fixtures/java-patterns`).
 
 mod derived;
+mod error_output;
 mod expr;
 mod keys;
 mod partition;

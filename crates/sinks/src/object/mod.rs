@@ -11,6 +11,7 @@
 //!   (`AbortIncompleteMultipartUpload`).
 //! - The status of an answer is not told, so that throttling counts as transient.
 
+mod browse;
 mod options;
 mod read;
 mod request;

@@ -80,6 +80,16 @@ impl ObjectSink {
         }
     }
 
+    /// The key of what a store has at `location`.
+    pub(super) fn key_of<'a>(&self, bucket: &str, location: &'a str) -> &'a str {
+        match &self.stores {
+            Stores::Given(_) => {
+                location.strip_prefix(bucket).map_or(location, |key| key.trim_start_matches('/'))
+            }
+            Stores::Configured(..) => location,
+        }
+    }
+
     pub(super) fn failed(&self, target: &ObjectTarget, what: &str, error: Error) -> SinkError {
         let place = self.place(target);
         SinkError::new(class(&error), format!("{place}: {what}: {error}")).with_source(error)

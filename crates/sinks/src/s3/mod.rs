@@ -23,6 +23,7 @@
 //! - A request may take `request_timeout` and one second for each 64 KiB it sends. The SDK's stalled stream protection
 //!   is off: it sees a buffered body as sent at once and would only ever guard what these deadlines guard already.
 
+mod browse;
 mod client;
 mod error;
 mod multipart;

@@ -47,6 +47,7 @@ pub(crate) async fn conforms(access: &S3Access) {
     let under_test = Store {
         sink: &sink,
         reader: &sink,
+        browser: &sink,
         bucket: BUCKET,
         threshold,
         read: &read,

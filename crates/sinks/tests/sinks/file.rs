@@ -41,6 +41,7 @@ async fn a_folder_conforms() {
     let store = Store {
         sink: &sink,
         reader: &sink,
+        browser: &sink,
         bucket: "bucket",
         threshold: 8 << 20,
         read: &read,

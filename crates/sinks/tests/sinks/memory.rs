@@ -24,6 +24,7 @@ async fn object_store_conforms_in_memory() {
     let under_test = Store {
         sink: &sink,
         reader: &sink,
+        browser: &sink,
         bucket: "bucket",
         threshold,
         read: &read,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use standpipe_model::{ErrorClass, Receipt, Sink};
-use standpipe_sinks::{Found, ReadObject};
+use standpipe_sinks::{BrowseObjects, Found, ReadObject};
 
 use crate::deliveries::{body, content, delivery, failing_body, stalling_body};
 
@@ -15,6 +15,7 @@ const LARGE: usize = 20 << 20;
 pub(crate) struct Store<'a> {
     pub(crate) sink: &'a dyn Sink,
     pub(crate) reader: &'a dyn ReadObject,
+    pub(crate) browser: &'a dyn BrowseObjects,
     pub(crate) bucket: &'a str,
     /// How much the sink buffers before it changes its ways.
     pub(crate) threshold: usize,
@@ -36,6 +37,7 @@ pub(crate) async fn run(store: &Store<'_>) {
     concurrent_attempts(store).await;
     dropped_attempts(store).await;
     reads(store).await;
+    browses(store).await;
     assert_eq!((store.leftovers)().await, 0, "nothing is left behind");
 }
 
@@ -104,6 +106,36 @@ async fn reads(store: &Store<'_>) {
     let nothing = delivery(store.bucket, "reads/nothing").target;
     let error = store.reader.read(&nothing, None, 1).await.expect_err("there is none").to_string();
     assert!(error.contains("reads/nothing"), "{error}");
+}
+
+/// Objects are listed page by page in the order of their keys, and read in parts.
+async fn browses(store: &Store<'_>) {
+    let keys =
+        ["b/a!", "b/a-b", "b/a/x", "b/a/y/z", "b/a0", "b/b", "b/c/d"].map(|key| format!("browse/{key}"));
+    for (key, len) in keys.iter().zip(10..) {
+        store.sink.attempt(&delivery(store.bucket, key), body(&content(7, len))).await.expect(key);
+    }
+    let list = async |prefix: &str, after: Option<&str>, max| {
+        let listed = store.browser.list(store.bucket, prefix, after, max).await.expect(prefix);
+        listed.into_iter().map(|object| (object.key, object.bytes)).collect::<Vec<_>>()
+    };
+    let all: Vec<(String, u64)> = keys.iter().cloned().zip(10..).collect();
+    assert_eq!(list("browse/b/", None, 1_000).await, all);
+    assert_eq!(list("browse/b/a", None, 1_000).await, all[..5]);
+    assert_eq!(list("browse/b/a/", None, 1_000).await, all[2..4]);
+    assert_eq!(list("browse/none", None, 10).await, []);
+    for (next, after) in (1..).zip(&keys) {
+        let page = list("browse/", Some(after), 2).await;
+        assert_eq!(page, all[next..all.len().min(next + 2)], "after {after}");
+    }
+    let (target, sent) = (delivery(store.bucket, &keys[6]).target, content(7, 16));
+    for (from, len) in [(0, 16), (0, 5), (5, 100), (15, 1)] {
+        let part = store.browser.read_part(&target, from, len).await.expect("it is there");
+        assert_eq!(part, sent[from as usize..16.min((from + len) as usize)], "{from} {len}");
+    }
+    let nothing = delivery(store.bucket, "browse/nothing").target;
+    let error = store.browser.read_part(&nothing, 0, 1).await.expect_err("there is none").to_string();
+    assert!(error.contains("browse/nothing"), "{error}");
 }
 
 /// A body that fails leaves no object and, at the latest after a sweep, nothing else.

@@ -6,6 +6,7 @@
 pub mod batches;
 pub mod client;
 pub mod export;
+pub mod failed;
 pub mod import;
 mod input;
 pub mod journal;
@@ -61,6 +62,9 @@ pub enum Command {
     /// List the batches that are not through yet, and help one whose target will never come back.
     #[command(subcommand)]
     Batches(batches::BatchesCommand),
+    /// List what failed and stands in a stream's error output, look into it, and send it again.
+    #[command(subcommand)]
+    Failed(failed::FailedCommand),
     /// Look into a journal's files and check them; the daemon need not run.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
@@ -103,6 +107,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import(command) => import::run(&command),
         Command::Export(args) => runtime()?.block_on(export::run(&args)),
         Command::Batches(command) => runtime()?.block_on(batches::run(command)),
+        Command::Failed(command) => runtime()?.block_on(failed::run(command)),
         Command::Journal(command) => journal::run(&command),
         Command::Transform(command) => transform::run(&command),
         Command::GenerateKey(args) => key::run(&args),

@@ -65,6 +65,7 @@ pub use stores::{AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, 
 pub(crate) use streams::{compression_word, key_setting};
 pub use tables::{TableConfig, TableObject, TableSource};
 pub use tls::TlsConfig;
+pub(crate) use units::parse_duration;
 
 use standpipe_convert::TableSchema;
 use standpipe_ingest::access::Policy;

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// Why a size or a duration could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum UnitError {
+pub(crate) enum UnitError {
     /// No number stands where one must.
     #[error("\"{text}\" is not a {what}, write for example {example}")]
     Number { text: String, what: &'static str, example: &'static str },
@@ -58,7 +58,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, UnitError> {
 }
 
 /// Reads a duration: one or several numbers with units, as `500ms`, `60s`, `5m`, `1h30m`.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     let number_error = || UnitError::Number { text: text.to_owned(), what: "duration", example: "60s" };
     let mut rest = text.trim();
     if rest == "0" {

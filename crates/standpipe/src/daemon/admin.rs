@@ -63,7 +63,7 @@ pub(super) async fn serve(
     }
 }
 
-async fn answer(daemon: &Daemon, frontend: &Frontend, request: &Request<Incoming>) -> Reply {
+async fn answer(daemon: &Arc<Daemon>, frontend: &Frontend, request: &Request<Incoming>) -> Reply {
     let path: Vec<&str> = request.uri().path().trim_matches('/').split('/').collect();
     match (request.method(), path.as_slice()) {
         (&Method::GET, ["healthz"]) => text(StatusCode::OK, "ok\n".to_owned()),
@@ -79,6 +79,10 @@ async fn answer(daemon: &Daemon, frontend: &Frontend, request: &Request<Incoming
         (&Method::GET, ["streams", name, "batches"]) => with_stream(daemon, name, batches),
         (&Method::POST, ["streams", name, "batches", id, what @ ("rebind" | "abandon")]) => {
             batch(daemon, name, id, what).await
+        }
+        (method, ["streams", name, "failed", below @ ..]) => {
+            let query = request.uri().query().unwrap_or_default();
+            failed(daemon, name, method, below, query).await
         }
         (&Method::GET, _) => refuse(StatusCode::NOT_FOUND, "there is no such page"),
         _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "this page takes no such method"),
@@ -238,6 +242,17 @@ fn batches(stream: &Stream) -> Reply {
         })
     });
     json_reply(StatusCode::OK, &Value::Array(all.collect()))
+}
+
+async fn failed(daemon: &Arc<Daemon>, name: &str, method: &Method, below: &[&str], query: &str) -> Reply {
+    let stream = match find(daemon, name) {
+        Ok(stream) => stream,
+        Err(reply) => return *reply,
+    };
+    match super::failed::answer(daemon, &stream, method, below, query).await {
+        Some((status, body)) => json_reply(status, &body),
+        None => refuse(StatusCode::NOT_FOUND, "there is no such page"),
+    }
 }
 
 async fn batch(daemon: &Daemon, name: &str, id: &str, what: &str) -> Reply {

@@ -8,6 +8,7 @@ mod credentials;
 mod deletion;
 mod encryption;
 mod endpoints;
+mod failed;
 mod functions;
 pub(crate) mod mapping;
 mod objects;
@@ -67,6 +68,7 @@ pub struct Daemon {
     former_functions: AtomicBool,
     /// One change of the set of streams at a time.
     changing: Mutex<()>,
+    redrives: failed::Redrives,
 }
 
 impl Daemon {
@@ -96,6 +98,7 @@ impl Daemon {
 
     /// Stops every stream as a planned crash, after draining for at most `drain`.
     async fn stop_streams(&self, drain: Duration) {
+        self.redrives.stop().await;
         let streams = self.streams();
         if !drain.is_zero() {
             let all = futures::future::join_all(streams.iter().map(|stream| stream.drain()));

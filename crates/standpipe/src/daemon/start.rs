@@ -23,6 +23,7 @@ use super::api::Api;
 use super::catalog::{self, follow_catalog};
 use super::credentials::{Mark, environment, follow};
 use super::encryption::look_after_keys;
+use super::failed::Redrives;
 use super::objects::follow_objects;
 use super::reload::ReloadError;
 use super::tables::follow_tables;
@@ -176,8 +177,10 @@ pub async fn start(
         keys_changed: Notify::new(),
         former_functions: AtomicBool::new(false),
         changing: Mutex::default(),
+        redrives: Redrives::default(),
     });
     daemon.open_streams().await?;
+    daemon.settle_redrives();
     let endpoints = endpoints(&daemon, &listeners, &admin_listener)?;
     publish(&daemon, &endpoints).map_err(system("cannot write endpoints.json"))?;
     daemon.look_after_certificates().await;

@@ -108,6 +108,15 @@ pub enum EndpointError {
     Splunk(#[from] SplunkOptionsError),
 }
 
+/// Every [`error_output_type`](Target::error_output_type) that there is.
+pub(crate) const ERROR_OUTPUT_TYPES: [&str; 5] = [
+    "http-endpoint-failed",
+    "AmazonOpenSearchService-failed",
+    "elasticsearch-failed",
+    "postgres-failed",
+    "splunk-failed",
+];
+
 impl Target {
     /// The API's kind of destination.
     pub(crate) fn kind(&self) -> DestinationKind {

@@ -31,11 +31,11 @@ streams:
     )
 }
 
-fn record(id: u64) -> String {
+pub(crate) fn record(id: u64) -> String {
     format!("record {id:06}")
 }
 
-fn put_all(daemon: &Daemon, ids: std::ops::Range<u64>) {
+pub(crate) fn put_all(daemon: &Daemon, ids: std::ops::Range<u64>) {
     let (mut first, end) = (ids.start, ids.end);
     while first < end {
         let next = end.min(first + 250);
@@ -44,7 +44,7 @@ fn put_all(daemon: &Daemon, ids: std::ops::Range<u64>) {
     }
 }
 
-fn records(ids: impl Iterator<Item = u64>) -> Vec<String> {
+pub(crate) fn records(ids: impl Iterator<Item = u64>) -> Vec<String> {
     ids.map(record).collect()
 }
 

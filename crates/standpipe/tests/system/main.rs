@@ -30,6 +30,7 @@ mod partitions;
 mod postgres;
 mod pressure;
 mod receiver;
+mod redrive;
 mod reload;
 mod repeats;
 mod scale;
