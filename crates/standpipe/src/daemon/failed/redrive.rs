@@ -111,10 +111,13 @@ impl Redrive {
 
 /// The latest redrive of each stream since the start.
 #[derive(Debug, Default)]
-pub(in crate::daemon) struct Redrives(Mutex<BTreeMap<StreamName, (Arc<Redrive>, JoinHandle<()>)>>);
+pub(in crate::daemon) struct Redrives(Mutex<Latest>);
+
+/// Each with its task.
+type Latest = BTreeMap<StreamName, (Arc<Redrive>, JoinHandle<()>)>;
 
 impl Redrives {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<StreamName, (Arc<Redrive>, JoinHandle<()>)>> {
+    fn all(&self) -> MutexGuard<'_, Latest> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -158,7 +161,7 @@ impl Redrives {
             redrive: Arc::clone(&redrive),
             started: Instant::now(),
         };
-        let running = tokio::spawn(run.to_its_end());
+        let running = tokio::spawn(run.run_out());
         all.insert(stream.name().clone(), (Arc::clone(&redrive), running));
         Ok(redrive)
     }
@@ -208,7 +211,7 @@ struct Block {
 }
 
 impl Run {
-    async fn to_its_end(self) {
+    async fn run_out(self) {
         tracing::info!(stream = %self.stream, to = %self.orders.to, dry_run = self.orders.dry_run, "redrive begins");
         let outcome = self.all().await;
         let mut progress = self.redrive.progress();
