@@ -40,8 +40,8 @@ impl Column {
     }
 }
 
-/// The columns of a table.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The columns of a table; by default none, of one of which nothing is known yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Column>", into = "Vec<Column>")]
 pub struct TableSchema(Arc<[Column]>);
 
@@ -96,6 +96,9 @@ impl TryFrom<Vec<Column>> for TableSchema {
     type Error = SchemaError;
 
     fn try_from(columns: Vec<Column>) -> Result<Self, SchemaError> {
+        if columns.is_empty() {
+            return Ok(Self::default());
+        }
         Self::new(columns)
     }
 }

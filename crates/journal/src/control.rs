@@ -348,7 +348,10 @@ impl State {
             progress.open.insert(batch, OpenBatch::new(Close { batch, range, ..close.clone() }));
         }
         progress.cursor = progress.cursor.max(close.range.end());
-        progress.open.insert(close.batch, OpenBatch::new(close.clone()));
+        let mut open = OpenBatch::new(close.clone());
+        // What was given up is never sent again, whatever the batch is bound to anew.
+        open.decided = progress.open.remove(&close.batch).map(|before| before.decided).unwrap_or_default();
+        progress.open.insert(close.batch, open);
     }
 
     /// A destination's progress. Where the STATE that named the destinations was lost, whoever is named later is one.

@@ -147,7 +147,9 @@ impl Tally {
     /// The same with so many of its delivered records in the error output instead.
     #[must_use]
     pub fn back_up(mut self, records: u64) -> Self {
-        self.delivered = self.delivered.saturating_sub(records);
+        // What cannot be read any more counts as lost already.
+        let records = records.min(self.delivered);
+        self.delivered -= records;
         self.backed_up += records;
         self
     }

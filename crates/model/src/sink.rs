@@ -110,6 +110,8 @@ pub struct SinkError {
     pub class: ErrorClass,
     /// What happened, for an operator: names the store, bucket or endpoint and the server's own code; no secret.
     pub message: String,
+    /// The destination's own words, which may repeat what it was sent: for the error output, and for no log.
+    pub words: Option<String>,
     /// The destination's own code for it, where it gave one (`NoSuchBucket`).
     pub code: Option<String>,
     /// How long the destination asked us to wait.
@@ -122,7 +124,13 @@ pub struct SinkError {
 impl SinkError {
     /// An error with neither code nor cause nor wish for a delay.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), code: None, retry_after: None, source: None }
+        Self { class, message: message.into(), words: None, code: None, retry_after: None, source: None }
+    }
+
+    /// The message with the destination's own words.
+    pub fn told(&self) -> String {
+        let words = self.words.as_deref().map(|words| format!("{}: {words}", self.message));
+        words.unwrap_or_else(|| self.message.clone())
     }
 
     /// The same error with its cause.

@@ -1,6 +1,12 @@
 //! What lies behind an error.
 
 use std::error::Error;
+use std::time::Duration;
+
+use rustls::AlertDescription;
+
+/// The longest wait that a server may ask for; a mistaken header must not park a delivery for days.
+pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// How much of a server's own words a message repeats, in characters.
 pub(crate) const WORDS_MAX: usize = 300;
@@ -20,16 +26,34 @@ pub(crate) fn causes(error: &dyn Error) -> String {
     text.chars().take(WORDS_MAX).collect()
 }
 
-/// Whether a server's certificate is not trusted, which no waiting mends. The TLS error hides inside I/O errors, which
+/// Whether a server's certificate is not trusted, or ours not by it, which no waiting mends. The TLS error hides inside I/O errors, which
 /// name only *its* causes.
 pub(crate) fn refuses_certificate(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(cause) = next {
-        if let Some(rustls::Error::InvalidCertificate(_)) = cause.downcast_ref() {
-            return true;
+        match cause.downcast_ref() {
+            Some(rustls::Error::InvalidCertificate(_)) => return true,
+            Some(rustls::Error::AlertReceived(alert)) if is_about_certificates(*alert) => return true,
+            _ => {}
         }
         let inside = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         next = inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| cause.source());
     }
     false
+}
+
+fn is_about_certificates(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::NoCertificate
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::CertificateRequired
+    )
 }

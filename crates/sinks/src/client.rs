@@ -1,13 +1,16 @@
 //! The HTTP client of destinations that take rows in requests: connections that are kept, TLS, a proxy, and what it
 //! means when no answer comes.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use reqwest::{Certificate, Client, Identity, Proxy, Response, redirect};
 use standpipe_model::{ErrorClass, Secret, SinkError};
 
-use crate::cause::{WORDS_MAX, causes, refuses_certificate};
+use crate::cause::{RETRY_AFTER_MAX, WORDS_MAX, causes, refuses_certificate};
 
 /// How a destination is reached.
 #[derive(Debug, Clone)]
@@ -18,6 +21,8 @@ pub struct ClientOptions {
     pub identity_pem: Option<Secret>,
     /// The proxy's URL; none is taken from the environment.
     pub proxy: Option<Secret>,
+    /// Whether cookies are kept, by which load balancers know whom they sent a client to.
+    pub keep_cookies: bool,
     /// For making a connection.
     pub connect_timeout: Duration,
     /// For a whole request with its answer.
@@ -27,7 +32,14 @@ pub struct ClientOptions {
 impl Default for ClientOptions {
     fn default() -> Self {
         let (connect_timeout, request_timeout) = (Duration::from_secs(10), Duration::from_secs(180));
-        Self { ca_pem: None, identity_pem: None, proxy: None, connect_timeout, request_timeout }
+        Self {
+            ca_pem: None,
+            identity_pem: None,
+            proxy: None,
+            keep_cookies: false,
+            connect_timeout,
+            request_timeout,
+        }
     }
 }
 
@@ -56,6 +68,7 @@ impl ClientOptions {
     pub fn client(&self) -> Result<Client, ClientError> {
         let mut builder = Client::builder()
             .no_proxy()
+            .cookie_store(self.keep_cookies)
             .redirect(redirect::Policy::none())
             .connect_timeout(self.connect_timeout)
             .timeout(self.request_timeout)
@@ -100,6 +113,15 @@ impl Silence {
         }
     }
 
+    fn word(self) -> &'static str {
+        match self {
+            Self::Timeout => "RequestTimeout",
+            Self::Connect => "ConnectionFailed",
+            Self::Certificate => "SSLHandshakeFailure",
+            Self::Closed => "ConnectionReset",
+        }
+    }
+
     /// The error for the worker, of a destination at `place`.
     pub(crate) fn into_error(self, place: &str, code: &str, error: reqwest::Error) -> SinkError {
         let class = match self {
@@ -115,6 +137,18 @@ impl Silence {
         };
         coded(class, code, format!("{place}: {text}"))
     }
+}
+
+/// The error that no answer came from a destination of a kind (`HttpEndpoint`) at `place`.
+pub(crate) fn unanswered(kind: &str, place: &str, error: reqwest::Error) -> SinkError {
+    let silence = Silence::of(&error);
+    silence.into_error(place, &format!("{kind}.{}", silence.word()), error)
+}
+
+/// A body as it is compressed.
+pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::default());
+    encoder.write_all(body).and_then(|()| encoder.finish()).expect("memory takes what is written to it")
 }
 
 /// An answer's body could not be had.
@@ -138,10 +172,10 @@ pub(crate) async fn read_body(mut response: Response, bytes_max: usize) -> Resul
     Ok(body.freeze())
 }
 
-/// How long the answer asks to wait (`Retry-After` in seconds).
+/// How long the answer asks to wait (`Retry-After` in seconds), within reason.
 pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
     let value = response.headers().get(reqwest::header::RETRY_AFTER)?.to_str().ok()?;
-    value.trim().parse().ok().map(Duration::from_secs)
+    value.trim().parse().ok().map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
 /// An answer's words for a message: cut, and in one line.
@@ -150,13 +184,22 @@ pub(crate) fn excerpt(body: &[u8]) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect()
 }
 
-/// A URL as a message may show it: without what may be secret in it.
+/// A URL as a message may show it: the path of a webhook may be its secret.
 pub(crate) fn shown(url: &reqwest::Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
-/// The same error with a code.
+/// Does what takes long and waits for nothing where it holds up nobody.
+pub(crate) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SinkError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        SinkError::new(ErrorClass::Transient, "making the request's body failed").with_source(error)
+    })
+}
+
+/// An error with a code.
 pub(crate) fn coded(class: ErrorClass, code: &str, message: String) -> SinkError {
     SinkError { code: Some(code.to_owned()), ..SinkError::new(class, message) }
 }

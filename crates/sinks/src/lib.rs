@@ -12,6 +12,7 @@ pub mod http;
 pub mod key;
 #[cfg(any(feature = "gcs", feature = "azure"))]
 pub mod object;
+pub mod opensearch;
 mod read;
 pub mod s3;
 mod source;
@@ -22,6 +23,7 @@ pub use file::{FileOptions, FileSink};
 pub use http::{HttpOptions, HttpSink};
 #[cfg(any(feature = "gcs", feature = "azure"))]
 pub use object::{ObjectSink, ObjectStoreOptions};
+pub use opensearch::{OpenSearchOptions, OpenSearchSink};
 pub use read::{Found, ReadObject};
 pub use s3::{S3Options, S3Sink};
 pub use splunk::{SplunkOptions, SplunkSink};

@@ -29,6 +29,10 @@ pub enum AlarmKind {
     CredentialsRefused,
     /// A changed table was refused; the one before stays in force.
     TableRefused,
+    /// The columns of a table cannot be had from its catalog; those before stay in force.
+    CatalogFailed,
+    /// An inferred schema has all the columns that it may have; what is more is left out of it.
+    SchemaFull,
     /// The audit log cannot be written; changes through the API are refused.
     AuditFailed,
     /// Changed certificate files cannot be used; the old certificate is in force.
@@ -53,6 +57,8 @@ impl AlarmKind {
             Self::ReloadRefused => "reload_refused",
             Self::CredentialsRefused => "credentials_refused",
             Self::TableRefused => "table_refused",
+            Self::CatalogFailed => "catalog_failed",
+            Self::SchemaFull => "schema_full",
             Self::AuditFailed => "audit_failed",
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateExpiring => "certificate_expiring",

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! <data_dir>/streams/<name>/definition-<version>.json    the highest version is the current one
+//!                          /schema-<version>.json        what its rows have come to, where they say so
 //!                          /tags.json                    its tags, where it has any
 //!                          /deleting                     it is being deleted, and nothing else may become of it
 //!                          /journal/                     the stream's write-ahead log
 //! <data_dir>/trash/<name>-<ms>/                          deleted through the API, kept for seven days
 //! <data_dir>/archive/<name>-<ms>/                        left the YAML and delivered everything
 //! ```
+
+mod recorded;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +25,7 @@ use standpipe_model::{StreamName, Timestamp};
 
 use crate::durable;
 use crate::spec::StreamSpec;
+pub(crate) use recorded::Recorded;
 
 const FORMAT: u32 = 1;
 const TAGS: &str = "tags.json";

@@ -19,6 +19,7 @@ mod exposed;
 pub mod functions;
 #[cfg(test)]
 mod generated;
+mod glue;
 pub mod keys;
 pub mod metrics;
 pub mod processors;

@@ -111,6 +111,7 @@ pub struct Metrics {
     object_bytes: Family<Line, Counter>,
     partitions: Family<Line, Gauge>,
     partition_refusals: Family<Line, Counter>,
+    keys_left_out: Family<Line, Counter>,
     attempt_seconds: Histogram,
     discarded: Family<StreamOnly, Counter>,
     key_checks: Family<KeyResult, Counter>,
@@ -145,6 +146,7 @@ impl Default for Metrics {
             object_bytes: Family::default(),
             partitions: Family::default(),
             partition_refusals: Family::default(),
+            keys_left_out: Family::default(),
             attempt_seconds: seconds(),
             discarded: Family::default(),
             key_checks: Family::default(),
@@ -204,6 +206,11 @@ impl Metrics {
             "partition_limit_records",
             "Records that failed for the limit of active partitions (AWS: PartitionCountExceeded)",
             self.partition_refusals.clone(),
+        );
+        r.register(
+            "schema_keys_left_out",
+            "How often a key was left out of an inferred schema that has all the columns it may have",
+            self.keys_left_out.clone(),
         );
         r.register("delivery_attempt_seconds", "Time of a delivery attempt", self.attempt_seconds.clone());
         r.register(
@@ -302,6 +309,11 @@ impl Metrics {
         let line = line(stream, destination);
         self.partitions.get_or_create(&line).set(i64::try_from(partitions).unwrap_or(i64::MAX));
         self.partition_refusals.get_or_create(&line).inc_by(beyond_limit);
+    }
+
+    /// So often keys of a batch were left out of the schema that is inferred.
+    pub(crate) fn keys_left_out(&self, stream: &StreamName, destination: &DestinationId, times: u64) {
+        self.keys_left_out.get_or_create(&line(stream, destination)).inc_by(times);
     }
 
     /// A stream was deleted with records that it had not delivered.

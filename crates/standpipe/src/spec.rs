@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use standpipe_convert::avro::{self, AvroFormat, NameError};
 use standpipe_convert::orc::{OptionsError, OrcOptions};
 use standpipe_convert::parquet::{OptionError, ParquetFormat, ParquetOptions};
-use standpipe_convert::{Deserializer, FileFormat, OrcFormat, TableSchema};
+use standpipe_convert::{Deserializer, FileFormat, KeyError, OrcFormat, RowReader, TableSchema};
 use standpipe_encode::media;
 use standpipe_model::{Compression, DestinationId, ObjectOptions, StreamName};
 
@@ -120,8 +120,12 @@ impl S3Destination {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conversion {
-    /// The table's columns; a batch has those of the definition that it was closed under.
+    /// The table's columns; a batch has those of the definition that it was closed under. None where they come from
+    /// elsewhere.
     pub schema: TableSchema,
+    /// Where they come from otherwise; a batch has those that were recorded, and that its CLOSE names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns_from: Option<ColumnSource>,
     /// What the table is called.
     pub table: CatalogTable,
     /// How rows are read.
@@ -130,7 +134,40 @@ pub struct Conversion {
     pub output: OutputFormat,
 }
 
+/// Where the columns of a table come from that the configuration does not have. What is found there is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnSource {
+    /// The rows, to so many names of columns and members.
+    Infer(u32),
+    /// Glue.
+    Glue,
+}
+
 impl Conversion {
+    /// The same, with columns that were recorded.
+    pub(crate) fn with(&self, schema: TableSchema) -> Self {
+        Self { schema, ..self.clone() }
+    }
+
+    /// What the columns are recorded of, where they are.
+    pub(crate) fn recorded_of(&self) -> Option<String> {
+        let CatalogTable { database, table, version_id, .. } = &self.table;
+        Some(match self.columns_from? {
+            ColumnSource::Infer(_) => "rows".to_owned(),
+            ColumnSource::Glue => format!("glue {database} {table} {version_id}"),
+        })
+    }
+
+    /// Checks that rows can be converted to its columns.
+    ///
+    /// # Errors
+    /// [`FormatError`].
+    pub(crate) fn check(&self) -> Result<(), FormatError> {
+        RowReader::check(&self.schema, &self.deserializer)?;
+        self.format().map(drop)
+    }
+
     /// How the files of its table are written; `None` where its rows stay lines of text.
     ///
     /// # Errors
@@ -152,6 +189,9 @@ impl Conversion {
 /// The settings of a format do not fit the table.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum FormatError {
+    /// Keys and columns do not belong together.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// Those of Parquet.
     #[error(transparent)]
     Parquet(#[from] OptionError),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use standpipe_convert::TableSchema;
 use standpipe_ingest::{Put, PutError, PutReceipt};
 use standpipe_journal::keys::KeyTrouble;
 use standpipe_journal::{
@@ -17,11 +18,12 @@ use standpipe_model::{BatchId, DestinationId, StreamName};
 use tokio::sync::{Mutex, Semaphore, oneshot};
 
 use crate::alarm::AlarmKind;
-use crate::catalog::{Catalog, CatalogError, Definition};
+use crate::catalog::{Catalog, CatalogError, Definition, Recorded};
 use crate::endpoints::EndpointClients;
 use crate::keys::StateError;
 use crate::metrics::{JournalState, LineState};
-use crate::worker::{Again, Context, Definitions, Line, Order, OrderError, Worker};
+use crate::spec::Conversion;
+use crate::worker::{Again, Context, Definitions, Line, Order, OrderError, Worker, needed_schemas};
 
 use encryption::AtRest;
 pub(crate) use encryption::refusal as key_refusal;
@@ -98,6 +100,7 @@ pub struct Stream {
     name: StreamName,
     journal: Journal,
     definitions: Arc<Definitions>,
+    recorded: Arc<Recorded>,
     context: Arc<Context>,
     catalog: Catalog,
     workers: Mutex<Vec<Worker>>,
@@ -134,6 +137,7 @@ impl Stream {
             name: name.clone(),
             journal,
             definitions: Arc::new(definitions),
+            recorded: Arc::new(Recorded::open(catalog.folder(name))?),
             context: Arc::clone(context),
             catalog: catalog.clone(),
             workers: Mutex::default(),
@@ -178,6 +182,7 @@ impl Stream {
                 destination,
                 journal: self.journal.clone(),
                 definitions: Arc::clone(&self.definitions),
+                recorded: Arc::clone(&self.recorded),
                 context: Arc::clone(&self.context),
                 turns: Arc::new(Semaphore::new(processors.min(TURNS_MAX))),
                 endpoints: EndpointClients::default(),
@@ -214,6 +219,38 @@ impl Stream {
     /// All definitions that batches may still need, the current one included.
     pub fn definitions(&self) -> Vec<Arc<Definition>> {
         self.definitions.all()
+    }
+
+    /// What its rows are converted to, where they are, with the columns that are in force.
+    pub fn conversion(&self) -> Option<Conversion> {
+        let conversion = self.definition().spec.destination.conversion.clone()?;
+        match conversion.recorded_of() {
+            Some(of) => Some(conversion.with(self.recorded.in_force(&of).1)),
+            None => Some(conversion),
+        }
+    }
+
+    /// Whether columns are in force that its rows are converted to.
+    pub(crate) fn has_columns(&self) -> bool {
+        self.conversion().is_some_and(|conversion| !conversion.schema.columns().is_empty())
+    }
+
+    /// Puts the columns in force that a catalog has of the table now; they are durable when this returns.
+    ///
+    /// # Errors
+    /// [`StreamError::Catalog`]: those before are still in force.
+    pub(crate) async fn record_columns(&self, of: String, schema: TableSchema) -> Result<(), StreamError> {
+        let _held = self.recorded.hold().await;
+        if self.recorded.in_force(&of).1 == schema {
+            return Ok(());
+        }
+        let columns = schema.columns().len();
+        let (recorded, needed) = (Arc::clone(&self.recorded), needed_schemas(&self.journal));
+        let made = tokio::task::spawn_blocking(move || recorded.record(of, schema, &needed)).await;
+        let version = made.map_err(|error| StreamError::Read(std::io::Error::other(error)))??;
+        tracing::info!(stream = %self.name, version, columns, "the table's columns have changed in the catalog");
+        self.nudge().await;
+        Ok(())
     }
 
     /// The stream's journal.

@@ -85,6 +85,7 @@ fn scrape() -> String {
     metrics.closed(&stream, &destination, "age");
     metrics.delivered(&stream, &destination, 1);
     metrics.partitioned(&stream, &destination, 2, 1);
+    metrics.keys_left_out(&stream, &destination, 1);
     metrics.discarded(&stream, 1);
     metrics.synced(1, Duration::ZERO);
     metrics.shaken(HandshakeResult::Ok);

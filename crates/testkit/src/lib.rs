@@ -33,6 +33,7 @@ mod daemon;
 mod entropy;
 pub mod guests;
 mod http;
+mod maven;
 mod ports;
 mod privilege;
 mod process;

@@ -76,6 +76,24 @@ impl Process {
         bail!("{name} found every port taken")
     }
 
+    /// Starts a server again in its folder and waits until `ready` says so; a running one is killed first.
+    ///
+    /// # Errors
+    /// When it dies or does not get ready within `patience`; the error holds the end of its log.
+    pub(crate) fn restart(
+        &mut self,
+        command: &Command,
+        patience: Duration,
+        ready: impl Fn() -> bool,
+    ) -> Result<()> {
+        if self.is_running()? {
+            self.kill()?;
+        }
+        self.keep_dir();
+        *self = Self::start(&self.name, command, &self.dir)?;
+        self.wait_until(patience, ready)
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

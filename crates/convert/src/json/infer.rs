@@ -2,7 +2,10 @@
 //! into by the default deserializer, widened by what comes after.
 //!
 //! What was seen is a lattice: null at the bottom, strings, which take every value, at the top. The order of the records
-//! decides the order of the columns, and nothing else.
+//! decides the order of the columns, and nothing else. Above a schema that files have been written by, [`known`] keeps to
+//! what readers take for one table with them.
+
+mod known;
 
 use std::collections::HashMap;
 
@@ -12,20 +15,23 @@ use super::value::Rules;
 use super::{Deserializer, RowError, documents, no_row, number, text, time};
 use crate::schema::{COLUMNS_MAX, Column, SchemaError, TableSchema};
 use crate::types::{DEPTH_MAX, Type};
+use known::Room;
 
 /// Whole numbers beyond 64 bits.
 const HUGE: Type = Type::Decimal { precision: 38, scale: 0 };
 
 /// What was seen of records.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Inferred {
     columns: Members,
     rules: Rules,
+    room: Room,
 }
 
 impl Default for Inferred {
     fn default() -> Self {
-        Self { columns: Members::default(), rules: Rules::new(&Deserializer::default()) }
+        let rules = Rules::new(&Deserializer::default());
+        Self { columns: Members::default(), rules, room: Room::default() }
     }
 }
 
@@ -38,13 +44,16 @@ impl Inferred {
         let (mut found, rules) = (Members::default(), &self.rules);
         let rows = documents(record, |json, peek| match peek {
             Peek::Object => {
-                found.join(members(json, rules, 0)?);
+                found.join(members(json, rules, 0)?, &mut Room::of_record());
                 Ok(())
             }
             Peek::Array => Err(RowError::record("The row is an array: its values have no names.")),
             _ => Err(no_row(json, peek)),
         })?;
-        self.columns.join(found);
+        if self.room.is_limited() {
+            found = known::decided(found, 0);
+        }
+        self.columns.join(found, &mut self.room);
         Ok(rows)
     }
 
@@ -64,25 +73,29 @@ impl Inferred {
 }
 
 /// What was seen in one place.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Seen {
     /// Nulls only.
     Nothing,
     Scalar(Type),
     Array(Box<Seen>),
     Struct(Members),
+    /// Of a schema that files have been written by.
+    Known(Box<Seen>),
 }
 
 impl Seen {
     /// Both in one.
-    fn join(&mut self, other: Self) {
+    fn join(&mut self, other: Self, room: &mut Room) {
         match (&mut *self, other) {
             (_, Self::Nothing) => {}
             (Self::Nothing, other) => *self = other,
+            (Self::Known(known), other) => known.widen(other, room),
+            (_, Self::Known(other)) => self.join(*other, room),
             (Self::Scalar(kind), Self::Scalar(other)) if *kind == other => {}
             (Self::Scalar(kind), Self::Scalar(other)) => *kind = wider(kind, other),
-            (Self::Array(item), Self::Array(other)) => item.join(*other),
-            (Self::Struct(members), Self::Struct(others)) => members.join(others),
+            (Self::Array(item), Self::Array(other)) => item.join(*other, room),
+            (Self::Struct(members), Self::Struct(others)) => members.join(others, room),
             _ => *self = Self::Scalar(Type::String),
         }
     }
@@ -91,6 +104,7 @@ impl Seen {
     fn kind(&self, depth: usize) -> Type {
         match self {
             Self::Scalar(kind) => kind.clone(),
+            Self::Known(known) => known.kind(depth),
             Self::Array(item) if depth < DEPTH_MAX => Type::Array(Box::new(item.kind(depth + 1))),
             Self::Struct(members) if depth < DEPTH_MAX && members.make_struct() => {
                 let member = |(name, seen): &(String, Self)| (name.clone(), seen.kind(depth + 1));
@@ -114,14 +128,14 @@ fn wider(one: &Type, other: Type) -> Type {
 }
 
 /// What was seen below the keys of objects, as these came.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Members {
     all: Vec<(String, Seen)>,
     by_name: HashMap<String, usize>,
 }
 
 impl Members {
-    fn join(&mut self, others: Self) {
+    fn join(&mut self, others: Self, room: &mut Room) {
         for (next, (name, seen)) in others.all.into_iter().enumerate() {
             // Records mostly have the same keys in the same order.
             let found = match self.all.get(next) {
@@ -129,8 +143,9 @@ impl Members {
                 _ => self.by_name.get(&name).copied(),
             };
             match found {
-                Some(found) => self.all[found].1.join(seen),
-                None => self.push(name, seen),
+                Some(found) => self.all[found].1.join(seen, room),
+                None if room.take(self.all.len(), &name, &seen) => self.push(name, seen),
+                None => {}
             }
         }
     }
@@ -138,17 +153,14 @@ impl Members {
     fn put(&mut self, name: String, seen: Seen) {
         match self.by_name.get(&name) {
             // Of a key that comes twice the last counts, but all are read.
-            Some(found) => self.all[*found].1.join(seen),
+            Some(found) => self.all[*found].1.join(seen, &mut Room::of_record()),
             None => self.push(name, seen),
         }
     }
 
-    /// One more than there may be says that there are too many; memory ends there.
     fn push(&mut self, name: String, seen: Seen) {
-        if self.all.len() <= COLUMNS_MAX {
-            self.by_name.insert(name.clone(), self.all.len());
-            self.all.push((name, seen));
-        }
+        self.by_name.insert(name.clone(), self.all.len());
+        self.all.push((name, seen));
     }
 
     /// Whether a struct's type can be written with them.
@@ -188,7 +200,7 @@ fn value(json: &mut Jiter<'_>, peek: Peek, rules: &Rules, depth: usize) -> Resul
         Peek::Array => {
             let (mut seen, mut item) = (Seen::Nothing, json.known_array()?);
             while let Some(peek) = item {
-                seen.join(value(json, peek, rules, depth + 1)?);
+                seen.join(value(json, peek, rules, depth + 1)?, &mut Room::of_record());
                 item = json.array_step()?;
             }
             Seen::Array(Box::new(seen))

@@ -182,6 +182,7 @@ pub struct RowReader {
     plan: Arc<RowPlan>,
     columns: Vec<Growing>,
     rows: usize,
+    met_strangers: bool,
 }
 
 impl RowPlan {
@@ -197,7 +198,7 @@ impl RowPlan {
     /// A reader that has no rows yet.
     pub fn reader(self: &Arc<Self>) -> RowReader {
         let columns = self.table.columns().iter().map(|column| Growing::new(&column.kind)).collect();
-        RowReader { plan: Arc::clone(self), columns, rows: 0 }
+        RowReader { plan: Arc::clone(self), columns, rows: 0, met_strangers: false }
     }
 
     /// About how many bytes of columns a row takes, whatever it says.
@@ -234,6 +235,11 @@ impl RowReader {
         Ok(())
     }
 
+    /// Whether the record that was last added had keys with values that are no columns or members.
+    pub fn met_strangers(&self) -> bool {
+        self.met_strangers
+    }
+
     /// The rows that it holds.
     pub fn rows(&self) -> usize {
         self.rows
@@ -262,15 +268,18 @@ impl RowReader {
     pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
         self.rows = 0;
         let fields = self.plan.schema.fields();
+        if fields.is_empty() {
+            return Ok(RecordBatch::new_empty(self.plan.schema.clone()));
+        }
         let arrays =
             self.columns.iter_mut().zip(fields).map(|(column, field)| column.finish(field.data_type()));
         RecordBatch::try_new(self.plan.schema.clone(), arrays.collect::<Result<_, _>>()?)
     }
 
     fn documents(&mut self, record: &[u8]) -> Result<usize, RowError> {
-        let Self { plan, columns, rows } = self;
+        let Self { plan, columns, rows, met_strangers } = self;
         let (members, rules) = (&plan.members, &value::Reading::by(&plan.rules));
-        documents(record, |json, peek| {
+        let read = documents(record, |json, peek| {
             match peek {
                 Peek::Object => value::object(json, members, columns, *rows, rules)?,
                 Peek::Array if rules.is_lenient() => value::positions(json, members, columns, *rows, rules)?,
@@ -280,7 +289,9 @@ impl RowReader {
             members.check_required(columns, *rows)?;
             *rows += 1;
             Ok(())
-        })
+        });
+        *met_strangers = rules.met_strangers();
+        read
     }
 }
 

@@ -12,7 +12,7 @@ use crate::growing::{Growing, Values};
 use crate::types::Type;
 
 /// How lenient the reading is, and how keys are compared.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Rules {
     openx: Option<OpenX>,
     timestamp_formats: Vec<TimestampFormat>,
@@ -24,6 +24,8 @@ pub(super) struct Reading<'a> {
     /// Bytes of columns that the record may still take beside its own: every object takes room in all of its columns,
     /// however little it says.
     left: Cell<usize>,
+    /// A key had a value, and no column or member.
+    strangers: Cell<bool>,
 }
 
 /// So many keys are compared with each other.
@@ -77,7 +79,11 @@ impl Rules {
 impl<'a> Reading<'a> {
     /// Begins a record.
     pub(super) fn by(rules: &'a Rules) -> Self {
-        Self { rules, left: Cell::new(RECORD_BYTES_MAX) }
+        Self { rules, left: Cell::new(RECORD_BYTES_MAX), strangers: Cell::new(false) }
+    }
+
+    pub(super) fn met_strangers(&self) -> bool {
+        self.strangers.get()
     }
 
     /// Takes room in the columns of an object.
@@ -126,7 +132,12 @@ pub(super) fn object(
                 value(json, peek, members.plan(member), column, rules)
                     .map_err(|error| error.within(members.name(member)))?;
             }
-            None => json.known_skip(peek)?,
+            None => {
+                if peek != Peek::Null {
+                    rules.strangers.set(true);
+                }
+                json.known_skip(peek)?;
+            }
         }
         found = json.next_key()?.map(|key| members.find(key, &mut next, rules));
     }

@@ -1,10 +1,6 @@
 //! From rows to a request's body, and from an answer to what became of them.
 
-use std::io::Write as _;
-
 use base64_simd::STANDARD;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use standpipe_model::{Refusal, Request, RequestRow};
@@ -89,11 +85,6 @@ fn json_array(rows: &[RequestRow]) -> Made {
     }
     let body = if good.is_empty() { Vec::new() } else { joined(good, b"[", b",", b"]") };
     Made { body, refused }
-}
-
-pub(super) fn gzip(body: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::default());
-    encoder.write_all(body).and_then(|()| encoder.finish()).expect("memory takes what is written to it")
 }
 
 /// The answer of Firehose's protocol. Members that it does not have make it invalid, as they do at AWS.

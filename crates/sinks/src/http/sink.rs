@@ -3,14 +3,17 @@
 use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde_json::{Map, Value, json};
 use standpipe_model::{Answer, ErrorClass, Request, RequestSink, SinkError};
 
 use super::options::{HttpFormat, HttpOptions};
-use super::request::{ANSWER_BYTES_MAX, body, gzip, is_taken};
-use crate::client::{BodyTrouble, ClientError, Silence, coded, excerpt, read_body, retry_after, shown};
+use super::request::{ANSWER_BYTES_MAX, Made, body, is_taken};
+use crate::client::{
+    BodyTrouble, ClientError, aside, coded, excerpt, gzip, read_body, retry_after, shown, unanswered,
+};
 
 /// An HTTP endpoint's settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -56,14 +59,7 @@ impl HttpSink {
     }
 
     fn unanswered(&self, error: reqwest::Error) -> SinkError {
-        let silence = Silence::of(&error);
-        let code = match silence {
-            Silence::Timeout => "HttpEndpoint.RequestTimeout",
-            Silence::Connect => "HttpEndpoint.ConnectionFailed",
-            Silence::Certificate => "HttpEndpoint.SSLHandshakeFailure",
-            Silence::Closed => "HttpEndpoint.ConnectionReset",
-        };
-        silence.into_error(&self.place, code, error)
+        unanswered("HttpEndpoint", &self.place, error)
     }
 
     /// What a request's own headers are.
@@ -92,7 +88,34 @@ impl HttpSink {
         let (status, wait) = (response.status(), retry_after(&response));
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.map(str::to_owned);
-        let body = match read_body(response, ANSWER_BYTES_MAX).await {
+        let body = read_body(response, ANSWER_BYTES_MAX).await;
+        let is_protocol = self.format == HttpFormat::Firehose;
+        if !is_protocol && status.is_success() {
+            // Whatever it says, and however much of it.
+            return Ok(());
+        }
+        if is_protocol && status == StatusCode::OK {
+            return self.is_taken(request, content_type.as_deref(), body);
+        }
+        let message = format!(
+            "{}: The following response was received from the endpoint destination. {}",
+            self.place,
+            status.as_u16()
+        );
+        let error = coded(class(status), "HttpEndpoint.DestinationException", message);
+        // What cannot be read of it changes nothing.
+        let words = body.ok().map(|body| excerpt(&body)).filter(|words| !words.is_empty());
+        Err(SinkError { retry_after: wait, words, ..error })
+    }
+
+    /// Whether the answer with status 200 is that of the protocol.
+    fn is_taken(
+        &self,
+        request: &Request,
+        content_type: Option<&str>,
+        body: Result<Bytes, BodyTrouble>,
+    ) -> Result<(), SinkError> {
+        let body = match body {
             Ok(body) => body,
             Err(BodyTrouble::Broken(error)) => return Err(self.unanswered(error)),
             Err(BodyTrouble::TooLarge) => {
@@ -100,30 +123,16 @@ impl HttpSink {
                 return Err(coded(ErrorClass::Transient, "HttpEndpoint.ResponseTooLarge", message));
             }
         };
-        let words = excerpt(&body);
-        match self.format {
-            HttpFormat::Firehose if status == StatusCode::OK => {
-                if is_taken(request, content_type.as_deref(), &body) {
-                    return Ok(());
-                }
-                let message = format!(
-                    "{}: Response for request {} is not recognized as valid JSON or has unexpected fields. Raw response \
-                     received: 200 {words}",
-                    self.place, request.id
-                );
-                Err(coded(ErrorClass::Transient, "HttpEndpoint.InvalidResponseFromDestination", message))
-            }
-            HttpFormat::Ndjson | HttpFormat::JsonArray | HttpFormat::Raw if status.is_success() => Ok(()),
-            _ => {
-                let message = format!(
-                    "{}: The following response was received from the endpoint destination. {}: {words}",
-                    self.place,
-                    status.as_u16()
-                );
-                let error = coded(class(status), "HttpEndpoint.DestinationException", message);
-                Err(SinkError { retry_after: wait, ..error })
-            }
+        if is_taken(request, content_type, &body) {
+            return Ok(());
         }
+        let message = format!(
+            "{}: Response for request {} is not recognized as valid JSON or has unexpected fields. Raw response received: \
+             200",
+            self.place, request.id
+        );
+        let error = coded(ErrorClass::Transient, "HttpEndpoint.InvalidResponseFromDestination", message);
+        Err(SinkError { words: Some(excerpt(&body)), ..error })
     }
 }
 
@@ -183,12 +192,18 @@ impl RequestSink for HttpSink {
     }
 
     async fn attempt(&self, request: &Request) -> Result<Answer, SinkError> {
-        let made = body(self.format, request);
-        let refused = made.refused;
-        if made.body.is_empty() && !refused.is_empty() {
+        let (format, packs, of) = (self.format, self.gzip, request.clone());
+        let made = aside(move || {
+            let mut made = body(format, &of);
+            if packs && !made.body.is_empty() {
+                made.body = gzip(&made.body);
+            }
+            made
+        });
+        let Made { body, refused } = made.await?;
+        if body.is_empty() && !refused.is_empty() {
             return Ok(Answer { refused, ..Answer::default() });
         }
-        let body = if self.gzip { gzip(&made.body) } else { made.body };
         let bytes = body.len() as u64;
         let response = self.post(request, body).await?;
         self.judge(request, response).await?;

@@ -76,7 +76,7 @@ fn debug_shows_nothing_of_an_endpoints_secrets() {
         client: ClientOptions::default(),
     };
     let sink = HttpSink::new(&options).unwrap();
-    assert_eq!(format!("{sink:?}"), "HttpSink { place: \"https://example.com:8443/in\", .. }");
+    assert_eq!(format!("{sink:?}"), "HttpSink { place: \"https://example.com:8443\", .. }");
     let bad = HttpOptions { headers: vec![("a b".to_owned(), Secret::new("x"))], ..options };
     assert_eq!(HttpSink::new(&bad).unwrap_err().to_string(), "the header 'a b' cannot be sent");
 }

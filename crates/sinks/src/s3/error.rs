@@ -8,10 +8,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use standpipe_model::{ErrorClass, SinkError};
 
-use crate::cause::{WORDS_MAX, causes, refuses_certificate};
-
-/// The longest wait that a store may ask for; a mistaken header must not park a delivery for days.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+use crate::cause::{RETRY_AFTER_MAX, WORDS_MAX, causes, refuses_certificate};
 
 /// A request that failed, reduced to what matters.
 #[derive(Debug)]

@@ -37,10 +37,14 @@ fn misfit(endpoint: HecEndpoint, data: &[u8]) -> Option<String> {
         return None;
     }
     match serde_json::from_slice::<Value>(data) {
-        Ok(Value::Object(members)) if members.get("event").is_some_and(|event| !event.is_null()) => None,
-        Ok(_) => Some("The record is no object with a member \"event\".".to_owned()),
+        Ok(Value::Object(members)) if members.get("event").is_some_and(|event| !is_blank(event)) => None,
+        Ok(_) => Some("The record is no object with a member \"event\" that is not blank.".to_owned()),
         Err(error) => Some(format!("The record is no JSON: {error}")),
     }
+}
+
+fn is_blank(event: &Value) -> bool {
+    event.is_null() || event.as_str().is_some_and(str::is_empty)
 }
 
 /// An answer of HEC.

@@ -13,7 +13,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::options::{HecEndpoint, SplunkOptions};
 use super::request::{self, Made, body, classify, is_acknowledged};
-use crate::client::{BodyTrouble, ClientError, Silence, coded, excerpt, read_body, retry_after, shown};
+use crate::client::{
+    BodyTrouble, ClientError, ClientOptions, Silence, aside, coded, excerpt, read_body, retry_after, shown,
+};
 
 /// The most of an answer that is read.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -63,7 +65,9 @@ impl SplunkSink {
         let authorization = HeaderValue::try_from(format!("Splunk {}", options.token.expose()));
         let mut authorization = authorization.map_err(|_| SplunkOptionsError::Token)?;
         authorization.set_sensitive(true);
-        let (client, place) = (options.client.client()?, shown(&collector));
+        // An acknowledgement has to be asked of the one who was told.
+        let client = ClientOptions { keep_cookies: true, ..options.client.clone() }.client()?;
+        let place = shown(&collector);
         let (endpoint, acknowledgement) = (options.endpoint, options.acknowledgement);
         Ok(Self { client, collector, authorization, endpoint, acknowledgement, place })
     }
@@ -110,14 +114,12 @@ impl SplunkSink {
                 sleep(wait).await;
                 wait = (wait * 2).min(ASK_MOST);
                 let asked = json!({ "acks": [id] }).to_string().into_bytes();
-                let response = self.post(self.url("ack"), channel, "application/json", asked).await?;
-                let status = response.status();
-                let body = self.read(response).await?;
-                if !status.is_success() {
-                    return Err(self.refused(status.as_u16(), &body, None).0);
-                }
-                if is_acknowledged(&body, id) {
-                    return Ok(());
+                match self.ask(channel, asked, id).await {
+                    Ok(false) => {}
+                    Ok(true) => return Ok(()),
+                    Err(error) if error.class == ErrorClass::Misconfigured => return Err(error),
+                    // Splunk has the events: to give up asking would only send them again.
+                    Err(_) => {}
                 }
             }
         };
@@ -131,14 +133,25 @@ impl SplunkSink {
         })
     }
 
+    /// Whether the indexer acknowledges `id` by now.
+    async fn ask(&self, channel: &str, asked: Vec<u8>, id: u64) -> Result<bool, SinkError> {
+        let response = self.post(self.url("ack"), channel, "application/json", asked).await?;
+        let status = response.status();
+        let body = self.read(response).await?;
+        if status.is_success() {
+            return Ok(is_acknowledged(&body, id));
+        }
+        Err(self.refused(status.as_u16(), &body, None).0)
+    }
+
     /// The error of an answer that is no success, and which event it is about.
     fn refused(&self, status: u16, body: &[u8], wait: Option<Duration>) -> (SinkError, Option<usize>) {
         let answer: request::Answer = serde_json::from_slice(body).unwrap_or_default();
         let (class, code) = classify(status, answer.code);
-        let text = if answer.text.is_empty() { excerpt(body) } else { answer.text };
-        let code_of_hec = answer.code.map(|code| format!(" (code {code})")).unwrap_or_default();
-        let message = format!("{}: {status}: {text}{code_of_hec}", self.place);
-        let error = SinkError { retry_after: wait, ..coded(class, code, message) };
+        let code_of_hec = answer.code.map(|code| format!(", code {code}")).unwrap_or_default();
+        let message = format!("{}: the answer is {status}{code_of_hec}", self.place);
+        let words = Some(if answer.text.is_empty() { excerpt(body) } else { answer.text });
+        let error = SinkError { retry_after: wait, words, ..coded(class, code, message) };
         (error, answer.invalid_event)
     }
 }
@@ -151,11 +164,7 @@ fn channel(request: &Request) -> String {
 
 /// Everything else again, where one event of a request is wrong.
 fn without(sent: &[usize], wrong: usize, error: SinkError, mut refused: Vec<Refusal>) -> Answer {
-    refused.push(Refusal {
-        row: wrong,
-        code: error.code.clone().unwrap_or_default(),
-        message: error.message.clone(),
-    });
+    refused.push(Refusal { row: wrong, code: error.code.clone().unwrap_or_default(), message: error.told() });
     refused.sort_unstable_by_key(|refusal| refusal.row);
     let rest: Vec<usize> = sent.iter().copied().filter(|row| *row != wrong).collect();
     // What is left failed only for its neighbour.
@@ -174,7 +183,8 @@ impl RequestSink for SplunkSink {
     }
 
     async fn attempt(&self, request: &Request) -> Result<Answer, SinkError> {
-        let Made { body, sent, refused } = body(self.endpoint, &request.rows);
+        let (endpoint, rows) = (self.endpoint, request.rows.clone());
+        let Made { body, sent, refused } = aside(move || body(endpoint, &rows)).await?;
         if sent.is_empty() {
             return Ok(Answer { refused, ..Answer::default() });
         }

@@ -1,5 +1,6 @@
-//! Every object sink against the real thing: one conformance suite, run on a folder, on versitygw and on MinIO, and what
-//! only one of them can show. A server that cannot be had fails the run.
+//! Every sink against the real thing: one conformance suite for objects (`suite`), run on a folder, on versitygw and on
+//! MinIO, one for requests (`requests`), run on each server that takes them, and what only one of them can show. A server
+//! that cannot be had fails the run.
 
 mod access;
 mod deliveries;
@@ -7,6 +8,9 @@ mod file;
 mod fuzz;
 mod memory;
 mod minio;
+mod opensearch;
+mod requests;
 mod scripted;
 mod suite;
+mod telegraf;
 mod versitygw;

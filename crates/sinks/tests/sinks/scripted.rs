@@ -1,4 +1,4 @@
-//! A double of an S3 server that answers what it is told to: for answers that no real server gives on demand.
+//! A double of a server, most often of S3, that answers what it is told to: for answers that no real server gives on demand.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,16 +17,16 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-type Answer = (u16, &'static str, String);
+pub(crate) type Answer = (u16, &'static str, String);
 
 /// Answers each request by its first line, and remembers them.
-struct Scripted {
-    endpoint: String,
+pub(crate) struct Scripted {
+    pub(crate) endpoint: String,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Scripted {
-    async fn start(answer: fn(&str) -> Option<Answer>) -> Self {
+    pub(crate) async fn start(answer: fn(&str) -> Option<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -67,7 +67,7 @@ impl Scripted {
         sink(&self.endpoint)
     }
 
-    fn seen(&self) -> Vec<String> {
+    pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().expect("no panic").clone()
     }
 }

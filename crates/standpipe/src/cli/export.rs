@@ -18,8 +18,8 @@ use super::{CONFIG_PATH, complain, count, env, print, streams};
 use crate::config::{Config, KeyKeeper};
 use crate::daemon::conversion::compression_name;
 use crate::daemon::{mapping, processing};
-use crate::endpoints::{Endpoint, Target};
-use crate::spec::{Conversion, OutputFormat, Partitioning, S3Destination, StreamSpec};
+use crate::endpoints::{ClusterAuth, Endpoint, Target};
+use crate::spec::{ColumnSource, Conversion, OutputFormat, Partitioning, S3Destination, StreamSpec};
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]
@@ -124,11 +124,8 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
     left_out.extend(spec.journal_limit_bytes.map(|_| "journal_limit".to_owned()));
     let backup = spec.backup.iter().map(|backup| ("backup", backup));
     for (path, destination) in [("destination", &spec.destination)].into_iter().chain(backup) {
-        let at = match destination.endpoint.as_ref().map(|endpoint| &endpoint.target) {
-            None => "s3",
-            Some(Target::Http(_)) => "http.error_output",
-            Some(Target::Splunk(_)) => "splunk.error_output",
-        };
+        let target = destination.endpoint.as_ref().map(|endpoint| endpoint.target.name());
+        let at = target.map_or("s3".to_owned(), |kind| format!("{kind}.error_output"));
         left_out.extend(unsaid(destination).map(|key| format!("{path}.{at}.{key}")));
     }
     left_out.extend(spec.destination.endpoint.iter().flat_map(unsaid_of_endpoint));
@@ -174,14 +171,14 @@ fn unsaid_of_format(conversion: &Conversion) -> Vec<String> {
         OutputFormat::Avro { .. } | OutputFormat::Json => return vec!["format".to_owned()],
     };
     keys.insert(0, ("compression", compression_name(&conversion.output).is_none()));
+    keys.push(("schema", matches!(conversion.columns_from, Some(ColumnSource::Infer(_)))));
     keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| format!("format.{format}.{key}")).collect()
 }
 
 /// The keys of an endpoint that are set and have no member in the API, or must not be written.
 fn unsaid_of_endpoint(endpoint: &Endpoint) -> Vec<String> {
-    let (kind, reach, keys) = match &endpoint.target {
+    let (reach, keys) = match &endpoint.target {
         Target::Http(http) => (
-            "http",
             &http.reach,
             vec![
                 ("access_key", http.access_key.is_some()),
@@ -191,8 +188,20 @@ fn unsaid_of_endpoint(endpoint: &Endpoint) -> Vec<String> {
                 ("bytes_max", http.bytes_max.is_some()),
             ],
         ),
+        Target::OpenSearch(cluster) => (
+            &cluster.reach,
+            vec![
+                ("endpoint", cluster.endpoints.len() > 1),
+                ("data_stream", cluster.index.data_stream),
+                ("username", matches!(cluster.auth, ClusterAuth::Basic { .. })),
+                ("api_key", matches!(cluster.auth, ClusterAuth::ApiKey { .. })),
+                ("aws", matches!(cluster.auth, ClusterAuth::Aws { .. })),
+                ("gzip", cluster.gzip),
+                ("documents_max", cluster.documents_max.is_some()),
+                ("bytes_max", cluster.bytes_max.is_some()),
+            ],
+        ),
         Target::Splunk(splunk) => (
-            "splunk",
             &splunk.reach,
             vec![
                 ("token", true),
@@ -201,6 +210,7 @@ fn unsaid_of_endpoint(endpoint: &Endpoint) -> Vec<String> {
             ],
         ),
     };
+    let kind = endpoint.target.name();
     let of_reach = [("tls", reach.has_tls()), ("proxy", reach.proxy.is_some())];
     let set = keys.into_iter().chain(of_reach).filter(|(_, set)| *set);
     set.map(|(key, _)| format!("destination.{kind}.{key}")).collect()

@@ -46,7 +46,7 @@ pub enum Command {
     Reload(reload::ReloadArgs),
     /// Check the configuration and print every problem.
     Validate(validate::ValidateArgs),
-    /// Print the JSON Schema of the configuration, for editors; or propose the schema of a table.
+    /// Print the JSON Schema of the configuration, for editors; or propose or show the schema of a table.
     Schema(schema::SchemaArgs),
     /// Send lines to a stream, each as a record.
     Put(put::PutArgs),
@@ -97,7 +97,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args),
         Command::Reload(args) => runtime()?.block_on(reload::run(args)),
         Command::Validate(args) => validate::run(&args),
-        Command::Schema(args) => schema::run(&args),
+        Command::Schema(args) => runtime()?.block_on(schema::run(&args)),
         Command::Put(args) => runtime()?.block_on(put::run(&args)),
         Command::Streams(command) => runtime()?.block_on(streams::run(command)),
         Command::Import(command) => import::run(&command),

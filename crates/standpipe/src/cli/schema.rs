@@ -1,15 +1,18 @@
-//! `standpipe schema`: the configuration's JSON Schema, and `schema infer`, the columns that the records of a file make.
+//! `standpipe schema`: the configuration's JSON Schema; `schema infer`, the columns that the records of a file make, and
+//! `schema show`, those of a stream.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand, ValueEnum};
-use serde::{Serialize, Serializer};
-use standpipe_convert::TableSchema;
+use http::Method;
+use serde::{Deserialize, Serialize, Serializer};
 use standpipe_convert::infer::Inferred;
+use standpipe_convert::{Column, TableSchema};
 
+use super::batches::AdminArgs;
 use super::{complain, count, input, no_variable, print};
 use crate::config::{check_table_name, schema_json};
 
@@ -29,6 +32,26 @@ pub enum SchemaCommand {
     /// Each column gets the narrowest type that takes every value seen; what fits no other is a string. Records that are
     /// no JSON objects are left out, and counted on standard error.
     Infer(InferArgs),
+    /// Show the columns that a stream converts its rows to, as an entry of `schemas`.
+    ///
+    /// Of a stream with `schema: infer` these are the ones that its rows have come to so far.
+    Show(ShowArgs),
+}
+
+/// Arguments of `schema show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The stream.
+    pub stream: String,
+    /// The name of the table, instead of its own.
+    #[arg(long, value_name = "DATABASE.TABLE", value_parser = table)]
+    pub table: Option<String>,
+    /// How to print it.
+    #[arg(long, value_enum, default_value = "yaml")]
+    pub output: Output,
+    /// Where to ask.
+    #[command(flatten)]
+    pub admin: AdminArgs,
 }
 
 /// Arguments of `schema infer`.
@@ -61,12 +84,28 @@ fn table(name: &str) -> Result<String, String> {
     check_table_name(name).map(|()| name.to_owned())
 }
 
-pub(super) fn run(args: &SchemaArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: &SchemaArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         None => print(&schema_json())?,
         Some(SchemaCommand::Infer(args)) => infer(args)?,
+        Some(SchemaCommand::Show(args)) => show(args).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn show(args: &ShowArgs) -> anyhow::Result<()> {
+    let answer = args.admin.call(Method::GET, &format!("/streams/{}/schema", args.stream)).await?;
+    let Shown { name, columns } =
+        serde_json::from_value(answer).context("the daemon showed something else")?;
+    ensure!(!columns.columns().is_empty(), "no record has shown a column yet");
+    print(&entry(args.table.as_ref().unwrap_or(&name), &columns, args.output)?)
+}
+
+/// The schema of a stream, as the daemon shows it.
+#[derive(Deserialize)]
+struct Shown {
+    name: String,
+    columns: TableSchema,
 }
 
 fn infer(args: &InferArgs) -> anyhow::Result<()> {
@@ -121,8 +160,11 @@ struct Columns<'a>(&'a TableSchema);
 
 impl Serialize for Columns<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let columns = self.0.columns().iter();
-        serializer.collect_map(columns.map(|column| (&column.name, no_variable(&column.kind.to_string()))))
+        let text = |column: &Column| {
+            let required = if column.required { " not null" } else { "" };
+            no_variable(&format!("{}{required}", column.kind))
+        };
+        serializer.collect_map(self.0.columns().iter().map(|column| (&column.name, text(column))))
     }
 }
 

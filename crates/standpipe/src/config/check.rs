@@ -51,7 +51,8 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
             DiskShare::Percent(_) => None,
         },
     };
-    let account = format::Account { id: &draft.account_id, region: &draft.region };
+    let account =
+        format::Account { id: &draft.account_id, region: &draft.region, has_glue: draft.glue.is_some() };
     for stream in &mut draft.streams {
         format::check(stream, &draft.schemas, &account, problems);
         check_stream(stream, &around, problems);
@@ -81,6 +82,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
         default_key: draft.default_key,
         key_check_interval: draft.key_check_interval,
         schemas: complete(draft.schemas),
+        glue: draft.glue,
         functions: complete(draft.functions),
         tables: complete(draft.tables),
         roles,

@@ -279,7 +279,7 @@ mod tests {
         };
         let limits = (http.limits().rows_max, http.limits().bytes_max);
         assert_eq!((http.format, http.gzip, limits), (HttpFormat::Ndjson, true, (usize::MAX, 47 << 20)));
-        assert_eq!(http.address(), "https://x/in");
+        assert_eq!(http.address(), "https://x");
         let shown = format!("{spec:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("\"web\""), "{shown}");
         let kept = serde_json::to_string(&spec).unwrap();

@@ -6,9 +6,8 @@ use standpipe_convert::parquet::OptionError;
 use standpipe_convert::{
     Column, Deserializer, KeyError, OpenX, RowReader, TableSchema, TimestampFormat, Type,
 };
-use standpipe_model::Compression;
+use standpipe_model::{Compression, StreamName};
 
-use super::check::known;
 use super::compound::{List, Map, Named, Sub};
 use super::problem::{Problem, Spot, did_you_mean};
 use super::reader::{Cursor, Section, Shape, Spots};
@@ -16,12 +15,16 @@ use super::schema::Schema;
 use super::shapes::{Truth, text};
 use super::streams::{StreamDraft, compression_word};
 use crate::processors::ProcessorSpec;
-use crate::spec::{CatalogTable, Conversion, FormatError, OutputFormat};
+use crate::spec::{ColumnSource, Conversion, FormatError, OutputFormat};
 
 mod avro;
 mod json;
 mod orc;
 mod parquet;
+mod table;
+
+pub(super) use table::Account;
+use table::{SchemaDraft, table};
 
 /// What a stream's rows are converted to, as it was read.
 #[derive(Debug, Clone)]
@@ -34,15 +37,10 @@ pub(super) struct ConversionDraft {
 
 #[derive(Debug, Clone)]
 struct FormatDraft {
-    schema: String,
+    schema: SchemaDraft,
+    columns_max: Option<u32>,
     output: OutputFormat,
     spots: Spots,
-}
-
-/// What names a table beside its own name.
-pub(super) struct Account<'a> {
-    pub(super) id: &'a str,
-    pub(super) region: &'a str,
 }
 
 /// Reads both sections.
@@ -157,6 +155,27 @@ pub(super) fn check(
     let Some(draft) = stream.conversion.take() else { return };
     let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
     let is_text = matches!(draft.format.output, OutputFormat::Json);
+    check_beside(stream, is_text, &mut refuse);
+    let FormatDraft { schema, columns_max, output, spots } = draft.format;
+    let name = stream.name.as_ref().map_or("", StreamName::as_str);
+    let (table, schema, columns_from) = match schema.resolve(columns_max, name, schemas, account) {
+        Ok(Some(found)) => found,
+        Ok(None) => return,
+        Err((key, message)) => return refuse(spots.of(key), message),
+    };
+    let conversion = Conversion { schema, columns_from, table, deserializer: draft.deserializer, output };
+    match columns_from {
+        None => check_columns(&conversion, &spots, &draft.mappings, &mut refuse),
+        Some(ColumnSource::Infer(_)) => check_inferred(&conversion, &spots, &draft.mappings, &mut refuse),
+        Some(ColumnSource::Glue) => {}
+    }
+    if let Some(destination) = &mut stream.destination {
+        destination.spec.conversion = Some(conversion);
+    }
+}
+
+/// What stands beside a conversion does not contradict it.
+fn check_beside(stream: &StreamDraft, is_text: bool, refuse: &mut impl FnMut(Spot, String)) {
     if stream.processors.iter().any(|spec| matches!(spec, ProcessorSpec::AppendDelimiter(_))) {
         let message = match is_text {
             true => "append_delimiter ends rows, and those of JSON end with a newline as it is",
@@ -187,27 +206,32 @@ pub(super) fn check(
             refuse(spots.of("delimiter"), message.to_owned());
         }
     }
-    let FormatDraft { schema: name, output, spots } = draft.format;
-    let found = known("schema", &name, schemas).map(|()| schemas.iter().find(|(known, ..)| *known == name));
-    let schema = match found {
-        Ok(Some((_, _, Some(schema)))) => schema.clone(),
-        Err(message) => return refuse(spots.of("schema"), message),
-        // What is wrong with the schema itself has been told.
-        _ => return,
+}
+
+/// No setting can name a column that is not known yet.
+fn check_inferred(
+    conversion: &Conversion,
+    spots: &Spots,
+    mappings: &Spot,
+    refuse: &mut impl FnMut(Spot, String),
+) {
+    let wrong = match &conversion.deserializer {
+        Deserializer::Hive { .. } => Some("values are told apart by the rules of \"openx\" only"),
+        Deserializer::OpenX(openx) if !openx.case_insensitive || !openx.mappings.is_empty() => {
+            Some("columns are the keys in lower case: neither mappings nor case_insensitive: false")
+        }
+        Deserializer::OpenX(_) => None,
     };
-    let (database, table) = name.split_once('.').unwrap_or((&name, ""));
-    let table = CatalogTable {
-        catalog_id: account.id.to_owned(),
-        database: database.to_owned(),
-        table: table.to_owned(),
-        region: account.region.to_owned(),
-        version_id: "LATEST".to_owned(),
-        role_arn: None,
-    };
-    let conversion = Conversion { schema, table, deserializer: draft.deserializer, output };
-    check_columns(&conversion, &spots, &draft.mappings, &mut refuse);
-    if let Some(destination) = &mut stream.destination {
-        destination.spec.conversion = Some(conversion);
+    if let Some(wrong) = wrong {
+        refuse(mappings.clone(), format!("with \"schema: infer\" {wrong}"));
+    }
+    if matches!(conversion.output, OutputFormat::Avro { .. }) {
+        let message =
+            "with \"schema: infer\" any key is a column, and Avro does not have names for all: give columns";
+        refuse(spots.of("schema"), message.to_owned());
+    }
+    for key in ["sort_columns", "bloom_filters"].into_iter().filter(|key| spots.given(key)) {
+        refuse(spots.of(key), "with \"schema: infer\" no column is known that it could name".to_owned());
     }
 }
 

@@ -13,6 +13,7 @@
 //! - Nothing is clamped or ignored in silence: what is not right is refused, with the limit.
 
 mod access;
+mod catalogs;
 mod check;
 mod columns;
 mod compound;
@@ -21,6 +22,7 @@ mod format;
 mod functions;
 mod keys;
 mod load;
+mod opensearch;
 mod partitioning;
 mod problem;
 mod processors;
@@ -49,6 +51,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use access::Credential;
+pub use catalogs::GlueConfig;
 pub(crate) use columns::check_table_name;
 pub(crate) use functions::is_function_name;
 pub use functions::{FunctionConfig, Grant};
@@ -106,6 +109,8 @@ pub struct Config {
     pub tables: BTreeMap<String, TableConfig>,
     /// The columns of tables, by the name `database.table`.
     pub schemas: BTreeMap<String, TableSchema>,
+    /// The catalog that has the columns of other tables.
+    pub glue: Option<GlueConfig>,
     /// The stores that roles lead to, by the role's ARN.
     pub roles: BTreeMap<String, String>,
     /// Where the log groups of streams are kept as files; only the daemon's own log where absent.

@@ -143,6 +143,7 @@ fn the_example_files_load() {
         "examples/parquet.yaml",
         "examples/orc.yaml",
         "examples/http.yaml",
+        "examples/opensearch.yaml",
         "examples/splunk.yaml",
         "deploy/standpipe.yaml",
     ] {

@@ -8,6 +8,7 @@ use standpipe_convert::TableSchema;
 use standpipe_ingest::access::Policy;
 
 use super::access::{CREDENTIAL, CredentialDraft, POLICIES};
+use super::catalogs::{GlueConfig, catalogs};
 use super::columns::schemas;
 use super::compound::{List, Map, Named, Sub};
 use super::functions::{FunctionConfig, functions};
@@ -42,6 +43,7 @@ pub(super) struct Draft {
     pub(super) functions: Vec<Named<FunctionConfig>>,
     pub(super) tables: Vec<Named<TableConfig>>,
     pub(super) schemas: Vec<Named<TableSchema>>,
+    pub(super) glue: Option<GlueConfig>,
     pub(super) roles: Vec<Named<String>>,
     pub(super) delivery_log_dir: Option<PathBuf>,
     pub(super) streams: Vec<StreamDraft>,
@@ -56,11 +58,7 @@ pub(super) struct Draft {
 /// Reads the top level.
 pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
     let listen = section.or("listen", Listen, "127.0.0.1:4573", "Where the Firehose API listens.");
-    let tls = section.optional(
-        "tls",
-        Sub(tls),
-        "TLS on `listen`. Where absent, the Firehose API speaks plain HTTP there.",
-    );
+    let tls = section.optional("tls", Sub(tls), "TLS on `listen`; plain HTTP there where absent.");
     let admin = section.or("admin", Listen, "127.0.0.1:8573", "Where health and metrics are served.");
     let region = section.or("region", text(1..=64), "us-east-1", "The region; it only appears in ARNs.");
     let account_id = section.or(
@@ -81,7 +79,8 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         .unwrap_or_default();
     let Targets { default_store, roles, delivery_log_dir } = targets(section);
     let KeyNames { keys, default_key, key_check_interval } = key_names(section);
-    let (functions, tables, schemas) = (functions(section), tables(section), schemas(section));
+    let (functions, tables) = (functions(section), tables(section));
+    let (schemas, glue) = (schemas(section), catalogs(section));
     let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
     let streams_dir = section.optional(
         "streams_dir",
@@ -112,6 +111,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         functions,
         tables,
         schemas,
+        glue,
         roles,
         delivery_log_dir,
         streams: streams.unwrap_or_default(),

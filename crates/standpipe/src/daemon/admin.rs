@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::Daemon;
 use crate::alarm::AlarmKind;
 use crate::metrics::Snapshot;
+use crate::spec::Conversion;
 use crate::stream::{BatchOrder, Stream};
 use crate::worker::OrderError;
 
@@ -74,6 +75,7 @@ async fn answer(daemon: &Daemon, frontend: &Frontend, request: &Request<Incoming
             Err(error) => refuse(StatusCode::CONFLICT, &crate::worker::chain(&error)),
         },
         (&Method::DELETE, ["streams", name]) => discard(daemon, name).await,
+        (&Method::GET, ["streams", name, "schema"]) => with_stream(daemon, name, schema),
         (&Method::GET, ["streams", name, "batches"]) => with_stream(daemon, name, batches),
         (&Method::POST, ["streams", name, "batches", id, what @ ("rebind" | "abandon")]) => {
             batch(daemon, name, id, what).await
@@ -207,6 +209,14 @@ async fn discard(daemon: &Daemon, name: &str) -> Reply {
         Ok(()) => json_reply(StatusCode::OK, &json!({})),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &crate::worker::chain(&error)),
     }
+}
+
+fn schema(stream: &Stream) -> Reply {
+    let Some(Conversion { schema, table, .. }) = stream.conversion() else {
+        return refuse(StatusCode::NOT_FOUND, "the stream does not convert its rows, and has no schema");
+    };
+    let name = format!("{}.{}", table.database, table.table);
+    json_reply(StatusCode::OK, &json!({"name": name, "version": table.version_id, "columns": schema}))
 }
 
 fn batches(stream: &Stream) -> Reply {

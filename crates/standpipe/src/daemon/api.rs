@@ -201,7 +201,7 @@ impl Daemon {
     async fn create_stream(&self, input: CreateDeliveryStream) -> Result<String, ApiError> {
         let config = self.config();
         let Destination { kind, configuration } = input.destination;
-        mapping::to_spec(&input.stream, kind, &configuration, &config)?;
+        self.check_table(&mapping::to_spec(&input.stream, kind, &configuration, &config)?).await?;
         let encryption = match &input.encryption {
             Some(wanted) => Some(self.first_encryption(&input.stream, wanted).await?),
             None => None,
@@ -296,6 +296,7 @@ impl Daemon {
         let Destination { kind, configuration } =
             mapping::destination(&current, &self.config()).updated(input.update)?;
         let spec = mapping::to_spec(&input.stream, kind, &configuration, &self.config())?;
+        self.check_table(&spec).await?;
         let configuration = Some(configuration);
         let next = Definition { kind, configuration, ..current.next(spec, self.context.timer.now()) };
         self.redefine(&stream, next).await.map_err(|error| Self::internal(&error))

@@ -3,12 +3,12 @@
 use serde_json::{Map, Value, json};
 use standpipe_convert::orc::{Compression as OrcCompression, FormatVersion, OrcOptions};
 use standpipe_convert::parquet::{Compression, ParquetOptions};
-use standpipe_convert::{Deserializer, OpenX, RowReader};
+use standpipe_convert::{Deserializer, OpenX};
 use standpipe_ingest::ApiError;
 use standpipe_ingest::shape::{not_disabled, text};
 
 use crate::config::Config;
-use crate::spec::{CatalogTable, Conversion, OutputFormat};
+use crate::spec::{CatalogTable, ColumnSource, Conversion, FormatError, OutputFormat};
 
 type Members = Map<String, Value>;
 
@@ -27,9 +27,11 @@ pub(super) fn conversion(configuration: &Members, config: &Config) -> Result<Opt
     let named = members(block, "SchemaConfiguration");
     let (database, table) = (text(named, "DatabaseName"), text(named, "TableName"));
     let name = format!("{database}.{table}");
-    let schema = config.schemas.get(&name).ok_or_else(|| {
-        ApiError::invalid_argument(format!("{NO_TABLE} (No schema {name} is configured under 'schemas'.)"))
-    })?;
+    let schema = config.schemas.get(&name);
+    if schema.is_none() && config.glue.is_none() {
+        let why = format!("{NO_TABLE} (No schema {name} is configured under 'schemas'.)");
+        return Err(ApiError::invalid_argument(why));
+    }
     let or = |name, default: &str| match text(named, name) {
         "" => default.to_owned(),
         given => given.to_owned(),
@@ -43,17 +45,26 @@ pub(super) fn conversion(configuration: &Members, config: &Config) -> Result<Opt
         role_arn: Some(text(named, "RoleARN").to_owned()),
     };
     let conversion = Conversion {
-        schema: schema.clone(),
+        schema: schema.cloned().unwrap_or_default(),
+        columns_from: schema.is_none().then_some(ColumnSource::Glue),
         table,
         deserializer: deserializer(members(members(block, "InputFormatConfiguration"), "Deserializer"))?,
         output: output(members(members(block, "OutputFormatConfiguration"), "Serializer"))?,
     };
-    RowReader::check(&conversion.schema, &conversion.deserializer)
-        .map_err(|error| ApiError::invalid_argument(format!("The schema is invalid. {error}.")))?;
-    conversion
-        .format()
-        .map_err(|error| ApiError::invalid_argument(format!("The schema is invalid. {error}.")))?;
+    if conversion.columns_from.is_none() {
+        conversion.check().map_err(|error| invalid(&error))?;
+    }
     Ok(Some(conversion))
+}
+
+/// The columns cannot be what rows are converted to.
+pub(super) fn invalid(error: &FormatError) -> ApiError {
+    ApiError::invalid_argument(format!("The schema is invalid. {error}."))
+}
+
+/// The table is not where it should be.
+pub(super) fn no_table(why: &str) -> ApiError {
+    ApiError::invalid_argument(format!("{NO_TABLE} ({why}.)"))
 }
 
 fn members<'a>(of: &'a Members, name: &str) -> &'a Members {

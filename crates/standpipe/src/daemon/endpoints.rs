@@ -1,24 +1,53 @@
 //! Between the API's members about destinations that take rows in requests, and endpoints.
 
 use serde_json::{Map, Value, json};
-use standpipe_ingest::DestinationKind;
 use standpipe_ingest::shape::text;
+use standpipe_ingest::{ApiError, DestinationKind};
 use standpipe_model::Secret;
+use standpipe_sinks::opensearch::{DocumentIds, IndexOptions, IndexRotation};
 use standpipe_sinks::splunk::HecEndpoint;
 
-use crate::endpoints::{Endpoint, HttpTarget, Reach, SplunkTarget, Target};
+use crate::endpoints::{
+    ClusterAuth, Endpoint, HttpTarget, OpenSearchTarget, Reach, SearchProduct, SplunkTarget, Target,
+};
 
 /// The endpoint that a destination comes to, whose rules have been checked; `None` where it is a store.
-pub(super) fn endpoint(kind: DestinationKind, configuration: &Map<String, Value>) -> Option<Endpoint> {
+///
+/// # Errors
+/// `InvalidArgumentException`.
+pub(super) fn endpoint(
+    kind: DestinationKind,
+    configuration: &Map<String, Value>,
+) -> Result<Option<Endpoint>, ApiError> {
     let target = match kind {
         DestinationKind::HttpEndpoint => Target::Http(http(configuration)),
+        DestinationKind::Amazonopensearchservice => {
+            Target::OpenSearch(cluster(SearchProduct::OpenSearch, configuration)?)
+        }
+        DestinationKind::Elasticsearch => {
+            Target::OpenSearch(cluster(SearchProduct::Elasticsearch, configuration)?)
+        }
+        DestinationKind::AmazonOpenSearchServerless => {
+            Target::OpenSearch(cluster(SearchProduct::Serverless, configuration)?)
+        }
         DestinationKind::Splunk => Target::Splunk(splunk(configuration)),
         // The API's tables have refused the others.
-        _ => return None,
+        _ => return Ok(None),
     };
     let seconds =
         configuration.get("RetryOptions").and_then(|retry| retry.get("DurationInSeconds")?.as_u64());
-    Some(Endpoint { retry_ms: seconds.unwrap_or(300) * 1000, target })
+    Ok(Some(Endpoint { retry_ms: seconds.unwrap_or(300) * 1000, target }))
+}
+
+/// The `S3BackupMode` of a kind that gives its store a raw copy of every record.
+pub(super) fn mode_of_all(kind: DestinationKind) -> &'static str {
+    match kind {
+        DestinationKind::Elasticsearch
+        | DestinationKind::Amazonopensearchservice
+        | DestinationKind::AmazonOpenSearchServerless => "AllDocuments",
+        DestinationKind::Splunk => "AllEvents",
+        _ => "AllData",
+    }
 }
 
 /// Whether the store that gets the error output gets a raw copy of every record too.
@@ -44,6 +73,30 @@ fn http(configuration: &Map<String, Value>) -> HttpTarget {
     }
 }
 
+fn cluster(product: SearchProduct, configuration: &Map<String, Value>) -> Result<OpenSearchTarget, ApiError> {
+    let given = |name| Some(text(configuration, name)).filter(|text| !text.is_empty());
+    let mut index = IndexOptions::new(text(configuration, "IndexName"));
+    index.rotation = match text(configuration, "IndexRotationPeriod") {
+        _ if product == SearchProduct::Serverless => IndexRotation::NoRotation,
+        "NoRotation" => IndexRotation::NoRotation,
+        "OneHour" => IndexRotation::OneHour,
+        "OneWeek" => IndexRotation::OneWeek,
+        "OneMonth" => IndexRotation::OneMonth,
+        _ => IndexRotation::OneDay,
+    };
+    let ids =
+        configuration.get("DocumentIdOptions").and_then(|options| options.get("DefaultDocumentIdFormat"));
+    // Not every collection takes ids, and the API cannot say whether this one does.
+    if product == SearchProduct::Serverless || ids.is_some_and(|format| format == "NO_DOCUMENT_ID") {
+        index.document_ids = DocumentIds::NoDocumentId;
+    }
+    index.type_name = given("TypeName").map(str::to_owned);
+    index.validate().map_err(|error| ApiError::invalid_argument(error.to_string()))?;
+    let endpoint = given("ClusterEndpoint").or(given("CollectionEndpoint")).unwrap_or_default();
+    let auth = ClusterAuth::of_host(endpoint);
+    Ok(OpenSearchTarget { product, auth, ..OpenSearchTarget::at(endpoint, index) })
+}
+
 fn splunk(configuration: &Map<String, Value>) -> SplunkTarget {
     let seconds = configuration.get("HECAcknowledgmentTimeoutInSeconds").and_then(Value::as_u64);
     SplunkTarget {
@@ -59,10 +112,12 @@ fn splunk(configuration: &Map<String, Value>) -> SplunkTarget {
     }
 }
 
-/// What the endpoint of a stream of the configuration file looks like in the API's members, without secrets.
+/// What the endpoint of a stream of the configuration file looks like in the API's members, without its keys and
+/// tokens; the API shows URLs whole.
 pub(super) fn described(endpoint: &Endpoint) -> Map<String, Value> {
     let mut members = match &endpoint.target {
         Target::Http(http) => described_http(http),
+        Target::OpenSearch(cluster) => described_cluster(cluster),
         Target::Splunk(splunk) => described_splunk(splunk),
     };
     let retry = json!({"DurationInSeconds": endpoint.retry_ms.div_ceil(1000)});
@@ -80,6 +135,34 @@ fn described_http(http: &HttpTarget) -> Map<String, Value> {
     }
     let members = [("EndpointConfiguration", json!({"Url": http.url})), ("RequestConfiguration", request)];
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn described_cluster(cluster: &OpenSearchTarget) -> Map<String, Value> {
+    let index = &cluster.index;
+    let endpoint = cluster.endpoints.first().cloned().unwrap_or_default();
+    let mut members = json!({"IndexName": index.name});
+    if cluster.product == SearchProduct::Serverless {
+        members["CollectionEndpoint"] = endpoint.into();
+    } else {
+        let rotation = match index.rotation {
+            IndexRotation::NoRotation => "NoRotation",
+            IndexRotation::OneHour => "OneHour",
+            IndexRotation::OneDay => "OneDay",
+            IndexRotation::OneWeek => "OneWeek",
+            IndexRotation::OneMonth => "OneMonth",
+        };
+        let ids = match index.document_ids {
+            DocumentIds::FirehoseDefault => "FIREHOSE_DEFAULT",
+            DocumentIds::NoDocumentId => "NO_DOCUMENT_ID",
+        };
+        members["ClusterEndpoint"] = endpoint.into();
+        members["IndexRotationPeriod"] = rotation.into();
+        members["DocumentIdOptions"] = json!({"DefaultDocumentIdFormat": ids});
+        members.as_object_mut().into_iter().for_each(|members| {
+            members.extend(index.type_name.iter().map(|name| ("TypeName".to_owned(), name.as_str().into())));
+        });
+    }
+    members.as_object().cloned().unwrap_or_default()
 }
 
 fn described_splunk(splunk: &SplunkTarget) -> Map<String, Value> {

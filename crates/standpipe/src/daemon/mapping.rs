@@ -28,7 +28,7 @@ pub(super) fn to_spec(
     configuration: &Map<String, Value>,
     config: &Config,
 ) -> Result<StreamSpec, ApiError> {
-    let endpoint = endpoints::endpoint(kind, configuration);
+    let endpoint = endpoints::endpoint(kind, configuration)?;
     let of_store = match endpoint {
         Some(_) => configuration.get("S3Configuration").and_then(Value::as_object).unwrap_or(configuration),
         None => configuration,
@@ -259,7 +259,7 @@ pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Destination {
     }
     // The API knows of one store of an endpoint: a copy elsewhere is told as one there.
     if spec.backup.is_some() {
-        own.insert("S3BackupMode".to_owned(), "AllData".into());
+        own.insert("S3BackupMode".to_owned(), endpoints::mode_of_all(endpoint.target.kind()).into());
     }
     own.insert("S3Configuration".to_owned(), backup_of(&spec.destination, config));
     describe_processors(spec, config, &mut own);

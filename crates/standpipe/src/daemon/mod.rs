@@ -2,6 +2,7 @@
 
 mod admin;
 mod api;
+mod catalog;
 pub(crate) mod conversion;
 mod credentials;
 mod deletion;
@@ -54,6 +55,8 @@ pub struct Daemon {
     tls: Option<ListenerTls>,
     streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
     access: Access,
+    /// The catalog that has the columns of tables.
+    glue: catalog::Client,
     /// One change of who may do what at a time.
     changing_access: Mutex<()>,
     /// The streams that wait for a key.

@@ -12,7 +12,8 @@ use crate::spec::StreamSpec;
 /// # Errors
 /// The table is gone, or lacks what the stream needs of it.
 fn renewed(spec: &StreamSpec, config: &Config) -> Result<Option<StreamSpec>, ReloadError> {
-    let Some(conversion) = &spec.destination.conversion else { return Ok(None) };
+    let conversion = spec.destination.conversion.as_ref();
+    let Some(conversion) = conversion.filter(|of| of.columns_from.is_none()) else { return Ok(None) };
     let schema = format!("{}.{}", conversion.table.database, conversion.table.table);
     let Some(columns) = config.schemas.get(&schema) else {
         return Err(ReloadError::SchemaInUse { schema, stream: spec.name.clone() });

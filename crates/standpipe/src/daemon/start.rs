@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
+use super::catalog::{self, follow_catalog};
 use super::credentials::{Mark, environment, follow};
 use super::encryption::look_after_keys;
 use super::objects::follow_objects;
@@ -169,6 +170,7 @@ pub async fn start(
         tls,
         streams: RwLock::default(),
         access,
+        glue: catalog::Client::default(),
         changing_access: Mutex::default(),
         locked: std::sync::Mutex::default(),
         keys_changed: Notify::new(),
@@ -190,6 +192,7 @@ pub async fn start(
         tokio::spawn(follow(Arc::clone(&daemon), mark, stop.clone())),
         tokio::spawn(look_after_keys(Arc::clone(&daemon), stop.clone())),
         tokio::spawn(follow_tables(Arc::clone(&daemon), stop.clone())),
+        tokio::spawn(follow_catalog(Arc::clone(&daemon), stop.clone())),
         tokio::spawn(follow_objects(Arc::clone(&daemon), stop.clone())),
     ];
     tracing::info!(listen = %endpoints.listen, tls = endpoints.tls, admin = %endpoints.admin, streams = daemon.streams().len(), "standpipe is ready");

@@ -1,5 +1,6 @@
 //! HTTP endpoints: Firehose's own delivery protocol, and plain webhooks.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,8 +17,8 @@ const RECORDS_MAX: usize = 10_000;
 /// The most bytes of them before they are encoded, so that the whole stays below 64 MiB.
 const BYTES_MAX: u64 = 47 << 20;
 
-/// An HTTP endpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// An HTTP endpoint. `Debug` shows of its URL, which may hold a token anywhere, the host only.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpTarget {
     /// Where requests are posted to.
@@ -46,6 +47,16 @@ pub struct HttpTarget {
     /// How it is reached.
     #[serde(default)]
     pub reach: Reach,
+}
+
+impl fmt::Debug for HttpTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpTarget")
+            .field("address", &self.address())
+            .field("format", &self.format)
+            .field("gzip", &self.gzip)
+            .finish_non_exhaustive()
+    }
 }
 
 impl HttpTarget {
@@ -78,8 +89,9 @@ impl HttpTarget {
     }
 
     pub(crate) fn address(&self) -> String {
-        let end = self.url.find(['?', '#']).unwrap_or(self.url.len());
-        self.url.get(..end).unwrap_or_default().to_owned()
+        let (scheme, rest) = self.url.split_once("://").unwrap_or_default();
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        format!("{scheme}://{host}")
     }
 
     pub(super) fn error_members(&self, of: &Undelivered) -> Map<String, Value> {

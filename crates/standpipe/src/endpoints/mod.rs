@@ -6,9 +6,11 @@
 //! the current version.
 
 mod http;
+mod opensearch;
 mod reach;
 mod splunk;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,12 +20,14 @@ use standpipe_ingest::DestinationKind;
 use standpipe_model::{BatchId, RequestLimits, RequestSink, RowOrigin, Timestamp};
 use standpipe_sinks::client::ClientError;
 use standpipe_sinks::http::HttpOptionsError;
+use standpipe_sinks::opensearch::OpenSearchOptionsError;
 use standpipe_sinks::splunk::SplunkOptionsError;
 
 use crate::stamp::Stamp;
 use crate::worker::Memory;
 
 pub use http::HttpTarget;
+pub use opensearch::{AwsKeys, ClusterAuth, OpenSearchTarget, SearchProduct};
 pub use reach::Reach;
 pub use splunk::SplunkTarget;
 
@@ -43,12 +47,21 @@ pub struct Endpoint {
     pub target: Target,
 }
 
+impl Endpoint {
+    /// The same shape, reached and retried as `current` is, where that is of the same kind.
+    pub(crate) fn with_access_of(&self, current: &Self) -> Self {
+        Self { retry_ms: current.retry_ms, target: self.target.with_access_of(&current.target) }
+    }
+}
+
 /// An endpoint by its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     /// An HTTP endpoint.
     Http(HttpTarget),
+    /// OpenSearch or Elasticsearch.
+    OpenSearch(OpenSearchTarget),
     /// Splunk.
     Splunk(SplunkTarget),
 }
@@ -79,6 +92,9 @@ pub enum EndpointError {
     /// A setting of an HTTP endpoint.
     #[error(transparent)]
     Http(#[from] HttpOptionsError),
+    /// A setting of a cluster.
+    #[error(transparent)]
+    OpenSearch(#[from] OpenSearchOptionsError),
     /// A setting of a Splunk.
     #[error(transparent)]
     Splunk(#[from] SplunkOptionsError),
@@ -89,7 +105,17 @@ impl Target {
     pub(crate) fn kind(&self) -> DestinationKind {
         match self {
             Self::Http(_) => DestinationKind::HttpEndpoint,
+            Self::OpenSearch(cluster) => cluster.kind(),
             Self::Splunk(_) => DestinationKind::Splunk,
+        }
+    }
+
+    /// Its key in the configuration.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::OpenSearch(_) => "opensearch",
+            Self::Splunk(_) => "splunk",
         }
     }
 
@@ -97,6 +123,7 @@ impl Target {
     pub(crate) fn error_output_type(&self) -> &'static str {
         match self {
             Self::Http(_) => "http-endpoint-failed",
+            Self::OpenSearch(cluster) => cluster.error_output_type(),
             Self::Splunk(_) => "splunk-failed",
         }
     }
@@ -105,6 +132,7 @@ impl Target {
     pub(crate) fn limits(&self) -> RequestLimits {
         match self {
             Self::Http(http) => http.limits(),
+            Self::OpenSearch(cluster) => cluster.limits(),
             Self::Splunk(splunk) => splunk.limits(),
         }
     }
@@ -113,6 +141,7 @@ impl Target {
     pub(crate) fn memory_factor(&self) -> u64 {
         match self {
             Self::Http(http) => http.memory_factor(),
+            Self::OpenSearch(cluster) => cluster.memory_factor(),
             Self::Splunk(_) => 2,
         }
     }
@@ -121,6 +150,7 @@ impl Target {
     pub(crate) fn address(&self) -> String {
         match self {
             Self::Http(http) => http.address(),
+            Self::OpenSearch(cluster) => cluster.address(),
             Self::Splunk(splunk) => splunk.url.clone(),
         }
     }
@@ -129,14 +159,24 @@ impl Target {
     pub(crate) fn error_members(&self, of: &Undelivered) -> Map<String, Value> {
         match self {
             Self::Http(http) => http.error_members(of),
+            Self::OpenSearch(cluster) => cluster.error_members(of),
             Self::Splunk(_) => SplunkTarget::error_members(of),
         }
     }
 
-    /// The same shape, reached as `current` is where that is of the same kind.
-    pub(crate) fn with_access_of(&self, current: &Self) -> Self {
+    /// Whether it keeps something of each request, to recognise repetitions.
+    pub(crate) fn remembers_requests(&self) -> bool {
+        match self {
+            Self::Http(_) | Self::OpenSearch(_) | Self::Splunk(_) => false,
+        }
+    }
+
+    fn with_access_of(&self, current: &Self) -> Self {
         match (self, current) {
             (Self::Http(shape), Self::Http(access)) => Self::Http(shape.with_access_of(access)),
+            (Self::OpenSearch(shape), Self::OpenSearch(access)) => {
+                Self::OpenSearch(shape.with_access_of(access))
+            }
             (Self::Splunk(shape), Self::Splunk(access)) => Self::Splunk(shape.with_access_of(access)),
             (shape, _) => shape.clone(),
         }
@@ -145,6 +185,7 @@ impl Target {
     fn files(&self) -> Vec<&Path> {
         match self {
             Self::Http(http) => http.reach.files(),
+            Self::OpenSearch(cluster) => cluster.reach.files(),
             Self::Splunk(splunk) => splunk.reach.files(),
         }
     }
@@ -156,6 +197,7 @@ impl Target {
     pub(crate) fn sink(&self) -> Result<Arc<dyn RequestSink>, EndpointError> {
         match self {
             Self::Http(http) => http.sink(),
+            Self::OpenSearch(cluster) => cluster.sink(),
             Self::Splunk(splunk) => splunk.sink(),
         }
     }
@@ -169,9 +211,25 @@ pub(crate) struct EndpointClient {
     pub(crate) memory: Arc<Memory>,
 }
 
-/// The client of a destination's endpoint, kept with its connections for as long as it is reached in the same way.
-#[derive(Debug, Default)]
-pub(crate) struct EndpointClients(Mutex<Option<(Target, Vec<Stamp>, EndpointClient)>>);
+/// How many clients of a destination are kept: one for each version of its definition that batches are delivered by.
+const CLIENTS_KEPT: usize = 4;
+
+/// A client with what it was made of: settings, and the stamps of their files.
+type Kept = (Target, Vec<Stamp>, Arc<dyn RequestSink>);
+
+/// The clients of a destination's endpoint, kept with their connections for as long as it is reached in the same way; the
+/// latest last.
+#[derive(Debug)]
+pub(crate) struct EndpointClients {
+    kept: Mutex<VecDeque<Kept>>,
+    memory: Arc<Memory>,
+}
+
+impl Default for EndpointClients {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), memory: Arc::new(Memory::new(ENDPOINT_MEMORY)) }
+    }
+}
 
 impl EndpointClients {
     /// The client of a target, made anew where its settings or one of its files changed.
@@ -180,14 +238,16 @@ impl EndpointClients {
     /// [`EndpointError`].
     pub(crate) fn get(&self, target: &Target) -> Result<EndpointClient, EndpointError> {
         let stamps: Vec<Stamp> = target.files().into_iter().map(Stamp::of).collect();
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, _, client)) = kept.as_ref().filter(|(of, at, _)| of == target && *at == stamps) {
-            return Ok(client.clone());
+        let memory = Arc::clone(&self.memory);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((.., sink)) = kept.iter().find(|(of, at, _)| of == target && *at == stamps) {
+            return Ok(EndpointClient { sink: Arc::clone(sink), memory });
         }
-        let memory = kept.as_ref().map(|(_, _, client)| Arc::clone(&client.memory));
-        let memory = memory.unwrap_or_else(|| Arc::new(Memory::new(ENDPOINT_MEMORY)));
-        let client = EndpointClient { sink: target.sink()?, memory };
-        *kept = Some((target.clone(), stamps, client.clone()));
-        Ok(client)
+        let sink = target.sink()?;
+        if kept.len() == CLIENTS_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((target.clone(), stamps, Arc::clone(&sink)));
+        Ok(EndpointClient { sink, memory })
     }
 }

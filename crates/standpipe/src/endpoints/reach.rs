@@ -73,6 +73,7 @@ impl Reach {
             ca_pem: self.ca_file.as_deref().map(read).transpose()?,
             identity_pem,
             proxy: self.proxy.clone(),
+            keep_cookies: false,
             connect_timeout: Duration::from_millis(self.connect_timeout_ms),
             request_timeout: Duration::from_millis(self.request_timeout_ms),
         })

@@ -107,8 +107,14 @@ pub enum TableFault {
     Store(#[from] StoreError),
     /// Its object cannot be read, or is too large.
     #[error(transparent)]
-    Object(#[from] SinkError),
+    Object(Box<SinkError>),
     /// What is in it is no table.
     #[error(transparent)]
     Content(#[from] TableError),
+}
+
+impl From<SinkError> for TableFault {
+    fn from(error: SinkError) -> Self {
+        Self::Object(Box::new(error))
+    }
 }

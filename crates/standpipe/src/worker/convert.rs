@@ -12,13 +12,15 @@ use crate::spec::{CatalogTable, Conversion, FormatError};
 /// A conversion, made for the batches of a version.
 #[derive(Debug)]
 pub(super) struct Converter {
-    rows: Arc<RowPlan>,
+    pub(super) rows: Arc<RowPlan>,
     /// The files that columns are written to; none where rows become lines of JSON.
     pub(super) format: Option<Arc<FileFormat>>,
     /// What lines of the error output say of the table.
     pub(super) table: CatalogTable,
     /// The most records that are converted in one piece.
     pub(super) records_max: usize,
+    /// No row has shown a column yet.
+    is_without_columns: bool,
 }
 
 /// About so many bytes of columns may come of what the records of a piece do not say.
@@ -33,7 +35,8 @@ impl Converter {
         let format = conversion.format()?.map(Arc::new);
         let rows = Arc::new(RowPlan::new(&conversion.schema, &conversion.deserializer));
         let records_max = (PIECE_BYTES / rows.row_bytes().max(1)).max(1);
-        Ok(Self { rows, format, table: conversion.table.clone(), records_max })
+        let is_without_columns = conversion.schema.columns().is_empty();
+        Ok(Self { rows, format, table: conversion.table.clone(), records_max, is_without_columns })
     }
 
     /// Converts the rows of a chunk to columns. A record of which one does not fit fails as a whole, and its rows are taken
@@ -48,7 +51,8 @@ impl Converter {
         let mut failures: BTreeMap<u32, Failure> = BTreeMap::new();
         for rows in transformed.rows.chunk_by(|a, b| a.origin.record == b.origin.record) {
             let before = (reader.rows(), ends.len());
-            if let Err(failure) = push(&mut reader, rows, &mut ends) {
+            let pushed = push(&mut reader, rows, &mut ends);
+            if let Err(failure) = pushed.and_then(|()| self.check_columns()) {
                 reader.truncate(before.0);
                 ends.truncate(before.1);
                 failures.insert(rows[0].origin.record, failure);
@@ -69,6 +73,15 @@ impl Converter {
             }
         }
         Ok(columns)
+    }
+
+    /// A row that says nothing is one all the same, once there are columns.
+    fn check_columns(&self) -> Result<(), Failure> {
+        if !self.is_without_columns {
+            return Ok(());
+        }
+        let (code, message) = ("DataFormatConversion.MalformedData", "No record has shown a column yet.");
+        Err(Failure::once(FailureKind::Conversion, code, message))
     }
 }
 

@@ -10,30 +10,42 @@ const MESSAGES_MAX: usize = 100;
 /// How much of a message is kept, in characters.
 const MESSAGE_CHARS_MAX: usize = 1024;
 
-/// Whether a record was given up.
-pub(super) fn is_decided(decided: &[Decide], position: Position) -> bool {
-    decision(decided, position).is_some()
-}
+/// Ranges of records that were given up, in order and apart, each with the number of its decision. A record that was
+/// given up more than once has its range's first decision.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Decided(Vec<(BatchRange, usize)>);
 
-/// Why a record was given up: the first reason counts.
-pub(super) fn decision(decided: &[Decide], position: Position) -> Option<&Decide> {
-    let holds = |rows: &BatchRange| rows.first <= position && position <= rows.last;
-    decided.iter().find(|decide| decide.rows.iter().any(holds))
-}
-
-/// How many records were given up.
-pub(super) fn count(decided: &[Decide]) -> u64 {
-    let mut ranges: Vec<BatchRange> = decided.iter().flat_map(|decide| decide.rows.iter().copied()).collect();
-    ranges.sort_unstable_by_key(|range| range.first);
-    let (mut total, mut from) = (0, Position(0));
-    for range in ranges {
-        let first = range.first.max(from);
-        if first <= range.last {
-            total += BatchRange { first, last: range.last }.count();
-            from = range.end();
+impl Decided {
+    pub(super) fn of(decided: &[Decide]) -> Self {
+        let all = decided.iter().enumerate();
+        let mut all: Vec<(BatchRange, usize)> =
+            all.flat_map(|(number, decide)| decide.rows.iter().map(move |rows| (*rows, number))).collect();
+        all.sort_unstable_by_key(|(rows, number)| (rows.first, *number));
+        let (mut apart, mut from) = (Vec::with_capacity(all.len()), Position(0));
+        for (rows, number) in all {
+            let first = rows.first.max(from);
+            if first <= rows.last {
+                apart.push((BatchRange { first, last: rows.last }, number));
+                from = rows.end();
+            }
         }
+        Self(apart)
     }
-    total
+
+    /// The number of the decision about a record.
+    pub(super) fn about(&self, position: Position) -> Option<usize> {
+        let behind = self.0.partition_point(|(rows, _)| rows.last < position);
+        self.0.get(behind).filter(|(rows, _)| rows.first <= position).map(|(_, number)| *number)
+    }
+
+    pub(super) fn holds(&self, position: Position) -> bool {
+        self.about(position).is_some()
+    }
+
+    /// How many records were given up.
+    pub(super) fn count(&self) -> u64 {
+        self.0.iter().map(|(rows, _)| rows.count()).sum()
+    }
 }
 
 /// Records that an endpoint does not take, by code and message.
@@ -89,9 +101,12 @@ mod tests {
             decided_at: Timestamp(1),
         };
         let decided = [decide("a", 3, 5), decide("b", 5, 9), decide("c", 1, 1), decide("d", 4, 4)];
-        assert_eq!(count(&decided), 8);
-        assert_eq!(decision(&decided, Position(5)).map(|decide| &*decide.reason), Some("a"));
-        assert_eq!(decision(&decided, Position(2)), None);
+        let apart = Decided::of(&decided);
+        assert_eq!(apart.count(), 8);
+        let reason = |position| apart.about(Position(position)).map(|number| &*decided[number].reason);
+        let reasons: Vec<_> = (0..11).map(reason).collect();
+        let (a, b) = (Some("a"), Some("b"));
+        assert_eq!(reasons, [None, Some("c"), None, a, a, a, b, b, b, b, None]);
     }
 
     #[test]

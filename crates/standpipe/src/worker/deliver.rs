@@ -11,6 +11,7 @@ use standpipe_model::{BatchId, BodyError, ErrorClass, Receipt, SinkError, Tally,
 
 use super::body::{self, Make, ObjectBody, WORKING_BYTES};
 use super::columns::{self, CONVERTING_BYTES, FileSettings};
+use super::decisions::Decided;
 use super::fates::Fates;
 use super::make::Transformation;
 use super::pieces::Chunks;
@@ -18,6 +19,7 @@ use super::requests::Sending;
 use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::alarm::AlarmKind;
+use crate::catalog::CatalogError;
 use crate::delivery_log::Failure;
 use crate::stores::Store;
 
@@ -91,8 +93,13 @@ pub(crate) enum Outcome {
 pub(super) enum AttemptError {
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// An endpoint failed; some of the batch's requests may have come to their end all the same.
+    #[error("{error}")]
+    Endpoint { error: SinkError, progressed: bool },
     #[error("what was made of the batch cannot be kept")]
     Spool(#[from] SpoolError),
+    #[error("the schema that the rows come to cannot be kept")]
+    Schema(#[from] CatalogError),
     #[error("the journal did not take the outcome")]
     Journal(#[from] AppendError),
 }
@@ -100,8 +107,8 @@ pub(super) enum AttemptError {
 impl AttemptError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
-            Self::Sink(error) => error.class,
-            Self::Spool(_) | Self::Journal(_) => ErrorClass::Transient,
+            Self::Sink(error) | Self::Endpoint { error, .. } => error.class,
+            Self::Spool(_) | Self::Schema(_) | Self::Journal(_) => ErrorClass::Transient,
         }
     }
 }
@@ -117,6 +124,7 @@ impl Line {
         match result {
             Ok(()) => {
                 self.clear_alarms(&open.close);
+                self.again.forget(open.close.batch);
                 self.tidy_endpoint().await;
                 Outcome::Settled
             }
@@ -125,6 +133,7 @@ impl Line {
     }
 
     async fn attempt(&self, open: &OpenBatch, which: Try) -> Result<(), AttemptError> {
+        let open = &*self.with_schema(open).await?;
         let mut shape = self.shape(open)?;
         shape.make_level(which.effort.deflate_level());
         match &open.plan {
@@ -157,15 +166,17 @@ impl Line {
                     let of = &shape.transformation;
                     let rows =
                         of.pieces(self.journal.read(close.range), make::requests(of.clone()), &shape.turns);
-                    let sending = Sending { open, shape, endpoint, identity: close.batch, which };
+                    let (decided, identity) = (Decided::of(&open.decided), close.batch);
+                    let sending = Sending { open, decided, shape, endpoint, identity, which };
                     self.send_requests(&sending, rows).await?
                 }
             };
             (bytes, fates) = (receipt.bytes, seen);
             done.push(Part::Rows);
         }
-        if !fates.complete && !shape.transformation.is_empty() {
-            // The object was there already, so that nobody went through all of the batch.
+        let says_more = !shape.transformation.is_empty() || shape.destination.endpoint.is_some();
+        if !fates.complete && says_more {
+            // It was delivered already, so that nobody went through all of the batch.
             fates = self.count(close, shape).await?;
         }
         for part in fates.failed.keys().map(|kind| Part::Failures(*kind)).filter(|part| !is_done(*part)) {
@@ -339,19 +350,17 @@ impl Line {
         let now = self.context.timer.now();
         let since = open.failing_since.unwrap_or(now);
         let class = error.class();
-        // What a human has to mend uses up nothing of the time that an endpoint has.
-        let over = class == ErrorClass::Misconfigured && self.has_endpoint(&open.close);
-        if open.failing_since.is_some() == over {
-            self.note_failing(&open.close, now, over).await;
-        }
+        self.note_failing(open, now, error).await;
         let (stream, batch) = (&self.stream, open.close.batch);
         tracing::warn!(%stream, destination = %self.destination, %batch, tries, class = class.as_str(),
             error = %chain(error), "delivery attempt failed");
         self.raise_by_class(open, class, error, now.since(since));
         self.log_failure(&open.close, error, now);
         let asked = match error {
-            AttemptError::Sink(error) => error.retry_after.unwrap_or_default(),
-            AttemptError::Spool(_) | AttemptError::Journal(_) => Duration::ZERO,
+            AttemptError::Sink(error) | AttemptError::Endpoint { error, .. } => {
+                error.retry_after.unwrap_or_default()
+            }
+            _ => Duration::ZERO,
         };
         Outcome::Again(backoff(class, tries, self.context.entropy.next_u64()).max(asked))
     }
@@ -379,11 +388,12 @@ impl Line {
             return;
         };
         let code = match error {
-            AttemptError::Sink(error) => error.code.as_deref(),
-            AttemptError::Spool(_) | AttemptError::Journal(_) => None,
+            AttemptError::Sink(error) | AttemptError::Endpoint { error, .. } => error.code.as_deref(),
+            _ => None,
         };
-        let place = destination.endpoint.as_ref().filter(|_| code.is_some_and(|code| code.contains('.')));
-        let place = place.map_or_else(
+        let endpoint =
+            destination.endpoint.as_ref().filter(|_| matches!(error, AttemptError::Endpoint { .. }));
+        let place = endpoint.map_or_else(
             || format!("arn:aws:s3:::{}", destination.bucket),
             |endpoint| endpoint.target.address(),
         );
@@ -392,9 +402,34 @@ impl Line {
         self.context.delivery_log.tell(target, &failure);
     }
 
-    async fn note_failing(&self, close: &Close, since: Timestamp, over: bool) {
-        let failing = Failing { batch: close.batch, destination: self.destination.clone(), since, over };
-        if let Err(error) = self.journal.control(vec![Control::Failing(failing)]).await {
+    /// Notes since when a batch has been failing. The time that an endpoint has for it runs for nothing but the
+    /// endpoint's own failures, and anew after each attempt that brought the batch further, and after what a human had to
+    /// mend.
+    async fn note_failing(&self, open: &OpenBatch, since: Timestamp, error: &AttemptError) {
+        let (of_endpoint, over) = match error {
+            AttemptError::Endpoint { error, progressed } => {
+                (true, *progressed || error.class == ErrorClass::Misconfigured)
+            }
+            _ => (false, false),
+        };
+        if !of_endpoint && self.has_endpoint(&open.close) {
+            return;
+        }
+        let begins = error.class() != ErrorClass::Misconfigured || !of_endpoint;
+        let failing = |over| {
+            let (batch, destination) = (open.close.batch, self.destination.clone());
+            Control::Failing(Failing { batch, destination, since, over })
+        };
+        let mut frames = Vec::new();
+        if over && open.failing_since.is_some() {
+            frames.push(failing(true));
+        }
+        if begins && (over || open.failing_since.is_none()) {
+            frames.push(failing(false));
+        }
+        if !frames.is_empty()
+            && let Err(error) = self.journal.control(frames).await
+        {
             // It only delays an alarm, and the attempt itself is told of already.
             tracing::warn!(stream = %self.stream, %error, "cannot note the beginning of a failure");
         }

@@ -10,6 +10,7 @@ use base64_simd::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use standpipe_convert::infer::Inferred;
 use standpipe_convert::{FileFormat, RecordBatch};
 use standpipe_encode::ChunkEncoder;
 use standpipe_journal::Chunk;
@@ -21,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use super::body::Make;
 use super::convert::Converter;
-use super::decisions::decision;
+use super::decisions::Decided;
 use super::fates::{Fates, Made};
 use super::pieces::{Chunks, Pieces, Split, Work, failed};
 use super::requests::kept;
@@ -130,7 +131,12 @@ pub(super) fn columns(of: Transformation) -> Work<Made<RecordBatch>> {
 pub(super) fn requests(of: Transformation) -> Work<Made<Vec<RequestRow>>> {
     Arc::new(move |chunk| {
         let Run { records, transformed, .. } = of.run(chunk)?;
-        let made = request_rows(&records, &transformed.rows).collect();
+        let mut made: Vec<RequestRow> = request_rows(&records, &transformed.rows).collect();
+        let bytes: u64 = made.iter().map(|row| row.data.len() as u64).sum();
+        if bytes < chunk.bytes / 2 {
+            // A few rows must not keep all of the chunk in memory.
+            made.iter_mut().for_each(|row| row.data = Bytes::copy_from_slice(&row.data));
+        }
         Ok(Made { made, fates: fates(&transformed) })
     })
 }
@@ -164,9 +170,10 @@ pub(super) fn undelivered(
     batch: BatchId,
     encoder: ChunkEncoder,
 ) -> Make {
+    let apart = Decided::of(&decided);
     Arc::new(move |chunk| {
         let lines = chunk.records().filter_map(|(position, arrived_at, data)| {
-            let decide = decision(&decided, position)?;
+            let decide = decided.get(apart.about(position)?)?;
             let of = Undelivered { batch, origin: RowOrigin { position, sub: 0 }, arrived_at };
             Some(undelivered_line(decide, &of, &data, target.error_members(&of)))
         });
@@ -182,6 +189,25 @@ pub(super) fn counts(of: Transformation, encoder: ChunkEncoder) -> Make {
         let Run { transformed, .. } = of.run(chunk)?;
         let nothing: [&[u8]; 0] = [];
         Ok(Made { made: encoder.encode(nothing).map_err(failed)?, fates: fates(&transformed) })
+    })
+}
+
+/// What its rows show that the columns of a converter do not have, seen from where `beginning` is.
+pub(super) fn news(
+    of: Transformation,
+    converter: Arc<Converter>,
+    beginning: Inferred,
+) -> Work<Option<Inferred>> {
+    Arc::new(move |chunk| {
+        let Run { transformed, .. } = of.run(chunk)?;
+        let (mut reader, mut seen) = (converter.rows.reader(), None);
+        for row in &transformed.rows {
+            if Inferred::is_news(&mut reader, &row.data) {
+                // A row that is none shows nothing; it fails when it is converted.
+                seen.get_or_insert_with(|| beginning.clone()).add(&row.data).ok();
+            }
+        }
+        Ok(seen)
     })
 }
 

@@ -14,6 +14,7 @@ mod memory;
 mod pieces;
 mod plan;
 mod planned;
+mod recorded;
 mod requests;
 mod shape;
 mod step;
@@ -36,7 +37,7 @@ use tokio::task::{self, JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::alarm::Alarms;
-use crate::catalog::Definition;
+use crate::catalog::{Definition, Recorded};
 use crate::clock::Timer;
 use crate::delivery_log::DeliveryLog;
 use crate::endpoints::EndpointClients;
@@ -50,6 +51,7 @@ pub(crate) use body::chunk_bytes;
 pub(crate) use deliver::chain;
 use deliver::{Effort, Outcome, Try};
 pub use memory::Memory;
+pub(crate) use recorded::needed_schemas;
 pub(crate) use requests::Again;
 use step::{Command, Event, WorkerState};
 pub(crate) use versions::Definitions;
@@ -111,6 +113,8 @@ pub(crate) struct Line {
     pub(crate) destination: DestinationId,
     pub(crate) journal: Journal,
     pub(crate) definitions: Arc<Definitions>,
+    /// The schemas that its rows have come to.
+    pub(crate) recorded: Arc<Recorded>,
     pub(crate) context: Arc<Context>,
     /// How many chunks go through functions at once. A call waits for its turn in the sandbox, and holds up no other
     /// stream while it does.
@@ -427,6 +431,8 @@ impl Line {
         let end = end.unwrap_or(Cursor { position: tip.next, bytes: tip.bytes });
         let now = self.context.timer.now();
         let pinned = self.pin(&definition);
+        let mut pins = pinned.pins();
+        let _held = self.pin_columns(&definition, &mut pins).await;
         let close = Close {
             batch: BatchId::draw(self.context.entropy.as_ref()),
             destination: self.destination.clone(),
@@ -436,7 +442,7 @@ impl Line {
             closed_at: now,
             arrived_at: arrival.map_or(now, |arrival| arrival.at),
             record_bytes: end.bytes.saturating_sub(from.bytes),
-            pins: pinned.pins(),
+            pins,
         };
         let batch = close.batch;
         self.journal.control(vec![Control::Close(close)]).await?;
@@ -481,6 +487,7 @@ impl Line {
         let close = Close { version, pins: pinned.pins(), ..open.close };
         self.journal.control(vec![Control::Close(close)]).await?;
         drop(pinned);
+        self.again.forget(batch);
         self.drop_spools(batch, None).await;
         tracing::info!(stream = %self.stream, %batch, version, "batch bound to the current version");
         Ok(())
@@ -505,6 +512,7 @@ impl Line {
         let tally = Tally { dropped: range.count(), ..Tally::default() };
         let settle = Settle { batch, destination, range, tally };
         self.journal.control(vec![Control::Decide(decide), Control::Settle(settle)]).await?;
+        self.again.forget(batch);
         self.drop_spools(batch, None).await;
         self.clear_alarms(&open.close);
         tracing::warn!(stream = %self.stream, %batch, records = range.count(), "batch abandoned by an operator");

@@ -11,6 +11,7 @@ use standpipe_journal::{AppendError, SpoolDamage, SpoolId, SpoolReader};
 use standpipe_model::{ErrorClass, Receipt, SinkError};
 
 use super::Line;
+use super::decisions::Decided;
 use super::deliver::{AttemptError, Try, memory_for, unreadable};
 use super::make::{self, Misfit, Transformation};
 use super::pieces::failed;
@@ -130,7 +131,8 @@ impl Line {
         let sent = match &shape.destination.endpoint {
             Some(endpoint) if !object.is_error_output => {
                 let identity = plan.spool.identity(close.batch);
-                let sending = Sending { open, shape, endpoint, identity, which };
+                let decided = Decided::of(&open.decided);
+                let sending = Sending { open, decided, shape, endpoint, identity, which };
                 self.send_kept(&sending, plan.spool, object).await
             }
             _ => {
@@ -140,6 +142,9 @@ impl Line {
         };
         sent.map_err(|error| match error {
             AttemptError::Sink(error) => self.damaged(close, error).into(),
+            AttemptError::Endpoint { error, progressed } => {
+                AttemptError::Endpoint { error: self.damaged(close, error), progressed }
+            }
             other => other,
         })
     }

@@ -4,6 +4,7 @@
 //! rows in order ─► cut ─► not done, not given up ─► attempt ─┬─ taken ───────────► DONE
 //!                  (pinned limits: the same at each attempt)  ├─ refused rows ────► DECIDE, DONE
 //!                                                             ├─ some again ──────► at the next attempt, only those
+//!                                                             │                     (at once, where others were refused)
 //!                                                             └─ failed ──────────► the next attempt, or, where it fails for
 //!                                                                                   longer than it may, DECIDE, DONE
 //! ```
@@ -15,39 +16,44 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, StreamExt};
 use ring::digest::{self, SHA256};
 use standpipe_encode::ChunkEncoder;
+use standpipe_journal::AppendError;
 use standpipe_journal::control::{Close, Control, Decide, Done, OpenBatch};
 use standpipe_model::{
-    Answer, BatchId, BodyError, ErrorClass, Position, Receipt, Request, RequestId, RequestLimits, RequestRow,
-    RowOrigin, SinkError, stream_arn,
+    BatchId, BodyError, ErrorClass, Receipt, Request, RequestId, RequestLimits, RequestRow, RowOrigin,
+    SinkError, stream_arn,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::Make;
-use super::decisions::{Refused, count, is_decided};
+use super::decisions::{Decided, Refused};
 use super::deliver::{AttemptError, Try, chain, unreadable};
 use super::fates::{Counted, Fates, Made};
 use super::pieces::Pieces;
 use super::shape::{Part, Shape};
-use super::{Line, Memory, make};
+use super::{Context, Line, Memory, make};
 use crate::endpoints::{Endpoint, EndpointClient};
 
 /// Requests of one batch that are on their way at once.
 const REQUESTS_AT_ONCE: usize = 4;
 /// So many requests that fail one behind the other end an attempt: the endpoint does not answer.
 const FAILURES_MAX: usize = 4;
+/// Of so many requests of a batch the journal says that they are over; after a restart more are sent again.
+const REQUESTS_NOTED_MAX: usize = 10_000;
 /// How long a request that succeeded may wait to be noted; a restart meanwhile sends it again.
 const NOTED_WITHIN: Duration = Duration::from_millis(100);
 
 /// What rows are sent for.
 pub(super) struct Sending<'a> {
     pub(super) open: &'a OpenBatch,
+    /// The records of it that were given up.
+    pub(super) decided: Decided,
     pub(super) shape: &'a Shape,
     pub(super) endpoint: &'a Endpoint,
     /// What the rows' identities derive from.
@@ -66,7 +72,19 @@ impl Sending<'_> {
 
 /// Rows of a request that its endpoint wants to have again; known only to this process, as all that a repetition of the
 /// others costs is a repetition.
-pub(crate) type Again = Mutex<HashMap<RequestId, BTreeSet<RowOrigin>>>;
+#[derive(Debug, Default)]
+pub(crate) struct Again(Mutex<HashMap<RequestId, (BatchId, BTreeSet<RowOrigin>)>>);
+
+impl Again {
+    fn map(&self) -> MutexGuard<'_, HashMap<RequestId, (BatchId, BTreeSet<RowOrigin>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what is known of a batch's requests.
+    pub(crate) fn forget(&self, batch: BatchId) {
+        self.map().retain(|_, (of, _)| *of != batch);
+    }
+}
 
 /// Rows of a batch on their way into requests.
 struct Cutter {
@@ -116,20 +134,32 @@ struct Cut {
 struct Attempted {
     /// What it is known by: the id of its rows as they were cut.
     cut: RequestId,
-    /// The records that its rows are of.
-    positions: Vec<Position>,
-    /// `None` where nothing of it was left to send.
-    result: Option<Result<Answer, SinkError>>,
+    refused: Refused,
+    /// Rows that are not over, and why.
+    left: Option<(Vec<RowOrigin>, SinkError)>,
+    bytes: u64,
+}
+
+impl Attempted {
+    fn nothing(cut: RequestId) -> Self {
+        Self { cut, refused: Refused::default(), left: None, bytes: 0 }
+    }
 }
 
 /// What the attempts of a batch have come to.
 struct Progress {
     bytes: u64,
     frames: Vec<Control>,
+    /// What is known of requests that are not over, once the frames are in the journal.
+    again: Vec<(RequestId, BTreeSet<RowOrigin>)>,
     noted_at: Duration,
     failures: usize,
     failure: Option<SinkError>,
     messages: usize,
+    /// Requests of the batch that the journal knows to be over.
+    noted: usize,
+    /// Whether a request came to its end.
+    progressed: bool,
 }
 
 impl Line {
@@ -147,50 +177,63 @@ impl Line {
         sending: &Sending<'_>,
         rows: Pieces<Made<Vec<RequestRow>>>,
     ) -> Result<(Receipt, Fates), AttemptError> {
-        let client = self.endpoint(sending.endpoint)?;
+        self.can_decide()?;
+        let endpoint = self.live(sending.endpoint);
+        let client = self.client(&endpoint)?;
         let rows = Counted::new(rows);
         let seen = rows.seen();
         let given_up = Arc::new(AtomicBool::new(false));
-        let target = &sending.endpoint.target;
-        let cutter = Cutter::new(rows, target.limits());
-        let memory = target.limits().bytes_max.min(sending.rows_bytes()) * target.memory_factor();
+        let limits = endpoint.target.limits();
+        let memory = limits.bytes_max.min(sending.rows_bytes()) * endpoint.target.memory_factor();
+        let cutter = Cutter::new(rows, limits);
         let cuts = cuts(cutter, Arc::clone(&client.memory), memory, Arc::clone(&given_up));
         let attempts = cuts.map(|cut| self.attempt_request(sending, &client, cut));
         let mut attempts = attempts.buffer_unordered(REQUESTS_AT_ONCE);
-        let (noted_at, messages) = (self.context.timer.steady(), sending.open.decided.len());
-        let mut progress =
-            Progress { bytes: 0, frames: Vec::new(), noted_at, failures: 0, failure: None, messages };
+        let mut progress = Progress::of(sending.open, self.context.timer.steady());
         while let Some(attempted) = attempts.next().await {
             match attempted {
-                Ok(attempted) => self.note(sending, attempted, &mut progress).await?,
+                Ok(attempted) => self.note(sending, &endpoint, attempted, &mut progress).await?,
                 Err(error) => progress.fail(error),
             }
-            given_up.store(progress.failures >= FAILURES_MAX, Ordering::Relaxed);
+            if let Err(error) = self.can_decide() {
+                progress.fail(error);
+                given_up.store(true, Ordering::Relaxed);
+            }
+            given_up.fetch_or(progress.failures >= FAILURES_MAX, Ordering::Relaxed);
         }
         drop(attempts);
-        if let Some(failure) = progress.failure.take() {
-            self.flush(&mut progress).await?;
-            return Err(failure.into());
+        if let Some(error) = progress.failure.take() {
+            self.flush(sending.open.close.batch, &mut progress).await?;
+            return Err(AttemptError::Endpoint { error, progressed: progress.progressed });
         }
         let fates = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok((Receipt { bytes: progress.bytes, existed: false }, fates))
     }
 
-    /// The endpoint's client, reached as the current version says.
-    fn endpoint(&self, endpoint: &Endpoint) -> Result<EndpointClient, SinkError> {
+    /// Sending what cannot be noted would only be done again.
+    fn can_decide(&self) -> Result<(), SinkError> {
+        match self.journal.usage().poisoned {
+            true => Err(SinkError::new(ErrorClass::Transient, "the journal takes no decisions now")),
+            false => Ok(()),
+        }
+    }
+
+    /// An endpoint of the shape that was pinned, reached and retried as the current version says.
+    fn live(&self, pinned: &Endpoint) -> Endpoint {
         let definition = self.definitions.current();
         let current = definition.spec.destination_of(&self.destination).and_then(|d| d.endpoint.as_ref());
-        let target = current.map_or_else(
-            || endpoint.target.clone(),
-            |current| endpoint.target.with_access_of(&current.target),
-        );
-        self.endpoints.get(&target).map_err(|error| {
+        current.map_or_else(|| pinned.clone(), |current| pinned.with_access_of(current))
+    }
+
+    fn client(&self, endpoint: &Endpoint) -> Result<EndpointClient, SinkError> {
+        self.endpoints.get(&endpoint.target).map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "the endpoint's client cannot be made")
                 .with_source(error)
         })
     }
 
-    /// Attempts a request, or what is left of it.
+    /// Attempts a request, or what is left of it. Rows that others were refused beside, and that are wanted again for
+    /// nothing but that, are sent at once: each time there are fewer.
     async fn attempt_request(
         &self,
         sending: &Sending<'_>,
@@ -199,73 +242,77 @@ impl Line {
     ) -> Result<Attempted, SinkError> {
         let Cut { mut rows, _memory } = cut.map_err(unreadable)?;
         let Sending { open, identity, .. } = sending;
-        let cut = request_id(*identity, &rows);
+        let cut = request_id(open.close.version, *identity, &rows);
+        let mut attempted = Attempted::nothing(cut);
         if open.requests.contains(&cut) {
-            return Ok(Attempted { cut, positions: Vec::new(), result: None });
+            return Ok(attempted);
         }
-        if let Some(again) = self.again.lock().unwrap_or_else(PoisonError::into_inner).get(&cut) {
+        if let Some((_, again)) = self.again.map().get(&cut) {
             rows.retain(|row| again.contains(&row.origin));
         }
-        rows.retain(|row| !is_decided(&open.decided, row.origin.position));
-        let positions: Vec<Position> = rows.iter().map(|row| row.origin.position).collect();
-        if rows.is_empty() {
-            return Ok(Attempted { cut, positions, result: Some(Ok(Answer::default())) });
+        rows.retain(|row| !sending.decided.holds(row.origin.position));
+        let mut request = self.request(sending, cut, rows);
+        while !request.rows.is_empty() {
+            let answer = match client.sink.attempt(&request).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    attempted.left = Some((request.rows.iter().map(|row| row.origin).collect(), error));
+                    break;
+                }
+            };
+            attempted.bytes += answer.bytes;
+            let were_refused = !answer.refused.is_empty();
+            for refusal in answer.refused {
+                if let Some(row) = request.rows.get(refusal.row) {
+                    attempted.refused.add(refusal.code, &refusal.message, [row.origin.position]);
+                }
+            }
+            let Some((again, error)) = answer.again else { break };
+            let left = again.into_iter().filter_map(|row| request.rows.get(row).cloned()).collect();
+            request.rows = left;
+            if !were_refused {
+                attempted.left = Some((request.rows.iter().map(|row| row.origin).collect(), error));
+                break;
+            }
         }
-        let request = Request {
+        Ok(attempted)
+    }
+
+    fn request(&self, sending: &Sending<'_>, id: RequestId, rows: Vec<RequestRow>) -> Request {
+        let Context { region, account_id, .. } = &*self.context;
+        Request {
             stream: self.stream.clone(),
-            stream_arn: stream_arn(&self.context.region, &self.context.account_id, self.stream.as_str())
-                .into(),
+            stream_arn: stream_arn(region, account_id, self.stream.as_str()).into(),
             destination: self.destination.clone(),
-            batch: *identity,
-            id: request_id(*identity, &rows),
+            batch: sending.identity,
+            id,
             rows,
             repeated: sending.which.is_repeated(),
             attempted_at: self.context.timer.now(),
-        };
-        let result = client.sink.attempt(&request).await;
-        if let Ok(Answer { again: Some((left, _)), .. }) = &result {
-            let left = left.iter().filter_map(|row| Some(request.rows.get(*row)?.origin)).collect();
-            self.again.lock().unwrap_or_else(PoisonError::into_inner).insert(cut, left);
         }
-        Ok(Attempted { cut, positions, result: Some(result) })
     }
 
     /// Notes what came of a request.
     async fn note(
         &self,
         sending: &Sending<'_>,
+        endpoint: &Endpoint,
         attempted: Attempted,
         progress: &mut Progress,
     ) -> Result<(), AttemptError> {
-        let Attempted { cut, positions, result } = attempted;
-        let Some(result) = result else { return Ok(()) };
+        let Attempted { cut, mut refused, left, bytes } = attempted;
         let close = &sending.open.close;
-        let is_over = |error: &SinkError| self.is_over(sending, error);
-        let mut refused = Refused::default();
-        let left = match result {
-            Ok(answer) => {
-                progress.bytes += answer.bytes;
-                for refusal in answer.refused {
-                    if let Some(position) = positions.get(refusal.row) {
-                        refused.add(refusal.code, &refusal.message, [*position]);
-                    }
-                }
-                answer.again.map(|(rows, error)| {
-                    let rows = rows.into_iter().filter_map(|row| positions.get(row).copied());
-                    (rows.collect::<Vec<_>>(), error)
-                })
-            }
-            Err(error) => Some((positions, error)),
-        };
+        progress.bytes += bytes;
         let is_done = match left {
-            None => true,
-            Some((rows, error)) if is_over(&error) => {
+            None => !sending.open.requests.contains(&cut),
+            Some((rows, error)) if self.is_over(sending, endpoint, &error) => {
                 let code = error.code.clone().unwrap_or_else(|| "InternalError".to_owned());
-                refused.add(code, &error.message, rows);
+                refused.add(code, &error.told(), rows.into_iter().map(|row| row.position));
                 true
             }
-            Some((_, error)) => {
+            Some((rows, error)) => {
                 progress.fail(error);
+                progress.again.push((cut, rows.into_iter().collect()));
                 false
             }
         };
@@ -277,35 +324,56 @@ impl Line {
             Control::Decide(Decide { batch, destination, rows, reason, message, attempts, decided_at })
         }));
         if is_done {
-            progress.failures = 0;
-            let (batch, destination) = (close.batch, self.destination.clone());
-            let done = Done { batch, destination, ordinal: 0, further: 0, request: Some(cut) };
-            progress.frames.push(Control::Done(done));
-            self.again.lock().unwrap_or_else(PoisonError::into_inner).remove(&cut);
+            (progress.failures, progress.progressed) = (0, true);
+            progress.noted += 1;
+            // Of more the process alone knows that nothing of them is left.
+            match progress.noted <= REQUESTS_NOTED_MAX {
+                true => {
+                    let (batch, destination) = (close.batch, self.destination.clone());
+                    let (ordinal, request) = (Part::Undelivered.ordinal(), Some(cut));
+                    progress.frames.push(Control::Done(Done {
+                        batch,
+                        destination,
+                        ordinal,
+                        further: 0,
+                        request,
+                    }));
+                    self.again.map().remove(&cut);
+                }
+                false => progress.again.push((cut, BTreeSet::new())),
+            }
         }
         let late = self.context.timer.steady().saturating_sub(progress.noted_at) >= NOTED_WITHIN;
-        if is_urgent || late { self.flush(progress).await } else { Ok(()) }
+        if is_urgent || late { self.flush(close.batch, progress).await } else { Ok(()) }
     }
 
     /// Whether rows that failed so are given up.
-    fn is_over(&self, sending: &Sending<'_>, error: &SinkError) -> bool {
+    fn is_over(&self, sending: &Sending<'_>, endpoint: &Endpoint, error: &SinkError) -> bool {
         match error.class {
             ErrorClass::Refused => true,
             ErrorClass::Misconfigured => false,
             ErrorClass::Transient | ErrorClass::Throttled => {
                 let now = self.context.timer.now();
                 let failing = now.since(sending.open.failing_since.unwrap_or(now));
-                failing >= Duration::from_millis(sending.endpoint.retry_ms)
+                failing >= Duration::from_millis(endpoint.retry_ms)
             }
         }
     }
 
-    async fn flush(&self, progress: &mut Progress) -> Result<(), AttemptError> {
+    /// Writes what came of requests. Where there is no room for what only spares a repetition it is left out: the batch
+    /// must come to its end to make room.
+    async fn flush(&self, batch: BatchId, progress: &mut Progress) -> Result<(), AttemptError> {
         progress.noted_at = self.context.timer.steady();
         let frames = std::mem::take(&mut progress.frames);
         if !frames.is_empty() {
-            self.journal.control(frames).await?;
+            let decides = frames.iter().any(|frame| matches!(frame, Control::Decide(_)));
+            match self.journal.control(frames).await {
+                Err(AppendError::Full(_)) if !decides => {}
+                noted => noted?,
+            }
         }
+        let again = progress.again.drain(..).map(|(cut, rows)| (cut, (batch, rows)));
+        self.again.map().extend(again);
         Ok(())
     }
 
@@ -313,12 +381,12 @@ impl Line {
     pub(super) async fn tidy_endpoint(&self) {
         let definition = self.definitions.current();
         let endpoint = definition.spec.destination_of(&self.destination).and_then(|d| d.endpoint.as_ref());
-        let Some(endpoint) = endpoint else { return };
+        let Some(endpoint) = endpoint.filter(|endpoint| endpoint.target.remembers_requests()) else { return };
         let unsettled: Vec<BatchId> = self.journal.with_state(|state| {
             let open = state.destinations.get(&self.destination).into_iter().flat_map(|p| p.open.values());
             open.map(identity).collect()
         });
-        let tidied = match self.endpoint(endpoint) {
+        let tidied = match self.client(endpoint) {
             Ok(client) => client.sink.tidy(&self.stream, &self.destination, &unsettled).await,
             Err(error) => Err(error),
         };
@@ -375,13 +443,10 @@ impl Line {
         repeated: bool,
     ) -> Result<(u64, u64), AttemptError> {
         let open = self.open_batch(close.batch);
-        let Some(OpenBatch { decided, done, .. }) = open.filter(|open| !open.decided.is_empty()) else {
+        let Some(OpenBatch { decided, .. }) = open.filter(|open| !open.decided.is_empty()) else {
             return Ok((0, 0));
         };
-        let records = count(&decided);
-        if done.contains(&Part::Undelivered.ordinal()) {
-            return Ok((records, 0));
-        }
+        let records = Decided::of(&decided).count();
         self.journal.control(std::mem::take(frames)).await?;
         let (receipt, _) = self.send(close, shape, Part::Undelivered, repeated).await?;
         Ok((records, receipt.bytes))
@@ -410,6 +475,20 @@ fn cuts(
 }
 
 impl Progress {
+    fn of(open: &OpenBatch, noted_at: Duration) -> Self {
+        Self {
+            bytes: 0,
+            frames: Vec::new(),
+            again: Vec::new(),
+            noted_at,
+            failures: 0,
+            failure: None,
+            messages: open.decided.len(),
+            noted: open.requests.len(),
+            progressed: false,
+        }
+    }
+
     fn fail(&mut self, error: SinkError) {
         self.failures += 1;
         // A fault that has to be mended says more than one that passes.
@@ -423,10 +502,11 @@ fn identity(open: &OpenBatch) -> BatchId {
     open.plan.as_ref().map_or(batch, |plan| plan.spool.identity(batch))
 }
 
-/// The id of a request: of the batch, and of exactly its rows.
-fn request_id(identity: BatchId, rows: &[RequestRow]) -> RequestId {
+/// The id of a request: of the batch as that version makes it, and of exactly these rows.
+fn request_id(version: u64, identity: BatchId, rows: &[RequestRow]) -> RequestId {
     let mut hash = digest::Context::new(&SHA256);
     hash.update(b"standpipe request");
+    hash.update(&version.to_le_bytes());
     hash.update(&identity.0);
     for row in rows {
         hash.update(&row.origin.position.0.to_le_bytes());
@@ -466,7 +546,7 @@ pub(super) mod kept {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use standpipe_model::Timestamp;
+    use standpipe_model::{Position, Timestamp};
 
     use super::*;
 
@@ -478,11 +558,12 @@ mod tests {
     #[test]
     fn a_request_id_is_that_of_exactly_its_rows() {
         let (batch, all) = (BatchId([1; 16]), [row(1, 0), row(2, 0), row(2, 1)]);
-        assert_eq!(request_id(batch, &all), request_id(batch, &all));
+        assert_eq!(request_id(1, batch, &all), request_id(1, batch, &all));
         for other in [&all[..2], &all[1..], &[row(1, 0), row(2, 0), row(2, 2)]] {
-            assert_ne!(request_id(batch, &all), request_id(batch, other));
+            assert_ne!(request_id(1, batch, &all), request_id(1, batch, other));
         }
-        assert_ne!(request_id(batch, &all), request_id(BatchId([2; 16]), &all));
+        assert_ne!(request_id(1, batch, &all), request_id(1, BatchId([2; 16]), &all));
+        assert_ne!(request_id(1, batch, &all), request_id(2, batch, &all));
     }
 
     #[test]

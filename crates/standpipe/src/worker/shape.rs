@@ -101,7 +101,9 @@ impl Line {
         })?;
         let source = self.context.source(&self.stream);
         let turns = if calls_function { &self.turns } else { &self.context.processors };
-        let converter = destination.conversion.as_ref().map(Converter::new).transpose().map_err(|error| {
+        let conversion =
+            destination.conversion.as_ref().map(|of| self.with_columns(of, close)).transpose()?;
+        let converter = conversion.as_ref().map(Converter::new).transpose().map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "the conversion cannot be made").with_source(error)
         })?;
         let transformation = Transformation {

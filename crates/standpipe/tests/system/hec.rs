@@ -16,6 +16,8 @@ struct State {
     /// Whether what was taken is acknowledged.
     indexing: bool,
     token: String,
+    /// Events with one of these ids are invalid, which only the collector knows.
+    invalid: Vec<u64>,
     next_ack: u64,
     /// The events of each request, by its acknowledgement's number.
     taken: BTreeMap<u64, Vec<Value>>,
@@ -36,6 +38,7 @@ impl Hec {
             script: Vec::new(),
             indexing: true,
             token: TOKEN.to_owned(),
+            invalid: Vec::new(),
             next_ack: 0,
             taken: BTreeMap::new(),
             channels: Vec::new(),
@@ -60,6 +63,10 @@ impl Hec {
 
     pub(crate) fn index(&self, indexing: bool) {
         self.state().indexing = indexing;
+    }
+
+    pub(crate) fn refuse(&self, ids: &[u64]) {
+        self.state().invalid = ids.to_vec();
     }
 
     pub(crate) fn know(&self, token: &str) {
@@ -121,6 +128,11 @@ impl Double for Shared {
             }
             other => panic!("{other}"),
         };
+        let is_invalid = |event: &Value| event["id"].as_u64().is_some_and(|id| state.invalid.contains(&id));
+        if let Some(number) = events.iter().position(is_invalid) {
+            let told = json!({ "text": "Invalid data format", "code": 6, "invalid-event-number": number });
+            return Some((400, told));
+        }
         let ack_id = state.next_ack;
         state.next_ack += 1;
         state.taken.insert(ack_id, events);

@@ -7,6 +7,7 @@
 
 mod access;
 mod api_model;
+mod catalog;
 mod client;
 mod conformance;
 mod control;
@@ -20,8 +21,10 @@ mod fluent_bit;
 mod formats;
 mod functions;
 mod hec;
+mod inferred;
 mod kills;
 mod lake;
+mod opensearch;
 mod outages;
 mod partitions;
 mod pressure;

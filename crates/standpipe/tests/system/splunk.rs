@@ -96,6 +96,32 @@ fn what_is_not_acknowledged_in_time_goes_to_the_error_output() {
 }
 
 #[test]
+fn events_that_only_splunk_finds_wrong_are_set_aside_without_their_neighbours() {
+    let (lake, hec) = (Lake::with(&["lake"]), Hec::start());
+    let wrong = [3, 4, 17, 99];
+    hec.refuse(&wrong);
+    let mut daemon = start(yaml(&lake, &hec, "retry: 0s"));
+    put_events(&daemon, 0..100);
+    let settled = all_settled(&daemon, "events", SOON);
+    assert_eq!((settled.accepted, settled.delivered, settled.backed_up), (100, 96, 4));
+    assert_eq!(ids(&hec.events()), (0..100).filter(|id| !wrong.contains(id)).collect());
+    let lines = failures(&lake, "errors/").remove("splunk-failed").unwrap();
+    let told: BTreeSet<u64> = lines
+        .iter()
+        .map(|line| {
+            assert_eq!(line["errorCode"], "Splunk.InvalidDataFormat");
+            assert!(line["errorMessage"].as_str().unwrap().ends_with(": Invalid data format"), "{line}");
+            serde_json::from_slice::<Value>(&raw(line)).unwrap()["event"]["id"].as_u64().unwrap()
+        })
+        .collect();
+    assert_eq!(told, wrong.into());
+    // What was decided stays decided.
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    assert_eq!(balance(&daemon, "events").backed_up, 4);
+}
+
+#[test]
 fn a_token_that_is_not_known_holds_the_data_until_it_is_corrected() {
     let (lake, hec) = (Lake::with(&["lake"]), Hec::start());
     hec.know("another");

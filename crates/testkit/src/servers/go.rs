@@ -15,6 +15,8 @@ pub(crate) struct GoProgram {
     pub(crate) version: &'static str,
     /// The name that `go install` gives the binary: the last part of its package's path.
     pub(crate) built_as: &'static str,
+    /// Build tags, which leave most of a large program out.
+    pub(crate) tags: &'static str,
 }
 
 impl GoProgram {
@@ -23,11 +25,17 @@ impl GoProgram {
         let folder = installed(self.name, self.version, |staging| {
             let mut go = Command::new("go");
             // Without debug information and C the build is quicker, smaller and needs no C compiler.
-            go.args(["install", "-ldflags=-s -w", &format!("{}@{}", self.package, self.version)])
-                .env("GOBIN", staging)
-                .env("CGO_ENABLED", "0")
-                .env("GOWORK", "off")
-                .current_dir(staging);
+            go.args([
+                "install",
+                "-ldflags=-s -w",
+                "-tags",
+                self.tags,
+                &format!("{}@{}", self.package, self.version),
+            ])
+            .env("GOBIN", staging)
+            .env("CGO_ENABLED", "0")
+            .env("GOWORK", "off")
+            .current_dir(staging);
             run(&mut go).context("build with Go")?;
             ensure!(staging.join(self.built_as).is_file(), "go install left no {}", self.built_as);
             Ok(())

@@ -82,14 +82,8 @@ impl LocalKms {
     /// # Errors
     /// When it does not get ready; the error holds the end of its log.
     pub fn restart(&mut self) -> Result<()> {
-        let dir = self.process.dir().to_owned();
-        if self.process.is_running()? {
-            self.process.kill()?;
-        }
-        self.process.keep_dir();
-        self.process = Process::start("local-kms", &command(&LOCAL_KMS.binary()?, &dir, self.port), &dir)?;
-        let port = self.port;
-        self.process.wait_until(PATIENCE, || is_ready(port))
+        let (command, port) = (command(&LOCAL_KMS.binary()?, self.process.dir(), self.port), self.port);
+        self.process.restart(&command, PATIENCE, || is_ready(port))
     }
 }
 

@@ -14,6 +14,9 @@
 mod go;
 mod local_kms;
 mod minio;
+mod moto;
+mod opensearch;
+mod telegraf;
 mod toxiproxy;
 mod versions;
 mod versitygw;
@@ -24,6 +27,9 @@ use anyhow::Result;
 
 pub use local_kms::LocalKms;
 pub use minio::Minio;
+pub use moto::Moto;
+pub use opensearch::OpenSearch;
+pub use telegraf::Telegraf;
 pub use toxiproxy::{Proxy, Toxic, Toxiproxy};
 pub use versitygw::Versitygw;
 
@@ -77,6 +83,8 @@ pub fn all() -> Vec<(&'static str, Install)> {
         ("local-kms", LocalKms::install),
         ("toxiproxy", Toxiproxy::install),
         ("versitygw", Versitygw::install),
+        ("opensearch", OpenSearch::install),
+        ("telegraf", Telegraf::install),
         ("minio", Minio::install),
     ]
 }

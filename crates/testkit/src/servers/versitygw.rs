@@ -61,14 +61,8 @@ impl Versitygw {
     /// # Errors
     /// When it does not get ready; the error holds the end of its log.
     pub fn restart(&mut self) -> Result<()> {
-        let dir = self.process.dir().to_owned();
-        if self.process.is_running()? {
-            self.process.kill()?;
-        }
-        self.process.keep_dir();
-        self.process = Process::start("versitygw", &command(&VERSITYGW.binary()?, &dir, self.port), &dir)?;
-        let port = self.port;
-        self.process.wait_until(PATIENCE, || is_healthy(port))
+        let (command, port) = (command(&VERSITYGW.binary()?, self.process.dir(), self.port), self.port);
+        self.process.restart(&command, PATIENCE, || is_healthy(port))
     }
 
     /// How to reach it.

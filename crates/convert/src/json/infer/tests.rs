@@ -117,3 +117,98 @@ fn there_are_bounds_of_columns_members_and_depth() {
     assert_eq!(columns(&[&skipped, r#"{"c":1}"#]), ["c int"]);
     assert!(Inferred::default().add(nested(201, "1").as_bytes()).is_err());
 }
+
+/// What becomes of a schema, with at most so many names, and how often a key was left out.
+fn beyond(columns: &[&str], names_max: usize, values: &[&str]) -> (Vec<String>, u64) {
+    let column = |text: &&str| {
+        let (name, kind) = text.split_once(' ').expect("a name and a type");
+        Column::parse(name, kind).expect(kind)
+    };
+    let base = TableSchema::try_from(columns.iter().map(column).collect::<Vec<_>>()).expect("a schema");
+    let whole = |values: &[&str]| {
+        let mut inferred = Inferred::beyond(&base, &Deserializer::default(), names_max);
+        let mut reader = RowReader::new(&base, &Deserializer::default());
+        for value in values {
+            if Inferred::is_news(&mut reader, value.as_bytes()) {
+                inferred.add(value.as_bytes()).ok();
+            }
+        }
+        inferred
+    };
+    let inferred = whole(values);
+    // Seen in parts it is the same, and what was seen again adds nothing.
+    let mut joined = Inferred::beyond(&base, &Deserializer::default(), names_max);
+    values.iter().for_each(|value| joined.join(whole(&[value])));
+    let evolved = inferred.evolved().expect("a schema");
+    assert_eq!(joined.evolved().expect("a schema"), evolved, "{values:?}");
+    let mut again = Inferred::beyond(&evolved, &Deserializer::default(), names_max);
+    again.join(joined);
+    assert_eq!(again.evolved().expect("a schema"), evolved, "{values:?}");
+    let text = |column: &Column| format!("{} {}", column.name, column.kind);
+    (evolved.columns().iter().map(text).collect(), inferred.left_out())
+}
+
+#[test]
+fn a_schema_evolves_by_what_readers_of_earlier_files_take_and_by_nothing_else() {
+    for (columns, values, expected) in [
+        // New names come last; what says nothing yet is no column yet.
+        (
+            &["a int"][..],
+            &[r#"{"C":"x","a":1}"#, r#"{"b":true}"#][..],
+            &["a int", "c string", "b boolean"][..],
+        ),
+        (&["a int"], &[r#"{"n":null,"e":[],"o":{},"p":{"q":[null]}}"#], &["a int"]),
+        (&[], &[r#"{"n":null}"#, "17", "nonsense", r#"{"n":{"m":null,"o":1}}"#], &["n struct<o:int>"]),
+        (&[], &[r#"{"n":null,"e":[]}"#], &[]),
+        // A new name is what all of its values are.
+        (&["a int"], &[r#"{"b":1}"#, r#"{"b":1.5}"#], &["a int", "b double"]),
+        (&["a int"], &[r#"{"b":1}"#, r#"{"b":"x"}"#], &["a int", "b string"]),
+        // Of one that is there, one value that does not fit keeps the others from nothing.
+        (&["a int"], &[r#"{"a":"x"}"#, r#"{"a":2147483648}"#, r#"{"a":1.5}"#], &["a bigint"]),
+        (&["a int"], &[r#"{"a":{"b":1}}"#, r#"{"a":[1]}"#, r#"{"a":1.5}"#, r#"{"a":true}"#], &["a int"]),
+        (&["a date"], &[r#"{"a":"2020-01-01 10:00:00"}"#], &["a date"]),
+        (&["a bigint"], &[r#"{"a":9223372036854775808}"#], &["a bigint"]),
+        (&["a string", "d double"], &[r#"{"a":1,"d":2147483648}"#], &["a string", "d double"]),
+        // Within structs and arrays likewise.
+        (
+            &["s struct<a:int,b:date>"],
+            &[r#"{"s":{"c":{"d":1},"A":2147483648,"b":"x"}}"#],
+            &["s struct<a:bigint,b:date,c:struct<d:int>>"],
+        ),
+        (&["s struct<a:int>"], &[r#"{"s":{"a:b":1}}"#, r#"{"s":7}"#], &["s struct<a:int>"]),
+        (&["l array<int>"], &[r#"{"l":["x",2147483648]}"#], &["l array<int>"]),
+        (&["l array<int>"], &[r#"{"l":2147483648}"#], &["l array<bigint>"]),
+        (
+            &["l array<struct<a:int>>"],
+            &[r#"{"l":[{"b":1},{"a":2147483648}]}"#],
+            &["l array<struct<a:bigint,b:int>>"],
+        ),
+        (&["m map<string,int>"], &[r#"{"m":{"b":"x"}}"#], &["m map<string,int>"]),
+    ] {
+        let (evolved, left_out) = beyond(columns, 100, values);
+        assert_eq!(
+            (evolved.as_slice(), left_out),
+            (&expected.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>()[..], 0),
+            "{values:?}"
+        );
+    }
+}
+
+#[test]
+fn a_schema_grows_to_its_limit_and_what_is_too_much_is_counted() {
+    let record = r#"{"b":1,"s":{"x":1,"y":[{"z":1}]},"c":1,"d":1}"#;
+    let has = |names_max| beyond(&["a int"], names_max, &[record]);
+    assert_eq!(has(1), (vec!["a int".into()], 4));
+    assert_eq!(has(3), (["a int", "b int", "c int"].map(str::to_owned).into(), 2));
+    let (all, left_out) = has(8);
+    assert_eq!((all.len(), left_out), (5, 0));
+    // Members of what is there count too, and a limit that was lowered takes nothing away.
+    let (kept, left_out) = beyond(&["s struct<a:int,b:int>"], 2, &[r#"{"s":{"c":1}}"#]);
+    assert_eq!((kept, left_out), (vec!["s struct<a:int,b:int>".to_owned()], 1));
+    // However many there are, those that are known are seen behind them.
+    let many: String = (0..2 * COLUMNS_MAX).map(|number| format!("\"k{number}\":1,")).collect();
+    let (kept, left_out) = beyond(&["a int"], 1, &[&format!("{{{many}\"a\":2147483648}}")]);
+    assert_eq!((kept, left_out), (vec!["a bigint".to_owned()], 2 * COLUMNS_MAX as u64));
+    let long = format!(r#"{{"{}":1,"":1}}"#, "k".repeat(256));
+    assert_eq!(beyond(&[], 10, &[&long]), (vec![], 2));
+}

@@ -42,11 +42,17 @@ fn exactly_one_destination_is_taken() {
         exactly_one,
     );
     check(
-        json!({"DeliveryStreamName": "s", "AmazonOpenSearchServerlessDestinationConfiguration": {
-            "RoleARN": "arn:aws:iam::123456789012:role/r", "IndexName": "i", "S3Configuration": plain,
-            "CollectionEndpoint": "https://h"}}),
+        json!({"DeliveryStreamName": "s", "IcebergDestinationConfiguration": {
+            "RoleARN": "arn:aws:iam::123456789012:role/r", "CatalogConfiguration": {}, "S3Configuration": plain,
+            "DestinationTableConfigurationList": [{"DestinationTableName": "t", "DestinationDatabaseName": "d"}]}}),
+        Err("IcebergDestinationConfiguration is not available in this version of standpipe."),
+    );
+    let domain = json!({"RoleARN": "arn:aws:iam::123456789012:role/r", "IndexName": "i", "S3Configuration": plain,
+        "DomainARN": "arn:aws:es:eu-west-1:123456789012:domain/logs"});
+    check(
+        json!({"DeliveryStreamName": "s", "AmazonopensearchserviceDestinationConfiguration": domain}),
         Err(
-            "AmazonOpenSearchServerlessDestinationConfiguration is not available in this version of standpipe.",
+            "AmazonopensearchserviceDestinationConfiguration.DomainARN is not available in this version of standpipe.",
         ),
     );
 }

@@ -3,7 +3,8 @@
 use super::*;
 
 /// Why parts of a schema configuration have no effect.
-const NAMED: &str = "the schema is that of the configuration file; the error output names what was given";
+const NAMED: &str =
+    "the schema is that of the configuration file or its catalog; the error output names what was given";
 
 structures! {
     ProcessingConfiguration: [
@@ -34,7 +35,7 @@ structures! {
         optional("DatabaseName", NonEmptyStringWithoutWhitespace),
         optional("TableName", NonEmptyStringWithoutWhitespace),
         optional("Region", NonEmptyStringWithoutWhitespace).ignored(NAMED),
-        optional("VersionId", NonEmptyStringWithoutWhitespace).ignored(NAMED),
+        optional("VersionId", NonEmptyStringWithoutWhitespace),
     ],
     InputFormatConfiguration: [
         optional("Deserializer", Deserializer),

@@ -2,13 +2,16 @@
 
 use super::*;
 
+const NO_VPC: &str = "the cluster is reached over the network that the daemon is in";
+const NO_ROLE: &str = "requests to AWS's own hosts are signed with the daemon's own AWS credentials";
+
 structures! {
     AmazonOpenSearchServerlessBufferingHints: [
         optional("IntervalInSeconds", AmazonOpenSearchServerlessBufferingIntervalInSeconds),
         optional("SizeInMBs", AmazonOpenSearchServerlessBufferingSizeInMBs),
     ],
     AmazonOpenSearchServerlessDestinationConfiguration: [
-        required("RoleARN", RoleARN),
+        required("RoleARN", RoleARN).ignored(NO_ROLE),
         optional("CollectionEndpoint", AmazonOpenSearchServerlessCollectionEndpoint),
         required("IndexName", AmazonOpenSearchServerlessIndexName),
         optional("BufferingHints", AmazonOpenSearchServerlessBufferingHints).default(r#"{"SizeInMBs":5,"IntervalInSeconds":60}"#),
@@ -17,7 +20,7 @@ structures! {
         required("S3Configuration", S3DestinationConfiguration),
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions).default(NOT_LOGGED),
-        optional("VpcConfiguration", VpcConfiguration),
+        optional("VpcConfiguration", VpcConfiguration).ignored(NO_VPC),
     ],
     AmazonOpenSearchServerlessDestinationDescription: [
         optional("RoleARN", RoleARN),
@@ -49,8 +52,8 @@ structures! {
         optional("SizeInMBs", AmazonopensearchserviceBufferingSizeInMBs),
     ],
     AmazonopensearchserviceDestinationConfiguration: [
-        required("RoleARN", RoleARN),
-        optional("DomainARN", AmazonopensearchserviceDomainARN),
+        required("RoleARN", RoleARN).ignored(NO_ROLE),
+        optional("DomainARN", AmazonopensearchserviceDomainARN).refused(),
         optional("ClusterEndpoint", AmazonopensearchserviceClusterEndpoint),
         required("IndexName", AmazonopensearchserviceIndexName),
         optional("TypeName", AmazonopensearchserviceTypeName),
@@ -61,12 +64,12 @@ structures! {
         required("S3Configuration", S3DestinationConfiguration),
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions).default(NOT_LOGGED),
-        optional("VpcConfiguration", VpcConfiguration),
+        optional("VpcConfiguration", VpcConfiguration).ignored(NO_VPC),
         optional("DocumentIdOptions", DocumentIdOptions),
     ],
     AmazonopensearchserviceDestinationDescription: [
         optional("RoleARN", RoleARN),
-        optional("DomainARN", AmazonopensearchserviceDomainARN),
+        optional("DomainARN", AmazonopensearchserviceDomainARN).refused(),
         optional("ClusterEndpoint", AmazonopensearchserviceClusterEndpoint),
         optional("IndexName", AmazonopensearchserviceIndexName),
         optional("TypeName", AmazonopensearchserviceTypeName),
@@ -82,7 +85,7 @@ structures! {
     ],
     AmazonopensearchserviceDestinationUpdate: [
         optional("RoleARN", RoleARN),
-        optional("DomainARN", AmazonopensearchserviceDomainARN).instead_of("ClusterEndpoint"),
+        optional("DomainARN", AmazonopensearchserviceDomainARN).instead_of("ClusterEndpoint").refused(),
         optional("ClusterEndpoint", AmazonopensearchserviceClusterEndpoint).instead_of("DomainARN"),
         optional("IndexName", AmazonopensearchserviceIndexName),
         optional("TypeName", AmazonopensearchserviceTypeName),
@@ -102,8 +105,8 @@ structures! {
         optional("SizeInMBs", ElasticsearchBufferingSizeInMBs),
     ],
     ElasticsearchDestinationConfiguration: [
-        required("RoleARN", RoleARN),
-        optional("DomainARN", ElasticsearchDomainARN),
+        required("RoleARN", RoleARN).ignored(NO_ROLE),
+        optional("DomainARN", ElasticsearchDomainARN).refused(),
         optional("ClusterEndpoint", ElasticsearchClusterEndpoint),
         required("IndexName", ElasticsearchIndexName),
         optional("TypeName", ElasticsearchTypeName),
@@ -114,12 +117,12 @@ structures! {
         required("S3Configuration", S3DestinationConfiguration),
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions).default(NOT_LOGGED),
-        optional("VpcConfiguration", VpcConfiguration),
+        optional("VpcConfiguration", VpcConfiguration).ignored(NO_VPC),
         optional("DocumentIdOptions", DocumentIdOptions),
     ],
     ElasticsearchDestinationDescription: [
         optional("RoleARN", RoleARN),
-        optional("DomainARN", ElasticsearchDomainARN),
+        optional("DomainARN", ElasticsearchDomainARN).refused(),
         optional("ClusterEndpoint", ElasticsearchClusterEndpoint),
         optional("IndexName", ElasticsearchIndexName),
         optional("TypeName", ElasticsearchTypeName),
@@ -135,7 +138,7 @@ structures! {
     ],
     ElasticsearchDestinationUpdate: [
         optional("RoleARN", RoleARN),
-        optional("DomainARN", ElasticsearchDomainARN).instead_of("ClusterEndpoint"),
+        optional("DomainARN", ElasticsearchDomainARN).instead_of("ClusterEndpoint").refused(),
         optional("ClusterEndpoint", ElasticsearchClusterEndpoint).instead_of("DomainARN"),
         optional("IndexName", ElasticsearchIndexName),
         optional("TypeName", ElasticsearchTypeName),

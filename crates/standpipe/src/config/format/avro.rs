@@ -3,8 +3,8 @@
 use standpipe_convert::avro::Compression;
 
 use super::super::reader::Section;
-use super::super::shapes::{Choice, text};
-use super::FormatDraft;
+use super::super::shapes::Choice;
+use super::{FormatDraft, table};
 use crate::spec::OutputFormat;
 
 const COMPRESSION: Choice<Compression> = Choice(&[
@@ -15,7 +15,12 @@ const COMPRESSION: Choice<Compression> = Choice(&[
 ]);
 
 pub(super) fn avro(section: &mut Section<'_, '_>) -> Option<FormatDraft> {
-    let schema = section.required("schema", text(3..=2_000), "The table's name under `schemas`.");
+    let (schema, columns_max) = table(section);
     let compression = section.or("compression", COMPRESSION, "snappy", "How blocks are compressed.");
-    Some(FormatDraft { schema: schema?, output: OutputFormat::Avro { compression }, spots: section.spots() })
+    Some(FormatDraft {
+        schema: schema?,
+        columns_max,
+        output: OutputFormat::Avro { compression },
+        spots: section.spots(),
+    })
 }

@@ -5,7 +5,7 @@ use standpipe_convert::orc::{Compression, FormatVersion, OptionsError, OrcOption
 use super::super::compound::List;
 use super::super::reader::Section;
 use super::super::shapes::{Choice, Int, Part, Size, Truth, text};
-use super::FormatDraft;
+use super::{FormatDraft, table};
 use crate::spec::OutputFormat;
 
 /// The compression by our words and by those of the Firehose API.
@@ -28,7 +28,7 @@ const VERSION: Choice<FormatVersion> = Choice(&[
 ]);
 
 pub(super) fn orc(section: &mut Section<'_, '_>) -> Option<FormatDraft> {
-    let schema = section.required("schema", text(3..=2_000), "The table's name under `schemas`.");
+    let (schema, columns_max) = table(section);
     let compression =
         section.or("compression", COMPRESSION, "snappy", "How the streams of a stripe are compressed.");
     let stripe_size = section.or(
@@ -54,7 +54,12 @@ pub(super) fn orc(section: &mut Section<'_, '_>) -> Option<FormatDraft> {
     };
     indexes(section, &mut options);
     padding(section, &mut options);
-    Some(FormatDraft { schema: schema?, output: OutputFormat::Orc(options), spots: section.spots() })
+    Some(FormatDraft {
+        schema: schema?,
+        columns_max,
+        output: OutputFormat::Orc(options),
+        spots: section.spots(),
+    })
 }
 
 fn indexes(section: &mut Section<'_, '_>, options: &mut OrcOptions) {

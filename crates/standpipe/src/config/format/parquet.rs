@@ -6,7 +6,7 @@ use super::super::compound::{Either, List, Sub};
 use super::super::reader::{Cursor, ReadSection, Section, Shape};
 use super::super::schema::Schema;
 use super::super::shapes::{Choice, Int, Size, Truth, text};
-use super::FormatDraft;
+use super::{FormatDraft, table};
 use crate::spec::OutputFormat;
 
 /// The compression by our words and by those of the Firehose API.
@@ -22,7 +22,7 @@ const COMPRESSION: Choice<Compression> = Choice(&[
 ]);
 
 pub(super) fn parquet(section: &mut Section<'_, '_>) -> Option<FormatDraft> {
-    let schema = section.required("schema", text(3..=2_000), "The table's name under `schemas`.");
+    let (schema, columns_max) = table(section);
     let compression = section.or("compression", COMPRESSION, "snappy", "How pages are compressed.");
     let block_size = section.or(
         "block_size",
@@ -76,7 +76,12 @@ pub(super) fn parquet(section: &mut Section<'_, '_>) -> Option<FormatDraft> {
         sort_columns,
         row_group_rows,
     };
-    Some(FormatDraft { schema: schema?, output: OutputFormat::Parquet(options), spots: section.spots() })
+    Some(FormatDraft {
+        schema: schema?,
+        columns_max,
+        output: OutputFormat::Parquet(options),
+        spots: section.spots(),
+    })
 }
 
 /// The columns with bloom filters, and those that rows are sorted by.

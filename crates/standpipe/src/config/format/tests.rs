@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use standpipe_convert::avro;
 use standpipe_convert::orc::{Compression as OrcCompression, FormatVersion, OrcOptions};
 use standpipe_convert::parquet::{Compression, ParquetOptions, Statistics};
-use standpipe_convert::{Deserializer, OpenX};
+use standpipe_convert::{Deserializer, OpenX, TableSchema};
 
-use super::super::tests::{bad, good, with_destination};
-use crate::spec::{CatalogTable, Conversion, OutputFormat, S3Destination};
+use super::super::tests::{bad, good, load, with_destination};
+use crate::spec::{CatalogTable, ColumnSource, Conversion, OutputFormat, S3Destination};
 
 const SCHEMAS: &str = "schemas: { lake.flights: { columns: { year: int, tailnum: string, delays: \"struct<dep:double,arr:double>\" } } }\n";
 
@@ -147,7 +147,7 @@ fn both_deserializers_are_read() {
 #[track_caller]
 fn refused(s3: &str, beside: &[&str], expect: &str) {
     let text = with_format(s3, beside);
-    let problems = super::super::tests::load(&[("standpipe.yaml", &text)]).map(drop).expect_err(expect);
+    let problems = load(&[("standpipe.yaml", &text)]).map(drop).expect_err(expect);
     let told: Vec<_> = problems.iter().filter_map(|problem| problem.splitn(4, ':').nth(3)).collect();
     assert_eq!(told, [format!(" streams[0].{expect}")], "{text}");
 }
@@ -269,5 +269,68 @@ fn what_is_for_rows_of_text_is_refused_beside_a_format() {
             "standpipe.yaml:6:9: streams[0].destination.s3.buffering: 128MiB is more than half of the journal's limit, 100MiB: a batch \
              could not close before the journal is full",
         ],
+    );
+}
+
+#[test]
+fn rows_may_say_themselves_what_their_columns_are_by_the_lenient_rules_alone() {
+    let given = conversion(&[
+        "format: {parquet: {schema: infer}}",
+        "deserializer: {openx: {dots_to_underscores: true}}",
+    ]);
+    assert_eq!(
+        (given.columns_from, given.schema),
+        (Some(ColumnSource::Infer(1_000)), TableSchema::default())
+    );
+    assert_eq!((given.table.database.as_str(), given.table.table.as_str()), ("inferred", "a"));
+    assert_eq!(
+        conversion(&["format: {orc: {schema: infer, columns_max: 7}}"]).columns_from,
+        Some(ColumnSource::Infer(7))
+    );
+    for (lines, place) in [
+        (&["format: {parquet: {schema: infer}}", "deserializer: {hive: {}}"][..], "deserializer.hive"),
+        (
+            &["format: {parquet: {schema: infer}}", "deserializer: {openx: {mappings: {a: b}}}"],
+            "deserializer.openx.mappings",
+        ),
+        (
+            &["format: {parquet: {schema: infer}}", "deserializer: {openx: {case_insensitive: false}}"],
+            "deserializer.openx",
+        ),
+        (&["format: {parquet: {schema: infer, sort_columns: [a]}}"], "format.parquet.sort_columns"),
+        (&["format: {orc: {schema: infer, bloom_filters: [a]}}"], "format.orc.bloom_filters"),
+        (&["format: {avro: {schema: infer}}"], "format.avro.schema"),
+        (&["format: {parquet: {schema: lake.flights, columns_max: 7}}"], "format.parquet.columns_max"),
+        (&["format: {parquet: {schema: infer, columns_max: 5001}}"], "format.parquet.columns_max"),
+    ] {
+        let told = load(&[("standpipe.yaml", &with_format("{}", lines))]).expect_err(place);
+        assert!(matches!(&told[..], [one] if one.contains(&format!("streams[0].{place}: "))), "{told:?}");
+    }
+}
+
+#[test]
+fn a_table_that_the_file_does_not_have_is_looked_for_in_the_catalog_if_there_is_one() {
+    let with_glue = |format: &str| {
+        let catalogs = "catalogs: { glue: { endpoint: 'http://127.0.0.1:1', region: eu-west-1 } }\n";
+        let text = format!("{catalogs}{}", with_format("{}", &[format]));
+        good(&text).streams.remove(0).destination.conversion.unwrap()
+    };
+    let of_file = with_glue("format: {parquet: {schema: lake.flights}}");
+    assert_eq!((of_file.columns_from, of_file.schema.columns().len()), (None, 3));
+    for (format, of) in [
+        ("format: {parquet: {schema: lake.trips}}", "glue lake trips LATEST"),
+        ("format: {orc: {schema: {catalog: glue, database: a.b, table: c, version: 7}}}", "glue a.b c 7"),
+    ] {
+        let found = with_glue(format);
+        assert_eq!(
+            (found.columns_from, found.recorded_of().as_deref()),
+            (Some(ColumnSource::Glue), Some(of))
+        );
+    }
+    let without = with_format("{}", &["format: {parquet: {schema: {catalog: glue, database: a, table: b}}}"]);
+    let told = load(&[("standpipe.yaml", &without)]).expect_err("there is no catalog");
+    assert!(
+        matches!(&told[..], [one] if one.ends_with("there is no \"glue\" under \"catalogs\"")),
+        "{told:?}"
     );
 }

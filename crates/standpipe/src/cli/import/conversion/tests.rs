@@ -77,6 +77,7 @@ pub(crate) fn conversions() -> impl Strategy<Value = Conversion> {
     let output = prop_oneof![parquet().prop_map(OutputFormat::Parquet), orc().prop_map(OutputFormat::Orc)];
     (prop_oneof![openx, hive], output).prop_map(move |(deserializer, output)| Conversion {
         schema: TableSchema::new(columns.to_vec()).unwrap(),
+        columns_from: None,
         table: CatalogTable {
             catalog_id: "000000000000".to_owned(),
             database: "lake".to_owned(),

@@ -1,0 +1,150 @@
+//! The schemas of a stream that its rows have come to (`schema: infer`) or a catalog has, by version: the one in force, and
+//! those that open batches were closed under.
+//!
+//! ```text
+//! <data_dir>/streams/<name>/schema-<version>.json
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+use standpipe_convert::TableSchema;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{CatalogError, at};
+use crate::durable;
+
+const FORMAT: u32 = 1;
+
+/// What a file holds.
+#[derive(Serialize, Deserialize)]
+struct Version {
+    format: u32,
+    /// What they are the columns of.
+    of: String,
+    columns: TableSchema,
+}
+
+/// The recorded schemas of a stream. Version 0 is the one before the first: it has no columns.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    folder: PathBuf,
+    versions: RwLock<BTreeMap<u64, (String, TableSchema)>>,
+    changing: Mutex<()>,
+}
+
+impl Recorded {
+    /// What is recorded in the folder of a stream.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub(crate) fn open(folder: PathBuf) -> Result<Self, CatalogError> {
+        let mut versions = BTreeMap::new();
+        for entry in fs::read_dir(&folder).map_err(at(&folder))? {
+            let path = entry.map_err(at(&folder))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let number = name.strip_prefix("schema-").and_then(|rest| rest.strip_suffix(".json"));
+            let Some(number) = number.and_then(|number| number.parse().ok()) else { continue };
+            let bytes = fs::read(&path).map_err(at(&path))?;
+            let Version { format, of, columns } = serde_json::from_slice(&bytes)
+                .map_err(|source| CatalogError::Malformed { path: path.clone(), source })?;
+            if format > FORMAT {
+                return Err(CatalogError::Newer { path, found: format });
+            }
+            versions.insert(number, (of, columns));
+        }
+        Ok(Self { folder, versions: RwLock::new(versions), changing: Mutex::default() })
+    }
+
+    fn path(&self, version: u64) -> PathBuf {
+        self.folder.join(format!("schema-{version}.json"))
+    }
+
+    /// The latest version, if it is of this.
+    pub(crate) fn in_force(&self, of: &str) -> (u64, TableSchema) {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let latest = versions.last_key_value().filter(|(_, (latest, _))| latest == of);
+        latest.map(|(version, (_, schema))| (*version, schema.clone())).unwrap_or_default()
+    }
+
+    /// A version, while a batch needs it.
+    pub(crate) fn at(&self, version: u64) -> Option<TableSchema> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        versions
+            .get(&version)
+            .map(|(_, schema)| schema.clone())
+            .or_else(|| (version == 0).then(TableSchema::default))
+    }
+
+    /// While this is held the version in force stays so, and is not forgotten: until a batch is closed under it.
+    pub(crate) async fn hold(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
+    /// Puts a schema in force, durably, and forgets the versions that are not `needed`; blocking. Only by who
+    /// [holds](Self::hold) it.
+    ///
+    /// # Errors
+    /// [`CatalogError`]: it is not in force.
+    pub(crate) fn record(
+        &self,
+        of: String,
+        schema: TableSchema,
+        needed: &BTreeSet<u64>,
+    ) -> Result<u64, CatalogError> {
+        let latest = self
+            .versions
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .last_key_value()
+            .map(|(last, _)| *last);
+        let version = latest.unwrap_or_default() + 1;
+        let path = self.path(version);
+        let text =
+            serde_json::to_vec_pretty(&Version { format: FORMAT, of: of.clone(), columns: schema.clone() })
+                .map_err(|source| CatalogError::Malformed { path: path.clone(), source })?;
+        durable::write(&path, &text).map_err(at(&path))?;
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = versions.extract_if(.., |version, _| !needed.contains(version));
+        for (former, _) in gone {
+            // One that stays behind is found again at the next start, and goes then.
+            fs::remove_file(self.path(former)).ok();
+        }
+        versions.insert(version, (of, schema));
+        Ok(version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use standpipe_convert::Column;
+
+    use super::*;
+
+    #[test]
+    fn versions_outlive_a_restart_while_they_are_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Recorded::open(dir.path().to_owned()).unwrap();
+        let recorded = open();
+        assert_eq!(recorded.in_force("rows"), (0, TableSchema::default()));
+        assert_eq!(recorded.at(0), Some(TableSchema::default()));
+        let schema = |kind: &str| TableSchema::new(vec![Column::parse("a", kind).unwrap()]).unwrap();
+        for (number, kind) in [(1, "int"), (2, "bigint"), (3, "string")] {
+            assert_eq!(
+                recorded.record("rows".to_owned(), schema(kind), &BTreeSet::from([1])).unwrap(),
+                number
+            );
+        }
+        for recorded in [recorded, open()] {
+            assert_eq!(recorded.in_force("rows"), (3, schema("string")));
+            assert_eq!(recorded.in_force("glue lake t LATEST"), (0, TableSchema::default()));
+            assert_eq!((recorded.at(1), recorded.at(2)), (Some(schema("int")), None));
+        }
+        fs::write(dir.path().join("schema-4.json"), r#"{"format":2,"of":"rows","columns":[]}"#).unwrap();
+        let error = Recorded::open(dir.path().to_owned()).unwrap_err().to_string();
+        assert!(error.contains("schema-4.json has format 2"), "{error}");
+    }
+}

@@ -1,0 +1,127 @@
+//! Tables whose columns are in a real server of Glue's API.
+
+use serde_json::{Value, json};
+use standpipe_testkit::Daemon;
+use standpipe_testkit::servers::{Moto, Toxiproxy};
+
+use crate::client::{Client, batch_of};
+use crate::formats::{download, duckdb};
+use crate::lake::Lake;
+use crate::support::{SOON, all_settled, eventually, start};
+
+fn table(columns: &[[&str; 2]]) -> Value {
+    let columns: Vec<_> = columns.iter().map(|[name, kind]| json!({"Name": name, "Type": kind})).collect();
+    json!({"DatabaseName": "lake", "TableInput": {
+        "Name": "flights", "StorageDescriptor": {"Columns": columns},
+        "PartitionKeys": [{"Name": "carrier", "Type": "string"}],
+    }})
+}
+
+fn create(daemon: &Daemon, table: &str) -> (u16, Value) {
+    let role = "arn:aws:iam::000000000000:role/r";
+    let conversion = json!({
+        "SchemaConfiguration": {"RoleARN": role, "DatabaseName": "lake", "TableName": table},
+        "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
+        "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
+    });
+    let destination = json!({
+        "RoleARN": role, "BucketARN": "arn:aws:s3:::lake", "Prefix": "called/",
+        "BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 0},
+        "DataFormatConversionConfiguration": conversion,
+    });
+    let wanted = json!({"DeliveryStreamName": "called", "ExtendedS3DestinationConfiguration": destination});
+    let answer = Client::of(daemon).call("CreateDeliveryStream", wanted.to_string().into());
+    (answer.status, answer.body)
+}
+
+/// Puts a row, and waits until it is delivered.
+fn deliver(daemon: &Daemon, stream: &str, row: Value) {
+    let answer = Client::of(daemon).call("PutRecordBatch", batch_of(stream, [row.to_string().into_bytes()]));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let balance = all_settled(daemon, stream, SOON);
+    assert_eq!(balance.accepted, balance.delivered);
+}
+
+fn columns(daemon: &Daemon, stream: &str) -> usize {
+    let shown: Value =
+        serde_json::from_str(&daemon.get(&format!("/streams/{stream}/schema")).unwrap().body).unwrap();
+    shown["columns"].as_array().map_or(0, Vec::len)
+}
+
+fn is_alarmed(daemon: &Daemon) -> bool {
+    daemon
+        .get("/readyz")
+        .unwrap()
+        .body
+        .contains("alarm: called: catalog_failed: lake.flights: Glue did not answer")
+}
+
+#[test]
+fn the_columns_of_a_table_in_glue_are_followed_and_those_before_stay_while_it_is_away() {
+    let (lake, moto, toxiproxy) =
+        (Lake::with(&["lake"]), Moto::start().unwrap(), Toxiproxy::start().unwrap());
+    let proxy = toxiproxy.proxy("glue", &moto.endpoint()).unwrap();
+    let mut daemon = start(format!(
+        r#"stores: {{ lake: {store} }}
+catalogs:
+  glue: {{ endpoint: "{glue}", region: us-east-1, access_key_id: a, secret_access_key: s, refresh: 1s, timeout: 2s }}
+streams:
+  - name: fixed
+    format: {{ parquet: {{ schema: {{ catalog: glue, database: lake, table: flights, version: 1 }} }} }}
+    destination: {{ s3: {{ bucket: lake, prefix: fixed/, buffering: {{ interval: 1s }} }} }}
+"#,
+        store = lake.yaml(),
+        glue = proxy.endpoint(),
+    ));
+    let (status, told) = create(&daemon, "flights");
+    assert_eq!((status, &told["__type"]), (400, &json!("InvalidArgumentException")), "{told}");
+    assert!(
+        told["message"].as_str().unwrap().starts_with("The specified table/database could not be found."),
+        "{told}"
+    );
+    // What is put before the table is there waits for it.
+    let early = Client::of(&daemon).call("PutRecordBatch", batch_of("fixed", [br#"{"id":1}"#.to_vec()]));
+    assert_eq!(early.status, 200, "{early:?}");
+    moto.glue("create_database", &json!({"DatabaseInput": {"Name": "lake"}})).unwrap();
+    let first = [["id", "bigint"], ["delays", "struct<dep:double,arr:double>"]];
+    moto.glue("create_table", &table(&first)).unwrap();
+    let (status, told) = create(&daemon, "flights");
+    assert_eq!(status, 200, "{told}");
+    deliver(&daemon, "called", json!({"id": 1, "delays": {"dep": 2}, "carrier": "AA", "day": "2013-01-01"}));
+    assert_eq!(all_settled(&daemon, "fixed", SOON).delivered, 1);
+
+    let second = [first[0], first[1], ["day", "date"]];
+    moto.glue("update_table", &table(&second)).unwrap();
+    eventually("the change is seen", SOON, || (columns(&daemon, "called") == 3).then_some(()));
+    deliver(&daemon, "called", json!({"id": 2, "day": "2013-01-02"}));
+
+    proxy.cut().unwrap();
+    eventually("an alarm tells of it", SOON, || is_alarmed(&daemon).then_some(()));
+    deliver(&daemon, "called", json!({"id": 3, "day": "2013-01-03"}));
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    deliver(&daemon, "called", json!({"id": 4, "day": "2013-01-04"}));
+    deliver(&daemon, "fixed", json!({"id": 2}));
+    eventually("the alarm is raised again", SOON, || is_alarmed(&daemon).then_some(()));
+    assert!(
+        !daemon.get("/readyz").unwrap().body.contains("alarm: fixed"),
+        "a fixed version is not asked for again"
+    );
+    proxy.heal().unwrap();
+    eventually("the alarm ends", SOON, || (!is_alarmed(&daemon)).then_some(()));
+    assert_eq!((columns(&daemon, "called"), columns(&daemon, "fixed")), (3, 2));
+
+    let folder = tempfile::tempdir().unwrap();
+    download(&lake, "", folder.path());
+    let types = "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet('{}/called/**/*.parquet', \
+                 union_by_name = true))";
+    let expected = json!([["id", "BIGINT"], ["delays", "STRUCT(dep DOUBLE, arr DOUBLE)"], ["day", "DATE"]]);
+    assert_eq!(duckdb(types, folder.path()), expected);
+    let rows = "SELECT id, CAST(day AS VARCHAR) FROM read_parquet('{}/called/**/*.parquet', union_by_name = true) ORDER BY id";
+    let expected = json!([[1, null], [2, "2013-01-02"], [3, "2013-01-03"], [4, "2013-01-04"]]);
+    assert_eq!(duckdb(rows, folder.path()), expected);
+    assert_eq!(
+        duckdb("SELECT count(*) FROM read_parquet('{}/fixed/**/*.parquet')", folder.path()),
+        json!([[2]])
+    );
+}

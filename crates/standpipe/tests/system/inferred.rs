@@ -1,0 +1,163 @@
+//! Streams whose rows say themselves what their columns are.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use standpipe_testkit::Daemon;
+use standpipe_testkit::servers::Toxiproxy;
+
+use crate::formats::{download, duckdb};
+use crate::lake::Lake;
+use crate::reload::reload;
+use crate::support::{SOON, STANDPIPE, all_settled, eventually, metric, start};
+use crate::transform::{failures, put, raw};
+
+/// A stream `rows` that goes to a store with this format.
+fn yaml(store: &str, format: &str, rest: &str) -> String {
+    format!(
+        r#"stores: {{ lake: {store} }}
+streams:
+  - name: rows
+    format: {format}
+    destination:
+      s3:
+        bucket: lake
+        prefix: rows/
+        error_output_prefix: errors/!{{firehose:error-output-type}}/
+        buffering: {{ interval: 1s }}
+{rest}"#
+    )
+}
+
+fn put_rows(daemon: &Daemon, rows: &[Value]) {
+    put(daemon, "rows", rows.iter().map(|row| row.to_string().into_bytes()));
+}
+
+fn shown(daemon: &Daemon) -> Value {
+    serde_json::from_str(&daemon.get("/streams/rows/schema").unwrap().body).unwrap()
+}
+
+fn columns(daemon: &Daemon) -> Vec<String> {
+    let text =
+        |column: &Value| format!("{} {}", column["name"].as_str().unwrap(), column["type"].as_str().unwrap());
+    shown(daemon)["columns"].as_array().unwrap().iter().map(text).collect()
+}
+
+#[test]
+fn the_first_batch_says_what_the_columns_are_and_later_ones_add_what_readers_take() {
+    let lake = Lake::with(&["lake"]);
+    let mut daemon = start(yaml(&lake.yaml(), "{ parquet: { schema: infer } }", ""));
+    put_rows(
+        &daemon,
+        &[
+            json!({"ID": 1, "day": "2020-01-02", "s": {"a": 1}, "later": null}),
+            json!({"id": 2, "tags": ["x"]}),
+        ],
+    );
+    assert_eq!(all_settled(&daemon, "rows", SOON).delivered, 2);
+    assert_eq!(columns(&daemon), ["id int", "day date", "s struct<a:int>", "tags array<string>"]);
+
+    let bad =
+        [json!({"id": "one", "day": "2020-01-03"}), json!({"id": 4, "day": "someday"}), json!({"id": 1.5})];
+    put_rows(&daemon, &bad);
+    put_rows(&daemon, &[json!({"id": 3_000_000_000_u64, "later": 0.5, "s": {"b": true, "a": 2}})]);
+    let balance = all_settled(&daemon, "rows", SOON);
+    assert_eq!((balance.accepted, balance.delivered, balance.backed_up), (6, 3, 3));
+    let evolved =
+        ["id bigint", "day date", "s struct<a:int,b:boolean>", "tags array<string>", "later double"];
+    assert_eq!(columns(&daemon), evolved);
+    let mut lines = failures(&lake, "errors/").remove("format-conversion-failed").unwrap();
+    lines.sort_by_key(raw);
+    for line in &lines {
+        assert_eq!(line["lastErrorCode"], "DataFormatConversion.MalformedData");
+        assert_eq!(line["dataCatalogTable"]["tableName"], "rows");
+    }
+    let mut expected: Vec<Vec<u8>> = bad.iter().map(|row| row.to_string().into_bytes()).collect();
+    expected.sort();
+    assert_eq!(lines.iter().map(raw).collect::<Vec<_>>(), expected);
+
+    let folder = tempfile::tempdir().unwrap();
+    download(&lake, "rows/", folder.path());
+    let select = "SELECT id, CAST(day AS VARCHAR), s.a, s.b, tags, later FROM read_parquet('{}/**/*.parquet', \
+                  union_by_name = true) ORDER BY id";
+    let expected = json!([
+        [1, "2020-01-02", 1, null, null, null],
+        [2, null, null, null, ["x"], null],
+        [3_000_000_000_u64, null, 2, true, null, 0.5],
+    ]);
+    assert_eq!(duckdb(select, folder.path()), expected);
+
+    // Frozen as it is shown.
+    let mut show = Command::new(STANDPIPE);
+    show.args(["schema", "show", "rows", "--table", "lake.rows", "--admin", &daemon.admin()]);
+    let printed = show.output().unwrap();
+    assert!(printed.status.success(), "{printed:?}");
+    let schemas = String::from_utf8(printed.stdout).unwrap();
+    reload(&mut daemon, yaml(&lake.yaml(), "{ parquet: { schema: lake.rows } }", &schemas));
+    eventually("the columns are those of the file", SOON, || {
+        (shown(&daemon)["name"] == "lake.rows").then_some(())
+    });
+    put_rows(&daemon, &[json!({"id": 7, "stranger": 1})]);
+    assert_eq!(all_settled(&daemon, "rows", SOON).delivered, 4);
+    assert_eq!(columns(&daemon), evolved);
+}
+
+#[test]
+fn a_kill_between_the_record_of_a_schema_and_the_delivery_changes_neither() {
+    let (lake, toxiproxy) = (Lake::with(&["lake"]), Toxiproxy::start().unwrap());
+    let proxy = toxiproxy.proxy("lake", &lake.server.access().endpoint).unwrap();
+    let store = lake.server.access().through(proxy.endpoint()).store_yaml();
+    let mut daemon = start(yaml(&store, "{ parquet: { schema: infer } }", ""));
+    let recorded = |daemon: &Daemon, version: u64| {
+        let path = daemon.data_dir().join(format!("streams/rows/schema-{version}.json"));
+        eventually("a schema is recorded", SOON, || fs::read(&path).ok())
+    };
+    proxy.cut().unwrap();
+    put_rows(&daemon, &[json!({"id": 1})]);
+    let first = recorded(&daemon, 1);
+    eventually("it is tried to deliver it", SOON, || {
+        (metric(&daemon, "standpipe_delivery_attempts_total", &["stream=\"rows\""]) > 0).then_some(())
+    });
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    // The batch after it has another, while the first still waits.
+    put_rows(&daemon, &[json!({"id": 2, "name": "x"})]);
+    recorded(&daemon, 2);
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    assert_eq!(recorded(&daemon, 1), first, "it is kept for the batch that was closed under it");
+    proxy.heal().unwrap();
+    assert_eq!(all_settled(&daemon, "rows", SOON).delivered, 2);
+    let folder = tempfile::tempdir().unwrap();
+    download(&lake, "rows/", folder.path());
+    let select = "SELECT name FROM parquet_schema('{}/**/*.parquet') WHERE num_children IS NULL ORDER BY file_name, \
+                  column_id";
+    let names = duckdb(select, folder.path());
+    assert_eq!(lake.keys("lake").len(), 2);
+    let mut names: Vec<&str> = names.as_array().unwrap().iter().map(|row| row[0].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["id", "id", "name"]);
+}
+
+#[test]
+fn a_producer_cannot_make_a_schema_grow_without_end_and_rows_that_say_nothing_are_set_aside() {
+    let lake = Lake::with(&["lake"]);
+    let daemon = start(yaml(&lake.yaml(), "{ orc: { schema: infer, columns_max: 3 } }", ""));
+    put(&daemon, "rows", ["nonsense", "{}", r#"{"a":null}"#].map(|row| row.as_bytes().to_vec()));
+    let balance = all_settled(&daemon, "rows", SOON);
+    assert_eq!((balance.delivered, balance.backed_up), (0, 3));
+    assert!(columns(&daemon).is_empty());
+
+    put_rows(&daemon, &[json!({"a": 1, "b": {"c": 1, "d": 1, "e": 1}, "f": 1, "g": 1, "h": 1})]);
+    assert_eq!(all_settled(&daemon, "rows", SOON).delivered, 1);
+    assert_eq!(columns(&daemon), ["a int", "f int", "g int"]);
+    assert_eq!(metric(&daemon, "standpipe_schema_keys_left_out_total", &["stream=\"rows\""]), 2);
+    let told = daemon.get("/readyz").unwrap().body;
+    assert!(told.contains("alarm: rows: schema_full: 2 times a key"), "{told}");
+
+    put_rows(&daemon, &[json!({"a": 2}), json!({})]);
+    let balance = all_settled(&daemon, "rows", SOON);
+    assert_eq!((balance.delivered, balance.backed_up), (3, 3));
+    assert!(!daemon.get("/readyz").unwrap().body.contains("schema_full"));
+}
