@@ -90,16 +90,8 @@ const COLUMN: &[(i16, Wire)] = &[
     (10, LOGICAL_TYPE),
 ];
 const KEY_VALUE: Wire = Struct(&[(1, Binary), (2, Binary)]);
-const STATISTICS: Wire = Struct(&[
-    (1, Binary),
-    (2, Binary),
-    (3, Int),
-    (4, Int),
-    (5, Binary),
-    (6, Binary),
-    (7, Bool),
-    (8, Bool),
-]);
+const STATISTICS: Wire =
+    Struct(&[(1, Binary), (2, Binary), (3, Int), (4, Int), (5, Binary), (6, Binary), (7, Bool), (8, Bool)]);
 const BOX: Wire = Struct(&[
     (1, Double),
     (2, Double),
@@ -129,8 +121,7 @@ const META_DATA: Wire = Struct(&[
     (16, Struct(&[(1, Int), (2, List(&Int)), (3, List(&Int))])),
     (17, Struct(&[(1, BOX), (2, List(&Int))])),
 ]);
-const CHUNK: Wire =
-    Struct(&[(1, Binary), (2, Int), (3, META_DATA), (4, Int), (5, Int), (6, Int), (7, Int)]);
+const CHUNK: Wire = Struct(&[(1, Binary), (2, Int), (3, META_DATA), (4, Int), (5, Int), (6, Int), (7, Int)]);
 const ROW_GROUP: Wire = Struct(&[
     (1, List(&CHUNK)),
     (2, Int),

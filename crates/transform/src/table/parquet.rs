@@ -15,7 +15,9 @@ use arrow_array::RecordBatch;
 use arrow_json::LineDelimitedWriter;
 use arrow_schema::ArrowError;
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use serde_json::value::RawValue;
 
 use super::{At, Table, TableError, footer, key_text};
