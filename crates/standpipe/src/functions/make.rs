@@ -23,7 +23,7 @@ impl Functions {
     ///
     /// # Errors
     /// [`FunctionError`] says which of them cannot be loaded and why.
-    pub async fn make(
+    pub(crate) async fn make(
         self: &Arc<Self>,
         config: &Config,
         objects: BTreeMap<String, ReadTable>,
