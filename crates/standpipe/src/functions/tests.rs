@@ -269,7 +269,7 @@ async fn a_table_that_cannot_be_used_is_refused_with_what_is_wrong_and_its_limit
 /// A configuration with the table `t` of an object, and the function `f` that looks it up.
 fn of_object(place: &Place, key: &str) -> Config {
     place.load(&format!(
-        "stores: {{ s: {{ type: file, root: ./store }} }}\ntables: {{ t: {{ store: s, object: t.csv, key: {key}, format: csv }} }}\n\
+        "stores: {{ s: {{ type: file, path: ./store }} }}\ntables: {{ t: {{ store: s, object: t.csv, key: {key}, format: csv }} }}\n\
          functions: {{ f: {{ path: ./f.wasm, tables: [t] }} }}\n"
     ))
 }
