@@ -9,6 +9,7 @@ use base64_simd::STANDARD;
 use serde::Serialize;
 
 use crate::cells::{Cells, Kind};
+use crate::json::RowError;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
@@ -26,31 +27,41 @@ impl<'a> JsonLines<'a> {
         Ok(Self { columns: Cells::of(rows)? })
     }
 
-    /// Appends a row and a newline.
-    pub fn put(&self, row: usize, out: &mut Vec<u8>) {
-        object(&self.columns, row, out);
+    /// Appends a row and a newline, for `out` to have at most `max` bytes then.
+    ///
+    /// # Errors
+    /// It has more: names that a record does not write take room. `out` is of no use.
+    pub fn put(&self, row: usize, out: &mut Vec<u8>, max: usize) -> Result<(), RowError> {
+        object(&self.columns, row, out, max);
         out.push(b'\n');
+        match out.len() <= max {
+            true => Ok(()),
+            false => Err(RowError::value("The record comes to too much text.")),
+        }
     }
 }
 
-fn object(members: &[Cells<'_>], row: usize, out: &mut Vec<u8>) {
+fn object(members: &[Cells<'_>], row: usize, out: &mut Vec<u8>, max: usize) {
     let there = members.iter().filter(|member| !member.is_null(row));
-    separated(*b"{}", there, out, |member, out| {
+    separated(*b"{}", there, (out, max), |member, out| {
         plain(member.name, out);
         out.push(b':');
-        value(member, row, out);
+        value(member, row, out, max);
     });
 }
 
-/// Puts each behind the other with commas between, within brackets.
+/// Puts each behind the other with commas between, within brackets, as long as there is room.
 fn separated<T>(
     [open, close]: [u8; 2],
     items: impl Iterator<Item = T>,
-    out: &mut Vec<u8>,
+    (out, max): (&mut Vec<u8>, usize),
     mut put: impl FnMut(T, &mut Vec<u8>),
 ) {
     out.push(open);
     for (number, item) in items.enumerate() {
+        if out.len() > max {
+            break;
+        }
         if number > 0 {
             out.push(b',');
         }
@@ -59,7 +70,7 @@ fn separated<T>(
     out.push(close);
 }
 
-fn value(of: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
+fn value(of: &Cells<'_>, row: usize, out: &mut Vec<u8>, max: usize) {
     if of.is_null(row) {
         return out.extend_from_slice(b"null");
     }
@@ -92,17 +103,17 @@ fn value(of: &Cells<'_>, row: usize, out: &mut Vec<u8>) {
         }
         Kind::List(list, items) => {
             let [from, to] = [row, row + 1].map(|at| list.value_offsets()[at] as usize);
-            separated(*b"[]", from..to, out, |item, out| value(items, item, out));
+            separated(*b"[]", from..to, (out, max), |item, out| value(items, item, out, max));
         }
         Kind::Map(map, keys, values) => {
             let [from, to] = [row, row + 1].map(|at| map.value_offsets()[at] as usize);
-            separated(*b"{}", from..to, out, |entry, out| {
+            separated(*b"{}", from..to, (out, max), |entry, out| {
                 plain(keys.value(entry), out);
                 out.push(b':');
-                value(values, entry, out);
+                value(values, entry, out, max);
             });
         }
-        Kind::Struct(members) => object(members, row, out),
+        Kind::Struct(members) => object(members, row, out, max),
     }
 }
 
@@ -247,7 +258,7 @@ mod tests {
         }
         let rows = reader.finish().unwrap();
         let lines = JsonLines::of(&rows).unwrap();
-        let written = text(|out| (0..3).for_each(|row| lines.put(row, out)));
+        let written = text(|out| (0..3).for_each(|row| lines.put(row, out, usize::MAX).unwrap()));
         let expected = [
             r#"{"b":"Infinity","a":{"y":[1,null]},"m":{"k":null},"f":0.1,"bytes":"AMOp"}"#,
             r#"{"b":1.0,"a":{},"f":"NaN","bytes":""}"#,
@@ -255,5 +266,22 @@ mod tests {
             "",
         ];
         assert_eq!(written, expected.join("\n"));
+    }
+
+    #[test]
+    fn a_line_of_many_names_ends_at_its_limit() {
+        let name = "n".repeat(100);
+        let column = Column::parse("a", &format!("array<struct<{name}:int>>")).unwrap();
+        let table = TableSchema::new(vec![column]).unwrap();
+        let mut reader = RowReader::new(&table, &Deserializer::default());
+        reader.push(format!("{{\"a\":[[1]{}]}}", ",[1]".repeat(9_999)).as_bytes()).unwrap();
+        let rows = reader.finish().unwrap();
+        let lines = JsonLines::of(&rows).unwrap();
+        let mut out = Vec::new();
+        let error = lines.put(0, &mut out, 100_000).unwrap_err();
+        assert_eq!(error.code(), "DataFormatConversion.MalformedData");
+        assert!(out.len() < 101_000, "{}", out.len());
+        out.clear();
+        lines.put(0, &mut out, 10_000 * 106 + 20).unwrap();
     }
 }

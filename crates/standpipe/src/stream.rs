@@ -421,6 +421,7 @@ impl Stream {
         let (reply, answer) = oneshot::channel();
         let order = match what {
             BatchOrder::Rebind => Order::Rebind(batch, reply),
+            BatchOrder::Pin => Order::Pin(batch, reply),
             BatchOrder::Abandon => Order::Abandon(batch, reply),
         };
         {
@@ -510,6 +511,8 @@ impl Stream {
 pub enum BatchOrder {
     /// Deliver it by the current version of the stream's definition.
     Rebind,
+    /// Deliver it by the version that it has, with the tables in force that it was closed without.
+    Pin,
     /// Give it up.
     Abandon,
 }

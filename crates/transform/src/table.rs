@@ -1,12 +1,14 @@
 //! Reference tables: rows by key, read once, never changed, known by the hash of what they were read from. Functions
 //! look them up as text, `enrich` adds their columns as JSON.
 
+mod footer;
 mod parquet;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -139,7 +141,7 @@ impl Table {
     /// # Errors
     /// [`TableError`] names the row; the data has to be corrected.
     pub fn read(name: &str, format: TableFormat, key: &str, bytes: &[u8]) -> Result<Self, TableError> {
-        Self::read_within(name, format, key, bytes, u64::MAX)
+        Self::read_within(name, format, key, &Bytes::copy_from_slice(bytes), u64::MAX)
     }
 
     /// As [`Self::read`], but what is compressed may come to at most `max` bytes.
@@ -150,7 +152,7 @@ impl Table {
         name: &str,
         format: TableFormat,
         key: &str,
-        bytes: &[u8],
+        bytes: &Bytes,
         max: u64,
     ) -> Result<Self, TableError> {
         let version = hex::encode(Sha256::digest(bytes));

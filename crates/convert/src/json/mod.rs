@@ -101,7 +101,7 @@ impl RowError {
     }
 
     /// A value that does not fit its column.
-    fn value(what: impl fmt::Display) -> Self {
+    pub(crate) fn value(what: impl fmt::Display) -> Self {
         Self::record(format!("Data does not match the schema. {what}"))
     }
 

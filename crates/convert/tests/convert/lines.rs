@@ -44,7 +44,7 @@ proptest! {
         let batch = &parts(&table, &rows, rows.len())[0];
         let mut text = Vec::new();
         let lines = JsonLines::of(batch).unwrap();
-        (0..rows.len()).for_each(|row| lines.put(row, &mut text));
+        (0..rows.len()).for_each(|row| lines.put(row, &mut text, usize::MAX).unwrap());
         let text = String::from_utf8(text).unwrap();
         let kind = Type::Struct(table.columns().iter().map(|c| (c.name.clone(), c.kind.clone())).collect());
         for (line, row) in text.lines().zip(&rows) {

@@ -1,42 +1,52 @@
 //! Functions and tables between the configuration, the definitions that need them and the batches that were closed with
 //! them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use standpipe_model::StreamName;
+use standpipe_transform::processors::OptionError;
 
 use super::Daemon;
 use super::reload::ReloadError;
 use crate::config::Config;
-use crate::functions::{FunctionError, Made, pinned_version};
+use crate::functions::{Made, pinned_version};
 use crate::processors::{ProcessorSpec, check_tables};
 
 impl Daemon {
     /// The functions and tables of a configuration as far as they can be had without asking a store.
     pub(super) async fn make_functions_at_start(&self, config: &Config) -> Result<Made, ReloadError> {
-        let functions = &self.context.functions;
-        let made = functions.make(config, &config.tables).await?;
-        if self.check_columns(config, &made).is_ok() {
-            return Ok(made);
+        let mut made = self.context.functions.make(config, BTreeMap::new()).await?;
+        while let Some((table, stream, source)) = self.unfit_table(config, &made) {
+            if config.tables.get(&table).is_none_or(|of| of.object().is_none()) {
+                return Err(ReloadError::Columns { stream, source });
+            }
+            // What its object was when the daemon last ran may not be what is asked of it now.
+            made.leave_out(&table, config);
         }
-        // What objects were when the daemon last ran may not be what is asked of them now.
-        functions.forget_objects().map_err(FunctionError::Shelf)?;
-        let made = functions.make(config, &config.tables).await?;
-        self.check_columns(config, &made)?;
         Ok(made)
     }
 
     /// Tables have what the streams of a configuration, and those that stay in force under it, add of them.
     pub(super) fn check_columns(&self, config: &Config, made: &Made) -> Result<(), ReloadError> {
+        match self.unfit_table(config, made) {
+            Some((_, stream, source)) => Err(ReloadError::Columns { stream, source }),
+            None => Ok(()),
+        }
+    }
+
+    /// A table that has not what a stream adds of it.
+    fn unfit_table(&self, config: &Config, made: &Made) -> Option<(String, StreamName, OptionError)> {
         let tables = made.tables();
         let is_named = |name: &StreamName| config.streams.iter().any(|spec| spec.name == *name);
         let mut staying: Vec<_> = self.streams().iter().map(|stream| stream.definition()).collect();
         staying.retain(|definition| !is_named(&definition.spec.name));
         let staying = staying.iter().map(|definition| &definition.spec);
-        config.streams.iter().chain(staying).try_for_each(|spec| {
-            check_tables(&spec.processors, &tables)
-                .map_err(|source| ReloadError::Columns { stream: spec.name.clone(), source })
+        config.streams.iter().chain(staying).find_map(|spec| {
+            spec.processors.iter().find_map(|processor| {
+                let unfit = check_tables(std::slice::from_ref(processor), &tables).err()?;
+                Some((processor.table()?.to_owned(), spec.name.clone(), unfit))
+            })
         })
     }
 

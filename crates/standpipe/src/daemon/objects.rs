@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Daemon;
+use super::tables::Renewed;
 use crate::alarm::AlarmKind;
 use crate::config::{Config, TableConfig};
 use crate::processors::ProcessorSpec;
@@ -96,11 +97,13 @@ async fn look(daemon: Arc<Daemon>, config: Arc<Config>, name: String, refused: O
         }
         Ok(Some(read)) => {
             let tag = read.tag.clone();
-            let is_good = daemon.renew_table(&name, table, Some(read)).await;
-            Look { is_good, refused: tag.filter(|_| !is_good) }
+            let renewed = daemon.renew_table(&name, table, Some(read)).await;
+            // What is not the table's fault may work with the same one another time.
+            let refused = tag.filter(|_| renewed == Renewed::Refused);
+            Look { is_good: renewed == Renewed::Good, refused }
         }
         Err(error) => {
-            daemon.refuse_table(&name, "failed", &error);
+            daemon.refuse_table(&name, table, "failed", &error);
             Look::default()
         }
     }
@@ -116,8 +119,8 @@ impl Daemon {
             }
             for (destination, open) in stream.open_batches() {
                 for batch in open.iter().filter(|open| self.lacks_table(&stream, &destination, &open.close)) {
-                    let (batch, rebind) = (batch.close.batch, BatchOrder::Rebind);
-                    if let Err(error) = stream.batch(&destination, batch, rebind).await {
+                    let batch = batch.close.batch;
+                    if let Err(error) = stream.batch(&destination, batch, BatchOrder::Pin).await {
                         tracing::debug!(stream = %stream.name(), %batch, %error, "batch gets its table later");
                     }
                 }

@@ -258,18 +258,33 @@ impl Daemon {
     /// [`ReloadError`]; everything runs on as before.
     pub async fn reload(&self) -> Result<(), ReloadError> {
         let config = self.source.load().map_err(ReloadError::Config)?;
+        // A store may take its time, and holds up nobody else meanwhile.
+        let mut objects = self.context.functions.read_new(&config, &self.config().tables).await?;
+        let mut rows = Vec::new();
+        for (name, table) in &config.tables {
+            if let Some(read) = objects.get(name) {
+                rows.push(self.context.functions.parse(name, table, Some(read)).await?);
+            }
+        }
+        let of = config;
         let _changing = self.changing.lock().await;
         let access = self.changing_access.lock().await;
+        let config = self.source.load().map_err(ReloadError::Config)?;
+        // What is configured otherwise by now is waited for.
+        let is_same =
+            |name: &str| of.tables.get(name) == config.tables.get(name) && of.stores == config.stores;
+        objects.retain(|name, _| is_same(name));
         let keys = self.context.keys.make(&config.keys)?;
         self.check_reload(&config, &keys).await?;
         // Its policies are those of the configuration, so neither is put in force without the other.
         let of_file = config.load_credentials(&environment).map_err(ReloadError::Config)?;
         let certificates = config.tls.as_ref().map(tls::load).transpose()?;
-        let functions = self.context.functions.make(&config, &self.config().tables).await?;
+        let functions = self.context.functions.make(&config, objects).await?;
+        drop(rows);
         self.check_columns(&config, &functions)?;
         self.context.stores.replace(&config.stores)?;
         self.context.keys.put_in_force(keys);
-        self.context.functions.put_in_force(functions);
+        self.context.functions.put_all_in_force(functions, &config);
         self.context.alarms.clear_kind(AlarmKind::TableRefused);
         if let (Some(tls), Some(files), Some(loaded)) = (&self.tls, &config.tls, certificates) {
             tls.replace(files.clone(), loaded);

@@ -54,14 +54,21 @@ pub async fn serve(source: Source, ready: impl FnOnce(&Endpoints)) -> Result<(),
         tokio::spawn(report_life(limit));
     }
     loop {
-        tokio::select! {
+        let settling = tokio::select! {
             _ = stop.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&running.daemon).await,
-            () = changed.notified() => {
-                tokio::time::sleep(SETTLING).await;
-                reload(&running.daemon).await;
-            }
+            _ = hangup.recv() => Duration::ZERO,
+            () = changed.notified() => SETTLING,
+        };
+        let reloading = async {
+            tokio::time::sleep(settling).await;
+            reload(&running.daemon).await;
+        };
+        tokio::select! {
+            () = reloading => {}
+            // What is put in force only half is so whole at the next start, as after a crash.
+            _ = stop.recv() => break,
+            _ = interrupt.recv() => break,
         }
     }
     tell(&[NotifyState::Stopping]);

@@ -13,7 +13,7 @@ use super::Daemon;
 use super::reload::ReloadError;
 use crate::alarm::AlarmKind;
 use crate::config::{TableConfig, TableSource};
-use crate::functions::ReadTable;
+use crate::functions::{FunctionError, ReadTable};
 use crate::stamp::Stamp;
 use crate::worker::chain;
 
@@ -65,67 +65,92 @@ impl Followed {
         if self.seen.replace(stamp.clone()) != Some(stamp.clone()) {
             return true;
         }
-        self.refused = (!daemon.renew_table(name, table, None).await).then_some(stamp);
+        let renewed = daemon.renew_table(name, table, None).await;
+        self.refused = (renewed == Renewed::Refused).then_some(stamp);
         false
     }
 }
 
+/// How it has ended to read a table anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewed {
+    /// It is in force, or not configured so any more.
+    Good,
+    /// It is wrong, and stays so until it is another one.
+    Refused,
+    /// Something else is.
+    Failed,
+}
+
 impl Daemon {
-    /// Reads a table anew, or takes what was read of its object, and puts it in force. `false` where it is wrong: that
+    /// Reads a table anew, or takes what was read of its object, and puts it in force. Where it cannot be used, that
     /// raises an alarm, and the one before stays.
     pub(super) async fn renew_table(
         &self,
         name: &str,
         table: &TableConfig,
         object: Option<ReadTable>,
-    ) -> bool {
+    ) -> Renewed {
+        // What takes long, and keeps nobody waiting; who makes the table finds the rows.
+        let rows = self.context.functions.parse(name, table, object.as_ref()).await;
         let _changing = self.changing.lock().await;
         if self.config().tables.get(name) != Some(table) {
             // It is another one by now.
-            return true;
+            return Renewed::Good;
         }
-        match self.try_renew_table(name, table, object).await {
-            Ok(()) => {
-                self.context.metrics.table_read(name, "ok");
-                tracing::info!(table = name, "changed table in force");
+        let renewed = match &rows {
+            Ok(_) => self.try_renew_table(name, table, object).await,
+            Err(_) => rows.map(|_| false).map_err(ReloadError::from),
+        };
+        match renewed {
+            Ok(is_changed) => {
+                if is_changed {
+                    self.context.metrics.table_read(name, "ok");
+                    tracing::info!(table = name, "changed table in force");
+                }
                 self.context.alarms.clear(None, AlarmKind::TableRefused, name);
-                true
+                Renewed::Good
             }
             Err(error) => {
-                self.refuse_table(name, "refused", &error);
-                false
+                let (kind, renewed) = match &error {
+                    ReloadError::Function(FunctionError::Table { .. }) | ReloadError::Columns { .. } => {
+                        ("refused", Renewed::Refused)
+                    }
+                    _ => ("failed", Renewed::Failed),
+                };
+                self.refuse_table(name, table, kind, &error);
+                renewed
             }
         }
     }
 
-    /// Tells that a table could not be read anew.
+    /// Tells that a table could not be read anew, unless it is configured otherwise by now.
     pub(super) fn refuse_table(
         &self,
         name: &str,
+        table: &TableConfig,
         kind: &'static str,
         error: &(dyn std::error::Error + 'static),
     ) {
+        if self.config().tables.get(name) != Some(table) {
+            return;
+        }
+        let now = self.context.timer.now();
         self.context.metrics.table_read(name, kind);
-        self.context.alarms.raise(
-            None,
-            AlarmKind::TableRefused,
-            name,
-            chain(error),
-            self.context.timer.now(),
-        );
+        self.context.alarms.raise(None, AlarmKind::TableRefused, name, chain(error), now);
     }
 
+    /// Whether it is another one than before.
     async fn try_renew_table(
         &self,
         name: &str,
         table: &TableConfig,
         object: Option<ReadTable>,
-    ) -> Result<(), ReloadError> {
+    ) -> Result<bool, ReloadError> {
         let config = self.config();
         let made = self.context.functions.renew(name, table, object, &config.functions).await?;
         self.check_columns(&config, &made)?;
-        self.context.functions.put_in_force(made);
         self.former_functions.store(true, Ordering::Relaxed);
-        Ok(())
+        Ok(self.context.functions.put_in_force(made))
     }
 }

@@ -111,6 +111,9 @@ pub enum TableFault {
     /// What is in it is no table.
     #[error(transparent)]
     Content(#[from] TableError),
+    /// Reading it panicked.
+    #[error("reading it ended in a panic, which the log shows; it is most likely damaged")]
+    Panic,
 }
 
 impl From<SinkError> for TableFault {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
+use bytes::Bytes;
 use standpipe_model::{Clock, Entropy};
 use standpipe_transform::{Sandbox, SandboxError, SandboxOptions, WasmFunction};
 use tokio::task::spawn_blocking;
@@ -18,21 +19,22 @@ use crate::processors::Loaded;
 impl Functions {
     /// Loads the functions and tables of a configuration; those that are in force as they are configured are taken from
     /// there. What they are made of is on disk when this returns. Tables that are objects may be missing, and the
-    /// functions that look them up, if they are configured so under `running` already: they are still waited for.
+    /// functions that look them up: they are waited for.
     ///
     /// # Errors
     /// [`FunctionError`] says which of them cannot be loaded and why.
-    pub async fn make(
+    pub(crate) async fn make(
         self: &Arc<Self>,
         config: &Config,
-        running: &BTreeMap<String, TableConfig>,
+        objects: BTreeMap<String, ReadTable>,
     ) -> Result<Made, FunctionError> {
-        let objects = self.read_new(config, running).await?;
         let (all, tables, functions) = (Arc::clone(self), config.tables.clone(), config.functions.clone());
         blocking(move || {
             let mut made = InForce::new();
             for (name, config) in &tables {
-                let table = all.make_table(name, config, objects.get(name))?;
+                // One that came to be in force since it was read may be newer.
+                let object = objects.get(name).filter(|_| all.seen_object(name, config).is_none());
+                let table = all.make_table(name, config, object)?;
                 made.extend(table.map(|table| (Needed::Table(name.clone()), table)));
             }
             for (name, config) in &functions {
@@ -151,9 +153,9 @@ impl Functions {
 }
 
 /// Loads what takes long, or waits for the disk.
-async fn blocking(
-    make: impl FnOnce() -> Result<Made, FunctionError> + Send + 'static,
-) -> Result<Made, FunctionError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    make: impl FnOnce() -> Result<T, FunctionError> + Send + 'static,
+) -> Result<T, FunctionError> {
     let made = spawn_blocking(make).await;
     made.unwrap_or_else(|error| Err(FunctionError::Shelf(io::Error::other(error))))
 }
@@ -182,7 +184,7 @@ fn read(name: &str, config: &FunctionConfig) -> Result<Vec<u8>, FunctionError> {
 pub fn load(
     functions: &BTreeMap<String, FunctionConfig>,
     tables: &BTreeMap<String, TableConfig>,
-    objects: &BTreeMap<String, Vec<u8>>,
+    objects: &BTreeMap<String, Bytes>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Entropy>,
 ) -> Result<Loaded, FunctionError> {

@@ -59,6 +59,13 @@ impl Needed {
         function.or_else(|| Some(Self::Table(processor.table()?.to_owned())))
     }
 
+    fn is_of(&self, config: &Config) -> bool {
+        match self {
+            Self::Function(name) => config.functions.contains_key(name),
+            Self::Table(name) => config.tables.contains_key(name),
+        }
+    }
+
     /// As CLOSE has it.
     fn pin(&self) -> String {
         let [function, table] = PINS;
@@ -106,6 +113,16 @@ impl Made {
         };
         self.0.iter().filter_map(table).collect()
     }
+
+    /// Leaves a table out, and the functions that look it up.
+    pub(crate) fn leave_out(&mut self, table: &str, config: &Config) {
+        self.0.retain(|needed, _| match needed {
+            Needed::Table(name) => name != table,
+            Needed::Function(name) => {
+                config.functions.get(name).is_none_or(|function| !function.tables.contains(table))
+            }
+        });
+    }
 }
 
 /// The versions that a batch is closed with. They stay on disk while this is held.
@@ -132,6 +149,8 @@ pub struct Functions {
     former: Mutex<Vec<Weak<Current>>>,
     /// Of the stores that tables are read from.
     readers: Mutex<Readers>,
+    /// One table is read at a time, as its file and the rows of it are in memory together.
+    reading: Mutex<()>,
     /// The tables in memory, by name and version.
     tables: Mutex<BTreeMap<(String, String), Weak<Table>>>,
 }
@@ -159,6 +178,7 @@ impl Functions {
             current: RwLock::default(),
             former: Mutex::default(),
             readers: Mutex::default(),
+            reading: Mutex::default(),
             tables: Mutex::default(),
         }))
     }
@@ -171,25 +191,49 @@ impl Functions {
         }
     }
 
-    /// Puts functions and tables in force in the place of those of the same names.
-    pub fn put_in_force(&self, made: Made) {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        for (needed, made) in made.0 {
-            let former = current.insert(needed, made);
-            lock(&self.former).extend(former.as_ref().map(Arc::downgrade));
-        }
-        self.note_objects(&current);
+    /// Puts functions and tables in force in the place of those of the same names. Whether any of them is at another
+    /// version than before.
+    pub fn put_in_force(&self, made: Made) -> bool {
+        let mut is_changed = false;
+        self.change(|current| {
+            let put = made.0.into_iter().map(|(needed, made)| {
+                let digest = made.digest.clone();
+                let former = current.insert(needed, made);
+                is_changed |= former.as_ref().is_none_or(|former| former.digest != digest);
+                former
+            });
+            put.flatten().collect()
+        });
+        is_changed
+    }
+
+    /// Puts all in force that there is of a configuration. What is configured and was not made is waited for: no batch
+    /// is closed any more with what it was before.
+    pub(crate) fn put_all_in_force(&self, made: Made, config: &Config) {
+        self.change(|current| {
+            let lacks = |needed: &Needed| needed.is_of(config) && !made.0.contains_key(needed);
+            let gone = current.extract_if(.., |needed, _| lacks(needed)).map(|(_, gone)| gone);
+            let mut former: Vec<_> = gone.collect();
+            former.extend(made.0.into_iter().filter_map(|(needed, made)| current.insert(needed, made)));
+            former
+        });
     }
 
     /// Lets go of what is not configured any more, when no definition in force needs it.
     pub fn keep_only(&self, config: &Config) {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        let gone = current.extract_if(.., |needed, _| match needed {
-            Needed::Function(name) => !config.functions.contains_key(name),
-            Needed::Table(name) => !config.tables.contains_key(name),
+        self.change(|current| {
+            current.extract_if(.., |needed, _| !needed.is_of(config)).map(|(_, gone)| gone).collect()
         });
-        lock(&self.former).extend(gone.map(|(_, former)| Arc::downgrade(&former)));
-        self.note_objects(&current);
+    }
+
+    /// Changes what is in force, and notes of which objects it is then. `change` says what is not in force any more.
+    fn change(&self, change: impl FnOnce(&mut InForce) -> Vec<Arc<Current>>) {
+        let in_force = {
+            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            lock(&self.former).extend(change(&mut current).iter().map(Arc::downgrade));
+            current.clone()
+        };
+        block_in_place(|| self.note_objects(&in_force));
     }
 
     fn current(&self, needed: &Needed) -> Option<Arc<Current>> {

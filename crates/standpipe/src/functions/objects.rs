@@ -9,14 +9,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use standpipe_model::ObjectTarget;
 use standpipe_sinks::{Found, ReadObject};
 use standpipe_transform::TableFormat;
+use tokio::time::timeout;
 
 use super::error::{FunctionError, TableFault};
 use super::shelf::OnShelf as _;
@@ -25,6 +27,10 @@ use super::{Current, Functions, InForce, Item, Needed, Seen, lock};
 use crate::config::{Config, StoreConfig, TableConfig, TableObject};
 use crate::durable;
 use crate::stores;
+use crate::worker::chain;
+
+/// The longest that the objects of tables that are new in a configuration are waited for, all at once.
+const NEW_FOR: Duration = Duration::from_secs(30);
 
 /// The state of an object that a table was read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,9 +52,9 @@ impl SeenObject {
 }
 
 /// An object as it was read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ReadTable {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Bytes,
     /// What the store knows this state by.
     pub(crate) tag: Option<String>,
 }
@@ -63,7 +69,7 @@ pub(super) type Readers = BTreeMap<String, (StoreConfig, Arc<dyn ReadObject>)>;
 pub async fn read_objects(
     stores: &BTreeMap<String, StoreConfig>,
     tables: &BTreeMap<String, TableConfig>,
-) -> Result<BTreeMap<String, Vec<u8>>, FunctionError> {
+) -> Result<BTreeMap<String, Bytes>, FunctionError> {
     let mut read = BTreeMap::new();
     for (name, table) in tables {
         let Some(object) = table.object() else { continue };
@@ -95,7 +101,7 @@ async fn read_object(
     let target = ObjectTarget { bucket: object.bucket.clone(), key: object.object.clone() };
     Ok(match reader.read(&target, known, table.max_bytes).await? {
         Found::Same => None,
-        Found::Other { bytes, tag } => Some(ReadTable { bytes, tag }),
+        Found::Other { bytes, tag } => Some(ReadTable { bytes: bytes.into(), tag }),
     })
 }
 
@@ -130,8 +136,11 @@ impl Functions {
     }
 
     /// Reads the objects of the tables of a configuration that are not in force as they are configured there, but for
-    /// those that were waited for under `running` already.
-    pub(super) async fn read_new(
+    /// those that were waited for under `running` already. One that takes too long is left out, to be waited for.
+    ///
+    /// # Errors
+    /// [`FunctionError`] says which of them cannot be read and why.
+    pub(crate) async fn read_new(
         &self,
         config: &Config,
         running: &BTreeMap<String, TableConfig>,
@@ -145,13 +154,19 @@ impl Functions {
                 && !running.get(*name).is_some_and(same)
         };
         let reading = config.tables.iter().filter(is_new).map(|(name, table)| async move {
-            let read = self.look(config, name, table, None).await?;
+            let read = timeout(NEW_FOR, self.look(config, name, table, None)).await.unwrap_or_else(|_| {
+                tracing::warn!(
+                    table = name,
+                    "the store does not answer; what needs the table is held until it does"
+                );
+                Ok(None)
+            })?;
             Ok::<_, FunctionError>(read.map(|read| (name.clone(), read)))
         });
         Ok(try_join_all(reading).await?.into_iter().flatten().collect())
     }
 
-    fn seen_object(&self, name: &str, config: &TableConfig) -> Option<(Arc<Current>, SeenObject)> {
+    pub(super) fn seen_object(&self, name: &str, config: &TableConfig) -> Option<(Arc<Current>, SeenObject)> {
         let current = self.current(&Needed::Table(name.to_owned()))?;
         let Some(Seen::Object(seen)) = &current.seen else { return None };
         let seen = seen.clone();
@@ -179,7 +194,19 @@ impl Functions {
             let Some(seen) = self.objects().remove(name).filter(|seen| seen.is_of(config)) else {
                 return Ok(None);
             };
-            let table = self.table_at(name, &seen.version)?;
+            let table = self.table_at(name, &seen.version).or_else(|error| match error {
+                // Only the table is in want of something, which its store may have.
+                FunctionError::Table { .. } => {
+                    let error = chain(&error);
+                    tracing::warn!(
+                        table = name,
+                        error,
+                        "what the table was before cannot be used; it is read anew"
+                    );
+                    Ok(None)
+                }
+                error => Err(error),
+            })?;
             let current = |table| {
                 let digest = seen.version.clone();
                 Arc::new(Current { digest, item: Item::Table(table), seen: Some(Seen::Object(seen)) })
@@ -203,17 +230,6 @@ impl Functions {
     fn objects(&self) -> BTreeMap<String, SeenObject> {
         let text = fs::read(self.shelf.objects()).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
-    }
-
-    /// Forgets them: what they were is of no use any more.
-    ///
-    /// # Errors
-    /// As the operating system says.
-    pub(crate) fn forget_objects(&self) -> io::Result<()> {
-        match fs::remove_file(self.shelf.objects()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
     }
 
     /// Writes down what is in force, for the next start.

@@ -2,12 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use standpipe_transform::Table;
 
 use super::error::{FunctionError, TableFault};
+use super::make::blocking;
 use super::shelf::OnShelf as _;
 use super::version::TableVersion;
 use super::{Current, Functions, Item, ReadTable, Seen, lock};
@@ -25,7 +28,7 @@ pub(super) fn read(
     name: &str,
     config: &TableConfig,
     file: &Path,
-) -> Result<(TableVersion, Vec<u8>), FunctionError> {
+) -> Result<(TableVersion, Bytes), FunctionError> {
     let path = || file.to_owned();
     let read = || -> io::Result<(u64, Vec<u8>)> {
         let (file, mut bytes) = (File::open(file)?, Vec::new());
@@ -37,17 +40,19 @@ pub(super) fn read(
     if length > config.max_bytes {
         return Err(TableFault::TooLarge { path: path(), bytes: length, max: config.max_bytes }.of(name));
     }
-    Ok((TableVersion::of(config, &bytes), bytes))
+    Ok((TableVersion::of(config, &bytes), bytes.into()))
 }
 
 /// The rows of a version, which come to at most `max` bytes where they are compressed.
 pub(super) fn rows(
     name: &str,
     version: &TableVersion,
-    bytes: &[u8],
+    bytes: &Bytes,
     max: u64,
 ) -> Result<Arc<Table>, FunctionError> {
-    let table = Table::read_within(name, version.format, &version.key, bytes, max);
+    // A file that is damaged in a way that a reader did not think of is as bad as any other.
+    let read = AssertUnwindSafe(|| Table::read_within(name, version.format, &version.key, bytes, max));
+    let table = catch_unwind(read).map_err(|_| TableFault::Panic.of(name))?;
     table.map(Arc::new).map_err(|error| TableFault::from(error).of(name))
 }
 
@@ -70,13 +75,36 @@ impl Functions {
         Ok(Some(Arc::new(Current { digest: version.digest(), item: Item::Table(table), seen })))
     }
 
+    /// The rows of a table as it is now. While they are held, it is made without reading them once more.
+    ///
+    /// # Errors
+    /// [`FunctionError`].
+    pub(crate) async fn parse(
+        self: &Arc<Self>,
+        name: &str,
+        config: &TableConfig,
+        object: Option<&ReadTable>,
+    ) -> Result<Arc<Table>, FunctionError> {
+        let (all, name, config, object) =
+            (Arc::clone(self), name.to_owned(), config.clone(), object.cloned());
+        blocking(move || {
+            let (version, bytes) = match (&config.from, object) {
+                (TableSource::File(file), _) => read(&name, &config, file)?,
+                (TableSource::Object(_), Some(read)) => (TableVersion::of(&config, &read.bytes), read.bytes),
+                (TableSource::Object(_), None) => return Err(FunctionError::NotYet { table: name }),
+            };
+            all.table_of(&name, &version, &bytes, config.max_bytes)
+        })
+        .await
+    }
+
     /// The rows of a version that is new, which is on disk when this returns.
     pub(super) fn keep_table(
         &self,
         name: &str,
         config: &TableConfig,
         version: &TableVersion,
-        bytes: &[u8],
+        bytes: &Bytes,
     ) -> Result<Arc<Table>, FunctionError> {
         let table = self.table_of(name, version, bytes, config.max_bytes)?;
         self.shelf.keep(version, bytes).map_err(FunctionError::Shelf)?;
@@ -89,7 +117,7 @@ impl Functions {
             return Ok(Some(held));
         }
         let found = self.shelf.find::<TableVersion>(digest).map_err(FunctionError::Shelf)?;
-        found.map(|(version, bytes)| self.table_of(name, &version, &bytes, u64::MAX)).transpose()
+        found.map(|(version, bytes)| self.table_of(name, &version, &bytes.into(), u64::MAX)).transpose()
     }
 
     /// The rows of a version, which are in memory once for all who use them.
@@ -97,10 +125,11 @@ impl Functions {
         &self,
         name: &str,
         version: &TableVersion,
-        bytes: &[u8],
+        bytes: &Bytes,
         max: u64,
     ) -> Result<Arc<Table>, FunctionError> {
         let digest = version.digest();
+        let _reading = lock(&self.reading);
         if let Some(held) = self.held(name, &digest) {
             return Ok(held);
         }

@@ -45,7 +45,7 @@ impl Place {
     }
 
     async fn take(&self, config: &Config) {
-        self.functions.put_in_force(self.functions.make(config, &config.tables).await.unwrap());
+        self.functions.put_in_force(self.functions.make(config, BTreeMap::new()).await.unwrap());
         self.functions.keep_only(config);
     }
 
@@ -58,7 +58,7 @@ impl Place {
     }
 
     async fn refused(&self, members: &str) -> String {
-        chain(&self.functions.make(&self.config(members), &BTreeMap::new()).await.unwrap_err())
+        chain(&self.functions.make(&self.config(members), BTreeMap::new()).await.unwrap_err())
     }
 
     /// The files of versions, by their extensions.
@@ -105,7 +105,7 @@ async fn a_batch_keeps_the_version_it_was_closed_with_when_the_file_is_replaced_
     assert_ne!(second, third, "what it is told is a part of it");
     for functions in [Arc::clone(&place.functions), open(place.folder.path())] {
         let configs = place.config("config: { word: two }");
-        functions.put_in_force(functions.make(&configs, &configs.tables).await.unwrap());
+        functions.put_in_force(functions.make(&configs, BTreeMap::new()).await.unwrap());
         assert_eq!(place.file_of(&functions, &first), hash(&saying("at first")));
         assert_eq!(place.file_of(&functions, &second), hash(&saying("and then")));
         assert_eq!(place.file_of(&functions, &BTreeMap::new()), hash(&saying("and then")));
@@ -170,7 +170,7 @@ async fn a_file_that_is_not_the_one_or_cannot_be_loaded_is_refused_by_name_and_w
 async fn what_a_function_is_told_is_shown_to_nobody_and_kept_for_the_daemon_alone() {
     let place = Place::new();
     let configs = place.config("config: { token: hunter2 }");
-    let made = place.functions.make(&configs, &configs.tables).await.unwrap();
+    let made = place.functions.make(&configs, BTreeMap::new()).await.unwrap();
     let shown = format!("{:?} {made:?} {:?}", configs.functions, place.functions);
     assert!(shown.contains("token") && !shown.contains("hunter2"), "{shown}");
     let folder = place.folder.path().join("functions");
@@ -212,7 +212,7 @@ async fn a_batch_sees_the_table_it_was_closed_with_and_another_one_only_where_no
     assert_eq!(first.keys().collect::<Vec<_>>(), ["table:t"]);
     place.take(&place.with_table(new, "")).await;
     let again = open(place.folder.path());
-    again.put_in_force(again.make(&place.with_table(new, ""), &BTreeMap::new()).await.unwrap());
+    again.put_in_force(again.make(&place.with_table(new, ""), BTreeMap::new()).await.unwrap());
     for functions in [&place.functions, &again] {
         assert_eq!(seen(functions, &first, false).unwrap(), hash(old.as_bytes()));
         assert_eq!(seen(functions, &BTreeMap::new(), true).unwrap(), hash(new.as_bytes()));
@@ -257,11 +257,62 @@ async fn a_table_that_cannot_be_used_is_refused_with_what_is_wrong_and_its_limit
         (&long, "t.csv has 107 bytes, its max is 100"),
     ] {
         let refused =
-            chain(&place.functions.make(&place.with_table(text, ""), &BTreeMap::new()).await.unwrap_err());
+            chain(&place.functions.make(&place.with_table(text, ""), BTreeMap::new()).await.unwrap_err());
         assert!(refused.starts_with("table 't': ") && refused.ends_with(why), "{refused}");
     }
     let config = place.with_table("k\n", "");
     fs::remove_file(place.folder.path().join("t.csv")).unwrap();
-    let gone = chain(&place.functions.make(&config, &config.tables).await.unwrap_err());
+    let gone = chain(&place.functions.make(&config, BTreeMap::new()).await.unwrap_err());
     assert!(gone.contains("t.csv") && gone.contains("No such file"), "{gone}");
+}
+
+/// A configuration with the table `t` of an object, and the function `f` that looks it up.
+fn of_object(place: &Place, key: &str) -> Config {
+    place.load(&format!(
+        "stores: {{ s: {{ type: file, path: ./store }} }}\ntables: {{ t: {{ store: s, object: t.csv, key: {key}, format: csv }} }}\n\
+         functions: {{ f: {{ path: ./f.wasm, tables: [t] }} }}\n"
+    ))
+}
+
+async fn taken(place: &Place, config: &Config, text: &'static str) -> Made {
+    let read = ReadTable { bytes: text.into(), tag: None };
+    place.functions.make(config, BTreeMap::from([("t".to_owned(), read)])).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_leaves_nothing_in_force_that_is_configured_otherwise_and_could_not_be_made() {
+    let place = Place::new();
+    let config = of_object(&place, "k");
+    place.functions.put_all_in_force(taken(&place, &config, "k,v\na,1\n").await, &config);
+    let needs = [calls("f"), looks_up("t")];
+    assert_eq!(place.functions.pin(&needs).pins().len(), 2);
+    let otherwise = of_object(&place, "v");
+    let made = place.functions.make(&otherwise, BTreeMap::new()).await.unwrap();
+    place.functions.put_all_in_force(made, &otherwise);
+    assert_eq!(place.functions.pin(&needs).pins(), BTreeMap::new(), "both wait");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_table_once_more_is_no_change_and_what_cannot_be_read_any_more_is_waited_for() {
+    let place = Place::new();
+    let config = of_object(&place, "k");
+    assert!(place.functions.put_in_force(taken(&place, &config, "k,v\na,1\n").await));
+    let same = ReadTable { bytes: "k,v\na,1\n".into(), tag: Some("new".to_owned()) };
+    let renewed = place.functions.renew("t", &config.tables["t"], Some(same), &config.functions).await;
+    assert!(!place.functions.put_in_force(renewed.unwrap()));
+    assert_eq!(place.functions.tag("t", &config.tables["t"]).as_deref(), Some("new"));
+
+    // As if a version was kept that this build cannot read.
+    let version = hash(b"k\na\na\n");
+    fs::write(place.folder.path().join("functions").join(&version).with_extension("table"), "k\na\na\n")
+        .unwrap();
+    let text = format!("{{\"table\":\"{version}\",\"format\":\"csv\",\"key\":\"k\"}}");
+    let digest = hash(text.as_bytes());
+    fs::write(place.folder.path().join("functions").join(&digest).with_extension("json"), &text).unwrap();
+    let objects = place.folder.path().join("functions/objects");
+    let noted = fs::read_to_string(&objects).unwrap();
+    let of = place.functions.pin(&[looks_up("t")]).pins();
+    fs::write(&objects, noted.replace(&of["table:t"], &digest)).unwrap();
+    let made = open(place.folder.path()).make(&config, BTreeMap::new()).await.unwrap();
+    assert!(made.tables().is_empty());
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use standpipe_convert::{ArrowError, FileFormat, JsonLines, RecordBatch, RowPlan, RowReader};
+use standpipe_convert::{ArrowError, FileFormat, JsonLines, RecordBatch, RowError, RowPlan, RowReader};
 use standpipe_transform::{Failure, FailureKind, Row, Transformed};
 
 use crate::spec::{CatalogTable, Conversion, FormatError};
@@ -25,6 +25,8 @@ pub(super) struct Converter {
 
 /// About so many bytes of columns may come of what the records of a piece do not say.
 const PIECE_BYTES: usize = 8 << 20;
+/// The most bytes that the lines of one record come to: what it may take in columns for what it does not say.
+const LINES_BYTES_MAX: usize = 16 << 20;
 
 impl Converter {
     /// The conversion that a destination asks for.
@@ -58,19 +60,11 @@ impl Converter {
                 failures.insert(rows[0].origin.record, failure);
             }
         }
-        if !failures.is_empty() {
-            transformed.rows.retain(|row| !failures.contains_key(&row.origin.record));
-            transformed.failures.extend(failures);
-        }
+        take_out(transformed, failures);
         let columns = reader.finish()?;
         if self.format.is_none() {
-            let lines = JsonLines::of(&columns)?;
-            let mut start = 0;
-            for (row, end) in transformed.rows.iter_mut().zip(ends) {
-                let mut text = Vec::with_capacity(row.data.len());
-                (start..end).for_each(|document| lines.put(document, &mut text));
-                (row.data, start) = (text.into(), end);
-            }
+            let failures = put_lines(transformed, &JsonLines::of(&columns)?, &ends);
+            take_out(transformed, failures);
         }
         Ok(columns)
     }
@@ -85,12 +79,41 @@ impl Converter {
     }
 }
 
+/// Records fail, with all their rows.
+fn take_out(transformed: &mut Transformed, failures: BTreeMap<u32, Failure>) {
+    if !failures.is_empty() {
+        transformed.rows.retain(|row| !failures.contains_key(&row.origin.record));
+        transformed.failures.extend(failures);
+    }
+}
+
+/// Puts their lines in the place of rows, each of which ends where `ends` says; the records whose lines are too long.
+fn put_lines(transformed: &mut Transformed, lines: &JsonLines<'_>, ends: &[usize]) -> BTreeMap<u32, Failure> {
+    let mut failures = BTreeMap::new();
+    let mut documents = ends.iter().scan(0, |start, end| Some(std::mem::replace(start, *end)..*end));
+    for rows in transformed.rows.chunk_by_mut(|a, b| a.origin.record == b.origin.record) {
+        let mut left = LINES_BYTES_MAX;
+        for row in rows {
+            let mut text = Vec::with_capacity(row.data.len());
+            let mut documents = documents.next().unwrap_or_default();
+            match documents.try_for_each(|document| lines.put(document, &mut text, left)) {
+                Ok(()) => left -= text.len(),
+                Err(error) => drop(failures.insert(row.origin.record, failure(&error))),
+            }
+            row.data = text.into();
+        }
+    }
+    failures
+}
+
+fn failure(error: &RowError) -> Failure {
+    Failure::once(FailureKind::Conversion, error.code(), error.to_string())
+}
+
 /// Adds the rows of a record, and where each ends.
 fn push(reader: &mut RowReader, rows: &[Row], ends: &mut Vec<usize>) -> Result<(), Failure> {
     for row in rows {
-        reader
-            .push(&row.data)
-            .map_err(|error| Failure::once(FailureKind::Conversion, error.code(), error.to_string()))?;
+        reader.push(&row.data).map_err(|error| failure(&error))?;
         ends.push(reader.rows());
     }
     Ok(())

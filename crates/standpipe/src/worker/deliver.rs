@@ -476,7 +476,7 @@ fn backoff(class: ErrorClass, tries: u32, random: u64) -> Duration {
 
 /// The memory that sending an object of so many bytes takes.
 pub(super) fn memory_for(bytes: u64, shape: &Shape) -> u64 {
-    let converting = shape.transformation.format().map_or(0, |_| CONVERTING_BYTES);
+    let converting = shape.transformation.converter.as_ref().map_or(0, |_| CONVERTING_BYTES);
     bytes.min(SINK_BUFFER_BYTES) + bytes.min(WORKING_BYTES) + bytes.min(converting)
 }
 

@@ -136,6 +136,8 @@ pub(crate) enum Order {
     Nudge,
     /// Deliver a batch by the current version of the definition.
     Rebind(BatchId, oneshot::Sender<Result<(), OrderError>>),
+    /// Deliver a batch by the version that it has, with the tables in force that it was closed without.
+    Pin(BatchId, oneshot::Sender<Result<(), OrderError>>),
     /// Give a batch up.
     Abandon(BatchId, oneshot::Sender<Result<(), OrderError>>),
 }
@@ -342,6 +344,12 @@ impl Loop {
                 drop(reply.send(result));
                 event
             }
+            Order::Pin(batch, reply) => {
+                let result = self.line.pin_again(batch, self.state.is_running(batch)).await;
+                let event = result.is_ok().then_some(Event::Nudge { batch: Some(batch) });
+                drop(reply.send(result));
+                event
+            }
             Order::Abandon(batch, reply) => {
                 let result = self.line.abandon(batch, self.state.is_running(batch)).await;
                 let event = result.is_ok().then_some(Event::Settled { batch });
@@ -490,6 +498,25 @@ impl Line {
         self.again.forget(batch);
         self.drop_spools(batch, None).await;
         tracing::info!(stream = %self.stream, %batch, version, "batch bound to the current version");
+        Ok(())
+    }
+
+    /// Closes the batch again, under the same id and by the same version, with what is in force of that which it was
+    /// closed without.
+    async fn pin_again(&self, batch: BatchId, running: bool) -> Result<(), OrderError> {
+        let open = self.open_batch(batch).ok_or(OrderError::Unknown)?;
+        if running {
+            return Err(OrderError::Busy);
+        }
+        let version = self.definitions.version(open.close.version).ok_or(OrderError::Unknown)?;
+        let pinned = self.pin(&version.definition);
+        let mut close = open.close;
+        for (what, digest) in pinned.pins() {
+            close.pins.entry(what).or_insert(digest);
+        }
+        self.journal.control(vec![Control::Close(close)]).await?;
+        drop(pinned);
+        tracing::info!(stream = %self.stream, %batch, "batch bound to tables that it was closed without");
         Ok(())
     }
 
