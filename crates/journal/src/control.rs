@@ -301,7 +301,7 @@ impl State {
                 });
             }
             Control::Decide(decide) => {
-                self.with_open(&decide.destination, &decide.batch, |open| open.decided.push(decide.clone()));
+                self.with_open(&decide.destination, &decide.batch, |open| open.decide(decide));
             }
             Control::Done(done) => {
                 self.with_open(&done.destination, &done.batch, |open| {
@@ -392,6 +392,24 @@ impl State {
 }
 
 impl OpenBatch {
+    /// Adds what was given up to what was for the same reason: each request gives its own, and all are in every STATE.
+    fn decide(&mut self, decide: &Decide) {
+        let same = |before: &&mut Decide| {
+            before.reason == decide.reason
+                && before.message == decide.message
+                && before.attempts == decide.attempts
+        };
+        let Some(before) = self.decided.iter_mut().find(same) else {
+            return self.decided.push(decide.clone());
+        };
+        for rows in &decide.rows {
+            match before.rows.last_mut().filter(|last| last.end() == rows.first) {
+                Some(last) => last.last = rows.last,
+                None => before.rows.push(*rows),
+            }
+        }
+    }
+
     fn new(close: Close) -> Self {
         let (done, requests, decided) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         Self { close, plan: None, done, requests, decided, failing_since: None }

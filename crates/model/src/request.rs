@@ -29,8 +29,8 @@ pub struct RequestRow {
     pub data: Bytes,
 }
 
-/// The id of exactly the rows that a request holds: who sees it a second time has seen them. `Display` writes it as a
-/// GUID, serde as 32 hexadecimal digits.
+/// The id of the rows that were cut for a request: who sees it a second time has seen what it holds, which may be fewer of
+/// them by then. `Display` writes it as a GUID, serde as 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub [u8; 16]);
 

@@ -115,6 +115,30 @@ fn a_request_is_done_by_its_id_and_not_by_a_number() {
 }
 
 #[test]
+fn what_is_given_up_for_one_reason_is_one_decision() {
+    let (mut state, closed) = (state(), close(1, 0, 9));
+    state.apply(&Control::Close(closed.clone()));
+    let decide = |first, last, message: &str| {
+        Control::Decide(Decide {
+            batch: closed.batch,
+            destination: closed.destination.clone(),
+            rows: vec![BatchRange { first: Position(first), last: Position(last) }],
+            reason: "500".into(),
+            message: message.into(),
+            attempts: 3,
+            decided_at: Timestamp(9),
+        })
+    };
+    for frame in [decide(0, 1, "a"), decide(2, 3, "a"), decide(4, 4, "b"), decide(6, 6, "a")] {
+        state.apply(&frame);
+    }
+    let decided = &state.destinations[&DestinationId::primary()].open[&closed.batch].decided;
+    let rows: Vec<Vec<(u64, u64)>> =
+        decided.iter().map(|one| one.rows.iter().map(|rows| (rows.first.0, rows.last.0)).collect()).collect();
+    assert_eq!(rows, [vec![(0, 3), (6, 6)], vec![(4, 4)]]);
+}
+
+#[test]
 fn every_control_frame_reads_back() {
     let batch = BatchId([7; 16]);
     let destination = DestinationId::backup();

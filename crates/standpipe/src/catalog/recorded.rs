@@ -63,10 +63,10 @@ impl Recorded {
         self.folder.join(format!("schema-{version}.json"))
     }
 
-    /// The latest version, if it is of this.
+    /// The latest version that is of this.
     pub(crate) fn in_force(&self, of: &str) -> (u64, TableSchema) {
         let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
-        let latest = versions.last_key_value().filter(|(_, (latest, _))| latest == of);
+        let latest = versions.iter().rfind(|(_, (other, _))| other == of);
         latest.map(|(version, (_, schema))| (*version, schema.clone())).unwrap_or_default()
     }
 
@@ -101,14 +101,22 @@ impl Recorded {
             .unwrap_or_else(PoisonError::into_inner)
             .last_key_value()
             .map(|(last, _)| *last);
-        let version = latest.unwrap_or_default() + 1;
+        // A number that a batch names is never given again, though its file be gone.
+        let version = latest.max(needed.last().copied()).unwrap_or_default() + 1;
         let path = self.path(version);
         let text =
             serde_json::to_vec_pretty(&Version { format: FORMAT, of: of.clone(), columns: schema.clone() })
                 .map_err(|source| CatalogError::Malformed { path: path.clone(), source })?;
         durable::write(&path, &text).map_err(at(&path))?;
         let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
-        let gone = versions.extract_if(.., |version, _| !needed.contains(version));
+        // Of another source the latest stays, too: a batch may be on its way to be closed under it.
+        let mut latest: BTreeMap<String, u64> = BTreeMap::new();
+        latest.extend(
+            versions.iter().filter(|(_, (other, _))| *other != of).map(|(v, (o, _))| (o.clone(), *v)),
+        );
+        let gone = versions.extract_if(.., |version, (other, _)| {
+            !needed.contains(version) && latest.get(other) != Some(version)
+        });
         for (former, _) in gone {
             // One that stays behind is found again at the next start, and goes then.
             fs::remove_file(self.path(former)).ok();
@@ -132,19 +140,30 @@ mod tests {
         assert_eq!(recorded.in_force("rows"), (0, TableSchema::default()));
         assert_eq!(recorded.at(0), Some(TableSchema::default()));
         let schema = |kind: &str| TableSchema::new(vec![Column::parse("a", kind).unwrap()]).unwrap();
+        let mut needed = BTreeSet::new();
         for (number, kind) in [(1, "int"), (2, "bigint"), (3, "string")] {
-            assert_eq!(
-                recorded.record("rows".to_owned(), schema(kind), &BTreeSet::from([1])).unwrap(),
-                number
-            );
+            assert_eq!(recorded.record("rows".to_owned(), schema(kind), &needed).unwrap(), number);
+            needed.insert(1);
         }
         for recorded in [recorded, open()] {
             assert_eq!(recorded.in_force("rows"), (3, schema("string")));
             assert_eq!(recorded.in_force("glue lake t LATEST"), (0, TableSchema::default()));
             assert_eq!((recorded.at(1), recorded.at(2)), (Some(schema("int")), None));
         }
-        fs::write(dir.path().join("schema-4.json"), r#"{"format":2,"of":"rows","columns":[]}"#).unwrap();
+        let glue = "glue lake t LATEST".to_owned();
+        let (lost, recorded) = (BTreeSet::from([1, 7]), open());
+        assert_eq!(
+            recorded.record(glue, schema("int"), &lost).unwrap(),
+            8,
+            "a number that is named is taken"
+        );
+        assert_eq!(
+            recorded.in_force("rows"),
+            (3, schema("string")),
+            "what a batch may still be closed under"
+        );
+        fs::write(dir.path().join("schema-9.json"), r#"{"format":2,"of":"rows","columns":[]}"#).unwrap();
         let error = Recorded::open(dir.path().to_owned()).unwrap_err().to_string();
-        assert!(error.contains("schema-4.json has format 2"), "{error}");
+        assert!(error.contains("schema-9.json has format 2"), "{error}");
     }
 }

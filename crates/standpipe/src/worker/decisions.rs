@@ -58,22 +58,45 @@ impl Refused {
         self.0.entry((code, message)).or_default().extend(positions);
     }
 
-    /// The same with their ranges. `told` counts the messages of the batch so far: they take room in the journal.
-    pub(super) fn decisions(self, told: &mut usize) -> Vec<(String, String, Vec<BatchRange>)> {
-        let mut groups: Vec<((String, String), BTreeSet<Position>)> = Vec::new();
-        for (reason, positions) in self.0 {
-            // They are sorted, so that those of one code stand together.
-            match groups.last_mut().filter(|((code, _), _)| *told >= MESSAGES_MAX && *code == reason.0) {
-                Some((_, kept)) => kept.extend(positions),
-                None => {
-                    *told += 1;
-                    groups.push((reason, positions));
-                }
-            }
+    /// The same with their ranges, each with a message that the batch has a place for.
+    pub(super) fn decisions(self, messages: &mut Messages) -> Vec<(String, String, Vec<BatchRange>)> {
+        let mut groups: BTreeMap<(String, String), BTreeSet<Position>> = BTreeMap::new();
+        for ((code, message), positions) in self.0 {
+            let message = messages.kept(&code, message);
+            groups.entry((code, message)).or_default().extend(positions);
         }
         let ranges =
             groups.into_iter().map(|((code, message), positions)| (code, message, ranges(positions)));
         ranges.collect()
+    }
+}
+
+/// The messages of a batch so far, by code: they take room in the journal.
+#[derive(Debug, Default)]
+pub(super) struct Messages(BTreeMap<String, Vec<String>>);
+
+impl Messages {
+    pub(super) fn of(decided: &[Decide]) -> Self {
+        let mut messages = Self::default();
+        for decide in decided {
+            messages.kept(&decide.reason, decide.message.clone());
+        }
+        messages
+    }
+
+    /// The message itself, or the first one of its code where there are enough of them.
+    fn kept(&mut self, code: &str, message: String) -> String {
+        let count: usize = self.0.values().map(Vec::len).sum();
+        let of_code = self.0.entry(code.to_owned()).or_default();
+        match of_code.first() {
+            Some(first) if count >= MESSAGES_MAX && !of_code.contains(&message) => first.clone(),
+            _ => {
+                if !of_code.contains(&message) {
+                    of_code.push(message.clone());
+                }
+                message
+            }
+        }
     }
 }
 
@@ -111,16 +134,20 @@ mod tests {
 
     #[test]
     fn messages_of_a_batch_are_kept_up_to_a_number() {
-        let mut refused = Refused::default();
+        let mut messages = Messages::default();
+        let mut all: BTreeMap<(String, String), u64> = BTreeMap::new();
+        // A request each, as the endpoint answers them.
         for position in 0..150 {
+            let mut refused = Refused::default();
             refused.add("400".to_owned(), &format!("message {position:03}"), [Position(position)]);
+            if position == 149 {
+                refused.add("409".to_owned(), "another", [Position(150), Position(151)]);
+            }
+            for (code, message, rows) in refused.decisions(&mut messages) {
+                *all.entry((code, message)).or_default() += rows.iter().map(BatchRange::count).sum::<u64>();
+            }
         }
-        refused.add("409".to_owned(), "another", [Position(150), Position(151)]);
-        let mut told = 0;
-        let decisions = refused.decisions(&mut told);
-        assert_eq!(decisions.len(), MESSAGES_MAX + 1);
-        let records: u64 = decisions.iter().flat_map(|(_, _, rows)| rows).map(BatchRange::count).sum();
-        assert_eq!(records, 152);
-        assert_eq!(decisions[MESSAGES_MAX].2, [BatchRange { first: Position(150), last: Position(151) }]);
+        assert_eq!((all.len(), all.values().sum::<u64>()), (MESSAGES_MAX + 1, 152));
+        assert_eq!(all[&("400".to_owned(), "message 000".to_owned())], 51);
     }
 }

@@ -410,12 +410,12 @@ impl Line {
             AttemptError::Endpoint { error, progressed } => {
                 (true, *progressed || error.class == ErrorClass::Misconfigured)
             }
-            _ => (false, false),
+            other => (false, other.class() == ErrorClass::Misconfigured && self.has_endpoint(&open.close)),
         };
-        if !of_endpoint && self.has_endpoint(&open.close) {
-            return;
-        }
-        let begins = error.class() != ErrorClass::Misconfigured || !of_endpoint;
+        let begins = match of_endpoint {
+            true => error.class() != ErrorClass::Misconfigured,
+            false => !self.has_endpoint(&open.close),
+        };
         let failing = |over| {
             let (batch, destination) = (open.close.batch, self.destination.clone());
             Control::Failing(Failing { batch, destination, since, over })

@@ -32,7 +32,7 @@ use standpipe_model::{
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::Make;
-use super::decisions::{Decided, Refused};
+use super::decisions::{Decided, Messages, Refused};
 use super::deliver::{AttemptError, Try, chain, unreadable};
 use super::fates::{Counted, Fates, Made};
 use super::pieces::Pieces;
@@ -138,11 +138,13 @@ struct Attempted {
     /// Rows that are not over, and why.
     left: Option<(Vec<RowOrigin>, SinkError)>,
     bytes: u64,
+    /// It was over before.
+    was_over: bool,
 }
 
 impl Attempted {
     fn nothing(cut: RequestId) -> Self {
-        Self { cut, refused: Refused::default(), left: None, bytes: 0 }
+        Self { cut, refused: Refused::default(), left: None, bytes: 0, was_over: false }
     }
 }
 
@@ -155,7 +157,7 @@ struct Progress {
     noted_at: Duration,
     failures: usize,
     failure: Option<SinkError>,
-    messages: usize,
+    messages: Messages,
     /// Requests of the batch that the journal knows to be over.
     noted: usize,
     /// Whether a request came to its end.
@@ -244,11 +246,13 @@ impl Line {
         let Sending { open, identity, .. } = sending;
         let cut = request_id(open.close.version, *identity, &rows);
         let mut attempted = Attempted::nothing(cut);
-        if open.requests.contains(&cut) {
-            return Ok(attempted);
-        }
+        attempted.was_over = open.requests.contains(&cut);
         if let Some((_, again)) = self.again.map().get(&cut) {
+            attempted.was_over |= again.is_empty();
             rows.retain(|row| again.contains(&row.origin));
+        }
+        if attempted.was_over {
+            return Ok(attempted);
         }
         rows.retain(|row| !sending.decided.holds(row.origin.position));
         let mut request = self.request(sending, cut, rows);
@@ -269,9 +273,10 @@ impl Line {
             }
             let Some((again, error)) = answer.again else { break };
             let left = again.into_iter().filter_map(|row| request.rows.get(row).cloned()).collect();
-            request.rows = left;
+            let before = std::mem::replace(&mut request.rows, left).len();
             // A destination that asks for time gets it.
-            let at_once = were_refused && error.class == ErrorClass::Transient && error.retry_after.is_none();
+            let asks_for_time = error.class != ErrorClass::Transient || error.retry_after.is_some();
+            let at_once = were_refused && !asks_for_time && request.rows.len() < before;
             if !at_once {
                 attempted.left = Some((request.rows.iter().map(|row| row.origin).collect(), error));
                 break;
@@ -302,12 +307,12 @@ impl Line {
         attempted: Attempted,
         progress: &mut Progress,
     ) -> Result<(), AttemptError> {
-        let Attempted { cut, mut refused, left, bytes } = attempted;
+        let Attempted { cut, mut refused, left, bytes, was_over } = attempted;
         let close = &sending.open.close;
         progress.bytes += bytes;
         let is_done = match left {
-            None => !sending.open.requests.contains(&cut),
-            Some((rows, error)) if self.is_over(sending, endpoint, &error) => {
+            None => !was_over,
+            Some((rows, error)) if self.is_over(sending, endpoint, progress, &error) => {
                 let code = error.code.clone().unwrap_or_else(|| "InternalError".to_owned());
                 refused.add(code, &error.told(), rows.into_iter().map(|row| row.position));
                 true
@@ -350,14 +355,22 @@ impl Line {
     }
 
     /// Whether rows that failed so are given up.
-    fn is_over(&self, sending: &Sending<'_>, endpoint: &Endpoint, error: &SinkError) -> bool {
+    fn is_over(
+        &self,
+        sending: &Sending<'_>,
+        endpoint: &Endpoint,
+        progress: &Progress,
+        error: &SinkError,
+    ) -> bool {
         match error.class {
             ErrorClass::Refused => true,
             ErrorClass::Misconfigured => false,
             ErrorClass::Transient | ErrorClass::Throttled => {
                 let now = self.context.timer.now();
                 let failing = now.since(sending.open.failing_since.unwrap_or(now));
-                failing >= Duration::from_millis(endpoint.retry_ms)
+                // An attempt that brings the batch further begins the time anew.
+                let endures = progress.progressed && endpoint.retry_ms > 0;
+                !endures && failing >= Duration::from_millis(endpoint.retry_ms)
             }
         }
     }
@@ -369,8 +382,16 @@ impl Line {
         let frames = std::mem::take(&mut progress.frames);
         if !frames.is_empty() {
             let decides = frames.iter().any(|frame| matches!(frame, Control::Decide(_)));
+            let over = frames.iter().filter_map(|frame| match frame {
+                Control::Done(done) => done.request,
+                _ => None,
+            });
+            let over: Vec<RequestId> = over.collect();
             match self.journal.control(frames).await {
-                Err(AppendError::Full(_)) if !decides => {}
+                // The process knows it, at least.
+                Err(AppendError::Full(_)) if !decides => {
+                    progress.again.extend(over.into_iter().map(|cut| (cut, BTreeSet::new())));
+                }
                 noted => noted?,
             }
         }
@@ -485,7 +506,7 @@ impl Progress {
             noted_at,
             failures: 0,
             failure: None,
-            messages: open.decided.len(),
+            messages: Messages::of(&open.decided),
             noted: open.requests.len(),
             progressed: false,
         }
