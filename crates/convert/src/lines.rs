@@ -282,6 +282,6 @@ mod tests {
         assert_eq!(error.code(), "DataFormatConversion.MalformedData");
         assert!(out.len() < 101_000, "{}", out.len());
         out.clear();
-        lines.put(0, &mut out, 10_000 * 106 + 20).unwrap();
+        lines.put(0, &mut out, 10_000 * 107 + 20).unwrap();
     }
 }
