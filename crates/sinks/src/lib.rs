@@ -17,6 +17,8 @@ pub mod opensearch;
 pub mod postgres;
 mod read;
 pub mod s3;
+#[cfg(test)]
+mod sample;
 mod source;
 pub mod splunk;
 

@@ -1,31 +1,14 @@
 //! The HTTP endpoint without a network: bodies, answers, secrets.
 
-use bytes::Bytes;
-use standpipe_model::{
-    BatchId, DestinationId, Position, Request, RequestId, RequestRow, RowOrigin, Secret, StreamName,
-    Timestamp,
-};
+use standpipe_model::{Request, Secret, Timestamp};
 
 use super::request::{body, is_taken};
 use super::{HttpFormat, HttpOptions, HttpSink};
 use crate::client::ClientOptions;
+use crate::sample;
 
-fn request(rows: &[&'static str]) -> Request {
-    let row = |(number, data): (usize, &&'static str)| RequestRow {
-        origin: RowOrigin { position: Position(number as u64), sub: 0 },
-        arrived_at: Timestamp(1),
-        data: Bytes::from_static(data.as_bytes()),
-    };
-    Request {
-        stream: StreamName::parse("clicks").unwrap(),
-        stream_arn: "arn:aws:firehose:us-east-1:000000000000:deliverystream/clicks".into(),
-        destination: DestinationId::primary(),
-        batch: BatchId([7; 16]),
-        id: RequestId([1; 16]),
-        rows: rows.iter().enumerate().map(row).collect(),
-        repeated: false,
-        attempted_at: Timestamp(1_578_090_901_599),
-    }
+fn request(texts: &[&str]) -> Request {
+    sample::request(sample::rows(texts), Timestamp(1_578_090_901_599))
 }
 
 #[test]

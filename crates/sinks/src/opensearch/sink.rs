@@ -13,7 +13,7 @@ use standpipe_model::{Answer, ErrorClass, Refusal, Request, RequestSink, SinkErr
 use super::auth::Authority;
 use super::options::{IndexOptions, OpenSearchOptions, OpenSearchOptionsError};
 use super::request::{Bulk, FILTER, Outcome, Verdict, answer_bytes_max, outcomes};
-use crate::client::{BodyTrouble, coded, excerpt, gzip, read_body, retry_after, shown, unanswered};
+use crate::client::{BodyTrouble, aside, coded, excerpt, gzip, read_body, retry_after, shown, unanswered};
 
 /// The client of a cluster. `Debug` shows its addresses and index only.
 pub struct OpenSearchSink {
@@ -216,7 +216,8 @@ impl RequestSink for OpenSearchSink {
     }
 
     async fn attempt(&self, request: &Request) -> Result<Answer, SinkError> {
-        let mut bulk = Bulk::of(&self.index, request);
+        let (index, of) = (self.index.clone(), request.clone());
+        let mut bulk = aside(move || Bulk::of(&index, &of)).await?;
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(request.attempted_at.as_millis());
         let mut fates = Fates::default();
         fates.answer.refused = std::mem::take(&mut bulk.refused);
@@ -224,7 +225,8 @@ impl RequestSink for OpenSearchSink {
         while from < bulk.len() {
             let documents = bulk.cut(from, self.bytes_max.load(Ordering::Relaxed));
             let raw = bulk.body(&documents);
-            let body = if self.gzip { gzip(&raw).into() } else { raw.clone() };
+            let plain = raw.clone();
+            let body = if self.gzip { aside(move || Bytes::from(gzip(&plain))).await? } else { plain };
             fates.answer.bytes += body.len() as u64;
             let answer_bytes = answer_bytes_max(documents.len(), raw.len());
             match self.send(body, now, answer_bytes, documents.len()).await {

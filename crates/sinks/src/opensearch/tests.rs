@@ -2,13 +2,9 @@
 
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use chrono::DateTime;
 use reqwest::{StatusCode, Url};
-use standpipe_model::{
-    BatchId, DestinationId, ErrorClass, Position, Request, RequestId, RequestRow, RowOrigin, Secret,
-    StreamName, Timestamp,
-};
+use standpipe_model::{ErrorClass, Position, Request, RowOrigin, Secret, Timestamp};
 
 use super::auth::Authority;
 use super::request::{Bulk, Verdict, outcomes};
@@ -19,27 +15,19 @@ use super::{
 };
 use crate::client::ClientOptions;
 use crate::s3::S3Credentials;
+use crate::sample;
 
 fn at(text: &str) -> Timestamp {
     Timestamp(DateTime::parse_from_rfc3339(text).unwrap().timestamp_millis().unsigned_abs())
 }
 
-fn request(rows: &[&'static [u8]]) -> Request {
-    let row = |(number, data): (usize, &&'static [u8])| RequestRow {
-        origin: RowOrigin { position: Position(40 + number as u64), sub: 1 },
-        arrived_at: at("2016-02-25T13:00:00Z"),
-        data: Bytes::from_static(data),
-    };
-    Request {
-        stream: StreamName::parse("clicks").unwrap(),
-        stream_arn: "arn:aws:firehose:us-east-1:000000000000:deliverystream/clicks".into(),
-        destination: DestinationId::primary(),
-        batch: BatchId([7; 16]),
-        id: RequestId([1; 16]),
-        rows: rows.iter().enumerate().map(row).collect(),
-        repeated: false,
-        attempted_at: Timestamp(1),
+fn request(data: &[&[u8]]) -> Request {
+    let mut rows = sample::rows(data);
+    for (number, row) in rows.iter_mut().enumerate() {
+        row.origin = RowOrigin { position: Position(40 + number as u64), sub: 1 };
+        row.arrived_at = at("2016-02-25T13:00:00Z");
     }
+    sample::request(rows, Timestamp(1))
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Names, paths, texts, classes and settings, without a server.
 
-use bytes::Bytes;
-use standpipe_model::{ErrorClass, Position, RequestRow, RowOrigin, Secret, Timestamp};
+use standpipe_model::{ErrorClass, Secret};
 use tokio_postgres::error::SqlState;
 
 use super::PostgresSink;
@@ -12,15 +11,7 @@ use super::path::Path;
 use super::request::rows;
 use super::table::Column;
 use super::text::Kind;
-
-fn rows_of(data: &[&[u8]]) -> Vec<RequestRow> {
-    let row = |(number, data): (usize, &&[u8])| RequestRow {
-        origin: RowOrigin { position: Position(number as u64), sub: 0 },
-        arrived_at: Timestamp(1),
-        data: Bytes::copy_from_slice(data),
-    };
-    data.iter().enumerate().map(row).collect()
-}
+use crate::sample;
 
 fn columns(columns: &[(&str, &str, Kind)]) -> Vec<Column> {
     let column = |(name, path, kind): &(&str, &str, Kind)| Column {
@@ -33,7 +24,7 @@ fn columns(columns: &[(&str, &str, Kind)]) -> Vec<Column> {
 
 /// The text of a row, or why it has none.
 fn text(data: &[u8], of: &[(&str, &str, Kind)], format: &PostgresFormat) -> Result<String, String> {
-    let made = rows(&rows_of(&[data]), &[0], &columns(of), format, false);
+    let made = rows(&sample::rows(&[data]), &[0], &columns(of), format, false);
     match made.refused.first() {
         Some(refusal) => Err(refusal.message.clone()),
         None => Ok(String::from_utf8(made.part(&(0..1)).to_vec()).unwrap()),
@@ -170,7 +161,7 @@ fn fields_of_csv_become_columns_by_their_order() {
 
 #[test]
 fn only_what_is_wanted_is_made_with_its_order_in_front() {
-    let all = rows_of(&[b"{}", b"{\"v\":1}", b"no", b"{\"v\":2}"]);
+    let all = sample::rows(&["{}", "{\"v\":1}", "no", "{\"v\":2}"]);
     let made = rows(&all, &[1, 2, 3], &columns(&[("v", ".v", Kind::Plain)]), &PostgresFormat::Json, true);
     assert_eq!(made.part(&(0..2)), "0\t1\n1\t2\n");
     assert_eq!(made.part(&(1..2)), "1\t2\n");

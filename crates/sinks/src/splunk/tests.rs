@@ -2,21 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use standpipe_model::{ErrorClass, Position, RequestRow, RowOrigin, Secret, Timestamp};
+use standpipe_model::{ErrorClass, Secret};
 
 use super::request::{body, classify, is_acknowledged};
 use super::{HecEndpoint, SplunkOptions, SplunkSink};
 use crate::client::ClientOptions;
-
-fn rows(texts: &[&'static str]) -> Vec<RequestRow> {
-    let row = |(number, text): (usize, &&'static str)| RequestRow {
-        origin: RowOrigin { position: Position(number as u64), sub: 0 },
-        arrived_at: Timestamp(1),
-        data: Bytes::from_static(text.as_bytes()),
-    };
-    texts.iter().enumerate().map(row).collect()
-}
+use crate::sample::rows;
 
 #[test]
 fn a_record_that_is_no_event_is_refused_by_itself() {
