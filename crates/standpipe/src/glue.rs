@@ -12,11 +12,11 @@ use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::json;
 use standpipe_convert::{Column, TableSchema};
-use standpipe_model::{Secret, Timestamp};
+use standpipe_model::Timestamp;
 use standpipe_sinks::ClientOptions;
-use standpipe_sinks::s3::{AwsAccess, S3Credentials};
+use standpipe_sinks::s3::AwsAccess;
 
-use crate::config::GlueConfig;
+use crate::config::{GlueConfig, S3Keys};
 use crate::spec::CatalogTable;
 use crate::worker::chain;
 
@@ -61,27 +61,24 @@ impl Glue {
     /// # Errors
     /// [`GlueError::Settings`].
     pub(crate) fn new(config: &GlueConfig) -> Result<Self, GlueError> {
+        let service = &config.service;
         let wrong = |error: &dyn std::error::Error| GlueError::Settings(chain(error));
-        let ca_pem = config.ca_file.as_ref().map(std::fs::read).transpose().map_err(|error| wrong(&error))?;
-        let credentials =
-            config.credentials.as_ref().map_or(S3Credentials::Chain, |keys| S3Credentials::Static {
-                access_key_id: keys.access_key_id.clone(),
-                secret_access_key: Secret::clone(&keys.secret_access_key),
-                session_token: keys.session_token.clone(),
-            });
-        let region = config.region.clone().unwrap_or_else(|| "us-east-1".to_owned());
+        let ca_pem =
+            service.ca_file.as_ref().map(std::fs::read).transpose().map_err(|error| wrong(&error))?;
+        let credentials = S3Keys::credentials(service.credentials.as_ref());
+        let region = service.region();
         let access =
             AwsAccess::new(&region, &credentials, ca_pem.as_deref()).map_err(|error| wrong(&error))?;
-        let (connect_timeout, request_timeout) = (config.timeout, config.timeout);
+        let (connect_timeout, request_timeout) = (service.timeout, service.timeout);
         let options = ClientOptions { ca_pem, connect_timeout, request_timeout, ..ClientOptions::default() };
         let endpoint =
-            config.endpoint.clone().unwrap_or_else(|| format!("https://glue.{region}.amazonaws.com"));
+            service.endpoint.clone().unwrap_or_else(|| format!("https://glue.{region}.amazonaws.com"));
         Ok(Self {
             http: options.client().map_err(|error| wrong(&error))?,
             endpoint,
             region,
             credentials: access.credentials,
-            timeout: config.timeout,
+            timeout: service.timeout,
         })
     }
 

@@ -51,6 +51,13 @@ impl StreamSpec {
         if *id == DestinationId::primary() { &self.processors } else { &[] }
     }
 
+    /// Whether what is made of a batch for a destination is kept before it is delivered: rows that have to be sorted
+    /// first, or that might come out otherwise a second time.
+    pub fn is_planned(&self, id: &DestinationId) -> bool {
+        let is_partitioned = self.destination_of(id).is_some_and(|to| to.partitioning.is_some());
+        is_partitioned || self.processors_of(id).iter().any(ProcessorSpec::calls_function)
+    }
+
     /// What a destination is, if the stream has it.
     pub fn destination_of(&self, id: &DestinationId) -> Option<&S3Destination> {
         match *id == DestinationId::primary() {

@@ -7,12 +7,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use standpipe_model::{Secret, Sink};
 use standpipe_sinks::object::ObjectProvider;
-use standpipe_sinks::s3::{S3Credentials, S3Options, S3OptionsError};
+use standpipe_sinks::s3::{S3Options, S3OptionsError};
 use standpipe_sinks::{
     BrowseObjects, FileOptions, FileSink, ObjectSink, ObjectStoreOptions, ReadObject, S3Sink,
 };
 
-use crate::config::{S3Store, StoreConfig, Timeouts};
+use crate::config::{S3Keys, S3Store, StoreConfig, Timeouts};
 use crate::worker::Memory;
 
 /// A store's settings cannot be used.
@@ -132,11 +132,7 @@ fn read(store: &str, path: &Path) -> Result<Vec<u8>, StoreError> {
 }
 
 fn s3_options(name: &str, store: &S3Store) -> Result<S3Options, StoreError> {
-    let credentials = store.keys.as_ref().map_or(S3Credentials::Chain, |keys| S3Credentials::Static {
-        access_key_id: keys.access_key_id.clone(),
-        secret_access_key: Secret::clone(&keys.secret_access_key),
-        session_token: keys.session_token.clone(),
-    });
+    let credentials = S3Keys::credentials(store.keys.as_ref());
     let defaults = S3Options::new(credentials);
     Ok(S3Options {
         endpoint: store.endpoint.clone(),

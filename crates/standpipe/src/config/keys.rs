@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::compound::{ByType, List, Map, Named};
 use super::reader::{Cursor, ReadSection, Section, Shape};
 use super::schema::Schema;
-use super::shapes::{FilePath, Span, Url, text};
-use super::stores::{Region, S3Keys, s3_keys};
+use super::shapes::{FilePath, Span, text};
+use super::stores::{AwsService, aws_service};
 
 /// A master key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,16 +41,8 @@ pub struct FileKeyConfig {
 pub struct KmsKeyConfig {
     /// Its id, ARN or alias there.
     pub key_id: String,
-    /// The address; AWS's own for the region where absent.
-    pub endpoint: Option<String>,
-    /// The region to sign for; `us-east-1` where absent.
-    pub region: Option<String>,
-    /// Fixed credentials; the usual chain where absent.
-    pub credentials: Option<S3Keys>,
-    /// Certificate authorities (PEM) trusted beside the system's.
-    pub ca_file: Option<PathBuf>,
-    /// How long one call may take.
-    pub timeout: Duration,
+    /// How it is reached.
+    pub service: AwsService,
 }
 
 /// Everything about keys that stands at the top of the configuration.
@@ -105,18 +97,9 @@ fn file(section: &mut Section<'_, '_>) -> Option<KeyConfig> {
 
 fn aws_kms(section: &mut Section<'_, '_>) -> Option<KeyConfig> {
     let key_id = section.required("key_id", text(1..=2048), "The key's id, ARN or alias in the KMS.");
-    let endpoint =
-        section.optional("endpoint", Url, "The KMS's address; AWS's own for the region where absent.");
-    let region = section.optional("region", Region, "The region to sign for; `us-east-1` where absent.");
-    let credentials = s3_keys(section);
-    let ca_file = section.optional(
-        "ca_file",
-        FilePath,
-        "Certificate authorities (PEM) that are trusted beside the system's.",
-    );
-    let timeout = section.or("timeout", Span::secs(1..=60), "5s", "How long one call may take.");
+    let service = aws_service(section, "The KMS's address; AWS's own for the region where absent.");
     let arns = arns(section);
-    let kms = KmsKeyConfig { key_id: key_id?, endpoint, region, credentials, ca_file, timeout };
+    let kms = KmsKeyConfig { key_id: key_id?, service };
     Some(KeyConfig { keeper: KeyKeeper::AwsKms(kms), arns })
 }
 

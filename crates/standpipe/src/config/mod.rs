@@ -61,7 +61,7 @@ pub(crate) use problem::did_you_mean;
 pub use problem::{ConfigProblems, Problem, Spot};
 pub use rates::{CredentialRates, PutRates, RatesConfig};
 pub use settings::{DiskShare, JournalConfig, LimitsConfig, StopConfig};
-pub use stores::{AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, Timeouts};
+pub use stores::{AwsService, AzureStore, FileStore, GcsStore, S3Keys, S3Store, StoreConfig, Timeouts};
 pub(crate) use streams::{compression_word, key_setting};
 pub use tables::{TableConfig, TableObject, TableSource};
 pub use tls::TlsConfig;

@@ -8,7 +8,7 @@ use super::reader::Section;
 use super::shapes::{Choice, Int, Size, Truth, secret, text};
 use super::stores::s3_keys;
 use super::streams::DestinationDraft;
-use crate::endpoints::{AwsKeys, ClusterAuth, OpenSearchTarget, SearchProduct, Target};
+use crate::endpoints::{ClusterAuth, OpenSearchTarget, SearchProduct, Target};
 
 const ROTATION: Choice<IndexRotation> = Choice(&[
     ("none", IndexRotation::NoRotation),
@@ -161,11 +161,7 @@ fn aws(section: &mut Section<'_, '_>) -> Option<ClusterAuth> {
         "es",
         "`es` for a domain of OpenSearch Service, `aoss` for a collection of OpenSearch Serverless.",
     );
-    let keys = s3_keys(section).map(|keys| AwsKeys {
-        access_key_id: keys.access_key_id,
-        secret_access_key: keys.secret_access_key,
-        session_token: keys.session_token,
-    });
+    let keys = s3_keys(section);
     Some(ClusterAuth::Aws { region: region?, service, keys })
 }
 

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use standpipe_model::Secret;
+use standpipe_sinks::s3::S3Credentials;
 
 use super::compound::{ByType, List};
 use super::reader::{Cursor, ReadSection, Section, Shape};
 use super::schema::Schema;
 use super::shapes::{FilePath, Size, Span, Truth, Url, secret, text};
+use crate::exposed::{expose, expose_some};
 
 /// How one object store is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,15 +69,50 @@ pub struct S3Store {
     pub timeouts: Timeouts,
 }
 
-/// Fixed S3 credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Fixed credentials of AWS, or of what speaks its language.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct S3Keys {
     /// The access key id.
     pub access_key_id: String,
     /// The secret access key.
+    #[serde(serialize_with = "expose")]
     pub secret_access_key: Secret,
     /// The session token of temporary credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "expose_some")]
     pub session_token: Option<Secret>,
+}
+
+impl S3Keys {
+    /// How requests are signed: with these keys, or by the usual chain where there are none.
+    pub(crate) fn credentials(keys: Option<&Self>) -> S3Credentials {
+        let Some(Self { access_key_id, secret_access_key, session_token }) = keys.cloned() else {
+            return S3Credentials::Chain;
+        };
+        S3Credentials::Static { access_key_id, secret_access_key, session_token }
+    }
+}
+
+/// How a service of AWS is reached, or one that speaks its language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwsService {
+    /// The address; AWS's own for the region where absent.
+    pub endpoint: Option<String>,
+    /// The region to sign for; `us-east-1` where absent.
+    pub region: Option<String>,
+    /// Fixed credentials; the usual chain where absent.
+    pub credentials: Option<S3Keys>,
+    /// Certificate authorities (PEM) trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How long one call may take.
+    pub timeout: Duration,
+}
+
+impl AwsService {
+    /// The region to sign for.
+    pub(crate) fn region(&self) -> String {
+        self.region.clone().unwrap_or_else(|| "us-east-1".to_owned())
+    }
 }
 
 /// How long a store may take.
@@ -184,6 +222,20 @@ fn s3(section: &mut Section<'_, '_>) -> Option<StoreConfig> {
         multipart_threshold,
         timeouts,
     }))
+}
+
+/// Reads how a service of AWS is reached, of whose `endpoint` is said what it is.
+pub(super) fn aws_service(section: &mut Section<'_, '_>, endpoint_doc: &'static str) -> AwsService {
+    let endpoint = section.optional("endpoint", Url, endpoint_doc);
+    let region = section.optional("region", Region, "The region to sign for; `us-east-1` where absent.");
+    let credentials = s3_keys(section);
+    let ca_file = section.optional(
+        "ca_file",
+        FilePath,
+        "Certificate authorities (PEM) that are trusted beside the system's.",
+    );
+    let timeout = section.or("timeout", Span::secs(1..=60), "5s", "How long one call may take.");
+    AwsService { endpoint, region, credentials, ca_file, timeout }
 }
 
 pub(super) fn s3_keys(section: &mut Section<'_, '_>) -> Option<S3Keys> {

@@ -17,7 +17,6 @@ use super::Daemon;
 use super::tables::Renewed;
 use crate::alarm::AlarmKind;
 use crate::config::{Config, TableConfig};
-use crate::processors::ProcessorSpec;
 use crate::stream::{BatchOrder, Stream};
 
 /// How often is looked which tables are due.
@@ -134,8 +133,6 @@ impl Daemon {
         let definitions = stream.definitions();
         let Some(of) = definitions.iter().find(|of| of.version == close.version) else { return false };
         let processors = of.spec.processors_of(destination);
-        let is_partitioned = of.spec.destination_of(destination).is_some_and(|to| to.partitioning.is_some());
-        let is_planned = is_partitioned || processors.iter().any(ProcessorSpec::calls_function);
-        !is_planned && self.context.functions.lacks_table(processors, &close.pins)
+        !of.spec.is_planned(destination) && self.context.functions.lacks_table(processors, &close.pins)
     }
 }

@@ -29,7 +29,7 @@ use crate::stamp::Stamp;
 use crate::worker::Memory;
 
 pub use http::HttpTarget;
-pub use opensearch::{AwsKeys, ClusterAuth, OpenSearchTarget, SearchProduct};
+pub use opensearch::{ClusterAuth, OpenSearchTarget, SearchProduct};
 pub use postgres::PostgresTarget;
 pub use reach::Reach;
 pub use splunk::SplunkTarget;

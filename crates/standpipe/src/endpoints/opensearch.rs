@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 use standpipe_ingest::DestinationKind;
 use standpipe_model::{RequestLimits, RequestSink, Secret};
 use standpipe_sinks::opensearch::{IndexOptions, OpenSearchAuth, SigningService};
-use standpipe_sinks::s3::S3Credentials;
 use standpipe_sinks::{OpenSearchOptions, OpenSearchSink};
 
 use super::reach::Reach;
 use super::{EndpointError, Undelivered};
-use crate::exposed::{expose, expose_some};
+use crate::config::S3Keys;
+use crate::exposed::expose;
 
 /// The most documents and bytes of them in a bulk: as large as helps a node. What the bulk says beside them comes on top.
 const DOCUMENTS_MAX: usize = 10_000;
@@ -88,22 +88,8 @@ pub enum ClusterAuth {
         service: SigningService,
         /// The credentials; those of the usual chain where absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        keys: Option<AwsKeys>,
+        keys: Option<S3Keys>,
     },
-}
-
-/// An AWS access key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AwsKeys {
-    /// Its id.
-    pub access_key_id: String,
-    /// Its secret.
-    #[serde(serialize_with = "expose")]
-    pub secret_access_key: Secret,
-    /// The session token of temporary credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "expose_some")]
-    pub session_token: Option<Secret>,
 }
 
 impl ClusterAuth {
@@ -124,10 +110,7 @@ impl ClusterAuth {
             Self::Basic { username, password } => OpenSearchAuth::Basic { username, password },
             Self::ApiKey { key } => OpenSearchAuth::ApiKey(key),
             Self::Aws { region, service, keys } => {
-                let credentials = keys.map_or(S3Credentials::Chain, |keys| {
-                    let AwsKeys { access_key_id, secret_access_key, session_token } = keys;
-                    S3Credentials::Static { access_key_id, secret_access_key, session_token }
-                });
+                let credentials = S3Keys::credentials(keys.as_ref());
                 OpenSearchAuth::SigV4 { region, service, credentials }
             }
         }
@@ -232,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_definition_keeps_a_clusters_secrets_and_debug_does_not_show_them() {
-        let keys = AwsKeys {
+        let keys = S3Keys {
             access_key_id: "AKID".to_owned(),
             secret_access_key: Secret::new("hidden"),
             session_token: Some(Secret::new("hidden")),

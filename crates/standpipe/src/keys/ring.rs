@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use standpipe_journal::keys::{DataKey, Fresh, KeyTrouble, SegmentKeys, TroubleKind, WrappedKey};
-use standpipe_model::{Entropy, Secret};
-use standpipe_sinks::s3::{S3Credentials, S3OptionsError};
+use standpipe_model::Entropy;
+use standpipe_sinks::s3::S3OptionsError;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
 use super::kms::{KmsKey, KmsOptions};
 use super::{FileKey, Keeper, Refused, Wrapping};
-use crate::config::{KeyConfig, KeyKeeper, KmsKeyConfig};
+use crate::config::{KeyConfig, KeyKeeper, KmsKeyConfig, S3Keys};
 
 /// Calls to keepers on their way at once, over all streams. The first to wait are streams whose keeper hangs.
 const CALLS_MAX: usize = 32;
@@ -377,11 +377,7 @@ impl Key {
 }
 
 fn kms_options(name: &str, kms: &KmsKeyConfig) -> Result<KmsOptions, KeyError> {
-    let credentials = kms.credentials.as_ref().map_or(S3Credentials::Chain, |keys| S3Credentials::Static {
-        access_key_id: keys.access_key_id.clone(),
-        secret_access_key: Secret::clone(&keys.secret_access_key),
-        session_token: keys.session_token.clone(),
-    });
+    let service = &kms.service;
     let read = |path: &std::path::PathBuf| {
         std::fs::read(path).map_err(|source| KeyError::File {
             key: name.to_owned(),
@@ -391,11 +387,11 @@ fn kms_options(name: &str, kms: &KmsKeyConfig) -> Result<KmsOptions, KeyError> {
     };
     Ok(KmsOptions {
         key_id: kms.key_id.clone(),
-        endpoint: kms.endpoint.clone(),
-        region: kms.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
-        credentials,
-        ca_pem: kms.ca_file.as_ref().map(read).transpose()?,
-        timeout: kms.timeout,
+        endpoint: service.endpoint.clone(),
+        region: service.region(),
+        credentials: S3Keys::credentials(service.credentials.as_ref()),
+        ca_pem: service.ca_file.as_ref().map(read).transpose()?,
+        timeout: service.timeout,
     })
 }
 

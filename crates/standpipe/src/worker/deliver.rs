@@ -21,6 +21,7 @@ use super::{Line, make};
 use crate::alarm::AlarmKind;
 use crate::catalog::CatalogError;
 use crate::delivery_log::Failure;
+use crate::spec::S3Destination;
 use crate::stores::Store;
 
 /// Firehose gives up on S3 after so long; standpipe keeps the data and raises an alarm.
@@ -77,6 +78,15 @@ impl Effort {
             Self::Quickest => Some(1),
         }
     }
+}
+
+/// How long what succeeded may wait to be noted; a restart meanwhile only does it again.
+pub(super) const NOTED_WITHIN: Duration = Duration::from_millis(100);
+
+/// Of two failures the one to tell of: a fault that has to be mended says more than one that passes, and the first of a
+/// class more than those after it.
+pub(super) fn graver<E>(first: Option<E>, error: E, class: impl Fn(&E) -> ErrorClass) -> Option<E> {
+    first.filter(|first| class(first) >= class(&error)).or(Some(error))
 }
 
 /// How an attempt ended.
@@ -365,56 +375,49 @@ impl Line {
         Outcome::Again(backoff(class, tries, self.context.entropy.next_u64()).max(asked))
     }
 
+    /// The destination that a batch was closed for, where its version is still there.
+    fn closed_for<T>(&self, close: &Close, look: impl FnOnce(&S3Destination) -> T) -> Option<T> {
+        let version = self.definitions.version(close.version)?;
+        version.definition.spec.destination_of(&self.destination).map(look)
+    }
+
     /// How long a failure may last before a human is told.
     fn retry_duration(&self, close: &Close) -> Duration {
-        let version = self.definitions.version(close.version);
-        let destination = version.as_ref().and_then(|v| v.definition.spec.destination_of(&self.destination));
-        let partitioning = destination.and_then(|destination| destination.partitioning.as_ref());
-        partitioning.map_or(RETRY_DURATION, |partitioning| Duration::from_millis(partitioning.retry_ms))
+        let retry = self.closed_for(close, |to| to.partitioning.as_ref().map(|of| of.retry_ms)).flatten();
+        retry.map_or(RETRY_DURATION, Duration::from_millis)
     }
 
     fn has_endpoint(&self, close: &Close) -> bool {
-        let version = self.definitions.version(close.version);
-        let destination = version.as_ref().and_then(|v| v.definition.spec.destination_of(&self.destination));
-        destination.is_some_and(|destination| destination.endpoint.is_some())
+        self.closed_for(close, |to| to.endpoint.is_some()).unwrap_or_default()
     }
 
     /// Tells the log that the destination asks for.
     fn log_failure(&self, close: &Close, error: &AttemptError, at: Timestamp) {
-        let version = self.definitions.version(close.version);
-        let spec = version.as_ref().map(|version| &version.definition.spec);
-        let destination = spec.and_then(|spec| spec.destination_of(&self.destination));
-        let Some((destination, target)) = destination.and_then(|to| Some((to, to.logging.as_ref()?))) else {
-            return;
+        let of_endpoint = matches!(error, AttemptError::Endpoint { .. });
+        let place = |to: &S3Destination| {
+            let endpoint = to.endpoint.as_ref().filter(|_| of_endpoint);
+            let store = || format!("arn:aws:s3:::{}", to.bucket);
+            Some((to.logging.clone()?, endpoint.map_or_else(store, |endpoint| endpoint.target.address())))
         };
+        let Some((target, destination)) = self.closed_for(close, place).flatten() else { return };
         let code = match error {
             AttemptError::Sink(error) | AttemptError::Endpoint { error, .. } => error.code.as_deref(),
             _ => None,
         };
-        let endpoint =
-            destination.endpoint.as_ref().filter(|_| matches!(error, AttemptError::Endpoint { .. }));
-        let place = endpoint.map_or_else(
-            || format!("arn:aws:s3:::{}", destination.bucket),
-            |endpoint| endpoint.target.address(),
-        );
         let (stream, version, message) = (&self.stream, close.version, chain(error));
-        let failure = Failure { stream, version, destination: place, code, message, at };
-        self.context.delivery_log.tell(target, &failure);
+        let failure = Failure { stream, version, destination, code, message, at };
+        self.context.delivery_log.tell(&target, &failure);
     }
 
     /// Notes since when a batch has been failing. The time that an endpoint has for it runs for nothing but the
     /// endpoint's own failures, and anew after each attempt that brought the batch further, and after what a human had to
     /// mend.
     async fn note_failing(&self, open: &OpenBatch, since: Timestamp, error: &AttemptError) {
-        let (of_endpoint, over) = match error {
-            AttemptError::Endpoint { error, progressed } => {
-                (true, *progressed || error.class == ErrorClass::Misconfigured)
-            }
-            other => (false, other.class() == ErrorClass::Misconfigured && self.has_endpoint(&open.close)),
-        };
-        let begins = match of_endpoint {
-            true => error.class() != ErrorClass::Misconfigured,
-            false => !self.has_endpoint(&open.close),
+        let has_endpoint = self.has_endpoint(&open.close);
+        let must_mend = error.class() == ErrorClass::Misconfigured;
+        let (begins, over) = match error {
+            AttemptError::Endpoint { progressed, .. } => (!must_mend, *progressed || must_mend),
+            _ => (!has_endpoint, has_endpoint && must_mend),
         };
         let failing = |over| {
             let (batch, destination) = (open.close.batch, self.destination.clone());

@@ -12,7 +12,7 @@ use standpipe_model::{ErrorClass, Receipt, SinkError};
 
 use super::Line;
 use super::decisions::Decided;
-use super::deliver::{AttemptError, Try, memory_for, unreadable};
+use super::deliver::{AttemptError, NOTED_WITHIN, Try, graver, memory_for, unreadable};
 use super::make::{self, Misfit, Transformation};
 use super::pieces::failed;
 use super::plan::PlannedObject;
@@ -24,8 +24,6 @@ const OBJECTS_AT_ONCE: usize = 8;
 /// So many objects that fail one behind the other end an attempt: the store does not answer, and asking for each of
 /// thousands of objects would not help it.
 const FAILURES_MAX: usize = 16;
-/// How long an object that was delivered may wait to be noted; a restart meanwhile sends it again, to no effect.
-const NOTED_WITHIN: Duration = Duration::from_millis(100);
 
 /// What an attempt has come to.
 struct Progress {
@@ -75,9 +73,7 @@ impl Line {
                     if progress.failures >= FAILURES_MAX {
                         given_up.store(true, Ordering::Relaxed);
                     }
-                    // A fault that has to be mended says more than one that passes.
-                    progress.failure =
-                        progress.failure.filter(|first| first.class() >= error.class()).or(Some(error));
+                    progress.failure = graver(progress.failure, error, AttemptError::class);
                 }
             }
         }

@@ -33,7 +33,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::Make;
 use super::decisions::{Decided, Messages, Refused};
-use super::deliver::{AttemptError, Try, chain, unreadable};
+use super::deliver::{AttemptError, NOTED_WITHIN, Try, chain, graver, unreadable};
 use super::fates::{Counted, Fates, Made};
 use super::pieces::Pieces;
 use super::shape::{Part, Shape};
@@ -46,8 +46,6 @@ const REQUESTS_AT_ONCE: usize = 4;
 const FAILURES_MAX: usize = 4;
 /// Of so many requests of a batch the journal says that they are over; after a restart more are sent again.
 const REQUESTS_NOTED_MAX: usize = 10_000;
-/// How long a request that succeeded may wait to be noted; a restart meanwhile sends it again.
-const NOTED_WITHIN: Duration = Duration::from_millis(100);
 
 /// What rows are sent for.
 pub(super) struct Sending<'a> {
@@ -514,8 +512,7 @@ impl Progress {
 
     fn fail(&mut self, error: SinkError) {
         self.failures += 1;
-        // A fault that has to be mended says more than one that passes.
-        self.failure = self.failure.take().filter(|first| first.class >= error.class).or(Some(error));
+        self.failure = graver(self.failure.take(), error, |error| error.class);
     }
 }
 

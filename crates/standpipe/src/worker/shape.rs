@@ -90,7 +90,7 @@ impl Line {
         let processors = spec.processors_of(&self.destination);
         let is_made = processors.is_empty() || plan.is_some();
         let calls_function = processors.iter().any(ProcessorSpec::calls_function);
-        let is_planned = destination.partitioning.is_some() || calls_function;
+        let is_planned = spec.is_planned(&self.destination);
         // Without a plan each pass has to come to the same rows.
         let chain = match is_made {
             true => Ok(Arc::default()),
