@@ -44,7 +44,7 @@ impl Daemon {
         }
     }
 
-    fn description(&self, stream: &Stream, from: Option<&str>) -> Value {
+    fn description(&self, stream: &Stream, from: Option<&str>, limit: usize) -> Value {
         let (definition, config) = (stream.definition(), self.config());
         let first = (&definition.spec.id, mapping::destination(&definition, &config));
         let all = std::iter::once(first).chain(mapping::further(&definition.spec, &config));
@@ -55,8 +55,10 @@ impl Daemon {
         });
         // In the order of their ids, as what comes behind an id is asked for.
         let all: BTreeMap<&str, Map<String, Value>> = all.collect();
-        let destinations: Vec<_> =
-            all.into_iter().filter(|(id, _)| from.is_none_or(|from| *id > from)).map(|(_, of)| of).collect();
+        let mut asked =
+            all.into_iter().filter(|(id, _)| from.is_none_or(|from| *id > from)).map(|(_, of)| of);
+        let destinations: Vec<_> = asked.by_ref().take(limit).collect();
+        let has_more = asked.next().is_some();
         let mut description = json!({
             "DeliveryStreamName": stream.name().as_str(),
             "DeliveryStreamARN": self.arn(stream.name()),
@@ -66,7 +68,7 @@ impl Daemon {
             "VersionId": definition.version.to_string(),
             "CreateTimestamp": seconds(definition.created_at),
             "Destinations": destinations,
-            "HasMoreDestinations": false,
+            "HasMoreDestinations": has_more,
         });
         if let Some(updated_at) = definition.updated_at {
             description["LastUpdateTimestamp"] = seconds(updated_at);
@@ -149,7 +151,8 @@ impl Service for Api {
 
     async fn describe_delivery_stream(&self, input: DescribeDeliveryStream) -> Result<Value, ApiError> {
         let stream = self.0.known(&input.stream)?;
-        Ok(self.0.description(&stream, input.exclusive_start_destination_id.as_deref()))
+        let DescribeDeliveryStream { exclusive_start_destination_id: from, limit, .. } = input;
+        Ok(self.0.description(&stream, from.as_deref(), limit))
     }
 
     async fn list_delivery_streams(&self, input: ListDeliveryStreams) -> Result<StreamNames, ApiError> {
