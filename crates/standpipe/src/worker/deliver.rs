@@ -135,7 +135,6 @@ impl Line {
             Ok(()) => {
                 self.clear_alarms(&open.close);
                 self.again.forget(open.close.batch);
-                self.tidy_endpoint().await;
                 Outcome::Settled
             }
             Err(error) => self.failed(open, which.tries, &error).await,
