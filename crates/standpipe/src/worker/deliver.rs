@@ -85,8 +85,8 @@ pub(super) const NOTED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Of two failures the one to tell of: a fault that has to be mended says more than one that passes, and the first of a
 /// class more than those after it.
-pub(super) fn graver<E>(first: Option<E>, error: E, class: impl Fn(&E) -> ErrorClass) -> Option<E> {
-    first.filter(|first| class(first) >= class(&error)).or(Some(error))
+pub(super) fn graver<E, C: Ord>(first: Option<E>, error: E, gravity: impl Fn(&E) -> C) -> Option<E> {
+    first.filter(|first| gravity(first) >= gravity(&error)).or(Some(error))
 }
 
 /// How an attempt ended.
@@ -415,7 +415,9 @@ impl Line {
         let has_endpoint = self.has_endpoint(&open.close);
         let must_mend = error.class() == ErrorClass::Misconfigured;
         let (begins, over) = match error {
-            AttemptError::Endpoint { progressed, .. } => (!must_mend, *progressed || must_mend),
+            AttemptError::Endpoint { error, progressed } => {
+                (!must_mend && !error.is_ours, *progressed || must_mend)
+            }
             _ => (!has_endpoint, has_endpoint && must_mend),
         };
         let failing = |over| {

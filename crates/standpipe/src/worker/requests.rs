@@ -213,7 +213,10 @@ impl Line {
     /// Sending what cannot be noted would only be done again.
     fn can_decide(&self) -> Result<(), SinkError> {
         match self.journal.usage().poisoned {
-            true => Err(SinkError::new(ErrorClass::Transient, "the journal takes no decisions now")),
+            true => {
+                let error = SinkError::new(ErrorClass::Transient, "the journal takes no decisions now");
+                Err(SinkError { is_ours: true, ..error })
+            }
             false => Ok(()),
         }
     }
@@ -361,6 +364,7 @@ impl Line {
         error: &SinkError,
     ) -> bool {
         match error.class {
+            _ if error.is_ours => false,
             ErrorClass::Refused => true,
             ErrorClass::Misconfigured => false,
             ErrorClass::Transient | ErrorClass::Throttled => {
@@ -512,7 +516,7 @@ impl Progress {
 
     fn fail(&mut self, error: SinkError) {
         self.failures += 1;
-        self.failure = graver(self.failure.take(), error, |error| error.class);
+        self.failure = graver(self.failure.take(), error, |error| (error.class, !error.is_ours));
     }
 }
 
