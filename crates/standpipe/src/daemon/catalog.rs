@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
 use standpipe_convert::TableSchema;
 use standpipe_ingest::{ApiError, ErrorCode};
 use standpipe_model::StreamName;
@@ -22,6 +23,8 @@ use crate::worker::chain;
 const ROUND: Duration = Duration::from_millis(500);
 /// How long after a failure a table is asked for again.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How many tables are asked for at once.
+const TABLES_AT_ONCE: usize = 8;
 
 /// The client of Glue, by the settings that it was made of.
 #[derive(Debug, Default)]
@@ -48,8 +51,6 @@ fn in_glue(spec: &StreamSpec) -> Option<&Conversion> {
 
 /// When each stream's table is to be asked for again.
 type Due = BTreeMap<StreamName, (String, Instant)>;
-/// What a round was told of tables: streams of one table ask once.
-type Told = BTreeMap<String, Result<TableSchema, String>>;
 
 /// Follows the tables until `stop`.
 pub(super) async fn follow_catalog(daemon: Arc<Daemon>, stop: CancellationToken) {
@@ -64,9 +65,11 @@ pub(super) async fn follow_catalog(daemon: Arc<Daemon>, stop: CancellationToken)
 
 impl Daemon {
     async fn look_at_catalog(&self, due: &mut Due) {
-        let (streams, mut told) = (self.streams(), Told::new());
+        let streams = self.streams();
         due.retain(|name, _| streams.iter().any(|stream| stream.name() == name));
-        for stream in &streams {
+        // Streams of one table ask once.
+        let mut wanted: BTreeMap<String, Vec<(Arc<Stream>, Conversion)>> = BTreeMap::new();
+        for stream in streams {
             let definition = stream.definition();
             let Some((conversion, of)) = in_glue(&definition.spec).and_then(|c| Some((c, c.recorded_of()?)))
             else {
@@ -81,13 +84,19 @@ impl Daemon {
             if conversion.table.version_id != LATEST && stream.has_columns() {
                 continue;
             }
-            let answer = match told.get(&of) {
-                Some(answer) => answer.clone(),
-                None => self.columns(&conversion.table).await.map_err(|error| error.to_string()),
-            };
-            told.insert(of.clone(), answer.clone());
-            let every = self.put_in_force(stream, conversion, of.clone(), answer).await;
-            due.insert(stream.name().clone(), (of, Instant::now() + every));
+            let conversion = conversion.clone();
+            wanted.entry(of).or_default().push((stream, conversion));
+        }
+        let asked = futures::stream::iter(wanted).map(|(of, streams)| async move {
+            let answer = self.columns(&streams[0].1.table).await.map_err(|error| error.to_string());
+            (of, streams, answer)
+        });
+        let mut asked = asked.buffer_unordered(TABLES_AT_ONCE);
+        while let Some((of, streams, answer)) = asked.next().await {
+            for (stream, conversion) in &streams {
+                let every = self.put_in_force(stream, conversion, of.clone(), answer.clone()).await;
+                due.insert(stream.name().clone(), (of.clone(), Instant::now() + every));
+            }
         }
     }
 

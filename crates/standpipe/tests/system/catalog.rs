@@ -1,10 +1,14 @@
 //! Tables whose columns are in a real server of Glue's API.
 
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
 use serde_json::{Value, json};
 use standpipe_testkit::Daemon;
 use standpipe_testkit::servers::{Moto, Toxiproxy};
 
 use crate::client::{Client, batch_of};
+use crate::double::{self, Answer, Asked, Double};
 use crate::formats::{download, duckdb};
 use crate::lake::Lake;
 use crate::support::{SOON, all_settled, eventually, start};
@@ -124,4 +128,91 @@ streams:
         duckdb("SELECT count(*) FROM read_parquet('{}/fixed/**/*.parquet')", folder.path()),
         json!([[2]])
     );
+}
+
+/// A catalog that keeps its answers back while it is told to, and counts who waits.
+#[derive(Default)]
+struct Slow {
+    /// Whether it answers, and how many wait.
+    state: Mutex<(bool, usize)>,
+    changed: Condvar,
+}
+
+impl Slow {
+    fn answer(&self, answers: bool) {
+        self.state.lock().unwrap().0 = answers;
+        self.changed.notify_all();
+    }
+
+    fn waits_for(&self, waiting: usize) {
+        let state = self.state.lock().unwrap();
+        let (_state, late) =
+            self.changed.wait_timeout_while(state, SOON, |(_, found)| *found < waiting).unwrap();
+        assert!(!late.timed_out(), "{waiting} did not wait at once");
+    }
+}
+
+impl Double for Slow {
+    fn decide(&self, _path: &str) -> Answer {
+        Answer::Take
+    }
+
+    fn reply(&self, _asked: Asked, _answer: Answer) -> Option<(u16, Value)> {
+        let mut state = self.state.lock().unwrap();
+        state.1 += 1;
+        self.changed.notify_all();
+        let mut state = self.changed.wait_while(state, |(answers, _)| !*answers).unwrap();
+        state.1 -= 1;
+        Some((200, json!({"Table": {"StorageDescriptor": {"Columns": [{"Name": "id", "Type": "bigint"}]}}})))
+    }
+}
+
+#[test]
+fn a_catalog_that_is_slow_is_asked_for_tables_at_once_and_keeps_no_other_change_waiting() {
+    let slow = Arc::new(Slow::default());
+    let (lake, port) = (Lake::with(&["lake"]), double::start(Arc::clone(&slow)));
+    let stream = |name: &str| {
+        format!(
+            "  - name: {name}
+    format: {{ parquet: {{ schema: {{ catalog: glue, database: lake, table: {name} }} }} }}
+    destination: {{ s3: {{ bucket: lake, buffering: {{ interval: 1s }} }} }}\n"
+        )
+    };
+    let daemon = start(format!(
+        "stores: {{ lake: {} }}
+catalogs:
+  glue: {{ endpoint: \"http://127.0.0.1:{port}\", region: us-east-1, access_key_id: a, secret_access_key: s, \
+         refresh: 1h, timeout: 60s }}
+streams:\n{}{}{}",
+        lake.yaml(),
+        stream("one"),
+        stream("two"),
+        stream("three")
+    ));
+    slow.waits_for(3);
+    slow.answer(true);
+    let (status, told) = create(&daemon, "flights");
+    assert_eq!(status, 200, "{told}");
+    eventually("all have their columns", SOON, || {
+        ["one", "two", "three", "called"].iter().all(|name| columns(&daemon, name) == 1).then_some(())
+    });
+
+    slow.answer(false);
+    let update = json!({
+        "DeliveryStreamName": "called", "CurrentDeliveryStreamVersionId": "1", "DestinationId": "destinationId-000000000001",
+        "ExtendedS3DestinationUpdate": {"Prefix": "other/"},
+    });
+    let client = Client::of(&daemon);
+    let updating = thread::spawn({
+        let client = client.clone();
+        move || client.call("UpdateDestination", update.to_string().into())
+    });
+    slow.waits_for(1);
+    let tag = json!({"DeliveryStreamName": "called", "Tags": [{"Key": "k"}]});
+    let tagged = client.call("TagDeliveryStream", tag.to_string().into());
+    assert_eq!(tagged.status, 200, "{tagged:?}");
+    assert!(!updating.is_finished(), "it waits for the catalog");
+    slow.answer(true);
+    let updated = updating.join().unwrap();
+    assert_eq!(updated.status, 200, "{updated:?}");
 }
