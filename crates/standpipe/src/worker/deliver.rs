@@ -454,11 +454,17 @@ impl Line {
     }
 
     pub(crate) fn clear_alarms(&self, close: &Close) {
-        let alarms = &self.context.alarms;
-        let about = self.destination.to_string();
-        alarms.clear(Some(&self.stream), AlarmKind::Misconfigured, &about);
-        alarms.clear(Some(&self.stream), AlarmKind::RetryExhausted, &about);
-        alarms.clear(Some(&self.stream), AlarmKind::Refused, &close.batch.to_string());
+        self.clear(AlarmKind::Misconfigured);
+        if !self.has_endpoint(close) {
+            // A batch of an endpoint may have been given up; once one of its requests is answered, it is cleared.
+            self.clear(AlarmKind::RetryExhausted);
+        }
+        self.context.alarms.clear(Some(&self.stream), AlarmKind::Refused, &close.batch.to_string());
+    }
+
+    /// Clears an alarm about the destination.
+    pub(super) fn clear(&self, kind: AlarmKind) {
+        self.context.alarms.clear(Some(&self.stream), kind, self.destination.as_str());
     }
 
     pub(crate) fn raise(&self, kind: AlarmKind, about: &str, message: String) {

@@ -38,6 +38,7 @@ use super::fates::{Counted, Fates, Made};
 use super::pieces::Pieces;
 use super::shape::{Part, Shape};
 use super::{Context, Line, Memory, make};
+use crate::alarm::AlarmKind;
 use crate::endpoints::{Endpoint, EndpointClient};
 
 /// Requests of one batch that are on their way at once.
@@ -312,8 +313,17 @@ impl Line {
         let close = &sending.open.close;
         progress.bytes += bytes;
         let is_done = match left {
-            None => !was_over,
+            None => {
+                if !was_over {
+                    self.clear(AlarmKind::RetryExhausted);
+                }
+                !was_over
+            }
             Some((rows, error)) if self.is_over(sending, endpoint, progress, &error) => {
+                if error.class != ErrorClass::Refused {
+                    let message = format!("batch {}: given up after 'retry': {}", close.batch, chain(&error));
+                    self.raise(AlarmKind::RetryExhausted, self.destination.as_str(), message);
+                }
                 let code = error.code.clone().unwrap_or_else(|| "InternalError".to_owned());
                 refused.add(code, &error.told(), rows.into_iter().map(|row| row.position));
                 true
