@@ -253,3 +253,6 @@ fn named(given: &mut Map<String, Value>, member: &str, scope: &Scope<'_>) -> Res
     let value = given.remove(member).unwrap_or_default();
     text(&value).map_err(|why| format!("{}.{member} {why}", scope.path))
 }
+
+#[cfg(test)]
+mod tests;
