@@ -1,6 +1,5 @@
 //! Tables whose columns are in a real server of Glue's API.
 
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -8,7 +7,7 @@ use standpipe_testkit::Daemon;
 use standpipe_testkit::servers::{Moto, Toxiproxy};
 
 use crate::client::{Client, batch_of};
-use crate::double::{self, Answer, Asked, Double};
+use crate::double::Held;
 use crate::formats::{download, duckdb};
 use crate::lake::Lake;
 use crate::support::{SOON, all_settled, eventually, start};
@@ -130,47 +129,10 @@ streams:
     );
 }
 
-/// A catalog that keeps its answers back while it is told to, and counts who waits.
-#[derive(Default)]
-struct Slow {
-    /// Whether it answers, and how many wait.
-    state: Mutex<(bool, usize)>,
-    changed: Condvar,
-}
-
-impl Slow {
-    fn answer(&self, answers: bool) {
-        self.state.lock().unwrap().0 = answers;
-        self.changed.notify_all();
-    }
-
-    fn waits_for(&self, waiting: usize) {
-        let state = self.state.lock().unwrap();
-        let (_state, late) =
-            self.changed.wait_timeout_while(state, SOON, |(_, found)| *found < waiting).unwrap();
-        assert!(!late.timed_out(), "{waiting} did not wait at once");
-    }
-}
-
-impl Double for Slow {
-    fn decide(&self, _path: &str) -> Answer {
-        Answer::Take
-    }
-
-    fn reply(&self, _asked: Asked, _answer: Answer) -> Option<(u16, Value)> {
-        let mut state = self.state.lock().unwrap();
-        state.1 += 1;
-        self.changed.notify_all();
-        let mut state = self.changed.wait_while(state, |(answers, _)| !*answers).unwrap();
-        state.1 -= 1;
-        Some((200, json!({"Table": {"StorageDescriptor": {"Columns": [{"Name": "id", "Type": "bigint"}]}}})))
-    }
-}
-
 #[test]
 fn a_catalog_that_is_slow_is_asked_for_tables_at_once_and_keeps_no_other_change_waiting() {
-    let slow = Arc::new(Slow::default());
-    let (lake, port) = (Lake::with(&["lake"]), double::start(Arc::clone(&slow)));
+    let columns_of_all = json!({"Table": {"StorageDescriptor": {"Columns": [{"Name": "id", "Type": "bigint"}]}}});
+    let (lake, (slow, port)) = (Lake::with(&["lake"]), Held::start(columns_of_all));
     let stream = |name: &str| {
         format!(
             "  - name: {name}
