@@ -387,7 +387,7 @@ impl Stream {
         // By the definition that is in force now, which is the old one where the journal took no new destinations.
         if let Err(error) = self.start_workers().await {
             // The version that is in force stays so: batches may be closed under it.
-            let (now, message) = (self.context.timer.now(), crate::worker::chain(&error));
+            let (now, message) = (self.context.timer.now(), chain(&error));
             self.context.alarms.raise(Some(&self.name), AlarmKind::NotOpened, "", message, now);
         }
         Ok(changed?)

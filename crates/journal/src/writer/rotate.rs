@@ -267,6 +267,9 @@ impl Shared {
             Err(RotateError::NoKey(trouble)) => {
                 tracing::debug!(dir = %self.dir.display(), %trouble, "no key to prepare a segment");
             }
+            Err(RotateError::TooLarge(error)) => {
+                tracing::debug!(dir = %self.dir.display(), %error, "no segment can be prepared");
+            }
             Err(RotateError::Io(error)) => {
                 tracing::warn!(dir = %self.dir.display(), %error, "cannot prepare a segment");
             }
@@ -319,6 +322,11 @@ impl Shared {
                 Err(RotateError::NoRoom(shortage)) => {
                     tracing::warn!(dir = %self.dir.display(), %shortage, puts = digests.len(),
                         "no room to remember puts of forgotten segments; after a restart they are new again");
+                    return true;
+                }
+                Err(RotateError::TooLarge(error)) => {
+                    tracing::warn!(dir = %self.dir.display(), %error, puts = digests.len(),
+                        "puts of forgotten segments cannot be remembered; after a restart they are new again");
                     return true;
                 }
                 Err(RotateError::Io(error)) => {

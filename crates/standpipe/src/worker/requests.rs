@@ -14,6 +14,8 @@
 //! - Rows are given up by DECIDE before anything is done about it, and are never sent again.
 //! - What a human has to mend ([`ErrorClass::Misconfigured`]) gives nothing up, however long it lasts.
 
+pub(super) mod kept;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -550,33 +552,6 @@ fn request_id(version: u64, identity: BatchId, rows: &[RequestRow]) -> RequestId
     RequestId(std::array::from_fn(|byte| digest.as_ref()[byte]))
 }
 
-/// A row as a spool keeps it, with what it comes from.
-pub(super) mod kept {
-    use bytes::{Buf, BufMut, Bytes};
-    use standpipe_model::{Position, RequestRow, RowOrigin, Timestamp};
-
-    /// Position, number within the record, arrival.
-    const LEN: usize = 20;
-
-    pub(crate) fn write(row: &RequestRow) -> Vec<u8> {
-        let mut kept = Vec::with_capacity(LEN + row.data.len());
-        kept.put_u64_le(row.origin.position.0);
-        kept.put_u32_le(row.origin.sub);
-        kept.put_u64_le(row.arrived_at.as_millis());
-        kept.extend_from_slice(&row.data);
-        kept
-    }
-
-    pub(crate) fn read(mut kept: Bytes) -> Option<RequestRow> {
-        if kept.len() < LEN {
-            return None;
-        }
-        let (position, sub, arrived_at) = (kept.get_u64_le(), kept.get_u32_le(), kept.get_u64_le());
-        let origin = RowOrigin { position: Position(position), sub };
-        Some(RequestRow { origin, arrived_at: Timestamp(arrived_at), data: kept })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -598,12 +573,5 @@ mod tests {
         }
         assert_ne!(request_id(1, batch, &all), request_id(1, BatchId([2; 16]), &all));
         assert_ne!(request_id(1, batch, &all), request_id(2, batch, &all));
-    }
-
-    #[test]
-    fn a_row_of_a_spool_knows_where_it_comes_from() {
-        let kept = kept::write(&row(1 << 40, 9));
-        assert_eq!(kept::read(kept.into()), Some(row(1 << 40, 9)));
-        assert_eq!(kept::read(Bytes::from_static(b"short")), None);
     }
 }
