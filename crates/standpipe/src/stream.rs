@@ -175,7 +175,8 @@ impl Stream {
 
     fn tell_of_schemas(&self, damaged: &[Damaged]) {
         for Damaged { version, is_needed, error } in damaged {
-            let what = if *is_needed { "batches that were closed under it are held" } else { "it was set aside" };
+            let what =
+                if *is_needed { "batches that were closed under it are held" } else { "it was set aside" };
             let message = format!("{what}: {}", chain(error));
             let (alarms, now) = (&self.context.alarms, self.context.timer.now());
             alarms.raise(Some(&self.name), AlarmKind::SchemaDamaged, &version.to_string(), message, now);

@@ -99,7 +99,9 @@ impl Op {
     /// The largest body of a control frame.
     fn body_max(&self) -> usize {
         match &self.what {
-            What::Control { frames, .. } => frames.iter().map(|(_, body)| body.len()).max().unwrap_or_default(),
+            What::Control { frames, .. } => {
+                frames.iter().map(|(_, body)| body.len()).max().unwrap_or_default()
+            }
             What::Data { .. } | What::Change { .. } => 0,
         }
     }

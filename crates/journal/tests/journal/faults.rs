@@ -170,18 +170,18 @@ fn a_control_frame_that_no_reader_would_believe_is_refused_and_nothing_of_it_wri
     wait(journal.set_destinations(&[primary()])).unwrap();
     fill(&journal, 2);
     let close = |batch| Control::Close(close(batch, range(0, 4)));
-    let decide = |bytes| {
+    let decide = |word: &str, bytes| {
         let (destination, rows, decided_at) = (primary(), vec![range(0, 0)], Timestamp(1));
-        let (reason, message) = ("400".to_owned(), "x".repeat(bytes));
+        let (reason, message) = ("400".to_owned(), word.repeat(bytes));
         let batch = BatchId([1; 16]);
         Control::Decide(Decide { batch, destination, rows, reason, message, attempts: 1, decided_at })
     };
     let refused = |frames| matches!(wait(journal.control(frames)), Err(AppendError::TooLarge { .. }));
-    assert!(refused(vec![close(1), decide(64 * MIB)]));
+    assert!(refused(vec![close(1), decide("a", 64 * MIB)]));
     assert!(journal.state().destinations[&primary()].open.is_empty());
-    wait(journal.control(vec![close(1), decide(40 * MIB)])).expect("it fits");
+    wait(journal.control(vec![close(1), decide("a", 40 * MIB)])).expect("it fits");
     // A segment begins with all of it.
-    assert!(refused(vec![decide(40 * MIB)]));
+    assert!(refused(vec![decide("b", 40 * MIB)]));
     wait(journal.restate()).expect("the state fits");
     append(&journal, 10).expect("it goes on");
     disk.power_cycle();

@@ -200,7 +200,9 @@ impl OpenSearchSink {
         let rows = said.iter().map(|(row, _)| *row);
         match self.blamed(request, moment, &verdicts, &said).await {
             Ok(None) => {}
-            Ok(Some(outcome)) => return fates.again(rows, self.held(place, outcome, ErrorClass::Misconfigured)),
+            Ok(Some(outcome)) => {
+                return fates.again(rows, self.held(place, outcome, ErrorClass::Misconfigured));
+            }
             Err(error) => return fates.again(rows, error),
         }
         for ((row, outcome), verdict) in said.iter().zip(verdicts) {
@@ -230,7 +232,9 @@ impl OpenSearchSink {
         let body = question(&self.index, request, &request.rows[*row]);
         let body = if self.gzip { gzip(&body).into() } else { body };
         match self.send(body, moment, answer_bytes_max(1, 0), 1).await {
-            Ok(Judged::Outcomes(said, _)) if said.iter().all(|said| said.is_like(outcome)) => Ok(Some(outcome)),
+            Ok(Judged::Outcomes(said, _)) if said.iter().all(|said| said.is_like(outcome)) => {
+                Ok(Some(outcome))
+            }
             Err(error) if error.class != ErrorClass::Misconfigured => Err(error),
             // It may not be asked so.
             _ => Ok(None),

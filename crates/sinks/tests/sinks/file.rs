@@ -136,6 +136,8 @@ async fn a_file_is_not_read_while_somebody_writes_it() {
     assert!(error.to_string().contains("still being written"), "{error}");
     stop.send(()).expect("it is at it");
     let rows = writes.await.expect("it wrote");
-    let Ok(Found::Other { bytes, .. }) = sink.read(&target, None, 1 << 20).await else { panic!("it stands still") };
+    let Ok(Found::Other { bytes, .. }) = sink.read(&target, None, 1 << 20).await else {
+        panic!("it stands still")
+    };
     assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1 + rows);
 }

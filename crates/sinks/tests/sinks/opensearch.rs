@@ -229,7 +229,7 @@ async fn what_a_setting_is_to_blame_for_holds_the_rows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_whose_id_a_pipeline_chose_is_delivered_only_if_it_was_not_there() {
     let node = node();
-    let keyed = json!({"processors": [{"set": {"field": "_id", "value": "{{n}}"}}]});
+    let keyed = json!({"processors": [{"key_by": {"field": "n"}}]});
     node.call("PUT", "_ingest/pipeline/keyed", &keyed).expect("a pipeline");
     node.call("PUT", "piped", &json!({"settings": {"index.default_pipeline": "keyed"}})).expect("an index");
     let sink = sink(&options(node.endpoint(), plain("piped")));

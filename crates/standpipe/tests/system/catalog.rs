@@ -131,7 +131,8 @@ streams:
 
 #[test]
 fn a_catalog_that_is_slow_is_asked_for_tables_at_once_and_keeps_no_other_change_waiting() {
-    let columns_of_all = json!({"Table": {"StorageDescriptor": {"Columns": [{"Name": "id", "Type": "bigint"}]}}});
+    let columns_of_all =
+        json!({"Table": {"StorageDescriptor": {"Columns": [{"Name": "id", "Type": "bigint"}]}}});
     let (lake, (slow, port)) = (Lake::with(&["lake"]), Held::start(columns_of_all));
     let stream = |name: &str| {
         format!(

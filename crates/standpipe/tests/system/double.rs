@@ -110,7 +110,8 @@ impl Held {
     /// Waits until so many wait at once.
     pub(crate) fn waits_for(&self, waiting: usize) {
         let state = self.state.lock().unwrap();
-        let (_state, late) = self.changed.wait_timeout_while(state, SOON, |(_, found)| *found < waiting).unwrap();
+        let (_state, late) =
+            self.changed.wait_timeout_while(state, SOON, |(_, found)| *found < waiting).unwrap();
         assert!(!late.timed_out(), "{waiting} did not wait at once");
     }
 }

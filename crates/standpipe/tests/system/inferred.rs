@@ -109,7 +109,8 @@ fn a_recorded_schema_that_is_damaged_holds_the_batches_that_need_it_and_nothing_
     let proxy = toxiproxy.proxy("lake", &lake.server.access().endpoint).unwrap();
     let store = lake.server.access().through(proxy.endpoint()).store_yaml();
     let mut daemon = start(yaml(&store, "{ parquet: { schema: infer } }", ""));
-    let file = |daemon: &Daemon, version: u64| daemon.data_dir().join(format!("streams/rows/schema-{version}.json"));
+    let file =
+        |daemon: &Daemon, version: u64| daemon.data_dir().join(format!("streams/rows/schema-{version}.json"));
     proxy.cut().unwrap();
     for (version, row) in [(1, json!({"id": 1})), (2, json!({"id": 2, "name": "x"}))] {
         put_rows(&daemon, &[row]);
@@ -119,7 +120,11 @@ fn a_recorded_schema_that_is_damaged_holds_the_batches_that_need_it_and_nothing_
     fs::write(file(&daemon, 1), "{").unwrap();
     daemon.restart().unwrap();
     let told = daemon.get("/readyz").unwrap();
-    assert!(told.status == 200 && told.body.contains("alarm: rows: schema_damaged: batches"), "{}", told.body);
+    assert!(
+        told.status == 200 && told.body.contains("alarm: rows: schema_damaged: batches"),
+        "{}",
+        told.body
+    );
     proxy.heal().unwrap();
     put_rows(&daemon, &[json!({"id": 3, "name": "y"})]);
     eventually("the others are delivered", SOON, || (lake.keys("lake").len() == 2).then_some(()));

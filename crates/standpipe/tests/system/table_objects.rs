@@ -177,7 +177,8 @@ fn a_reload_that_waits_for_a_store_keeps_no_other_change_waiting() {
     let table = "tables: { devices: { store: slow, bucket: lake, object: devices.json, key: device } }\n";
     daemon.reconfigure(yaml(table)).unwrap();
     slow.waits_for(1);
-    let destination = json!({"BucketARN": "arn:aws:s3:::lake", "RoleARN": "arn:aws:iam::000000000000:role/r"});
+    let destination =
+        json!({"BucketARN": "arn:aws:s3:::lake", "RoleARN": "arn:aws:iam::000000000000:role/r"});
     let wanted = json!({"DeliveryStreamName": "called", "S3DestinationConfiguration": destination});
     let created = Client::of(&daemon).call("CreateDeliveryStream", wanted.to_string().into());
     assert_eq!(created.status, 200, "{created:?}");
@@ -192,7 +193,8 @@ fn a_table_that_was_refused_is_not_read_again_before_it_is_another_one() {
     let other = "ref/other.csv";
     tables.put("lake", KEY, &table("a"));
     tables.put("lake", other, &table("a"));
-    let also = format!(", other: {{ store: tables, bucket: lake, object: {other}, key: device, refresh: 1s }} }}\n");
+    let also =
+        format!(", other: {{ store: tables, bucket: lake, object: {other}, key: device, refresh: 1s }} }}\n");
     let text = yaml(&tables, &lake, &format!("streams:\n{}", stream("s", WHERE)));
     let daemon = start(text.replace("refresh: 1s } }\n", &format!("refresh: 1s }}{also}")));
     eventually("both are read", SOON, || (reads(&daemon, "ok") == 2).then_some(()));

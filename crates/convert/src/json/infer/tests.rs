@@ -207,7 +207,11 @@ fn what_does_not_become_a_row_adds_nothing() {
         (&["a int"], &[r#"{"b":1}{"a":"x"}"#], &["a int"]),
     ] {
         let (evolved, left_out) = beyond(columns, 100, values);
-        assert_eq!((evolved, left_out), (expected.iter().map(|c| (*c).to_owned()).collect(), 0), "{values:?}");
+        assert_eq!(
+            (evolved, left_out),
+            (expected.iter().map(|c| (*c).to_owned()).collect(), 0),
+            "{values:?}"
+        );
     }
     assert_eq!(beyond(&["a int"], 1, &[r#"{"a":"x","b":1}"#]), (vec!["a int".to_owned()], 0));
 }

@@ -19,7 +19,10 @@ const MEMBERS: [(&str, s3::Take); 3] = [
 ];
 
 const ADVICE: [(&str, &str); 2] = [
-    ("SecretsManagerConfiguration", "have the secret in a file (access_key_file, token_file) or in the variable"),
+    (
+        "SecretsManagerConfiguration",
+        "have the secret in a file (access_key_file, token_file) or in the variable",
+    ),
     ("DomainARN", "an ARN leads to no address here: set the variable to the domain's endpoint"),
 ];
 
@@ -41,7 +44,10 @@ pub(super) fn http(given: Map<String, Value>, scope: &mut Scope<'_>) -> Result<F
         match endpoint.remove("AccessKey") {
             Some(_) => within.secret(yaml, "AccessKey", "access_key"),
             None => {
-                within.remark("AccessKey", "none is told, as in every description; where there is one, give access_key");
+                within.remark(
+                    "AccessKey",
+                    "none is told, as in every description; where there is one, give access_key",
+                );
             }
         }
         within.leave(endpoint, &ADVICE);
@@ -134,7 +140,8 @@ fn cluster(
             ClusterAuth::of_host(&address)
         }
         (None, Some(arn)) => {
-            let region = arn.ok().and_then(|arn| arn.split(':').nth(3).map(str::to_owned)).unwrap_or_default();
+            let region =
+                arn.ok().and_then(|arn| arn.split(':').nth(3).map(str::to_owned)).unwrap_or_default();
             scope.variable(yaml, "endpoint", "the endpoint of the domain");
             ClusterAuth::of_host(&format!("https://domain.{region}.es.amazonaws.com"))
         }
@@ -148,7 +155,10 @@ fn cluster(
         }
         yaml.fields("aws", aws);
     } else {
-        scope.remark("RoleARN", "requests are not signed: give username and password where the cluster wants them");
+        scope.remark(
+            "RoleARN",
+            "requests are not signed: give username and password where the cluster wants them",
+        );
     }
     yaml.0.extend(product.map(|product| ("product", Yaml::Text(product.to_owned()))));
     yaml.text("index", named(given, "IndexName", scope)?);
@@ -173,7 +183,10 @@ fn destination(mut given: Map<String, Value>, scope: &mut Scope<'_>, own: Own) -
     own(&mut given, &mut yaml, scope)?;
     if let Some(role) = given.remove("RoleARN") {
         let role = text(&role).unwrap_or_else(|_| role.to_string());
-        scope.remark("RoleARN", &format!("{role}; the credentials of the store and of the endpoint take its place"));
+        scope.remark(
+            "RoleARN",
+            &format!("{role}; the credentials of the store and of the endpoint take its place"),
+        );
     }
     let mode = given.remove("S3BackupMode").unwrap_or_default();
     if let Some(why) = open(&mode) {
@@ -206,7 +219,8 @@ fn stores(
     let compressed = store.get("CompressionFormat").filter(|format| *format != "UNCOMPRESSED").cloned();
     let mut within = scope.within("S3Configuration");
     let copy = s3::destination(store, &mut within)?;
-    let mut errors = Fields(copy.0.iter().filter(|(key, _)| s3::IN_ERROR_OUTPUT.contains(key)).cloned().collect());
+    let mut errors =
+        Fields(copy.0.iter().filter(|(key, _)| s3::IN_ERROR_OUTPUT.contains(key)).cloned().collect());
     if backs_up {
         yaml.fields(s3::BACKUP, copy);
     } else {

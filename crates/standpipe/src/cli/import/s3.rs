@@ -14,7 +14,8 @@ const PARTITIONING: &str = "DynamicPartitioningConfiguration";
 const CONVERSION: &str = "DataFormatConversionConfiguration";
 
 /// The keys that the store of an endpoint's error output has, too.
-pub(super) const IN_ERROR_OUTPUT: [&str; 5] = ["store", "bucket", "prefix", "error_output_prefix", "encryption"];
+pub(super) const IN_ERROR_OUTPUT: [&str; 5] =
+    ["store", "bucket", "prefix", "error_output_prefix", "encryption"];
 
 /// Takes a member's value; the text says why it cannot.
 pub(super) type Take = fn(&Value, &mut Fields, &mut Scope<'_>) -> Result<(), String>;

@@ -118,10 +118,14 @@ fn a_template_becomes_streams_that_the_configuration_takes() {
     let backup = S3Destination { prefix: "raw/".to_owned(), ..plain("acme-lake-raw") };
     let specs = load(&streams);
     assert_eq!(specs[0], spec("clicks-dev", expected, Some(backup)));
-    let Some(Endpoint { retry_ms: 300_000, target: Target::Splunk(splunk) }) = &specs[1].destination.endpoint else {
+    let Some(Endpoint { retry_ms: 300_000, target: Target::Splunk(splunk) }) = &specs[1].destination.endpoint
+    else {
         panic!("{specs:?}");
     };
-    assert_eq!((splunk.url.as_str(), splunk.endpoint), ("https://splunk.example.com:8088", HecEndpoint::Event));
+    assert_eq!(
+        (splunk.url.as_str(), splunk.endpoint),
+        ("https://splunk.example.com:8088", HecEndpoint::Event)
+    );
     assert_eq!(splunk.token.expose(), "https://firehose_to_splunk_token", "it is that of the variable");
     assert_eq!(specs[1].destination.buffering, Buffering { size_bytes: 5 << 20, interval_ms: 60_000 });
     assert_eq!((specs[1].destination.bucket.as_str(), &specs[1].backup), ("acme-lake-dev", &None));
@@ -154,7 +158,10 @@ fn what_a_template_says_in_vain_is_told_with_its_place() {
         assert!(text.contains(what), "the document tells it too: {what}\n{text}");
     }
     assert!(!text.contains("3c0ffee0"), "no secret is told");
-    assert!(text.contains("# set the environment variable FIREHOSE_TO_SPLUNK_TOKEN to the secret of Splunk"), "{text}");
+    assert!(
+        text.contains("# set the environment variable FIREHOSE_TO_SPLUNK_TOKEN to the secret of Splunk"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -212,11 +219,15 @@ fn a_state_and_a_plan_become_streams_with_those_of_their_modules() {
         assert_eq!(specs[..2], [clicks, spec("audit", audit, None)]);
         assert_eq!(told(&streams[0]).into_iter().map(|(path, _)| path).collect::<Vec<_>>(), ["Tags"]);
         let hook = &specs[2];
-        let Some(Endpoint { retry_ms: 60_000, target: Target::Http(http) }) = &hook.destination.endpoint else {
+        let Some(Endpoint { retry_ms: 60_000, target: Target::Http(http) }) = &hook.destination.endpoint
+        else {
             panic!("{hook:?}");
         };
         let key = http.access_key.as_ref().map(Secret::expose);
-        assert_eq!((http.url.as_str(), key), ("https://hook.example.com", Some("https://firehose_hook_access_key")));
+        assert_eq!(
+            (http.url.as_str(), key),
+            ("https://hook.example.com", Some("https://firehose_hook_access_key"))
+        );
         assert_eq!(http.common_attributes, [("team".to_owned(), "web".to_owned())]);
         assert!(http.gzip);
         assert_eq!(hook.destination.buffering, Buffering { size_bytes: 4 << 20, interval_ms: 30_000 });

@@ -40,7 +40,11 @@ fn imported(kind: DestinationKind, configuration: Value) -> Stream {
 /// Members with values that count: what lines they come to, or `None` where they are told.
 fn cases(kind: DestinationKind) -> Vec<(&'static str, Value, Option<&'static str>)> {
     let mut cases = vec![
-        ("BufferingHints", json!({"SizeInMBs": 3, "IntervalInSeconds": "7"}), Some("size: 3MiB\n interval: 7s")),
+        (
+            "BufferingHints",
+            json!({"SizeInMBs": 3, "IntervalInSeconds": "7"}),
+            Some("size: 3MiB\n interval: 7s"),
+        ),
         ("BufferingHints", json!({"SizeInMBs": 300}), None),
         ("RetryOptions", json!({"DurationInSeconds": 9}), Some("retry: 9s")),
         ("RetryOptions", json!({"DurationInSeconds": 7201}), None),
@@ -58,7 +62,11 @@ fn cases(kind: DestinationKind) -> Vec<(&'static str, Value, Option<&'static str
         ),
         ("S3BackupMode", json!({"Fn::ImportValue": "x"}), None),
         ("S3BackupMode", mapping_mode(kind), Some("backup:\n s3:\n compression: none")),
-        ("S3Configuration", json!({"BucketARN": "arn:aws:s3:::other", "ErrorOutputPrefix": "e/"}), Some("bucket: other\n error_output_prefix: e/")),
+        (
+            "S3Configuration",
+            json!({"BucketARN": "arn:aws:s3:::other", "ErrorOutputPrefix": "e/"}),
+            Some("bucket: other\n error_output_prefix: e/"),
+        ),
         ("S3Configuration", json!({"BucketARN": "arn:aws:s3:::other", "CompressionFormat": "GZIP"}), None),
         ("RoleARN", json!("arn:aws:iam::123456789012:role/r"), Some("")),
         ("SecretsManagerConfiguration", json!({"Enabled": false}), Some("")),
@@ -138,7 +146,8 @@ fn every_member_of_an_endpoint_is_mapped_or_told_and_no_secret_copied() {
             assert!(!text.contains("hunter2"), "{text}");
             let text: Vec<&str> = text.lines().map(str::trim_start).collect();
             for line in lines.unwrap_or_default().lines().map(str::trim_start) {
-                let found = text.iter().any(|found| found.trim_start_matches("- ") == line.trim_start_matches("- "));
+                let found =
+                    text.iter().any(|found| found.trim_start_matches("- ") == line.trim_start_matches("- "));
                 assert!(line.is_empty() || found, "{member} {value}: {line} in\n{text:#?}");
             }
             assert!(load(&[stream])[0].destination.endpoint.is_some(), "{member} {value}");
@@ -183,10 +192,16 @@ fn what_an_endpoint_is_described_as_comes_back_the_same() {
     let path = folder.path().join("standpipe.yaml");
     let store = "error_output: { bucket: lake, error_output_prefix: e/ }";
     let endpoints = [
-        format!("http: {{ url: 'https://a.example.com/x', gzip: true, common_attributes: {{ a: b }}, retry: 9s, {store} }}"),
+        format!(
+            "http: {{ url: 'https://a.example.com/x', gzip: true, common_attributes: {{ a: b }}, retry: 9s, {store} }}"
+        ),
         format!("splunk: {{ url: 'https://s:8088', endpoint: event, token: t, {store} }}"),
-        format!("opensearch: {{ endpoint: 'https://o:9200', index: i, rotation: hour, document_ids: none, {store} }}"),
-        format!("opensearch: {{ endpoint: 'https://e:9200', product: elasticsearch, type: doc, index: i, {store} }}"),
+        format!(
+            "opensearch: {{ endpoint: 'https://o:9200', index: i, rotation: hour, document_ids: none, {store} }}"
+        ),
+        format!(
+            "opensearch: {{ endpoint: 'https://e:9200', product: elasticsearch, type: doc, index: i, {store} }}"
+        ),
     ];
     let streams = endpoints.iter().enumerate().map(|(number, endpoint)| {
         format!("- name: to-{number}\n  destination: {{ {endpoint} }}\n  processors: [{{ append_delimiter: \"\\n\" }}]\n")
@@ -200,7 +215,9 @@ fn what_an_endpoint_is_described_as_comes_back_the_same() {
         assert_eq!(stream.notes, []);
         let mut spec = load(&[stream]).remove(0);
         spec.name = expected.name.clone();
-        if let Some(Target::Splunk(splunk)) = spec.destination.endpoint.as_mut().map(|endpoint| &mut endpoint.target) {
+        if let Some(Target::Splunk(splunk)) =
+            spec.destination.endpoint.as_mut().map(|endpoint| &mut endpoint.target)
+        {
             splunk.token = Secret::new("t");
         }
         assert_eq!(spec, *expected);
