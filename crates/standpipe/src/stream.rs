@@ -341,7 +341,7 @@ impl Stream {
     fn unwell(&self, error: &AppendError) {
         let (flag, kind) = match error {
             AppendError::Full(_) => (&self.short, AlarmKind::JournalFull),
-            AppendError::Poisoned | AppendError::TooLarge { .. } => (&self.failed, AlarmKind::JournalFailed),
+            AppendError::Poisoned | AppendError::TooLarge(_) => (&self.failed, AlarmKind::JournalFailed),
             // An alarm of its own tells of a key.
             AppendError::Closed | AppendError::Key(_) => return,
         };

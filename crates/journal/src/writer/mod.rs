@@ -568,7 +568,7 @@ impl Active {
 
 fn believable(body_len: usize) -> Result<(), AppendError> {
     let bytes = (body_len + ENCRYPTED_EXTRA) as u64;
-    if bytes <= u64::from(BODY_MAX) { Ok(()) } else { Err(AppendError::TooLarge { bytes }) }
+    if bytes <= u64::from(BODY_MAX) { Ok(()) } else { Err(AppendError::TooLarge(bytes)) }
 }
 
 /// Adds a frame's pieces: header, body and the zeros up to the next multiple of 8.

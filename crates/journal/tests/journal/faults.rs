@@ -176,7 +176,7 @@ fn a_control_frame_that_no_reader_would_believe_is_refused_and_nothing_of_it_wri
         let batch = BatchId([1; 16]);
         Control::Decide(Decide { batch, destination, rows, reason, message, attempts: 1, decided_at })
     };
-    let refused = |frames| matches!(wait(journal.control(frames)), Err(AppendError::TooLarge { .. }));
+    let refused = |frames| matches!(wait(journal.control(frames)), Err(AppendError::TooLarge(_)));
     assert!(refused(vec![close(1), decide("a", 64 * MIB)]));
     assert!(journal.state().destinations[&primary()].open.is_empty());
     wait(journal.control(vec![close(1), decide("a", 40 * MIB)])).expect("it fits");

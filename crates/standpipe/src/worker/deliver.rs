@@ -118,7 +118,7 @@ impl AttemptError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::Sink(error) | Self::Endpoint { error, .. } => error.class,
-            Self::Journal(AppendError::TooLarge { .. }) => ErrorClass::Refused,
+            Self::Journal(AppendError::TooLarge(_)) => ErrorClass::Refused,
             Self::Spool(_) | Self::Schema(_) | Self::Journal(_) => ErrorClass::Transient,
         }
     }

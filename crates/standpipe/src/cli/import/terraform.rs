@@ -152,8 +152,8 @@ fn regroup(block: &mut Map<String, Value>) {
         block.insert("EncryptionConfiguration".to_owned(), encryption);
     }
     // An endpoint and an attribute have names as a stream has.
-    if block.contains_key("Url") {
-        let own = [("Url", "Url"), ("AccessKey", "AccessKey"), ("DeliveryStreamName", "Name")];
+    if block.contains_key("URL") {
+        let own = [("URL", "Url"), ("AccessKey", "AccessKey"), ("DeliveryStreamName", "Name")];
         let endpoint = own.into_iter().filter_map(|(name, own)| Some((own.to_owned(), block.remove(name)?)));
         let endpoint: Map<String, Value> = endpoint.collect();
         block.insert("EndpointConfiguration".to_owned(), endpoint.into());

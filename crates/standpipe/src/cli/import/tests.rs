@@ -38,6 +38,11 @@ fn destination(members: &Value) -> Stream {
     stream::map(Definition { input: super::members(Some(&input)), ..Definition::default() }, "aws")
 }
 
+/// The value of every variable.
+fn variable(name: &str) -> Option<String> {
+    Some(format!("https://{}", name.to_ascii_lowercase()))
+}
+
 /// What the configuration makes of streams.
 pub(super) fn load(streams: &[Stream]) -> Vec<StreamSpec> {
     let folder = tempfile::tempdir().unwrap();
@@ -49,7 +54,6 @@ pub(super) fn load(streams: &[Stream]) -> Vec<StreamSpec> {
         let table = format!(r#"{{"Table": {{"StorageDescriptor": {{"Columns": {columns}}}}}}}"#);
         fs::write(folder.path().join(format!("{name}.json")), table).unwrap();
     }
-    let variable = |name: &str| Some(format!("https://{}", name.to_ascii_lowercase()));
     Config::load(&path, &variable).unwrap_or_else(|problems| panic!("{problems}\n{text}")).streams
 }
 
@@ -215,6 +219,7 @@ fn a_state_and_a_plan_become_streams_with_those_of_their_modules() {
         let query = "{customer:.customer}".to_owned();
         let mut clicks = spec("clicks", clicks, Some(raw));
         clicks.processors = vec![ProcessorSpec::MetadataExtraction { query }];
+        assert_eq!(streams[2].failure, None);
         let specs = load(&streams);
         assert_eq!(specs[..2], [clicks, spec("audit", audit, None)]);
         assert_eq!(told(&streams[0]).into_iter().map(|(path, _)| path).collect::<Vec<_>>(), ["Tags"]);
@@ -467,11 +472,12 @@ fn a_folder_gets_a_file_for_each_stream_and_none_is_overwritten() {
     let into = folder.path().join("streams");
     let streams = template(&[]);
     output::write("t", "aws", &streams, &into).unwrap();
-    let names: Vec<_> = fs::read_dir(&into).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["clicks-dev.yaml"]);
+    let mut names: Vec<_> = fs::read_dir(&into).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["clicks-dev.yaml", "to-splunk.yaml"]);
     let root = folder.path().join("standpipe.yaml");
     fs::write(&root, "streams_dir: streams\nstores: {aws: {type: s3}}\n").unwrap();
-    assert_eq!(Config::load(&root, &|_| None).unwrap().streams, load(&streams));
+    assert_eq!(Config::load(&root, &variable).unwrap().streams, load(&streams));
     let error = output::write("t", "aws", &streams, &into).unwrap_err().to_string();
     assert!(error.starts_with("cannot write"), "{error}");
 }

@@ -51,8 +51,11 @@ fn cases(kind: DestinationKind) -> Vec<(&'static str, Value, Option<&'static str
         ("ProcessingConfiguration", json!({"Enabled": false}), Some("")),
         (
             "ProcessingConfiguration",
-            json!({"Enabled": true, "Processors": [{"Type": "AppendDelimiterToRecord"}, {"Type": "Decompression"}]}),
-            Some("- decompress:\n limit: 16MiB\n - append_delimiter: |2+"),
+            json!({"Enabled": true, "Processors": [
+                {"Type": "AppendDelimiterToRecord", "Parameters": [{"ParameterName": "Delimiter", "ParameterValue": "_"}]},
+                {"Type": "Decompression"},
+            ]}),
+            Some("- decompress:\n limit: 16MiB\n - append_delimiter: _"),
         ),
         ("CloudWatchLoggingOptions", json!({"Enabled": false}), Some("")),
         (
@@ -61,7 +64,7 @@ fn cases(kind: DestinationKind) -> Vec<(&'static str, Value, Option<&'static str
             Some("logging:\n group: g\n stream: s"),
         ),
         ("S3BackupMode", json!({"Fn::ImportValue": "x"}), None),
-        ("S3BackupMode", mapping_mode(kind), Some("backup:\n s3:\n compression: none")),
+        ("S3BackupMode", mapping_mode(kind), Some("backup:\n s3:\n store: aws")),
         (
             "S3Configuration",
             json!({"BucketARN": "arn:aws:s3:::other", "ErrorOutputPrefix": "e/"}),
@@ -73,7 +76,13 @@ fn cases(kind: DestinationKind) -> Vec<(&'static str, Value, Option<&'static str
         ("SecretsManagerConfiguration", json!({"Enabled": true, "SecretARN": "arn"}), None),
         ("Colour", json!("blue"), None),
     ];
-    cases.extend(match kind {
+    cases.extend(own_cases(kind));
+    cases
+}
+
+/// Those of members that a kind has for itself.
+fn own_cases(kind: DestinationKind) -> Vec<(&'static str, Value, Option<&'static str>)> {
+    match kind {
         DestinationKind::HttpEndpoint => vec![
             (
                 "EndpointConfiguration",
@@ -94,23 +103,34 @@ fn cases(kind: DestinationKind) -> Vec<(&'static str, Value, Option<&'static str
             ("HECAcknowledgmentTimeoutInSeconds", json!(200), Some("acknowledgement_timeout: 200s")),
         ],
         DestinationKind::AmazonOpenSearchServerless => vec![
-            ("CollectionEndpoint", json!("https://other.example.com"), Some("endpoint: https://other.example.com")),
+            (
+                "CollectionEndpoint",
+                json!("https://other.example.com"),
+                Some("endpoint: https://other.example.com"),
+            ),
             ("IndexName", json!("other"), Some("product: serverless\n index: other\n document_ids: none")),
             ("VpcConfiguration", json!({"SubnetIds": ["s"]}), None),
         ],
         _ => vec![
-            ("ClusterEndpoint", json!("https://d.eu-west-1.es.amazonaws.com"), Some("aws:\n region: eu-west-1")),
+            (
+                "ClusterEndpoint",
+                json!("https://d.eu-west-1.es.amazonaws.com"),
+                Some("aws:\n region: eu-west-1"),
+            ),
             ("DomainARN", json!("arn:aws:es:eu-west-1:123456789012:domain/d"), None),
             ("IndexName", json!("other"), Some("index: other")),
             ("TypeName", json!(""), Some("")),
             ("TypeName", json!("doc"), Some("type: doc")),
             ("IndexRotationPeriod", json!("OneHour"), Some("rotation: OneHour")),
             ("IndexRotationPeriod", json!({"Fn::ImportValue": "x"}), None),
-            ("DocumentIdOptions", json!({"DefaultDocumentIdFormat": "NO_DOCUMENT_ID"}), Some("document_ids: NO_DOCUMENT_ID")),
+            (
+                "DocumentIdOptions",
+                json!({"DefaultDocumentIdFormat": "NO_DOCUMENT_ID"}),
+                Some("document_ids: NO_DOCUMENT_ID"),
+            ),
             ("VpcConfiguration", json!({"SubnetIds": ["s"]}), None),
         ],
-    });
-    cases
+    }
 }
 
 fn mapping_mode(kind: DestinationKind) -> Value {
