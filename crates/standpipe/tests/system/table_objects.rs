@@ -174,7 +174,7 @@ fn a_reload_that_waits_for_a_store_keeps_no_other_change_waiting() {
         )
     };
     let mut daemon = start(yaml(""));
-    let table = "tables: { devices: { store: slow, bucket: lake, object: devices.json, key: device } }\n";
+    let table = "tables: { devices: { store: slow, bucket: lake, object: devices.jsonl, key: device } }\n";
     daemon.reconfigure(yaml(table)).unwrap();
     slow.waits_for(1);
     let destination =
