@@ -11,7 +11,7 @@ use crate::formats::duckdb;
 use crate::lake::Lake;
 use crate::reload::{reload, wait_for_an_open_batch};
 use crate::support::{SOON, all_settled, eventually, metric, sdk_put, start};
-use crate::tables::{reading, rows, stream};
+use crate::tables::{reading, rows, stream, versions};
 
 const WHERE: &str = "enrich: { table: devices, key: .device, columns: [site] }";
 const KEY: &str = "ref/devices.csv";
@@ -182,9 +182,9 @@ fn a_reload_that_waits_for_a_store_keeps_no_other_change_waiting() {
     let wanted = json!({"DeliveryStreamName": "called", "S3DestinationConfiguration": destination});
     let created = Client::of(&daemon).call("CreateDeliveryStream", wanted.to_string().into());
     assert_eq!(created.status, 200, "{created:?}");
-    assert_eq!(reads(&daemon, "ok"), 0, "the store has not answered yet");
+    assert_eq!(versions(&daemon), 0, "the store has not answered yet");
     slow.answer(true);
-    eventually("the table is read", SOON, || (reads(&daemon, "ok") == 1).then_some(()));
+    eventually("the table is in force", SOON, || (versions(&daemon) == 1).then_some(()));
 }
 
 #[test]
