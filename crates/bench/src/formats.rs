@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use standpipe_convert::avro::{self, AvroFormat};
+use standpipe_convert::infer::Inferred;
 use standpipe_convert::orc::OrcOptions;
 use standpipe_convert::parquet::{Compression, ParquetFormat, ParquetOptions};
 use standpipe_convert::{
@@ -20,10 +21,12 @@ use standpipe_convert::{
 use standpipe_testkit::clients::{Python, finish};
 use standpipe_testkit::{Daemon, cache};
 
+use crate::destinations::put_lines;
 use crate::process::{cpu_seconds, memory};
+use crate::target::sum;
 
 /// The demo's flights, over and over.
-const FLIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/flights.ndjson");
+pub(crate) const FLIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/flights.ndjson");
 /// Of so many looks the better one counts, whoever converts.
 const LOOKS: usize = 2;
 /// Rows of a record batch and of a row group, about as a worker has them.
@@ -88,6 +91,7 @@ pub(crate) fn measure(binary: &Path, json_mib: usize) -> Result<Formats> {
         formats.conversions.push(convert(&json, &table, to, Some(&format))?);
     }
     formats.conversions.push(convert(&json, &table, "lines of JSON", None)?);
+    formats.conversions.push(infer(&json)?);
     let mut python = Command::new(Python::installed()?.interpreter());
     python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/formats.py")).arg(&json).arg(&dir);
     python.args(COLUMNS.map(|(name, kind)| format!("{name}:{kind}")));
@@ -163,6 +167,25 @@ fn look(json: &Path, table: &TableSchema, format: Option<&FileFormat>) -> Result
     Ok((cpu_seconds(std::process::id())? - began, bytes))
 }
 
+/// Looks through a file for what its columns are, as `schema: infer` does with each batch before it is converted.
+fn infer(json: &Path) -> Result<Conversion> {
+    let mut seconds = f64::MAX;
+    for _ in 0..LOOKS {
+        let began = cpu_seconds(std::process::id())?;
+        let mut inferred = Inferred::beyond(&TableSchema::default(), &Deserializer::default(), 1_000);
+        let mut text = BufReader::with_capacity(1 << 20, File::open(json)?);
+        let mut line = Vec::new();
+        while text.read_until(b'\n', &mut line)? > 0 {
+            inferred.add(&line)?;
+            line.clear();
+        }
+        ensure!(inferred.evolved()?.columns().len() == COLUMNS.len(), "not all columns were seen");
+        seconds = seconds.min(cpu_seconds(std::process::id())? - began);
+    }
+    let (by, to) = ("standpipe".to_owned(), "columns (schema: infer)".to_owned());
+    Ok(Conversion { by, to, mb_per_cpu_s: fs::metadata(json)?.len() as f64 / 1e6 / seconds, file_mb: 0.0 })
+}
+
 fn to_lines(batches: &[RecordBatch]) -> Result<usize> {
     let mut bytes = 0;
     for batch in batches {
@@ -193,18 +216,11 @@ fn buffer(binary: &Path, once: &[u8], formats: &mut Formats) -> Result<()> {
     let times = (136 << 20) / once.len() + 1;
     let mut file = File::create(&input)?;
     (0..times).try_for_each(|_| file.write_all(once))?;
-    let mut put = Command::new(binary);
-    put.args(["put", "--endpoint", &daemon.endpoint(), "--stream", "flights"]).arg(&input);
-    put.env("STANDPIPE_ACCESS_KEY_ID", Daemon::ACCESS_KEY_ID);
-    put.env("STANDPIPE_SECRET_ACCESS_KEY", Daemon::SECRET_ACCESS_KEY);
-    ensure!(put.output()?.status.success(), "the flights could not be put");
+    put_lines(binary, &daemon, "flights", &input)?;
     let began = Instant::now();
     loop {
         let metrics = daemon.get("/metrics")?.body;
-        let delivered = metrics.lines().find_map(|line| {
-            line.strip_prefix("standpipe_records_delivered_total{")?.rsplit(' ').next()?.parse::<f64>().ok()
-        });
-        if delivered.is_some_and(|records| records > 0.0) {
+        if sum(&metrics, "standpipe_records_delivered_total") > 0.0 {
             break;
         }
         ensure!(began.elapsed() < Duration::from_secs(120), "the buffer was not delivered");

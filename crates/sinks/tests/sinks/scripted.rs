@@ -19,7 +19,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub(crate) type Answer = (u16, &'static str, String);
 
-/// Answers each request by its first line, and remembers them.
+/// Answers each request by its first line, and remembers them; who bears a token is told by a second one.
 pub(crate) struct Scripted {
     pub(crate) endpoint: String,
     seen: Seen,
@@ -104,7 +104,7 @@ async fn serve(
     log: Seen,
 ) {
     let mut connection = BufReader::new(connection);
-    let (mut first, mut headers, mut length) = (String::new(), Vec::new(), 0);
+    let (mut first, mut bearer, mut headers, mut length) = (String::new(), String::new(), Vec::new(), 0);
     connection.read_line(&mut first).await.expect("a request");
     loop {
         let mut line = String::new();
@@ -113,6 +113,9 @@ async fn serve(
         if let Some(value) = line.strip_prefix("content-length:") {
             length = value.trim().parse().expect("a length");
         }
+        if line.starts_with("authorization: bearer ") {
+            bearer.clone_from(&line);
+        }
         if line.is_empty() {
             break;
         }
@@ -120,6 +123,7 @@ async fn serve(
     }
     let mut sent = vec![0; length];
     connection.read_exact(&mut sent).await.expect("a body");
+    first.push_str(&bearer);
     log.lock().expect("no panic").push((first.clone(), headers));
     let Some((status, headers, body)) = answer(&first) else {
         // No answer at all: the connection stays open.

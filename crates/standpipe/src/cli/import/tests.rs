@@ -5,7 +5,7 @@ use std::fs;
 use proptest::prelude::*;
 use serde_json::json;
 use standpipe_ingest::{DestinationKind, Operation, shape};
-use standpipe_model::{Compression, Encryption, ObjectOptions, Secret, StreamName};
+use standpipe_model::{Compression, DestinationId, Encryption, ObjectOptions, Secret, StreamName};
 use standpipe_sinks::splunk::HecEndpoint;
 use standpipe_transform::processors::DECOMPRESSED_BYTES_MAX;
 
@@ -64,6 +64,8 @@ fn told(stream: &Stream) -> Vec<(&str, &str)> {
 fn spec(name: &str, destination: S3Destination, backup: Option<S3Destination>) -> StreamSpec {
     StreamSpec {
         name: StreamName::parse(name).unwrap(),
+        id: DestinationId::primary(),
+        further: Vec::new(),
         destination,
         backup,
         processors: Vec::new(),
@@ -122,7 +124,8 @@ fn a_template_becomes_streams_that_the_configuration_takes() {
     let backup = S3Destination { prefix: "raw/".to_owned(), ..plain("acme-lake-raw") };
     let specs = load(&streams);
     assert_eq!(specs[0], spec("clicks-dev", expected, Some(backup)));
-    let Some(Endpoint { retry_ms: 300_000, target: Target::Splunk(splunk) }) = &specs[1].destination.endpoint
+    let Some(Endpoint { retry_ms: 300_000, target: Target::Splunk(splunk), .. }) =
+        &specs[1].destination.endpoint
     else {
         panic!("{specs:?}");
     };
@@ -224,7 +227,7 @@ fn a_state_and_a_plan_become_streams_with_those_of_their_modules() {
         assert_eq!(specs[..2], [clicks, spec("audit", audit, None)]);
         assert_eq!(told(&streams[0]).into_iter().map(|(path, _)| path).collect::<Vec<_>>(), ["Tags"]);
         let hook = &specs[2];
-        let Some(Endpoint { retry_ms: 60_000, target: Target::Http(http) }) = &hook.destination.endpoint
+        let Some(Endpoint { retry_ms: 60_000, target: Target::Http(http), .. }) = &hook.destination.endpoint
         else {
             panic!("{hook:?}");
         };
