@@ -290,7 +290,16 @@ impl Daemon {
     }
 
     async fn update_stream(&self, input: UpdateDestination) -> Result<(), ApiError> {
+        let (_, next) = self.updated(&input)?;
+        self.check_table(&next.spec).await?;
         let _changing = self.changing.lock().await;
+        // Once more: all of it may have changed while a catalog was asked.
+        let (stream, next) = self.updated(&input)?;
+        self.redefine(&stream, next).await.map_err(|error| Self::internal(&error))
+    }
+
+    /// What an update makes of a stream, as both are now.
+    fn updated(&self, input: &UpdateDestination) -> Result<(Arc<Stream>, Definition), ApiError> {
         let stream = self.known(&input.stream)?;
         Self::yaml_is_read_only(&stream, "updated")?;
         self.require_active(&stream)?;
@@ -304,11 +313,10 @@ impl Daemon {
             return Err(ApiError::invalid_argument(message));
         }
         let Destination { kind, configuration } =
-            mapping::destination(&current, &self.config()).updated(input.update)?;
+            mapping::destination(&current, &self.config()).updated(input.update.clone())?;
         let spec = mapping::to_spec(&input.stream, kind, &configuration, &self.config())?;
-        self.check_table(&spec).await?;
         let configuration = Some(configuration);
         let next = Definition { kind, configuration, ..current.next(spec, self.context.timer.now()) };
-        self.redefine(&stream, next).await.map_err(|error| Self::internal(&error))
+        Ok((stream, next))
     }
 }
