@@ -18,7 +18,7 @@ use super::pieces::Chunks;
 use super::requests::Sending;
 use super::shape::{Part, Shape};
 use super::{Line, make};
-use crate::alarm::AlarmKind;
+use crate::alarm::{AlarmKind, of_destination};
 use crate::catalog::CatalogError;
 use crate::delivery_log::Failure;
 use crate::spec::S3Destination;
@@ -344,7 +344,7 @@ impl Line {
         if tally.lost > 0 {
             let message =
                 format!("{} records of batch {} could not be read from the journal", tally.lost, close.batch);
-            self.raise(AlarmKind::RecordsLost, "", message);
+            self.raise(AlarmKind::RecordsLost, self.destination.as_str(), message);
         }
         Ok(())
     }
@@ -468,7 +468,8 @@ impl Line {
     }
 
     pub(crate) fn raise(&self, kind: AlarmKind, about: &str, message: String) {
-        self.context.alarms.raise(Some(&self.stream), kind, about, message, self.context.timer.now());
+        let (message, now) = (of_destination(&self.destination, message), self.context.timer.now());
+        self.context.alarms.raise(Some(&self.stream), kind, about, message, now);
     }
 }
 
