@@ -33,13 +33,25 @@ pub struct StreamSpec {
     /// The most bytes its journal may hold on disk; the daemon's share where absent.
     #[serde(default)]
     pub journal_limit_bytes: Option<u64>,
+    /// How long its journal keeps what is delivered, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retention_ms: u64,
     /// The name of the key that the configuration file has its journal encrypted under. What the API asks for is no part
     /// of a definition: see [`Encryption`](crate::keys::Encryption).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption_key: Option<String>,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl StreamSpec {
+    /// How long its journal keeps what is delivered.
+    pub fn retention(&self) -> Duration {
+        Duration::from_millis(self.retention_ms)
+    }
+
     /// The stream's destinations: the one it is for, and the backup where there is one.
     pub fn destinations(&self) -> Vec<DestinationId> {
         let backup = self.backup.as_ref().map(|_| DestinationId::backup());

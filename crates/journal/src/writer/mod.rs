@@ -13,8 +13,11 @@
 //!   segment's reserve to control frames.
 //! - After a failed write or sync the file is not written again: what is durable is copied out of it.
 
+mod reclaim;
 mod rotate;
 
+pub(crate) use reclaim::Keeping;
+pub use reclaim::Kept;
 pub(crate) use rotate::{SPARE_NAME, version_of, write_head};
 
 use std::collections::VecDeque;
@@ -127,6 +130,9 @@ pub(crate) struct Writer {
     /// Encrypted segments were removed, and a power cut may still bring them back, with keys that are not needed any
     /// more by then.
     fading: bool,
+    trimmed: reclaim::Trimmed,
+    /// When it was told last that kept segments had to go, in steady milliseconds.
+    cut_told: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -232,6 +238,10 @@ impl Shared {
             self.resolve_change(op);
             let data = op.is_data();
             if op.len(0) > 0 && !(self.may_go_on(writer) && writer.has_room(op.len(writer.extra()), data)) {
+                if data {
+                    // The next segment has twice the size of this one at the most, but for a put that is larger.
+                    self.make_way(writer, (2 * writer.size_class).max(2 * op.len(ENCRYPTED_EXTRA)));
+                }
                 match self.rotate(writer, op.len(ENCRYPTED_EXTRA), data) {
                     Ok(()) => {}
                     Err(RotateError::NoKey(trouble)) => {

@@ -26,6 +26,9 @@ pub(super) const JOURNAL_LIMIT_MIN: u64 = 1 << 20;
 /// One PiB: far above any disk, far below the end of the numbers.
 pub(super) const JOURNAL_LIMIT_MAX: u64 = 1 << 50;
 
+/// The longest that a journal keeps what is delivered.
+const RETENTION_MAX: Duration = Duration::from_hours(365 * 24);
+
 /// How large objects of converted rows are where nothing is said.
 const CONVERTED_SIZE: u64 = 128 << 20;
 
@@ -37,6 +40,7 @@ pub(super) struct StreamDraft {
     pub(super) destination: Option<DestinationDraft>,
     pub(super) backup: Option<DestinationDraft>,
     pub(super) journal_limit: Option<u64>,
+    pub(super) retention: Duration,
     pub(super) rates: PutRates,
     pub(super) processors: Vec<ProcessorSpec>,
     pub(super) conversion: Option<ConversionDraft>,
@@ -71,6 +75,7 @@ impl StreamDraft {
             backup: self.backup.map(|backup| backup.spec),
             processors: self.processors,
             journal_limit_bytes: self.journal_limit,
+            retention_ms: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
             encryption_key: self.encryption.map(|(key, _)| key),
         })
     }
@@ -116,6 +121,12 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         "The most that the stream's journal may take on disk; puts are refused beyond it. Only the daemon's limit where \
          absent.",
     );
+    let retention = section.or(
+        "retention",
+        Span(Duration::ZERO..=RETENTION_MAX),
+        "0s",
+        "How long the journal keeps what is delivered, for `standpipe replay`; as long as there is room.",
+    );
     let rates =
         section.section("limits", put_rates, "How much may be put to the stream, by all callers together.");
     let encryption = section.optional(
@@ -134,6 +145,7 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         calls,
         lookups,
         journal_limit,
+        retention,
         rates,
         encryption,
     })

@@ -55,6 +55,7 @@ pub(super) fn to_spec(
         backup,
         processors,
         journal_limit_bytes: None,
+            retention_ms: 0,
         encryption_key: None,
     })
 }

@@ -70,7 +70,7 @@ impl Line {
         definition: &Definition,
         pins: &mut BTreeMap<String, String>,
     ) -> Option<MutexGuard<'_, ()>> {
-        let conversion = definition.spec.destination_of(&self.destination)?.conversion.as_ref()?;
+        let conversion = definition.spec.destination_of(&self.of)?.conversion.as_ref()?;
         let of = conversion.recorded_of().filter(|_| conversion.columns_from == Some(ColumnSource::Glue))?;
         let held = self.recorded.hold().await;
         let (version, _) = self.recorded.in_force(&of);
@@ -90,7 +90,7 @@ impl Line {
     ) -> Result<Cow<'a, OpenBatch>, AttemptError> {
         let version = self.definitions.version(open.close.version);
         let spec = version.as_ref().map(|version| &version.definition.spec);
-        let destination = spec.and_then(|spec| spec.destination_of(&self.destination));
+        let destination = spec.and_then(|spec| spec.destination_of(&self.of));
         let conversion = destination.and_then(|destination| destination.conversion.as_ref());
         let Some(conversion) =
             conversion.filter(|of| of.columns_from.is_some() && pinned(&open.close).is_none())
@@ -189,7 +189,7 @@ impl Line {
 
     fn tell_of_left_out(&self, max: u32, inferred: &Inferred) {
         let left_out = inferred.left_out();
-        self.context.metrics.keys_left_out(&self.stream, &self.destination, left_out);
+        self.context.metrics.keys_left_out(&self.stream, self.label(), left_out);
         if left_out == 0 {
             return self.context.alarms.clear(Some(&self.stream), AlarmKind::SchemaFull, "");
         }
