@@ -150,7 +150,9 @@ impl DiskBudget {
     /// Notes whether a journal keeps what is settled.
     pub(crate) fn note_keeper(&self, journal: &Arc<Shared>, keeps: bool) {
         let mut keepers = self.all_keepers();
-        keepers.retain(|keeper| keeper.strong_count() > 0 && !std::ptr::eq(keeper.as_ptr(), Arc::as_ptr(journal)));
+        keepers.retain(|keeper| {
+            keeper.strong_count() > 0 && !std::ptr::eq(keeper.as_ptr(), Arc::as_ptr(journal))
+        });
         if keeps {
             keepers.push(Arc::downgrade(journal));
         }

@@ -38,7 +38,8 @@ mod writer;
 pub use budget::{DiskBudget, Shortage};
 pub use format::SegmentId;
 pub use journal::{
-    Append, AppendError, AppendReceipt, Arrival, Cursor, Journal, JournalOptions, Shelf, SyncObserver, Tip, Usage,
+    Append, AppendError, AppendReceipt, Arrival, Cursor, Journal, JournalOptions, Shelf, SyncObserver, Tip,
+    Usage,
 };
 pub use pool::CommitPool;
 pub use reader::{BatchReader, Chunk};

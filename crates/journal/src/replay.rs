@@ -17,7 +17,8 @@ impl Journal {
         loop {
             let (segment, next) = {
                 let view = self.0.view();
-                let reaches = |extent: &crate::segment::Extent| extent.records > 0 && extent.max_arrived >= time;
+                let reaches =
+                    |extent: &crate::segment::Extent| extent.records > 0 && extent.max_arrived >= time;
                 let segment = view.segments.values().find(|segment| reaches(&segment.extent())).cloned();
                 (segment, view.state.next)
             };
@@ -43,8 +44,7 @@ impl Journal {
         start: Position,
         replay: Replay,
     ) -> Result<bool, AppendError> {
-        let (new, progress) =
-            (id.clone(), Progress { replay: Some(replay), ..Progress::starting_at(start) });
+        let (new, progress) = (id.clone(), Progress { replay: Some(replay), ..Progress::starting_at(start) });
         self.change(Box::new(move |state| {
             state.destinations.entry(new).or_insert(progress);
         }))

@@ -494,7 +494,9 @@ impl Snapshot {
         let gauges: [(&str, &str, Read); 5] = [
             ("journal_used_bytes", "Bytes that a stream's journal takes on disk", |j| j.used),
             ("journal_limit_bytes", "The most that it may take; puts are refused beyond it", |j| j.limit),
-            ("journal_retained_bytes", "Bytes of these that are delivered and kept", |j| j.kept.retained_bytes),
+            ("journal_retained_bytes", "Bytes of these that are delivered and kept", |j| {
+                j.kept.retained_bytes
+            }),
             ("journal_oldest_age_seconds", "Age of the oldest record that the journal still has", |j| {
                 j.oldest_kept_age.as_secs()
             }),

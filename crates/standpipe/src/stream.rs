@@ -195,12 +195,7 @@ impl Stream {
     }
 
     /// What the worker of a destination, or of a replay of one, works with.
-    fn line(
-        &self,
-        destination: DestinationId,
-        of: DestinationId,
-        replay: Option<Arc<Replaying>>,
-    ) -> Line {
+    fn line(&self, destination: DestinationId, of: DestinationId, replay: Option<Arc<Replaying>>) -> Line {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Line {
             stream: self.name.clone(),

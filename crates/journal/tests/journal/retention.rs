@@ -234,7 +234,8 @@ fn a_time_leads_to_the_first_record_that_arrived_then_or_later() {
     for reopened in [false, true] {
         for back in 0..2_000 {
             let time = Timestamp(rig.clock.now().0 + 5 - back);
-            let expect = arrivals.iter().find(|(at, _)| *at >= time).map_or(rig.journal.state().next.0, |(_, p)| *p);
+            let expect =
+                arrivals.iter().find(|(at, _)| *at >= time).map_or(rig.journal.state().next.0, |(_, p)| *p);
             assert_eq!(rig.journal.position_at(time).unwrap(), Position(expect), "{time:?} {reopened}");
         }
         rig.reopen(1_000 * HOUR);
@@ -262,7 +263,8 @@ fn a_replay_holds_what_it_needs_through_restarts_until_it_is_over() {
         rig.reopen(HOUR);
     }
     wait(rig.journal.set_destinations(&[primary()])).unwrap();
-    let close = standpipe_journal::control::Close { destination: replay_id(), ..close(99, range(PER_PUT, 399)) };
+    let close =
+        standpipe_journal::control::Close { destination: replay_id(), ..close(99, range(PER_PUT, 399)) };
     wait(rig.journal.control(vec![Control::Close(close.clone())])).unwrap();
     wait(rig.journal.control(vec![settle(&close)])).unwrap();
     let state = rig.journal.state();

@@ -148,7 +148,8 @@ fn summary(progress: &Value) -> anyhow::Result<String> {
 }
 
 fn would(answer: &Value) -> anyhow::Result<String> {
-    let (records, bytes) = (count(number(answer, "records")?, "record"), HumanBytes(number(answer, "bytes")?));
+    let (records, bytes) =
+        (count(number(answer, "records")?, "record"), HumanBytes(number(answer, "bytes")?));
     let (first, last) = (number(answer, "first")?, number(answer, "last")?);
     let text = format!("{records}, {bytes}, to replay to {}: positions {first} to {last}", target(answer));
     Ok(format!("{text}\n{}", kept(answer)))

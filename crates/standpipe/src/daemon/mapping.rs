@@ -55,7 +55,7 @@ pub(super) fn to_spec(
         backup,
         processors,
         journal_limit_bytes: None,
-            retention_ms: 0,
+        retention_ms: 0,
         encryption_key: None,
     })
 }

@@ -108,7 +108,8 @@ fn span(journal: &Journal, from: Option<Timestamp>, to: Option<Timestamp>) -> Re
     if end <= start {
         return Err(ReplayError::Nothing);
     }
-    let bytes_at = |position| journal.cursor_at(position).map(|cursor| cursor.bytes).map_err(ReplayError::Read);
+    let bytes_at =
+        |position| journal.cursor_at(position).map(|cursor| cursor.bytes).map_err(ReplayError::Read);
     Ok(Span { start, end, bytes: bytes_at(end)?.saturating_sub(bytes_at(start)?), kept })
 }
 
@@ -126,7 +127,8 @@ impl Stream {
     /// What a replay has come to.
     pub(crate) fn replayed(&self, replaying: &Replaying) -> Tally {
         let tally = || {
-            self.journal.with_state(|state| state.destinations.get(&replaying.id).map(|progress| progress.tally))
+            self.journal
+                .with_state(|state| state.destinations.get(&replaying.id).map(|progress| progress.tally))
         };
         replaying.ended().map(|ended| ended.tally).or_else(tally).unwrap_or_default()
     }

@@ -13,7 +13,9 @@ use ring::digest::{SHA256, digest};
 use standpipe_ingest::{Put, PutError, PutReceipt};
 use standpipe_journal::control::{Close, Control, Done, OpenBatch};
 use standpipe_journal::{BatchReader, Chunk};
-use standpipe_model::{BatchId, BodyError, Position, PutDigest, RecordBlock, RecordBlockBuilder, StreamName, Tally};
+use standpipe_model::{
+    BatchId, BodyError, Position, PutDigest, RecordBlock, RecordBlockBuilder, StreamName, Tally,
+};
 use tokio::task::spawn_blocking;
 
 use super::Line;
@@ -127,7 +129,10 @@ impl Line {
 
     async fn read(&self, mut reader: BatchReader) -> Result<(BatchReader, Option<Chunk>), AttemptError> {
         let read = spawn_blocking(move || reader.next_chunk(CHUNK_BYTES).map(|chunk| (reader, chunk))).await;
-        Ok(read.map_err(std::io::Error::other).flatten().map_err(|error| unreadable(BodyError(error.into())))?)
+        Ok(read
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|error| unreadable(BodyError(error.into())))?)
     }
 
     async fn put_part(&self, close: &Close, part: Part, into: &StreamName) -> Result<(), AttemptError> {
@@ -166,11 +171,10 @@ mod tests {
     #[test]
     fn blocks_are_cut_by_positions_whatever_is_lost() {
         assert_eq!(cut([]), []);
-        assert_eq!(cut((100..1_101).map(|at| (at, 1))), [
-            (0, 100..=599, 500),
-            (1, 600..=1_099, 500),
-            (2, 1_100..=1_100, 1)
-        ]);
+        assert_eq!(
+            cut((100..1_101).map(|at| (at, 1))),
+            [(0, 100..=599, 500), (1, 600..=1_099, 500), (2, 1_100..=1_100, 1)]
+        );
         let with_gap = (100..1_101).filter(|at| !(300..700).contains(at)).map(|at| (at, 1));
         assert_eq!(cut(with_gap), [(0, 100..=299, 200), (1, 700..=1_099, 400), (2, 1_100..=1_100, 1)]);
     }
@@ -184,7 +188,11 @@ mod tests {
     #[test]
     fn each_part_of_each_batch_has_a_digest_of_its_own() {
         let [into, other] = ["into", "other"].map(|name| StreamName::parse(name).unwrap());
-        let part = |positions| Part { block: 0, positions, records: RecordBlockBuilder::with_capacity(0, 0).finish() };
+        let part = |positions| Part {
+            block: 0,
+            positions,
+            records: RecordBlockBuilder::with_capacity(0, 0).finish(),
+        };
         let batch = BatchId([1; 16]);
         let digests = [
             part(0..=9).digest(batch, &into),

@@ -9,9 +9,9 @@ mod convert;
 mod decisions;
 mod deliver;
 mod fates;
+mod into;
 mod make;
 mod memory;
-mod into;
 mod pieces;
 mod plan;
 mod planned;
@@ -52,8 +52,8 @@ use crate::stores::Stores;
 pub(crate) use body::chunk_bytes;
 pub(crate) use deliver::chain;
 use deliver::{Effort, Outcome, Try};
-pub use memory::Memory;
 pub(crate) use into::Intake;
+pub use memory::Memory;
 pub(crate) use recorded::needed_schemas;
 pub(crate) use replay::{Ended, Replaying};
 pub(crate) use requests::Again;
@@ -298,7 +298,9 @@ impl Loop {
 
     fn tip(&self, tip: Tip) -> Event {
         match self.end {
-            Some(Cursor { position: next, bytes }) => Event::Tip { tip: Tip { next, bytes }, pressure: false },
+            Some(Cursor { position: next, bytes }) => {
+                Event::Tip { tip: Tip { next, bytes }, pressure: false }
+            }
             None => Event::Tip { tip, pressure: self.line.journal.under_pressure() },
         }
     }

@@ -135,7 +135,8 @@ impl WorkerState {
             Event::Closed { batch, end } => {
                 if let Some(rate) = self.rate {
                     let records = end.position.0.saturating_sub(self.cursor.position.0);
-                    self.close_not_before = now.saturating_add_unsigned(records * 1_000 / u64::from(rate.max(1)));
+                    self.close_not_before =
+                        now.saturating_add_unsigned(records * 1_000 / u64::from(rate.max(1)));
                 }
                 (self.cursor, self.front, self.closing) = (end, None, false);
                 self.batches.insert(batch, Phase::Ready);

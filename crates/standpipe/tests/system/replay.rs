@@ -285,7 +285,10 @@ fn what_is_kept_goes_when_its_time_is_over_and_when_a_put_needs_its_room() {
     assert!(kept(&daemon) > 1 << 20, "{}", kept(&daemon));
     let cut = "standpipe_journal_retention_cut_segments_total";
     assert!(metric(&daemon, cut, &["stream=\"clicks\""]) > 0);
-    assert_eq!(metric(&daemon, "standpipe_ingest_requests_total", &["code=\"ServiceUnavailableException\""]), 0);
+    assert_eq!(
+        metric(&daemon, "standpipe_ingest_requests_total", &["code=\"ServiceUnavailableException\""]),
+        0
+    );
     assert!(daemon.log().contains("forgotten before their retention is over"));
     let rest = replayed(&daemon, &["--from-oldest"]);
     assert!(rest["state"] == "done" && rest["delivered"].as_u64() > Some(50), "{rest}");
