@@ -12,8 +12,8 @@ const RESUME_PERCENT: u64 = 95;
 /// Above this share of a limit the worker closes what is open, so that it can be delivered and forgotten.
 const PRESSURE_PERCENT: u64 = 85;
 /// Above this share of a limit, what is settled and only kept makes way: early enough for nobody else to notice it, as
-/// a commit takes two segments at the most, and a segment a sixteenth of the limit.
-const KEPT_PERCENT: u64 = 70;
+/// a segment takes a sixteenth of the limit at the most.
+const KEPT_PERCENT: u64 = 75;
 /// The most bytes above the floor that are left free of what is only kept: a few of the largest segments.
 const KEPT_FREE_BYTES: u64 = 256 << 20;
 

@@ -411,7 +411,7 @@ impl State {
 
     /// The open batches of a destination, and of its replays.
     pub fn open_of(&self, of: &DestinationId) -> impl Iterator<Item = &OpenBatch> {
-        let is_of = |id: &DestinationId, progress: &Progress| {
+        let is_of = move |id: &DestinationId, progress: &Progress| {
             progress.replay.as_ref().map_or(id, |replay| &replay.of) == of
         };
         let all = self.destinations.iter().filter(move |(id, progress)| is_of(id, progress));

@@ -239,8 +239,7 @@ impl Shared {
             let data = op.is_data();
             if op.len(0) > 0 && !(self.may_go_on(writer) && writer.has_room(op.len(writer.extra()), data)) {
                 if data {
-                    // The next segment has twice the size of this one at the most, but for a put that is larger.
-                    self.make_way(writer, (2 * writer.size_class).max(2 * op.len(ENCRYPTED_EXTRA)));
+                    self.make_way(writer, writer.will_allocate(op.len(ENCRYPTED_EXTRA)));
                 }
                 match self.rotate(writer, op.len(ENCRYPTED_EXTRA), data) {
                     Ok(()) => {}
@@ -480,6 +479,14 @@ impl Shared {
 impl Writer {
     pub(crate) fn starting_at(next_sequence: u64) -> Self {
         Self { next_sequence, ..Self::default() }
+    }
+
+    /// About as many bytes as the next segment takes that are not allocated already, where it is to hold `bytes`.
+    fn will_allocate(&self, bytes: u64) -> u64 {
+        match &self.prepared {
+            Some(prepared) if prepared.capacity > 2 * bytes => 0,
+            _ => self.size_class.max(2 * bytes),
+        }
     }
 
     /// The segment that is written to.
