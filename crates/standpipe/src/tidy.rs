@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use standpipe_ingest::{Answered, HandshakeResult, Limit, Observer as _, Throttled};
-use standpipe_journal::SyncObserver as _;
+use standpipe_journal::{Kept, SyncObserver as _};
 use standpipe_model::{DestinationId, StreamName, Tally, Timestamp};
 use standpipe_transform::{CallObserver as _, Called};
 

@@ -55,7 +55,8 @@ impl Part {
     fn digest(&self, batch: BatchId, into: &StreamName) -> PutDigest {
         let mut text = b"replay".to_vec();
         text.extend(batch.0);
-        [self.positions.start(), self.positions.end()].map(|number| text.extend(number.to_le_bytes()));
+        text.extend(self.positions.start().to_le_bytes());
+        text.extend(self.positions.end().to_le_bytes());
         text.extend(into.as_str().as_bytes());
         let mut short = [0; 16];
         short.copy_from_slice(&digest(&SHA256, &text).as_ref()[..16]);

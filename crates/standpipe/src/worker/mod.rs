@@ -287,7 +287,7 @@ impl Loop {
         // What was under way must have ended before anyone else works on the same batches.
         self.tasks.shutdown().await;
         if self.is_over() {
-            drop(stop.run_until_cancelled(self.line.end_replay()).await);
+            stop.run_until_cancelled(self.line.end_replay()).await;
         }
     }
 
