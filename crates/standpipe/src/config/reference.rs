@@ -146,6 +146,7 @@ fn the_example_files_load() {
         "examples/opensearch.yaml",
         "examples/postgres.yaml",
         "examples/splunk.yaml",
+        "examples/fan-out.yaml",
         "deploy/standpipe.yaml",
     ] {
         let credentials = tempfile::tempdir().unwrap();

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use standpipe_model::{DestinationId, StreamName};
+use standpipe_model::StreamName;
 
 use super::Daemon;
 use super::parameters::{ParameterError, Parameters};
+use crate::spec::WhichError;
 use crate::stream::{ReplayError, ReplayOrders, Span, Stream};
 use crate::worker::{Replaying, chain};
 
@@ -16,6 +17,8 @@ use crate::worker::{Replaying, chain};
 enum RefusedReplay {
     #[error(transparent)]
     Parameter(#[from] ParameterError),
+    #[error(transparent)]
+    Which(#[from] WhichError),
     #[error("there is no stream '{0}'")]
     NoStream(StreamName),
     #[error(transparent)]
@@ -29,7 +32,7 @@ impl RefusedReplay {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Parameter(_) | Self::NoStream(_) => StatusCode::BAD_REQUEST,
+            Self::Parameter(_) | Self::Which(_) | Self::NoStream(_) => StatusCode::BAD_REQUEST,
             Self::Replay(ReplayError::NotKept(_) | ReplayError::Nothing | ReplayError::Busy) => {
                 StatusCode::CONFLICT
             }
@@ -61,17 +64,10 @@ impl Parameters<'_> {
                 return Err(RefusedReplay::NoStream(into.clone()));
             }
             Some(_) => stream.definition().spec.destinations().swap_remove(0),
-            None => of(stream, destination)?,
+            None => stream.definition().spec.which(destination.as_deref())?.id,
         };
         Ok(ReplayOrders { of, from, to, into, rate: self.rate()? })
     }
-}
-
-fn of(stream: &Stream, destination: Option<String>) -> Result<DestinationId, RefusedReplay> {
-    let mut all = stream.definition().spec.destinations();
-    let Some(id) = destination else { return Ok(all.swap_remove(0)) };
-    let found = all.into_iter().find(|of| of.as_str() == id);
-    found.ok_or_else(|| RefusedReplay::parameter("destination: the stream has none of that id"))
 }
 
 /// Answers a request below `/streams/<name>/replays`; `None` where there is no such page.
