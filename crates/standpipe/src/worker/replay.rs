@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use standpipe_journal::AppendError;
-use standpipe_journal::control::Replay;
+use standpipe_journal::control::{Close, Replay};
 use standpipe_model::{DestinationId, Position, StreamName, Tally, Timestamp};
 
 use super::deliver::AttemptError;
@@ -75,6 +75,11 @@ impl Line {
     /// The stream that its records are put to, where they are.
     pub(super) fn goes_into(&self) -> Option<&StreamName> {
         self.replay.as_ref()?.replay.into.as_ref()
+    }
+
+    /// Since when a batch that is not delivered lags behind: what is replayed is old from the beginning.
+    pub(super) fn lags_since(&self, close: &Close) -> Timestamp {
+        if self.replay.is_some() { close.closed_at } else { close.arrived_at }
     }
 
     /// The position behind the last record that a batch may have which begins at `from`.

@@ -362,7 +362,7 @@ impl Line {
         error: &SinkError,
     ) -> bool {
         let now = self.context.timer.now();
-        let lag = now.since(sending.open.close.arrived_at);
+        let lag = now.since(self.lags_since(&sending.open.close));
         if endpoint.max_lag_ms.is_some_and(|max| lag >= Duration::from_millis(max)) {
             return true;
         }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use standpipe_model::{Clock as _, OsClock};
 use standpipe_testkit::Daemon;
 
+use crate::double::Answer;
 use crate::endpoints::{put_all, record, records};
 use crate::lake::Lake;
 use crate::receiver::Receiver;
@@ -243,19 +244,51 @@ streams:
   - name: clicks
     retention: 1h
     destination:
-      http: {{ url: "{url}", buffering: {{ size: 4KiB, interval: 1s }}, error_output: {{ bucket: errors }} }}
+      http:
+        url: "{url}"
+        retry: 1m
+        max_lag: 1s
+        buffering: {{ size: 4KiB, interval: 1s }}
+        error_output: {{ bucket: errors, error_output_prefix: "failed/!{{firehose:error-output-type}}/" }}
 "#,
         store = lake.yaml(),
         url = receiver.url()
     ));
     through(&daemon, 0..1_000);
     assert_eq!(receiver.records(), records(0..1_000));
+    // What is replayed is not late for being old.
+    let mut asked = 0;
+    receiver.obey(move |_| {
+        asked += 1;
+        if asked == 1 { Answer::Status(503) } else { Answer::Take }
+    });
     let done = replayed(&daemon, &["--from-oldest"]);
     assert_eq!((&done["state"], &done["delivered"]), (&"done".into(), &1_000.into()), "{done}");
     let twice: Vec<String> = (0..1_000).flat_map(|id| [record(id), record(id)]).collect();
     assert_eq!((receiver.records(), receiver.repeated()), (twice, 0));
     let settled = balance(&daemon, "clicks");
     assert_eq!((settled.accepted, settled.delivered), (1_000, 1_000));
+}
+
+#[test]
+fn one_of_several_destinations_gets_what_is_replayed() {
+    let lake = lake();
+    let destination = |id: &str| {
+        format!("{{ id: {id}, s3: {{ bucket: {id}, delimiter: newline, buffering: {{ interval: 1s }} }} }}")
+    };
+    let daemon = start(format!(
+        "stores: {{ lake: {} }}\nstreams:\n  - {{ name: clicks, retention: 1h, destinations: [ {}, {} ] }}\n",
+        lake.yaml(),
+        destination("clicks"),
+        destination("views")
+    ));
+    through(&daemon, 0..500);
+    let which = refusal(&daemon, &["--from-oldest"]);
+    assert!(which.contains("name one with \"destination\": clicks, views"), "{which}");
+    let done = replayed(&daemon, &["--from-oldest", "--destination", "views"]);
+    assert_eq!((&done["state"], &done["of"]), (&"done".into(), &"views".into()), "{done}");
+    assert_eq!(lines(&lake, "views", is_replay), records(0..500));
+    assert_eq!(lines(&lake, "clicks", |_| true), records(0..500));
 }
 
 #[test]
