@@ -12,6 +12,7 @@
 //! ```
 
 mod go;
+mod iceberg;
 mod local_kms;
 mod minio;
 mod moto;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+pub use iceberg::Iceberg;
 pub use local_kms::LocalKms;
 pub use minio::Minio;
 pub use moto::Moto;
@@ -87,6 +89,7 @@ pub fn all() -> Vec<(&'static str, Install)> {
         ("toxiproxy", Toxiproxy::install),
         ("versitygw", Versitygw::install),
         ("opensearch", OpenSearch::install),
+        ("iceberg", Iceberg::install),
         ("telegraf", Telegraf::install),
         ("minio", Minio::install),
     ]
