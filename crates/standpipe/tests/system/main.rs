@@ -34,6 +34,7 @@ mod receiver;
 mod redrive;
 mod reload;
 mod repeats;
+mod replay;
 mod scale;
 mod schemas;
 mod sdks;
