@@ -267,28 +267,46 @@ impl Journal {
         answer.await.unwrap_or(Err(AppendError::Poisoned))
     }
 
-    /// Registers the destinations that the stream has now. A new one starts at the journal's end; one that is gone no
-    /// longer holds what it had not delivered, which the caller has counted and said. Replays of one that is gone go too.
+    /// Registers the destinations that the stream has now. A new one starts at the journal's end. One that is gone is
+    /// forgotten with its replays, unless it has something to deliver: then that is held until it is there again, or
+    /// [forgotten](Self::forget_destination).
     ///
     /// # Errors
     /// [`AppendError`]: nothing was changed.
     pub async fn set_destinations(&self, wanted: &[DestinationId]) -> Result<(), AppendError> {
         let wanted: BTreeSet<DestinationId> = wanted.iter().cloned().collect();
-        let known = |state: &State| state.lasting().map(|(id, _)| id).eq(&wanted);
-        if self.with_state(|state| state.unread_from.is_none() && known(state)) {
+        let stays =
+            |wanted: &BTreeSet<DestinationId>, next: Position, id: &DestinationId, progress: &Progress| {
+                match &progress.replay {
+                    Some(replay) => replay.into.is_some() || wanted.contains(&replay.of),
+                    None => wanted.contains(id) || progress.in_journal(next) > 0,
+                }
+            };
+        let is_so = |state: &State| {
+            state.unread_from.is_none()
+                && wanted.iter().all(|id| state.destinations.contains_key(id))
+                && state.destinations.iter().all(|(id, progress)| stays(&wanted, state.next, id, progress))
+        };
+        if self.with_state(is_so) {
             return Ok(());
         }
         self.change(Box::new(move |state: &mut State| {
             let next = state.unread_from.take().unwrap_or(state.next);
-            state.destinations.retain(|id, progress| match &progress.replay {
-                Some(replay) => replay.into.is_some() || wanted.contains(&replay.of),
-                None => wanted.contains(id),
-            });
+            state.destinations.retain(|id, progress| stays(&wanted, state.next, id, progress));
             for id in wanted {
                 state.destinations.entry(id).or_insert_with(|| Progress::starting_at(next));
             }
         }))
         .await
+    }
+
+    /// Forgets a destination that the stream does not have any more, with what it had to deliver.
+    ///
+    /// # Errors
+    /// [`AppendError`]: it is still held.
+    pub async fn forget_destination(&self, id: &DestinationId) -> Result<(), AppendError> {
+        let id = id.clone();
+        self.change(Box::new(move |state: &mut State| drop(state.destinations.remove(&id)))).await
     }
 
     pub(crate) async fn change(&self, change: Change) -> Result<(), AppendError> {

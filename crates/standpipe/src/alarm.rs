@@ -21,6 +21,8 @@ pub enum AlarmKind {
     JournalFailed,
     /// Records cannot be read back from the journal.
     RecordsLost,
+    /// A destination was taken out of a stream that it had something of to deliver; that is held.
+    DestinationRemoved,
     /// A stream could not be opened.
     NotOpened,
     /// A changed configuration was refused; the old one runs on.
@@ -55,6 +57,7 @@ impl AlarmKind {
             Self::JournalFull => "journal_full",
             Self::JournalFailed => "journal_failed",
             Self::RecordsLost => "records_lost",
+            Self::DestinationRemoved => "destination_removed",
             Self::NotOpened => "not_opened",
             Self::ReloadRefused => "reload_refused",
             Self::CredentialsRefused => "credentials_refused",

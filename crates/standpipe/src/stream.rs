@@ -1,5 +1,6 @@
 //! A delivery stream at work: its journal, its definition, and a worker for each destination.
 
+mod destinations;
 mod encryption;
 mod replays;
 
@@ -29,6 +30,7 @@ use crate::worker::{
     Again, Context, Definitions, Line, Order, OrderError, Replaying, Worker, chain, needed_schemas,
 };
 
+pub(crate) use destinations::ForgetError;
 use encryption::AtRest;
 pub(crate) use encryption::refusal as key_refusal;
 use replays::Replays;
@@ -190,20 +192,6 @@ impl Stream {
             let (alarms, now) = (&self.context.alarms, self.context.timer.now());
             alarms.raise(Some(&self.name), AlarmKind::SchemaDamaged, &version.to_string(), message, now);
         }
-    }
-
-    async fn start_workers(&self) -> Result<(), StreamError> {
-        let destinations = self.definitions.current().spec.destinations();
-        self.journal.set_destinations(&destinations).await?;
-        let mut workers = self.workers.lock().await;
-        for destination in destinations {
-            let line = self.line(destination.clone(), destination, None);
-            workers.push(Worker::start(line).map_err(StreamError::Read)?);
-        }
-        for replaying in self.replays_of_journal() {
-            workers.push(self.start_replay(replaying).map_err(StreamError::Read)?);
-        }
-        Ok(())
     }
 
     /// What the worker of a destination, or of a replay of one, works with.
@@ -381,48 +369,6 @@ impl Stream {
         full.or(failed).or_else(|| self.key_trouble().map(|trouble| trouble.to_string()))
     }
 
-    /// Puts a new version of the definition in force; it must be in the catalog already.
-    ///
-    /// # Errors
-    /// [`StreamError`]: the workers could not be started again.
-    pub async fn redefine(&self, definition: Definition) -> Result<(), StreamError> {
-        let current = self.definitions.current();
-        if definition.spec.journal_limit_bytes != current.spec.journal_limit_bytes {
-            tracing::warn!(stream = %self.name, "a changed journal_limit takes effect at the next start");
-        }
-        let destinations = definition.spec.destinations();
-        self.obey_file(&definition).await;
-        if destinations == current.spec.destinations() {
-            self.put_in_force(definition).await;
-            self.order_all(|| Order::Respec).await;
-            self.order_all(|| Order::Nudge).await;
-            return Ok(());
-        }
-        self.stop_workers().await;
-        self.tell_of_discards(&destinations);
-        let changed = self.journal.set_destinations(&destinations).await;
-        if changed.is_ok() {
-            self.put_in_force(definition).await;
-        }
-        // By the definition that is in force now, which is the old one where the journal took no new destinations.
-        if let Err(error) = self.start_workers().await {
-            // The version that is in force stays so: batches may be closed under it.
-            let (now, message) = (self.context.timer.now(), chain(&error));
-            self.context.alarms.raise(Some(&self.name), AlarmKind::NotOpened, "", message, now);
-        }
-        Ok(changed?)
-    }
-
-    async fn put_in_force(&self, definition: Definition) {
-        let retention = definition.spec.retention();
-        let is_other = retention != self.definitions.current().spec.retention();
-        self.definitions.push(definition);
-        if is_other {
-            self.journal.keep_settled(retention);
-            self.tidy().await;
-        }
-    }
-
     /// Forgets what is kept no longer, as each put does.
     async fn tidy(&self) {
         let journal = self.journal.clone();
@@ -435,19 +381,6 @@ impl Stream {
     pub(crate) async fn tidy_kept(&self) {
         if self.definition().spec.retention_ms > 0 {
             self.tidy().await;
-        }
-    }
-
-    /// What a destination that goes has not delivered is discarded: by whoever took it out of the definition, but not
-    /// without a word.
-    fn tell_of_discards(&self, staying: &[DestinationId]) {
-        let state = self.journal.state();
-        for (destination, progress) in state.lasting() {
-            let records = progress.in_journal(state.next);
-            if !staying.contains(destination) && records > 0 {
-                tracing::error!(stream = %self.name, %destination, records,
-                    "a destination was removed with records that it had not delivered; they are discarded there");
-            }
         }
     }
 
@@ -515,18 +448,11 @@ impl Stream {
         self.journal.with_state(State::is_settled)
     }
 
-    async fn stop_workers(&self) {
-        let workers = std::mem::take(&mut *self.workers.lock().await);
-        for worker in workers {
-            worker.stop().await;
-        }
-    }
-
     /// Stops it as a planned crash: what waits to be synced is, the rest is the next start's.
     pub async fn stop(&self) {
         self.at_rest.stop();
         self.journal.close().await;
-        self.stop_workers().await;
+        self.stop_workers(|_| true).await;
     }
 
     /// Its numbers for the metrics.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::batches::AdminArgs;
 use super::client::{ConnectArgs, FirehoseClient};
-use super::print;
+use super::{count, print};
 
 /// The commands about streams.
 #[derive(Debug, Subcommand)]
@@ -26,6 +26,21 @@ pub enum StreamsCommand {
     Create(CreateArgs),
     /// Delete a stream; records that are not delivered yet are discarded.
     Delete(DeleteArgs),
+    /// Give up what is held for a destination that was taken out of a stream's configuration.
+    Forget(ForgetArgs),
+}
+
+/// Arguments of `streams forget`.
+#[derive(Debug, Args)]
+pub struct ForgetArgs {
+    /// The stream's name.
+    pub name: String,
+    /// The id that the destination had.
+    #[arg(long, value_name = "ID")]
+    pub destination: String,
+    /// Where to ask.
+    #[command(flatten)]
+    pub admin: AdminArgs,
 }
 
 /// One stream.
@@ -68,6 +83,12 @@ pub struct DeleteArgs {
 
 pub(super) async fn run(command: StreamsCommand) -> anyhow::Result<ExitCode> {
     match command {
+        StreamsCommand::Forget(ForgetArgs { name, destination, admin }) => {
+            let path = format!("/streams/{name}/destinations/{destination}");
+            let answer = admin.call(Method::DELETE, &path).await?;
+            let records = answer["records"].as_u64().context("the daemon's answer has no records")?;
+            print(&format!("{} given up\n", count(records, "record")))?;
+        }
         StreamsCommand::List(connect) => {
             // A name is printed as soon as it is known.
             let print_all =

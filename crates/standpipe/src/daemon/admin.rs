@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
 use standpipe_ingest::Frontend;
-use standpipe_model::{BatchId, StreamName};
+use standpipe_model::{BatchId, DestinationId, StreamName};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use super::Daemon;
 use crate::alarm::AlarmKind;
 use crate::metrics::Snapshot;
 use crate::spec::Conversion;
-use crate::stream::{BatchOrder, Stream};
+use crate::stream::{BatchOrder, ForgetError, Stream};
 use crate::worker::OrderError;
 
 type Reply = Response<Full<Bytes>>;
@@ -75,6 +75,7 @@ async fn answer(daemon: &Arc<Daemon>, frontend: &Frontend, request: &Request<Inc
             Err(error) => refuse(StatusCode::CONFLICT, &crate::worker::chain(&error)),
         },
         (&Method::DELETE, ["streams", name]) => discard(daemon, name).await,
+        (&Method::DELETE, ["streams", name, "destinations", id]) => forget(daemon, name, id).await,
         (&Method::GET, ["streams", name, "schema"]) => {
             let destination = parameter(request.uri().query().unwrap_or_default(), "destination");
             with_stream(daemon, name, |stream| schema(stream, destination.as_deref()))
@@ -221,6 +222,27 @@ async fn discard(daemon: &Daemon, name: &str) -> Reply {
     match discarded {
         Ok(()) => json_reply(StatusCode::OK, &json!({})),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &crate::worker::chain(&error)),
+    }
+}
+
+/// Gives up what is held for a destination that a stream had.
+async fn forget(daemon: &Daemon, name: &str, id: &str) -> Reply {
+    let _changing = daemon.changing.lock().await;
+    let stream = match find(daemon, name) {
+        Ok(stream) => stream,
+        Err(reply) => return *reply,
+    };
+    let id = match DestinationId::parse(id) {
+        Ok(id) => id,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    match stream.forget_destination(&id).await {
+        Ok(records) => json_reply(StatusCode::OK, &json!({ "records": records })),
+        Err(error @ ForgetError::InUse(_)) => refuse(StatusCode::CONFLICT, &error.to_string()),
+        Err(error @ ForgetError::Unknown(_)) => refuse(StatusCode::NOT_FOUND, &error.to_string()),
+        Err(error @ ForgetError::Append(_)) => {
+            refuse(StatusCode::SERVICE_UNAVAILABLE, &crate::worker::chain(&error))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use futures::stream::{self, StreamExt as _};
 use standpipe_journal::keys::KeyTrouble;
-use standpipe_model::StreamName;
+use standpipe_model::{DestinationId, StreamName};
 use standpipe_transform::processors::OptionError;
 
 use super::Daemon;
@@ -386,18 +386,25 @@ impl Daemon {
         Ok(())
     }
 
-    /// The stores that a stream needs under a new configuration: those of its open batches' versions, and those of the
-    /// definition that stays in force.
+    /// The stores that a stream needs under a new configuration: those of the batches that its destinations have open,
+    /// by the versions that they were closed under, and those of the definition that stays in force. A destination that is
+    /// taken out needs none.
     fn stores_needed(&self, stream: &Stream, config: &Config) -> BTreeSet<String> {
-        let current = stream.definition();
+        let (current, definitions) = (stream.definition(), stream.definitions());
+        let redefined = config.streams.iter().find(|spec| spec.name == *stream.name());
+        let staying = redefined.unwrap_or(&current.spec).destinations();
+        let of_batch = |id: &DestinationId, version: u64| {
+            let of = stream.shape_of(id);
+            let closed_under = definitions.iter().find(|definition| definition.version == version)?;
+            Some(closed_under.spec.destination_of(&of).filter(|_| staying.contains(&of))?.store.clone())
+        };
         let open = stream.open_batches();
-        let needed_versions: BTreeSet<u64> = open.values().flatten().map(|open| open.close.version).collect();
-        let redefined = config.streams.iter().any(|spec| spec.name == *stream.name());
-        let stays =
-            |version| needed_versions.contains(&version) || (version == current.version && !redefined);
-        let definitions = stream.definitions();
-        let specs = definitions.iter().filter(|definition| stays(definition.version)).map(|d| &d.spec);
-        specs.flat_map(StreamSpec::branches).map(|branch| branch.destination.store.clone()).collect()
+        let open = open.iter().flat_map(|(id, open)| open.iter().map(move |open| (id, open.close.version)));
+        let mut needed: BTreeSet<String> = open.filter_map(|(id, version)| of_batch(id, version)).collect();
+        if redefined.is_none() {
+            needed.extend(current.spec.branches().map(|branch| branch.destination.store.clone()));
+        }
+        needed
     }
 
     async fn apply(&self, spec: &StreamSpec) -> Result<(), ReloadError> {

@@ -198,6 +198,11 @@ impl Worker {
         self.replay.as_ref().is_some_and(|replaying| replaying.ended().is_some())
     }
 
+    /// The destination that it is for: that which it replays, if it is a replay.
+    pub(crate) fn of(&self) -> &DestinationId {
+        self.replay.as_ref().map_or(&self.destination, |replaying| &replaying.replay.of)
+    }
+
     /// Stops it; what it was doing is dropped and resumes at the next start.
     pub(crate) async fn stop(self) {
         drop(self.stop);

@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::double::Answer;
 use crate::lake::Lake;
 use crate::receiver::Receiver;
+use crate::reload::reload;
 use crate::support::{SOON, STANDPIPE, eventually, metric, start};
 use crate::transform::{failures, put};
 
@@ -112,11 +113,7 @@ fn a_destination_that_comes_later_begins_there_and_keeps_its_place_when_the_list
     put_lines(&daemon, 0..100);
     delivered(&daemon, "rows", 100);
     delivered(&daemon, "hook", 100);
-    let mut change = |yaml: String| {
-        daemon.reconfigure(yaml).unwrap();
-        daemon.signal(rustix::process::Signal::HUP).unwrap();
-    };
-    change(yaml(&lake, &[RAW, &hook(&receiver, "")]));
+    reload(&mut daemon, yaml(&lake, &[RAW, &hook(&receiver, "")]));
     eventually("the new destination is there", SOON, || {
         let text = daemon.get("/metrics").unwrap().body;
         text.contains("destination=\"archive\"").then_some(())
@@ -126,8 +123,57 @@ fn a_destination_that_comes_later_begins_there_and_keeps_its_place_when_the_list
         delivered(&daemon, destination, count);
     }
     assert_eq!(lines(&lake, "raw"), sorted(100..200));
-    assert_eq!(receiver.records(), sorted(0..200));
+    assert_eq!((receiver.records(), receiver.repeated()), (sorted(0..200), 0), "it was not disturbed");
     lake.assert_rows("rows", 200, |_| 1..=1);
+}
+
+#[test]
+fn what_a_destination_had_not_delivered_is_held_when_it_is_taken_out_until_it_is_back_or_forgotten() {
+    let (lake, receiver) = (Lake::with(&["rows", "lake"]), Receiver::start());
+    receiver.obey(|_| Answer::Status(503));
+    let both = yaml(&lake, &[&hook(&receiver, "retry: 1h,")]);
+    let mut daemon = start(&*both);
+    put_lines(&daemon, 0..100);
+    delivered(&daemon, "rows", 100);
+    // Taken out while the daemon is away: nothing tells it but the file.
+    daemon.kill9().unwrap();
+    daemon.reconfigure(yaml(&lake, &[])).unwrap();
+    daemon.restart().unwrap();
+    let told = |daemon: &Daemon| daemon.get("/readyz").unwrap().body;
+    let words = "destination_removed: destination hook was taken out and had 100 records to deliver";
+    assert!(told(&daemon).contains(words), "{}", told(&daemon));
+    put_lines(&daemon, 100..150);
+    delivered(&daemon, "rows", 150);
+    receiver.obey(|_| Answer::Take);
+    reload(&mut daemon, both);
+    delivered(&daemon, "hook", 150);
+    assert_eq!(receiver.records(), sorted(0..150), "it goes on where it was");
+    assert!(!told(&daemon).contains("destination_removed"));
+
+    receiver.obey(|_| Answer::Status(503));
+    put_lines(&daemon, 150..200);
+    delivered(&daemon, "rows", 200);
+    reload(&mut daemon, yaml(&lake, &[]));
+    eventually("the alarm is raised", SOON, || told(&daemon).contains("had 50 records").then_some(()));
+    let forget = |destination: &str| {
+        let mut forget = Command::new(STANDPIPE);
+        forget.args([
+            "streams",
+            "forget",
+            "readings",
+            "--destination",
+            destination,
+            "--admin",
+            &daemon.admin(),
+        ]);
+        forget.output().unwrap()
+    };
+    assert!(!forget("rows").status.success(), "one that the stream has is not forgotten");
+    assert_eq!(forget("hook").stdout, b"50 records given up\n");
+    assert_eq!(metric(&daemon, "standpipe_records_discarded_total", &["stream=\"readings\""]), 50);
+    assert!(!told(&daemon).contains("destination_removed"));
+    assert!(!daemon.get("/metrics").unwrap().body.contains("destination=\"hook\""));
+    assert_eq!(receiver.repeated(), 0);
 }
 
 #[test]
