@@ -33,6 +33,8 @@ pub enum AlarmKind {
     CatalogFailed,
     /// An inferred schema has all the columns that it may have; what is more is left out of it.
     SchemaFull,
+    /// A recorded schema cannot be read; batches that were closed under it are held.
+    SchemaDamaged,
     /// The audit log cannot be written; changes through the API are refused.
     AuditFailed,
     /// Changed certificate files cannot be used; the old certificate is in force.
@@ -59,6 +61,7 @@ impl AlarmKind {
             Self::TableRefused => "table_refused",
             Self::CatalogFailed => "catalog_failed",
             Self::SchemaFull => "schema_full",
+            Self::SchemaDamaged => "schema_damaged",
             Self::AuditFailed => "audit_failed",
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateExpiring => "certificate_expiring",

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
-use super::{Active, Op, Prepared, RotateError, Spare, Writer, control_reserve};
+use super::{Active, Op, Prepared, RotateError, Spare, Writer, believable, control_reserve};
 use crate::budget::Shortage;
 use crate::control::Control;
 use crate::disk::DiskFile;
@@ -35,6 +35,7 @@ impl Shared {
         let state = Control::State(Box::new(self.view().state.clone()));
         let (reply, _) = oneshot::channel();
         let preface = Op::control(vec![state], self.shelf.clock.now(), reply);
+        believable(preface.body_max()).map_err(RotateError::TooLarge)?;
         let frames = preface.len(ENCRYPTED_EXTRA) + need;
         // The reserve is a sixteenth of the capacity, within bounds: an eighth of the frames covers it.
         let required = HEAD_LEN + FOOTER_LEN + frames + (frames / 8).max(control_reserve(0)) + 8;
@@ -264,6 +265,9 @@ impl Shared {
             }
             Err(RotateError::NoKey(trouble)) => {
                 tracing::debug!(dir = %self.dir.display(), %trouble, "no key to prepare a segment");
+            }
+            Err(RotateError::TooLarge(error)) => {
+                tracing::debug!(dir = %self.dir.display(), %error, "no segment can be prepared");
             }
             Err(RotateError::Io(error)) => {
                 tracing::warn!(dir = %self.dir.display(), %error, "cannot prepare a segment");

@@ -86,8 +86,8 @@ pub(super) const NOTED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Of two failures the one to tell of: a fault that has to be mended says more than one that passes, and the first of a
 /// class more than those after it.
-pub(super) fn graver<E>(first: Option<E>, error: E, class: impl Fn(&E) -> ErrorClass) -> Option<E> {
-    first.filter(|first| class(first) >= class(&error)).or(Some(error))
+pub(super) fn graver<E, C: Ord>(first: Option<E>, error: E, gravity: impl Fn(&E) -> C) -> Option<E> {
+    first.filter(|first| gravity(first) >= gravity(&error)).or(Some(error))
 }
 
 /// How an attempt ended.
@@ -123,6 +123,7 @@ impl AttemptError {
             Self::Sink(error) | Self::Endpoint { error, .. } => error.class,
             Self::Put { source: PutError::Unavailable { .. }, .. } => ErrorClass::Throttled,
             Self::Put { .. } => ErrorClass::Misconfigured,
+            Self::Journal(AppendError::TooLarge(_)) => ErrorClass::Refused,
             Self::Spool(_) | Self::Schema(_) | Self::Journal(_) => ErrorClass::Transient,
         }
     }
@@ -144,7 +145,6 @@ impl Line {
             Ok(()) => {
                 self.clear_alarms(&open.close);
                 self.again.forget(open.close.batch);
-                self.tidy_endpoint().await;
                 Outcome::Settled
             }
             Err(error) => self.failed(open, which.tries, &error).await,
@@ -428,7 +428,9 @@ impl Line {
         let has_endpoint = self.has_endpoint(&open.close);
         let must_mend = error.class() == ErrorClass::Misconfigured;
         let (begins, over) = match error {
-            AttemptError::Endpoint { progressed, .. } => (!must_mend, *progressed || must_mend),
+            AttemptError::Endpoint { error, progressed } => {
+                (!must_mend && !error.is_ours, *progressed || must_mend)
+            }
             _ => (!has_endpoint, has_endpoint && must_mend),
         };
         let failing = |over| {
@@ -464,11 +466,17 @@ impl Line {
     }
 
     pub(crate) fn clear_alarms(&self, close: &Close) {
-        let alarms = &self.context.alarms;
-        let about = self.destination.to_string();
-        alarms.clear(Some(&self.stream), AlarmKind::Misconfigured, &about);
-        alarms.clear(Some(&self.stream), AlarmKind::RetryExhausted, &about);
-        alarms.clear(Some(&self.stream), AlarmKind::Refused, &close.batch.to_string());
+        self.clear(AlarmKind::Misconfigured);
+        if !self.has_endpoint(close) {
+            // A batch of an endpoint may have been given up; once one of its requests is answered, it is cleared.
+            self.clear(AlarmKind::RetryExhausted);
+        }
+        self.context.alarms.clear(Some(&self.stream), AlarmKind::Refused, &close.batch.to_string());
+    }
+
+    /// Clears an alarm about the destination.
+    pub(super) fn clear(&self, kind: AlarmKind) {
+        self.context.alarms.clear(Some(&self.stream), kind, self.destination.as_str());
     }
 
     pub(crate) fn raise(&self, kind: AlarmKind, about: &str, message: String) {
