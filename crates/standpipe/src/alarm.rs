@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use standpipe_model::{StreamName, Timestamp};
+use standpipe_model::{DestinationId, StreamName, Timestamp};
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -153,6 +153,11 @@ impl Alarms {
         let raised = self.lock();
         raised.values().filter(|alarm| stream.is_none() || alarm.stream.as_ref() == stream).cloned().collect()
     }
+}
+
+/// A message with its destination, where there may be several.
+pub(crate) fn of_destination(id: &DestinationId, message: String) -> String {
+    if id.is_primary() { message } else { format!("destination {id}: {message}") }
 }
 
 #[cfg(test)]

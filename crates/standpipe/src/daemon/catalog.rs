@@ -13,7 +13,7 @@ use standpipe_sinks::iceberg::RestError;
 use tokio_util::sync::CancellationToken;
 
 use super::{Daemon, conversion};
-use crate::alarm::AlarmKind;
+use crate::alarm::{AlarmKind, of_destination};
 use crate::config::{GlueConfig, IcebergConfig};
 use crate::glue::{Glue, GlueError};
 use crate::iceberg::{Iceberg, IcebergError};
@@ -112,7 +112,7 @@ fn in_catalog(spec: &StreamSpec) -> impl Iterator<Item = (DestinationId, &Conver
 
 /// When the table of each destination is to be asked for again.
 type Due = BTreeMap<(StreamName, DestinationId), (String, Instant)>;
-/// Who wants the columns of a table, by what they are recorded as: streams of one table ask once.
+/// Who wants the columns of a table, by where they are found: all who want the same ask once.
 type Wanted = BTreeMap<String, Vec<(Arc<Stream>, DestinationId, Conversion, CatalogKind)>>;
 
 /// Follows the tables until `stop`.
@@ -136,8 +136,8 @@ impl Daemon {
         let mut asked = asked.buffer_unordered(TABLES_AT_ONCE);
         while let Some((of, streams, answer)) = asked.next().await {
             for (stream, destination, conversion, catalog) in streams {
-                let recorded = self.put_in_force(&stream, &conversion, of.clone(), answer.clone()).await;
                 let asked = (stream.name().clone(), destination);
+                let recorded = self.put_in_force(&stream, &asked.1, &conversion, answer.clone()).await;
                 let every = self.tell_of(&asked, &conversion, catalog, recorded);
                 due.insert(asked, (of.clone(), Instant::now() + every));
             }
@@ -150,7 +150,7 @@ impl Daemon {
         for stream in self.streams() {
             let definition = stream.definition();
             for (destination, conversion, catalog) in in_catalog(&definition.spec) {
-                let Some(of) = conversion.recorded_of(&destination) else { continue };
+                let Some(of) = conversion.found_in() else { continue };
                 let asked = (stream.name().clone(), destination);
                 if let Some(known) =
                     before.remove(&asked).filter(|(known, at)| *known == of && *at > Instant::now())
@@ -192,12 +192,13 @@ impl Daemon {
     async fn put_in_force(
         &self,
         stream: &Stream,
+        destination: &DestinationId,
         conversion: &Conversion,
-        of: String,
         answer: Result<TableSchema, String>,
     ) -> Result<(), String> {
         let schema = answer?;
         conversion.with(schema.clone()).check().map_err(|error| chain(&error))?;
+        let of = conversion.recorded_of(destination).unwrap_or_default();
         stream.record_columns(of, schema).await.map_err(|error| chain(&error))
     }
 
@@ -218,7 +219,7 @@ impl Daemon {
             }
             Err(error) => {
                 let CatalogTable { database, table, .. } = &conversion.table;
-                let message = format!("{database}.{table}: {error}");
+                let message = of_destination(destination, format!("{database}.{table}: {error}"));
                 alarms.raise(Some(stream), kind, about, message, self.context.timer.now());
                 AGAIN.min(refresh)
             }

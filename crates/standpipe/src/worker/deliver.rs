@@ -19,7 +19,7 @@ use super::pieces::Chunks;
 use super::requests::Sending;
 use super::shape::{Part, Shape};
 use super::{Line, make};
-use crate::alarm::AlarmKind;
+use crate::alarm::{AlarmKind, of_destination};
 use crate::catalog::CatalogError;
 use crate::delivery_log::Failure;
 use crate::spec::S3Destination;
@@ -121,9 +121,9 @@ impl AttemptError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::Sink(error) | Self::Endpoint { error, .. } => error.class,
+            Self::Journal(AppendError::TooLarge(_)) => ErrorClass::Refused,
             Self::Put { source: PutError::Unavailable { .. }, .. } => ErrorClass::Throttled,
             Self::Put { .. } => ErrorClass::Misconfigured,
-            Self::Journal(AppendError::TooLarge(_)) => ErrorClass::Refused,
             Self::Spool(_) | Self::Schema(_) | Self::Journal(_) => ErrorClass::Transient,
         }
     }
@@ -356,7 +356,7 @@ impl Line {
         if tally.lost > 0 {
             let message =
                 format!("{} records of batch {} could not be read from the journal", tally.lost, close.batch);
-            self.raise(AlarmKind::RecordsLost, "", message);
+            self.raise(AlarmKind::RecordsLost, self.destination.as_str(), message);
         }
         Ok(())
     }
@@ -480,7 +480,8 @@ impl Line {
     }
 
     pub(crate) fn raise(&self, kind: AlarmKind, about: &str, message: String) {
-        self.context.alarms.raise(Some(&self.stream), kind, about, message, self.context.timer.now());
+        let (message, now) = (of_destination(&self.destination, message), self.context.timer.now());
+        self.context.alarms.raise(Some(&self.stream), kind, about, message, now);
     }
 }
 
