@@ -520,14 +520,6 @@ impl Writer {
         Self { next_sequence, ..Self::default() }
     }
 
-    /// About as many bytes as the next segment takes that are not allocated already, where it is to hold `bytes`.
-    fn will_allocate(&self, bytes: u64) -> u64 {
-        match &self.prepared {
-            Some(prepared) if prepared.capacity > 2 * bytes => 0,
-            _ => self.size_class.max(2 * bytes),
-        }
-    }
-
     /// The segment that is written to.
     pub(crate) fn begun(&self) -> Option<&Arc<Segment>> {
         self.active.as_ref().map(|active| &active.segment)

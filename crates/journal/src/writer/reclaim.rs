@@ -105,6 +105,16 @@ impl Journal {
     }
 }
 
+impl Writer {
+    /// About as many bytes as the next segment takes that are not allocated already, where it is to hold `bytes`.
+    pub(super) fn will_allocate(&self, bytes: u64) -> u64 {
+        match &self.prepared {
+            Some(prepared) if prepared.capacity > 2 * bytes => 0,
+            _ => self.size_class.max(2 * bytes),
+        }
+    }
+}
+
 impl Shared {
     /// Forgets the segments that nobody needs any more. The newest stays: it holds the state.
     pub(crate) fn reclaim(&self, writer: &mut Writer) {

@@ -12,6 +12,7 @@ mod fates;
 mod into;
 mod make;
 mod memory;
+mod orders;
 mod pieces;
 mod plan;
 mod planned;
@@ -28,11 +29,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use standpipe_encode::EncoderPool;
-use standpipe_journal::control::{Close, Control, Decide, OpenBatch, Settle};
+use standpipe_journal::control::{Close, Control, OpenBatch};
 use standpipe_journal::{AppendError, Cursor, Journal, Tip};
-use standpipe_model::{
-    BatchId, CloseReason, DestinationId, Entropy, Position, StreamName, Tally, stream_arn,
-};
+use standpipe_model::{BatchId, CloseReason, DestinationId, Entropy, Position, StreamName, stream_arn};
 use standpipe_transform::Source;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{self, JoinError, JoinSet, spawn_blocking};
@@ -544,67 +543,5 @@ impl Line {
                 Came { event: Event::Failed { batch, retry_at: self.after(delay) }, failed: Some(batch) }
             }
         }
-    }
-
-    /// Closes the batch again, under the same id, by the current version.
-    async fn rebind(&self, batch: BatchId, running: bool) -> Result<(), OrderError> {
-        let open = self.open_batch(batch).ok_or(OrderError::Unknown)?;
-        if running {
-            return Err(OrderError::Busy);
-        }
-        let definition = self.definitions.current();
-        let (version, pinned) = (definition.version, self.pin(&definition));
-        let close = Close { version, pins: pinned.pins(), ..open.close };
-        self.journal.control(vec![Control::Close(close)]).await?;
-        drop(pinned);
-        self.again.forget(batch);
-        self.drop_spools(batch, None).await;
-        tracing::info!(stream = %self.stream, %batch, version, "batch bound to the current version");
-        Ok(())
-    }
-
-    /// Closes the batch again, under the same id and by the same version, with what is in force of that which it was
-    /// closed without.
-    async fn pin_again(&self, batch: BatchId, running: bool) -> Result<(), OrderError> {
-        let open = self.open_batch(batch).ok_or(OrderError::Unknown)?;
-        if running {
-            return Err(OrderError::Busy);
-        }
-        let version = self.definitions.version(open.close.version).ok_or(OrderError::Unknown)?;
-        let pinned = self.pin(&version.definition);
-        let mut close = open.close;
-        for (what, digest) in pinned.pins() {
-            close.pins.entry(what).or_insert(digest);
-        }
-        self.journal.control(vec![Control::Close(close)]).await?;
-        drop(pinned);
-        tracing::info!(stream = %self.stream, %batch, "batch bound to tables that it was closed without");
-        Ok(())
-    }
-
-    /// Gives the batch up: its records count as dropped.
-    async fn abandon(&self, batch: BatchId, running: bool) -> Result<(), OrderError> {
-        let open = self.open_batch(batch).ok_or(OrderError::Unknown)?;
-        if running {
-            return Err(OrderError::Busy);
-        }
-        let (destination, range) = (self.destination.clone(), open.close.range);
-        let decide = Decide {
-            batch,
-            destination: destination.clone(),
-            rows: vec![range],
-            reason: "Abandoned".to_owned(),
-            message: String::new(),
-            attempts: 0,
-            decided_at: self.context.timer.now(),
-        };
-        let tally = Tally { dropped: range.count(), ..Tally::default() };
-        let settle = Settle { batch, destination, range, tally };
-        self.journal.control(vec![Control::Decide(decide), Control::Settle(settle)]).await?;
-        self.again.forget(batch);
-        self.drop_spools(batch, None).await;
-        self.clear_alarms(&open.close);
-        tracing::warn!(stream = %self.stream, %batch, records = range.count(), "batch abandoned by an operator");
-        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use standpipe_model::{DestinationId, Position, StreamName, Tally, Timestamp};
 
 use super::deliver::AttemptError;
 use super::{JOURNAL_RETRY, Line, chain};
+use crate::alarm::AlarmKind;
 
 /// A replay that is under way, or is over.
 #[derive(Debug)]
@@ -114,6 +115,7 @@ impl Line {
             self.context.timer.sleep_until(self.context.timer.steady() + JOURNAL_RETRY).await;
         }
         let tally = tally.unwrap_or_default();
+        [AlarmKind::Misconfigured, AlarmKind::RetryExhausted].into_iter().for_each(|kind| self.clear(kind));
         replaying.end(Ended { at: self.context.timer.now(), early: false, tally });
         tracing::info!(stream = %self.stream, replay = %replaying.id, ?tally, "replay ends");
     }

@@ -422,7 +422,8 @@ mod tests {
         state.step(tip(100, 10_000), 0);
         let commands = state.step(Event::Closed { batch: id(1), end: at(10, 1_000) }, 1_000);
         assert_eq!(commands, [Command::Attempt(id(1))]);
-        assert_eq!(state.step(Event::Settled { batch: id(1) }, 1_100), [], "ten records have 200 ms");
+        let commands = state.step(Event::Settled { batch: id(1) }, 1_100);
+        assert_eq!(commands, [Command::Tidy], "ten records have 200 ms");
         assert_eq!(state.wake_at(), Some(1_200));
         let close = Command::Close { from: at(10, 1_000), reason: CloseReason::Size };
         assert!(state.step(Event::Timer, 1_200).contains(&close));

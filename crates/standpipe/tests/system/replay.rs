@@ -246,8 +246,8 @@ streams:
     destination:
       http:
         url: "{url}"
-        retry: 1m
-        max_lag: 1s
+        retry: 1s
+        max_lag: 2s
         buffering: {{ size: 4KiB, interval: 1s }}
         error_output: {{ bucket: errors, error_output_prefix: "failed/!{{firehose:error-output-type}}/" }}
 "#,
@@ -256,6 +256,9 @@ streams:
     ));
     through(&daemon, 0..1_000);
     assert_eq!(receiver.records(), records(0..1_000));
+    eventually("all of it is older than it may lag", SOON, || {
+        (metric(&daemon, "standpipe_journal_oldest_age_seconds", &["stream=\"clicks\""]) >= 5).then_some(())
+    });
     // What is replayed is not late for being old.
     let mut asked = 0;
     receiver.obey(move |_| {
