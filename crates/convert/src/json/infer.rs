@@ -2,7 +2,7 @@
 //! into by the default deserializer, widened by what comes after.
 //!
 //! What was seen is a lattice: null at the bottom, strings, which take every value, at the top. The order of the records
-//! decides the order of the columns, and nothing else. Above a schema that files have been written by, [`known`] keeps to
+//! decides the order of the columns, and nothing else. Above a schema that files have been written by, `known` keeps to
 //! what readers take for one table with them.
 
 mod known;

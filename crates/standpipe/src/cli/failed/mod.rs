@@ -1,5 +1,5 @@
 //! `failed`: what stands in a stream's error output, and sending it again. Talks to the admin listener, where the work is
-//! done; see [`redrive`].
+//! done; see `redrive`.
 
 mod redrive;
 mod show;
