@@ -7,6 +7,7 @@
 
 mod access;
 mod api_model;
+mod busy_node;
 mod catalog;
 mod client;
 mod conformance;
@@ -30,6 +31,8 @@ mod outages;
 mod partitions;
 mod postgres;
 mod pressure;
+mod proxy;
+mod reach;
 mod receiver;
 mod redrive;
 mod reload;
