@@ -25,7 +25,7 @@ use standpipe_model::{StreamName, Timestamp};
 
 use crate::durable;
 use crate::spec::StreamSpec;
-pub(crate) use recorded::Recorded;
+pub(crate) use recorded::{Damaged, Recorded};
 
 const FORMAT: u32 = 1;
 const TAGS: &str = "tags.json";
@@ -389,6 +389,7 @@ mod tests {
             backup: None,
             processors: Vec::new(),
             journal_limit_bytes: None,
+            retention_ms: 0,
             encryption_key: None,
         }
     }

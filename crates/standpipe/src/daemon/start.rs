@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use standpipe_encode::EncoderPool;
@@ -24,9 +24,8 @@ use super::catalog::{self, follow_catalog};
 use super::credentials::{Mark, environment, follow};
 use super::encryption::look_after_keys;
 use super::failed::Redrives;
-use super::objects::follow_objects;
+use super::followed::follow_tables;
 use super::reload::ReloadError;
-use super::tables::follow_tables;
 use super::{Daemon, STOP_GRACE, Source, admin};
 use crate::access::Access;
 use crate::alarm::Alarms;
@@ -180,6 +179,7 @@ pub async fn start(
         redrives: Redrives::default(),
     });
     daemon.open_streams().await?;
+    daemon.take_in();
     daemon.settle_redrives();
     let endpoints = endpoints(&daemon, &listeners, &admin_listener)?;
     publish(&daemon, &endpoints).map_err(system("cannot write endpoints.json"))?;
@@ -196,7 +196,6 @@ pub async fn start(
         tokio::spawn(look_after_keys(Arc::clone(&daemon), stop.clone())),
         tokio::spawn(follow_tables(Arc::clone(&daemon), stop.clone())),
         tokio::spawn(follow_catalog(Arc::clone(&daemon), stop.clone())),
-        tokio::spawn(follow_objects(Arc::clone(&daemon), stop.clone())),
     ];
     tracing::info!(listen = %endpoints.listen, tls = endpoints.tls, admin = %endpoints.admin, streams = daemon.streams().len(), "standpipe is ready");
     Ok(Running { daemon, endpoints, pool, stop, servers, _lock: lock })
@@ -288,6 +287,7 @@ fn context(
         account_id: config.account_id.clone(),
         encoders: EncoderPool::new(processors),
         processors: Arc::new(Semaphore::new(processors)),
+        intake: OnceLock::new(),
     }))
 }
 
@@ -320,7 +320,7 @@ fn publish(daemon: &Daemon, endpoints: &Endpoints) -> io::Result<()> {
 }
 
 /// What is done now and then: archiving retired streams that have delivered everything, emptying the trash, removing
-/// versions of functions that no batch needs any more, looking after certificates.
+/// versions of functions that no batch needs any more, forgetting what was kept long enough, looking after certificates.
 async fn house_keeping(daemon: Arc<Daemon>, stop: CancellationToken) {
     const EVERY: Duration = Duration::from_secs(5);
     const ROUNDS_TO_TRASH: u64 = 720;
@@ -330,6 +330,9 @@ async fn house_keeping(daemon: Arc<Daemon>, stop: CancellationToken) {
         }
         daemon.finish_deletions().await;
         daemon.archive_retired().await;
+        for stream in daemon.streams() {
+            stream.tidy_kept().await;
+        }
         daemon.sweep_functions().await;
         daemon.look_after_certificates().await;
         if round % ROUNDS_TO_TRASH == 0 {

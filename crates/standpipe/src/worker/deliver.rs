@@ -5,9 +5,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use standpipe_encode::{ChunkEncoder, EncodeOptions};
+use standpipe_ingest::PutError;
 use standpipe_journal::control::{Close, Control, Done, Failing, OpenBatch, Settle};
 use standpipe_journal::{AppendError, SpoolError, SpoolId};
-use standpipe_model::{BatchId, BodyError, ErrorClass, Receipt, SinkError, Tally, Timestamp};
+use standpipe_model::{BatchId, BodyError, ErrorClass, Receipt, SinkError, StreamName, Tally, Timestamp};
 
 use super::body::{self, Make, ObjectBody, WORKING_BYTES};
 use super::columns::{self, CONVERTING_BYTES, FileSettings};
@@ -18,7 +19,7 @@ use super::pieces::Chunks;
 use super::requests::Sending;
 use super::shape::{Part, Shape};
 use super::{Line, make};
-use crate::alarm::AlarmKind;
+use crate::alarm::{AlarmKind, of_destination};
 use crate::catalog::CatalogError;
 use crate::delivery_log::Failure;
 use crate::spec::S3Destination;
@@ -85,8 +86,8 @@ pub(super) const NOTED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Of two failures the one to tell of: a fault that has to be mended says more than one that passes, and the first of a
 /// class more than those after it.
-pub(super) fn graver<E>(first: Option<E>, error: E, class: impl Fn(&E) -> ErrorClass) -> Option<E> {
-    first.filter(|first| class(first) >= class(&error)).or(Some(error))
+pub(super) fn graver<E, C: Ord>(first: Option<E>, error: E, gravity: impl Fn(&E) -> C) -> Option<E> {
+    first.filter(|first| gravity(first) >= gravity(&error)).or(Some(error))
 }
 
 /// How an attempt ended.
@@ -112,12 +113,17 @@ pub(super) enum AttemptError {
     Schema(#[from] CatalogError),
     #[error("the journal did not take the outcome")]
     Journal(#[from] AppendError),
+    #[error("stream '{into}' takes no records")]
+    Put { into: StreamName, source: PutError },
 }
 
 impl AttemptError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::Sink(error) | Self::Endpoint { error, .. } => error.class,
+            Self::Journal(AppendError::TooLarge(_)) => ErrorClass::Refused,
+            Self::Put { source: PutError::Unavailable { .. }, .. } => ErrorClass::Throttled,
+            Self::Put { .. } => ErrorClass::Misconfigured,
             Self::Spool(_) | Self::Schema(_) | Self::Journal(_) => ErrorClass::Transient,
         }
     }
@@ -127,15 +133,18 @@ impl Line {
     /// Makes an attempt at a batch.
     pub(crate) async fn deliver(&self, open: &OpenBatch, which: Try) -> Outcome {
         let started = self.context.timer.steady();
-        let result = self.attempt(open, which).await;
+        let result = match self.goes_into() {
+            Some(into) => self.put_into(open, into).await,
+            None => self.attempt(open, which).await,
+        };
+        self.note_waiting(result.as_ref().err());
         let took = self.context.timer.steady().saturating_sub(started);
         let class = result.as_ref().map_or_else(|error| error.class().as_str(), |()| "ok");
-        self.context.metrics.attempted(&self.stream, &self.destination, class, took);
+        self.context.metrics.attempted(&self.stream, self.label(), class, took);
         match result {
             Ok(()) => {
                 self.clear_alarms(&open.close);
                 self.again.forget(open.close.batch);
-                self.tidy_endpoint().await;
                 Outcome::Settled
             }
             Err(error) => self.failed(open, which.tries, &error).await,
@@ -340,11 +349,14 @@ impl Line {
         let (batch, destination) = (close.batch, self.destination.clone());
         frames.push(Control::Settle(Settle { batch, destination, range: close.range, tally }));
         self.journal.control(frames).await?;
-        self.context.metrics.delivered(&self.stream, &self.destination, bytes);
+        self.context.metrics.delivered(&self.stream, self.label(), bytes);
+        if self.replay.is_some() {
+            self.context.metrics.replayed(&self.stream, tally.total());
+        }
         if tally.lost > 0 {
             let message =
                 format!("{} records of batch {} could not be read from the journal", tally.lost, close.batch);
-            self.raise(AlarmKind::RecordsLost, "", message);
+            self.raise(AlarmKind::RecordsLost, self.destination.as_str(), message);
         }
         Ok(())
     }
@@ -377,8 +389,8 @@ impl Line {
 
     /// The destination that a batch was closed for, where its version is still there.
     fn closed_for<T>(&self, close: &Close, look: impl FnOnce(&S3Destination) -> T) -> Option<T> {
-        let version = self.definitions.version(close.version)?;
-        version.definition.spec.destination_of(&self.destination).map(look)
+        let version = self.definitions.version(close.version).filter(|_| self.goes_into().is_none())?;
+        version.definition.spec.destination_of(&self.of).map(look)
     }
 
     /// How long a failure may last before a human is told.
@@ -416,7 +428,9 @@ impl Line {
         let has_endpoint = self.has_endpoint(&open.close);
         let must_mend = error.class() == ErrorClass::Misconfigured;
         let (begins, over) = match error {
-            AttemptError::Endpoint { progressed, .. } => (!must_mend, *progressed || must_mend),
+            AttemptError::Endpoint { error, progressed } => {
+                (!must_mend && !error.is_ours, *progressed || must_mend)
+            }
             _ => (!has_endpoint, has_endpoint && must_mend),
         };
         let failing = |over| {
@@ -452,15 +466,22 @@ impl Line {
     }
 
     pub(crate) fn clear_alarms(&self, close: &Close) {
-        let alarms = &self.context.alarms;
-        let about = self.destination.to_string();
-        alarms.clear(Some(&self.stream), AlarmKind::Misconfigured, &about);
-        alarms.clear(Some(&self.stream), AlarmKind::RetryExhausted, &about);
-        alarms.clear(Some(&self.stream), AlarmKind::Refused, &close.batch.to_string());
+        self.clear(AlarmKind::Misconfigured);
+        if !self.has_endpoint(close) {
+            // A batch of an endpoint may have been given up; once one of its requests is answered, it is cleared.
+            self.clear(AlarmKind::RetryExhausted);
+        }
+        self.context.alarms.clear(Some(&self.stream), AlarmKind::Refused, &close.batch.to_string());
+    }
+
+    /// Clears an alarm about the destination.
+    pub(super) fn clear(&self, kind: AlarmKind) {
+        self.context.alarms.clear(Some(&self.stream), kind, self.destination.as_str());
     }
 
     pub(crate) fn raise(&self, kind: AlarmKind, about: &str, message: String) {
-        self.context.alarms.raise(Some(&self.stream), kind, about, message, self.context.timer.now());
+        let (message, now) = (of_destination(&self.destination, message), self.context.timer.now());
+        self.context.alarms.raise(Some(&self.stream), kind, about, message, now);
     }
 }
 

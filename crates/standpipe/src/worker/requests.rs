@@ -15,6 +15,8 @@
 //! - What a human has to mend ([`ErrorClass::Misconfigured`]) gives nothing up, however long it lasts, unless the
 //!   destination may only lag so far behind (`max_lag`).
 
+pub(super) mod kept;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,6 +41,7 @@ use super::fates::{Counted, Fates, Made};
 use super::pieces::Pieces;
 use super::shape::{Part, Shape};
 use super::{Context, Line, Memory, make};
+use crate::alarm::AlarmKind;
 use crate::endpoints::{Endpoint, EndpointClient};
 
 /// Requests of one batch that are on their way at once.
@@ -214,7 +217,10 @@ impl Line {
     /// Sending what cannot be noted would only be done again.
     fn can_decide(&self) -> Result<(), SinkError> {
         match self.journal.usage().poisoned {
-            true => Err(SinkError::new(ErrorClass::Transient, "the journal takes no decisions now")),
+            true => {
+                let error = SinkError::new(ErrorClass::Transient, "the journal takes no decisions now");
+                Err(SinkError { is_ours: true, ..error })
+            }
             false => Ok(()),
         }
     }
@@ -222,7 +228,7 @@ impl Line {
     /// An endpoint of the shape that was pinned, reached and retried as the current version says.
     fn live(&self, pinned: &Endpoint) -> Endpoint {
         let definition = self.definitions.current();
-        let current = definition.spec.destination_of(&self.destination).and_then(|d| d.endpoint.as_ref());
+        let current = definition.spec.destination_of(&self.of).and_then(|d| d.endpoint.as_ref());
         current.map_or_else(|| pinned.clone(), |current| pinned.with_access_of(current))
     }
 
@@ -289,7 +295,7 @@ impl Line {
         Request {
             stream: self.stream.clone(),
             stream_arn: stream_arn(region, account_id, self.stream.as_str()).into(),
-            destination: self.destination.clone(),
+            destination: self.of.clone(),
             batch: sending.identity,
             id,
             rows,
@@ -310,8 +316,17 @@ impl Line {
         let close = &sending.open.close;
         progress.bytes += bytes;
         let is_done = match left {
-            None => !was_over,
+            None => {
+                if !was_over {
+                    self.clear(AlarmKind::RetryExhausted);
+                }
+                !was_over
+            }
             Some((rows, error)) if self.is_over(sending, endpoint, progress, &error) => {
+                if error.class != ErrorClass::Refused {
+                    let message = format!("batch {}: given up: {}", close.batch, chain(&error));
+                    self.raise(AlarmKind::RetryExhausted, self.destination.as_str(), message);
+                }
                 let code = error.code.clone().unwrap_or_else(|| "InternalError".to_owned());
                 refused.add(code, &error.told(), rows.into_iter().map(|row| row.position));
                 true
@@ -361,8 +376,11 @@ impl Line {
         progress: &Progress,
         error: &SinkError,
     ) -> bool {
+        if error.is_ours {
+            return false;
+        }
         let now = self.context.timer.now();
-        let lag = now.since(sending.open.close.arrived_at);
+        let lag = now.since(self.lags_since(&sending.open.close));
         if endpoint.max_lag_ms.is_some_and(|max| lag >= Duration::from_millis(max)) {
             return true;
         }
@@ -406,14 +424,12 @@ impl Line {
     /// Tells the endpoint what it need not remember any more.
     pub(super) async fn tidy_endpoint(&self) {
         let definition = self.definitions.current();
-        let endpoint = definition.spec.destination_of(&self.destination).and_then(|d| d.endpoint.as_ref());
+        let endpoint = definition.spec.destination_of(&self.of).and_then(|d| d.endpoint.as_ref());
         let Some(endpoint) = endpoint.filter(|endpoint| endpoint.target.remembers_requests()) else { return };
-        let unsettled: Vec<BatchId> = self.journal.with_state(|state| {
-            let open = state.destinations.get(&self.destination).into_iter().flat_map(|p| p.open.values());
-            open.map(identity).collect()
-        });
+        let unsettled: Vec<BatchId> =
+            self.journal.with_state(|state| state.open_of(&self.of).map(identity).collect());
         let tidied = match self.client(endpoint) {
-            Ok(client) => client.sink.tidy(&self.stream, &self.destination, &unsettled).await,
+            Ok(client) => client.sink.tidy(&self.stream, &self.of, &unsettled).await,
             Err(error) => Err(error),
         };
         if let Err(error) = tidied {
@@ -517,7 +533,7 @@ impl Progress {
 
     fn fail(&mut self, error: SinkError) {
         self.failures += 1;
-        self.failure = graver(self.failure.take(), error, |error| error.class);
+        self.failure = graver(self.failure.take(), error, |error| (error.class, !error.is_ours));
     }
 }
 
@@ -541,33 +557,6 @@ fn request_id(version: u64, identity: BatchId, rows: &[RequestRow]) -> RequestId
     RequestId(std::array::from_fn(|byte| digest.as_ref()[byte]))
 }
 
-/// A row as a spool keeps it, with what it comes from.
-pub(super) mod kept {
-    use bytes::{Buf, BufMut, Bytes};
-    use standpipe_model::{Position, RequestRow, RowOrigin, Timestamp};
-
-    /// Position, number within the record, arrival.
-    const LEN: usize = 20;
-
-    pub(crate) fn write(row: &RequestRow) -> Vec<u8> {
-        let mut kept = Vec::with_capacity(LEN + row.data.len());
-        kept.put_u64_le(row.origin.position.0);
-        kept.put_u32_le(row.origin.sub);
-        kept.put_u64_le(row.arrived_at.as_millis());
-        kept.extend_from_slice(&row.data);
-        kept
-    }
-
-    pub(crate) fn read(mut kept: Bytes) -> Option<RequestRow> {
-        if kept.len() < LEN {
-            return None;
-        }
-        let (position, sub, arrived_at) = (kept.get_u64_le(), kept.get_u32_le(), kept.get_u64_le());
-        let origin = RowOrigin { position: Position(position), sub };
-        Some(RequestRow { origin, arrived_at: Timestamp(arrived_at), data: kept })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -589,12 +578,5 @@ mod tests {
         }
         assert_ne!(request_id(1, batch, &all), request_id(1, BatchId([2; 16]), &all));
         assert_ne!(request_id(1, batch, &all), request_id(2, batch, &all));
-    }
-
-    #[test]
-    fn a_row_of_a_spool_knows_where_it_comes_from() {
-        let kept = kept::write(&row(1 << 40, 9));
-        assert_eq!(kept::read(kept.into()), Some(row(1 << 40, 9)));
-        assert_eq!(kept::read(Bytes::from_static(b"short")), None);
     }
 }

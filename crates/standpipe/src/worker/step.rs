@@ -11,6 +11,7 @@
 //! - At most one CLOSE is on its way; at most `slots` attempts run; at most `open_max` batches are closed and not
 //!   settled. Closing is lazy: what cannot be attempted now stays in the journal unclosed, where it can still grow.
 //! - A batch that fails holds back only itself, until `open_max` of them wait.
+//! - A worker with a rate closes no batch before the records of the one before had their time.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,8 @@ const SLOTS: usize = 4;
 /// How many may be closed and not settled: those being attempted and those that wait to be tried again. The journal's
 /// reserve for control frames is made for about so many.
 const OPEN_MAX: usize = 16;
+/// How often a destination is told what is settled, in milliseconds.
+const TIDY_MS: i64 = 60_000;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub(crate) enum Event {
     Hints(Buffering),
     /// Everything there is shall be closed and delivered.
     Drain,
+    /// The destination was told what is settled.
+    Tidied,
     /// Time passed.
     Timer,
 }
@@ -59,6 +64,8 @@ pub(crate) enum Command {
     Close { from: Cursor, reason: CloseReason },
     /// Make an attempt.
     Attempt(BatchId),
+    /// Tell the destination what is settled, beside all attempts.
+    Tidy,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,10 +75,21 @@ enum Phase {
     Parked { until: i64 },
 }
 
+/// Telling the destination what is settled; `due` when something is that it has not been told of.
+#[derive(Debug, Clone, Copy)]
+enum Tidy {
+    Idle { not_before: i64, due: bool },
+    Running { since: i64, due: bool },
+}
+
 /// What the worker of one destination knows.
 #[derive(Debug)]
 pub(crate) struct WorkerState {
     hints: Buffering,
+    /// How many batches are attempted at once.
+    slots: usize,
+    /// Records per second, at the most.
+    rate: Option<u32>,
     cursor: Cursor,
     tip: Tip,
     pressure: bool,
@@ -82,6 +100,7 @@ pub(crate) struct WorkerState {
     looking: bool,
     closing: bool,
     close_not_before: i64,
+    tidy: Tidy,
     batches: BTreeMap<BatchId, Phase>,
     /// The order in which batches were closed.
     order: Vec<BatchId>,
@@ -93,6 +112,8 @@ impl WorkerState {
         let tip = Tip { next: cursor.position, bytes: cursor.bytes };
         Self {
             hints,
+            slots: SLOTS,
+            rate: None,
             cursor,
             tip,
             pressure: false,
@@ -101,18 +122,24 @@ impl WorkerState {
             looking: false,
             closing: false,
             close_not_before: i64::MIN,
+            tidy: Tidy::Idle { not_before: i64::MIN, due: false },
             batches: open.iter().map(|batch| (*batch, Phase::Ready)).collect(),
             order: open,
         }
     }
 
+    /// The same, with no more than one batch at once, or at no more than so many records a second.
+    pub(crate) fn paced(self, in_order: bool, rate: Option<u32>) -> Self {
+        Self { slots: if in_order { 1 } else { self.slots }, rate, ..self }
+    }
+
     /// Takes an event in and says what to do.
     pub(crate) fn step(&mut self, event: Event, now: i64) -> Vec<Command> {
-        self.note(event);
+        self.note(event, now);
         self.decide(now)
     }
 
-    fn note(&mut self, event: Event) {
+    fn note(&mut self, event: Event, now: i64) {
         match event {
             Event::Tip { tip, pressure } => (self.tip, self.pressure) = (tip, pressure),
             Event::Front { position, arrived_ms } => {
@@ -121,6 +148,11 @@ impl WorkerState {
                 self.front = (position == self.cursor.position).then_some(arrived_ms);
             }
             Event::Closed { batch, end } => {
+                if let Some(rate) = self.rate {
+                    let records = end.position.0.saturating_sub(self.cursor.position.0);
+                    self.close_not_before =
+                        now.saturating_add_unsigned(records * 1_000 / u64::from(rate.max(1)));
+                }
                 (self.cursor, self.front, self.closing) = (end, None, false);
                 self.batches.insert(batch, Phase::Ready);
                 self.order.push(batch);
@@ -129,12 +161,19 @@ impl WorkerState {
             Event::Settled { batch } => {
                 self.batches.remove(&batch);
                 self.order.retain(|other| *other != batch);
+                let (Tidy::Idle { due, .. } | Tidy::Running { due, .. }) = &mut self.tidy;
+                *due = true;
             }
             Event::Failed { batch, retry_at } => self.set(batch, Phase::Parked { until: retry_at }),
             Event::Nudge { batch: Some(batch) } => self.wake(batch),
             Event::Nudge { batch: None } => self.order.clone().into_iter().for_each(|batch| self.wake(batch)),
             Event::Hints(hints) => self.hints = hints,
             Event::Drain => self.drain_to = Some(self.tip.next),
+            Event::Tidied => {
+                if let Tidy::Running { since, due } = self.tidy {
+                    self.tidy = Tidy::Idle { not_before: since.saturating_add(TIDY_MS), due };
+                }
+            }
             Event::Timer => {}
         }
     }
@@ -157,11 +196,15 @@ impl WorkerState {
             self.close_not_before = i64::MIN;
         }
         let mut commands = Vec::new();
+        if self.tidy_at().is_some_and(|at| at <= now) {
+            self.tidy = Tidy::Running { since: now, due: false };
+            commands.push(Command::Tidy);
+        }
         for batch in self.order.clone() {
             if matches!(self.batches.get(&batch), Some(Phase::Parked { until }) if *until <= now) {
                 self.set(batch, Phase::Ready);
             }
-            if self.running() < SLOTS && self.batches.get(&batch) == Some(&Phase::Ready) {
+            if self.running() < self.slots && self.batches.get(&batch) == Some(&Phase::Ready) {
                 self.set(batch, Phase::Running);
                 commands.push(Command::Attempt(batch));
             }
@@ -180,13 +223,21 @@ impl WorkerState {
         commands
     }
 
+    /// When the destination is to be told what is settled, if anything is that it does not know.
+    fn tidy_at(&self) -> Option<i64> {
+        match self.tidy {
+            Tidy::Idle { not_before, due: true } => Some(not_before),
+            _ => None,
+        }
+    }
+
     fn running(&self) -> usize {
         self.batches.values().filter(|phase| **phase == Phase::Running).count()
     }
 
     fn may_close(&self) -> bool {
         let records = self.tip.next > self.cursor.position;
-        let room = self.running() < SLOTS && self.batches.len() < OPEN_MAX;
+        let room = self.running() < self.slots && self.batches.len() < OPEN_MAX;
         records && room && !self.closing && self.close_not_before == i64::MIN
     }
 
@@ -215,11 +266,11 @@ impl WorkerState {
             _ => None,
         });
         let pending = self.tip.next > self.cursor.position && !self.closing;
-        let room = self.running() < SLOTS && self.batches.len() < OPEN_MAX;
+        let room = self.running() < self.slots && self.batches.len() < OPEN_MAX;
         let age = (pending && room).then(|| self.front.map(|arrived| self.age_limit(arrived))).flatten();
         let age = age.map(|at| at.max(self.close_not_before));
         let held = (pending && room && self.front.is_none()).then_some(self.close_not_before);
-        parked.chain(age).chain(held.filter(|at| *at > i64::MIN)).min()
+        parked.chain(age).chain(held.filter(|at| *at > i64::MIN)).chain(self.tidy_at()).min()
     }
 
     /// How many full batches wait to be closed: how far the destination has fallen behind.
@@ -274,7 +325,7 @@ mod tests {
             state.step(Event::Closed { batch: id(1), end: at(1, 10) }, 70_001),
             [Command::Attempt(id(1))]
         );
-        assert_eq!(state.step(Event::Settled { batch: id(1) }, 70_002), []);
+        assert_eq!(state.step(Event::Settled { batch: id(1) }, 70_002), [Command::Tidy]);
         assert!(state.is_drained());
         assert_eq!(state.wake_at(), None);
     }
@@ -333,6 +384,26 @@ mod tests {
     }
 
     #[test]
+    fn a_destination_is_told_what_is_settled_once_a_minute_and_of_the_last_batch_too() {
+        let mut state = state();
+        assert_eq!(state.step(Event::Settled { batch: id(1) }, 1_000), [Command::Tidy]);
+        assert_eq!(state.step(Event::Settled { batch: id(2) }, 2_000), [], "it is being told");
+        assert_eq!((state.step(Event::Tidied, 3_000), state.wake_at()), (vec![], Some(61_000)));
+        assert_eq!(state.step(Event::Settled { batch: id(3) }, 60_999), []);
+        assert_eq!(state.step(Event::Timer, 61_000), [Command::Tidy]);
+        assert_eq!((state.step(Event::Tidied, 90_000_000), state.wake_at()), (vec![], None));
+        assert_eq!(state.step(Event::Settled { batch: id(4) }, 90_000_001), [Command::Tidy]);
+    }
+
+    #[test]
+    fn telling_what_is_settled_takes_no_slot() {
+        let mut state = WorkerState::resume(HINTS, at(0, 0), (0..4).map(id).collect());
+        let attempts = state.step(Event::Settled { batch: id(9) }, 0);
+        assert_eq!(attempts[0], Command::Tidy);
+        assert_eq!(attempts.len(), 1 + SLOTS);
+    }
+
+    #[test]
     fn pressure_and_drain_close_what_is_open() {
         let mut state = state();
         state.step(tip(1, 10), 0);
@@ -343,6 +414,22 @@ mod tests {
         state.step(tip(1, 10), 0);
         assert_eq!(state.step(Event::Drain, 1), [close(CloseReason::Drain)]);
         assert!(!state.is_drained());
+    }
+
+    #[test]
+    fn a_rate_keeps_the_next_close_waiting_and_a_worker_in_order_has_one_slot() {
+        let mut state = state().paced(true, Some(50));
+        state.step(tip(100, 10_000), 0);
+        let commands = state.step(Event::Closed { batch: id(1), end: at(10, 1_000) }, 1_000);
+        assert_eq!(commands, [Command::Attempt(id(1))]);
+        assert_eq!(state.step(Event::Settled { batch: id(1) }, 1_100), [], "ten records have 200 ms");
+        assert_eq!(state.wake_at(), Some(1_200));
+        let close = Command::Close { from: at(10, 1_000), reason: CloseReason::Size };
+        assert!(state.step(Event::Timer, 1_200).contains(&close));
+        let commands = state.step(Event::Closed { batch: id(2), end: at(11, 1_100) }, 1_200);
+        assert_eq!(commands, [Command::Attempt(id(2))]);
+        let commands = state.step(Event::Timer, 9_000);
+        assert_eq!(commands, [], "none is closed while the slot is taken");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use standpipe_testkit::Authority;
+
+use crate::support::SOON;
 
 /// A request's path with its query, its headers by lower-case name, and its body, unpacked.
 pub(crate) struct Asked {
@@ -218,4 +220,50 @@ fn head(reader: &mut impl io::BufRead) -> Option<(String, BTreeMap<String, Strin
         headers.insert(name.to_lowercase(), value.to_owned());
     }
     Some((path, headers))
+}
+
+/// A double that keeps its answers back until it is told to give them, and knows who waits.
+pub(crate) struct Held {
+    answer: Value,
+    /// Whether it answers, and how many wait.
+    state: Mutex<(bool, usize)>,
+    changed: Condvar,
+}
+
+impl Held {
+    /// One that will answer so; and its port.
+    pub(crate) fn start(answer: Value) -> (Arc<Self>, u16) {
+        let held = Arc::new(Self { answer, state: Mutex::default(), changed: Condvar::new() });
+        let port = Listening::start(Arc::clone(&held), None).port;
+        (held, port)
+    }
+
+    /// Whether it answers from now on.
+    pub(crate) fn answer(&self, answers: bool) {
+        self.state.lock().unwrap().0 = answers;
+        self.changed.notify_all();
+    }
+
+    /// Waits until so many wait at once.
+    pub(crate) fn waits_for(&self, waiting: usize) {
+        let state = self.state.lock().unwrap();
+        let (_state, late) =
+            self.changed.wait_timeout_while(state, SOON, |(_, found)| *found < waiting).unwrap();
+        assert!(!late.timed_out(), "{waiting} did not wait at once");
+    }
+}
+
+impl Double for Held {
+    fn decide(&self, _path: &str) -> Answer {
+        Answer::Take
+    }
+
+    fn reply(&self, _asked: Asked, _answer: Answer) -> Option<(u16, Value)> {
+        let mut state = self.state.lock().unwrap();
+        state.1 += 1;
+        self.changed.notify_all();
+        let mut state = self.changed.wait_while(state, |(answers, _)| !*answers).unwrap();
+        state.1 -= 1;
+        Some((200, self.answer.clone()))
+    }
 }

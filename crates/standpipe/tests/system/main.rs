@@ -38,6 +38,7 @@ mod receiver;
 mod redrive;
 mod reload;
 mod repeats;
+mod replay;
 mod scale;
 mod schemas;
 mod sdks;
