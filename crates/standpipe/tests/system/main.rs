@@ -39,6 +39,7 @@ mod redrive;
 mod reload;
 mod repeats;
 mod replay;
+mod row_groups;
 mod scale;
 mod schemas;
 mod sdks;
