@@ -74,12 +74,12 @@ fn what_boto3_puts_is_in_the_table_once_through_ten_kills_of_the_daemon_and_a_st
         format!("{columns}\n        records_max: 200\n        buffering: {{ size: 512KiB, interval: 1s }}");
     let mut daemon = start(yaml(&lake, &server, "weather", &more));
     // Slow enough to be hit before it commits.
-    sleep(&server, 0.5);
+    sleep(&server, 0.2);
     sql(&server, "CREATE TRIGGER slow AFTER INSERT ON weather FOR EACH STATEMENT EXECUTE FUNCTION slow()");
     let python = Python::installed().unwrap();
     let putting = python.put(&daemon.endpoint(), "weather", &["weather", "--processes", "2"]);
-    let put = finish(putting).unwrap();
-    assert_eq!((put["acknowledged"].as_u64(), put["raised"].as_u64()), (Some(WEATHER), Some(0)), "{put}");
+    let told = finish(putting).unwrap();
+    assert_eq!((told["acknowledged"].as_u64(), told["raised"].as_u64()), (Some(WEATHER), Some(0)), "{told}");
     let count = |server: &Postgres, select: &str| sql(server, select).parse::<u64>().unwrap();
     let loaded = |server: &Postgres| count(server, "SELECT count(*) FROM weather");
     // A session whose daemon was killed notices that only when its sleep is over.
@@ -119,9 +119,11 @@ fn what_boto3_puts_is_in_the_table_once_through_ten_kills_of_the_daemon_and_a_st
     );
     assert!(lake.keys("lake").is_empty(), "nothing was refused");
     let ledger = "SELECT sum(loaded), count(*) FILTER (WHERE settled_at IS NULL) FROM standpipe_ledger";
-    // It is told after the batch is settled.
+    // It is told once a minute at most, and when the first batch of a run is settled.
+    daemon.restart().unwrap();
+    put(&daemon, "weather", [br#"{"id":-1}"#.to_vec()]);
     eventually("what is settled is marked so", SOON, || {
-        (sql(&server, ledger) == format!("{WEATHER}|0")).then_some(())
+        (sql(&server, ledger) == format!("{}|0", WEATHER + 1)).then_some(())
     });
     assert!(!daemon.log().contains("loader-secret"), "a secret is in the log");
 }
