@@ -13,6 +13,7 @@ mod opensearch;
 mod postgres;
 mod requests;
 mod scripted;
+mod splunk;
 mod suite;
 mod telegraf;
 mod versitygw;

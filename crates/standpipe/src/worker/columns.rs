@@ -36,6 +36,8 @@ struct Making {
     rows: Counted<RecordBatch>,
     settings: FileSettings,
     joiner: FileJoiner,
+    /// What the latest chunk has beyond the row group that is being gathered, with its bytes.
+    left: Option<(RecordBatch, usize)>,
     gathered: Vec<RecordBatch>,
     gathered_bytes: usize,
     gathered_rows: usize,
@@ -59,6 +61,7 @@ pub(crate) async fn open(
         rows,
         settings,
         joiner,
+        left: None,
         gathered: Vec::new(),
         gathered_bytes: 0,
         gathered_rows: 0,
@@ -94,20 +97,34 @@ impl Making {
         self.joiner.push(part).map(Some).map_err(failed)
     }
 
-    /// Takes the next chunk, and has a row group encoded when there is enough for one.
+    /// Takes the next chunk, or what fits of it, and has a row group encoded when there is enough for one.
     async fn gather(&mut self) -> Result<(), BodyError> {
-        match self.rows.next().await? {
-            Some(rows) if rows.num_rows() > 0 => {
-                self.gathered_bytes += rows.get_array_memory_size();
-                self.gathered_rows += rows.num_rows();
-                self.gathered.push(rows);
+        let rows_max = self.settings.format.part_rows_max();
+        let next = match self.left.take() {
+            Some(left) => Some(left),
+            None => self.rows.next().await?.map(|rows| {
+                let bytes = rows.get_array_memory_size();
+                (rows, bytes)
+            }),
+        };
+        match next {
+            Some((rows, bytes)) if rows.num_rows() > 0 => {
+                let taken = rows.num_rows().min(rows_max - self.gathered_rows);
+                // A slice says that it has the bytes of the whole.
+                let share = bytes / rows.num_rows() * taken;
+                if taken < rows.num_rows() {
+                    self.left = Some((rows.slice(taken, rows.num_rows() - taken), bytes - share));
+                }
+                self.gathered_bytes += share;
+                self.gathered_rows += taken;
+                self.gathered.push(rows.slice(0, taken));
             }
             Some(_) => {}
             None => self.ended = true,
         }
         let format = &self.settings.format;
         let bytes = ROW_GROUP_BYTES.min(format.part_bytes_max());
-        let full = self.gathered_bytes >= bytes || self.gathered_rows >= format.part_rows_max();
+        let full = self.gathered_bytes >= bytes || self.gathered_rows >= rows_max;
         if !self.gathered.is_empty() && (full || self.ended) {
             let rows = std::mem::take(&mut self.gathered);
             (self.gathered_bytes, self.gathered_rows) = (0, 0);

@@ -106,15 +106,24 @@ fn members_that_have_no_effect_here_are_refused_by_name_and_make_no_stream() {
     let destination =
         json!({"RoleARN": "arn:aws:iam::000000000000:role/r", "BucketARN": "arn:aws:s3:::lake"});
     let good = json!({"DeliveryStreamName": "new", "ExtendedS3DestinationConfiguration": destination});
-    let member = "MSKSourceConfiguration";
-    let mut wanted = good.clone();
-    wanted[member] = json!({
-        "MSKClusterARN": "arn:c", "TopicName": "t",
-        "AuthenticationConfiguration": {"RoleARN": "arn:aws:iam::000000000000:role/r", "Connectivity": "PUBLIC"},
+    let connection = json!({"RoleARN": "arn:aws:iam::000000000000:role/r", "Connectivity": "PUBLIC"});
+    let topic =
+        json!({"MSKClusterARN": "arn:c", "TopicName": "t", "AuthenticationConfiguration": connection});
+    let table = json!({
+        "AccountUrl": "account.snowflakecomputing.com", "User": "u", "PrivateKey": "k".repeat(256),
+        "Database": "d", "Schema": "s", "Table": "t",
+        "RoleARN": "arn:aws:iam::000000000000:role/r", "S3Configuration": destination,
     });
-    let answer = client.call("CreateDeliveryStream", wanted.to_string().into());
-    assert_eq!((answer.status, answer.error()), (400, "InvalidArgumentException"), "{answer:?}");
-    assert!(answer.body.to_string().contains(member), "{answer:?}");
+    for (member, beside, value) in [
+        ("MSKSourceConfiguration", good.clone(), topic),
+        ("SnowflakeDestinationConfiguration", json!({"DeliveryStreamName": "new"}), table),
+    ] {
+        let mut wanted = beside;
+        wanted[member] = value;
+        let answer = client.call("CreateDeliveryStream", wanted.to_string().into());
+        assert_eq!((answer.status, answer.error()), (400, "InvalidArgumentException"), "{answer:?}");
+        assert!(answer.body.to_string().contains(member), "{answer:?}");
+    }
     let listed = client.call("ListDeliveryStreams", "{}".into());
     assert_eq!(listed.body["DeliveryStreamNames"], json!(["fixed"]));
     // What is no member of the API at all is passed over, as AWS does.

@@ -1,14 +1,17 @@
 //! Destinations that take records in requests: each record reaches the endpoint or the error output, whatever fails.
 
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use standpipe_testkit::Daemon;
 use standpipe_testkit::guests::probe_component;
 use standpipe_testkit::servers::Telegraf;
 
+use crate::client::Client;
 use crate::double::Answer;
 use crate::lake::Lake;
+use crate::outages::attempts;
 use crate::receiver::Receiver;
 use crate::support::{SOON, all_settled, balance, eventually, metric, start};
 use crate::transform::{failures, put, raw};
@@ -57,37 +60,162 @@ fn undelivered(lake: &Lake) -> Vec<Value> {
 }
 
 #[test]
-fn each_record_reaches_an_endpoint_that_fails_in_every_way_once_through_kills() {
+fn each_record_reaches_an_endpoint_that_fails_in_every_way_once_through_ten_kills() {
     const COUNT: u64 = 4_000;
     let (lake, receiver) = (Lake::with(&["lake"]), Receiver::start());
-    // Not for ever: a batch that were always unlucky would wait ever longer.
     receiver.obey(|number| match number % 7 {
-        _ if number >= 120 => Answer::Take,
+        0 => Answer::TakeAndHold,
         1 => Answer::Status(503),
         2 => Answer::HangUp,
         3 => Answer::TakeAndHangUp,
+        4 => Answer::Hold,
         5 => Answer::Status(500),
         _ => Answer::Take,
     });
     let mut daemon = start(yaml(&lake, &receiver.url(), "gzip: true"));
-    for (round, first) in (0..COUNT).step_by(1_000).enumerate() {
-        put_all(&daemon, first..first + 1_000);
-        if round < 3 {
-            let before = receiver.requests();
-            eventually("some requests come", SOON, || (receiver.requests() > before + 5).then_some(()));
-            daemon.kill9().unwrap();
-            daemon.restart().unwrap();
+    let mut before = 0;
+    for first in (0..COUNT).step_by(400) {
+        put_all(&daemon, first..first + 400);
+        eventually("an attempt waits for its answer", SOON, || (receiver.held() > before).then_some(()));
+        daemon.kill9().unwrap();
+        before = receiver.held();
+        if first + 400 == COUNT {
+            // Not for ever: a batch that were always unlucky would wait ever longer.
+            receiver.obey(|_| Answer::Take);
         }
+        daemon.restart().unwrap();
     }
     let balance = all_settled(&daemon, "clicks", SOON);
     assert_eq!((balance.accepted, balance.delivered), (COUNT, COUNT));
     assert_eq!(receiver.records(), records(0..COUNT), "each record is in one request");
     assert!(receiver.repeated() > 0, "an answer that was lost makes the same request come again");
-    assert_eq!(receiver.header("x-amz-firehose-access-key").as_deref(), Some("sekrit"));
     let arn = receiver.header("x-amz-firehose-source-arn").unwrap();
     assert!(arn.ends_with(":deliverystream/clicks"), "{arn}");
     assert!(lake.keys("lake").is_empty(), "nothing failed for good");
     assert!(!daemon.log().contains("hidden") && !daemon.log().contains("sekrit"), "a secret is in the log");
+}
+
+#[test]
+fn what_speaks_no_protocol_gets_lines_an_array_or_bytes_in_requests_whose_ids_stay() {
+    let lake = Lake::with(&["lake"]);
+    for (format, media) in [
+        ("ndjson", "application/x-ndjson"),
+        ("json_array", "application/json"),
+        ("raw", "application/octet-stream"),
+    ] {
+        let receiver = Receiver::start();
+        receiver.obey(|number| if number % 2 == 0 { Answer::TakeAndHangUp } else { Answer::Take });
+        let more = format!("format: {format}\n        headers: {{ Authorization: Bearer hush }}");
+        let daemon = start(yaml(&lake, &receiver.url(), &more));
+        put(&daemon, "clicks", (0..100).map(|id| format!("{{\"id\":{id}}}\n").into_bytes()));
+        put(&daemon, "clicks", [b"no JSON\n".to_vec()]);
+        let settled = all_settled(&daemon, "clicks", SOON);
+        let refused = u64::from(format == "json_array");
+        assert_eq!((settled.delivered, settled.backed_up), (101 - refused, refused), "{format}");
+        let requests = receiver.records();
+        let mut arrived: Vec<&str> = requests.iter().flat_map(|piece| piece.lines()).collect();
+        arrived.sort_unstable();
+        let mut expected: Vec<String> = (0..100).map(|id| format!("{{\"id\":{id}}}")).collect();
+        expected.extend((refused == 0).then(|| "no JSON".to_owned()));
+        expected.sort_unstable();
+        assert_eq!(arrived, expected, "{format}");
+        assert!(receiver.repeated() > 0, "{format}");
+        assert_eq!(receiver.header("content-type").as_deref(), Some(media));
+        assert_eq!(receiver.header("authorization").as_deref(), Some("Bearer hush"));
+        assert!(!daemon.log().contains("hush"), "a secret is in the log");
+    }
+    let lines = undelivered(&lake);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(
+        (&lines[0]["errorCode"], raw(&lines[0])),
+        (&"HttpEndpoint.InvalidRecord".into(), b"no JSON\n".to_vec())
+    );
+}
+
+#[test]
+fn an_endpoint_that_is_busy_is_left_alone_for_as_long_as_it_asks() {
+    let (lake, receiver) = (Lake::with(&["lake"]), Receiver::start());
+    let (told, times) = mpsc::channel();
+    receiver.obey(move |number| {
+        told.send(Instant::now()).unwrap();
+        if number == 0 { Answer::Later(429, 4) } else { Answer::Take }
+    });
+    let daemon = start(yaml(&lake, &receiver.url(), ""));
+    put_all(&daemon, 0..10);
+    assert_eq!(all_settled(&daemon, "clicks", SOON).delivered, 10);
+    let times: Vec<Instant> = times.try_iter().collect();
+    // By itself it would wait one second.
+    assert!(times.len() == 2 && times[1] - times[0] >= Duration::from_secs(4), "{times:?}");
+    assert_eq!((attempts(&daemon, "throttled"), attempts(&daemon, "ok")), (1, 1));
+}
+
+#[test]
+fn an_endpoint_that_is_away_or_does_not_answer_in_time_only_delays() {
+    let (lake, receiver) = (Lake::with(&["lake"]), Receiver::start());
+    let daemon = start(yaml(&lake, &receiver.url(), "request_timeout: 1s"));
+    receiver.listening.stop();
+    put_all(&daemon, 0..100);
+    eventually("attempts find nobody", SOON, || (attempts(&daemon, "transient") > 2).then_some(()));
+    receiver.obey(|number| if number < 2 { Answer::TakeAndHold } else { Answer::Take });
+    receiver.listening.resume();
+    assert_eq!(all_settled(&daemon, "clicks", SOON).delivered, 100);
+    assert_eq!((receiver.records(), receiver.repeated()), (records(0..100), 2));
+}
+
+#[test]
+fn a_stream_of_the_api_says_who_it_is_and_keeps_a_copy_of_everything() {
+    let (lake, receiver) = (Lake::with(&["lake"]), Receiver::start());
+    receiver.obey(|_| Answer::Status(413));
+    let daemon = start(format!("stores: {{ lake: {} }}\ndefault_store: lake\n", lake.yaml()));
+    let hints = json!({"SizeInMBs": 1, "IntervalInSeconds": 1});
+    let endpoint = json!({
+        "EndpointConfiguration": {"Url": receiver.url(), "Name": "collector", "AccessKey": "sekrit"},
+        "RequestConfiguration": {
+            "ContentEncoding": "GZIP",
+            "CommonAttributes": [{"AttributeName": "team", "AttributeValue": "web"}],
+        },
+        "BufferingHints": hints,
+        "S3BackupMode": "AllData",
+        "S3Configuration": all_to_the_lake(),
+    });
+    create(
+        &daemon,
+        json!({"DeliveryStreamName": "clicks", "HttpEndpointDestinationConfiguration": endpoint}),
+    );
+    let rows = |ids: std::ops::Range<u64>| ids.map(|id| format!("{{\"id\":{id}}}\n").into_bytes());
+    put(&daemon, "clicks", rows(0..10));
+    all_settled(&daemon, "clicks", SOON);
+    receiver.obey(|_| Answer::Take);
+    put(&daemon, "clicks", rows(10..20));
+    let settled = all_settled(&daemon, "clicks", SOON);
+    assert_eq!((settled.accepted, settled.delivered, settled.backed_up), (40, 30, 10));
+    assert_eq!(receiver.records().len(), 10);
+    for (name, value) in [
+        ("x-amz-firehose-access-key", "sekrit"),
+        ("x-amz-firehose-common-attributes", r#"{"commonAttributes":{"team":"web"}}"#),
+        ("x-amz-firehose-protocol-version", "1.0"),
+        ("content-encoding", "gzip"),
+    ] {
+        assert_eq!(receiver.header(name).as_deref(), Some(value), "{name}");
+    }
+    let keys = lake.keys("lake");
+    let copies = keys.iter().filter(|key| !key.contains("http-endpoint-failed"));
+    let lines = copies.map(|key| String::from_utf8(lake.get("lake", key)).unwrap().lines().count());
+    assert_eq!(lines.sum::<usize>(), 20, "what was refused is in the copy, too: {keys:?}");
+    assert!(keys.iter().any(|key| key.contains("http-endpoint-failed")), "{keys:?}");
+}
+
+/// `S3Configuration` of a stream that keeps a copy of everything.
+pub(crate) fn all_to_the_lake() -> Value {
+    json!({
+        "RoleARN": "arn:aws:iam::000000000000:role/r", "BucketARN": "arn:aws:s3:::lake", "Prefix": "all/",
+        "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 1},
+    })
+}
+
+pub(crate) fn create(daemon: &Daemon, stream: Value) {
+    let created = Client::of(daemon).call("CreateDeliveryStream", stream.to_string().into());
+    assert_eq!(created.status, 200, "{created:?}");
 }
 
 #[test]

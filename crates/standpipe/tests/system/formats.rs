@@ -58,7 +58,7 @@ schemas:
       arr_time: int, sched_arr_time: int, arr_delay: int, carrier: string, flight: int, tailnum: string, origin: string,
       dest: string, air_time: int, distance: int, hour: int, minute: int, time_hour: timestamp }}
   lake.weather:
-    columns: {{ id: bigint, origin: string, year: int, month: int, day: int, hour: int, temp: double, dewp: double,
+    columns: {{ id: bigint, year: int, month: int, day: int, hour: int, temp: double, dewp: double,
       humid: double, wind_dir: int, wind_speed: double, wind_gust: double, precip: "decimal(9,4)", pressure: double,
       visib: float, time_hour: timestamp }}
 streams:
@@ -76,9 +76,10 @@ streams:
     destination:
       s3:
         bucket: lake
-        prefix: 'weather/origin=all/'
+        prefix: 'weather/origin=!{{partitionKeyFromQuery:origin}}/'
         error_output_prefix: errors/!{{firehose:error-output-type}}/
-        buffering: {{ size: 1MiB, interval: 2s }}
+        partitioning: {{ keys: {{ origin: .origin }} }}
+        buffering: {{ size: 64MiB, interval: 5s }}
 "#,
         store = lake.yaml()
     ));
@@ -90,9 +91,13 @@ streams:
     }
     let folder = tempfile::tempdir().unwrap();
     download(&lake, "", folder.path());
-    let columns = ["distance", "dep_delay", "arr_delay", "air_time", "flight"];
-    let found = sums("flights", folder.path(), "month", &columns);
-    assert_eq!(found, json!({ "rows": FLIGHTS, "partitions": 12 }));
+    for (table, rows, partition, partitions, columns) in [
+        ("flights", FLIGHTS, "month", 12, ["distance", "dep_delay", "arr_delay", "air_time", "flight"]),
+        ("weather", WEATHER, "origin", 3, ["temp", "wind_dir", "precip", "pressure", "visib"]),
+    ] {
+        let found = sums(table, folder.path(), partition, &columns);
+        assert_eq!(found, json!({ "rows": rows, "partitions": partitions }), "{table}");
+    }
     let keys = lake.keys("lake");
     assert!(keys.iter().all(|key| key.ends_with(".parquet")), "{keys:?}");
 }

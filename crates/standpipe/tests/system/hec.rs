@@ -4,15 +4,20 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use rustls::ServerConfig;
 use serde_json::{Deserializer, Value, json};
 
-use crate::double::{self, Answer, Asked, Double};
+use crate::double::{Answer, Asked, Double, Listening};
 
 pub(crate) const TOKEN: &str = "11111111-2222-3333-4444-555555555555";
 
 struct State {
     /// How the next requests are answered, then they are taken.
-    script: Vec<Answer>,
+    script: Box<dyn Iterator<Item = Answer> + Send>,
+    /// How many requests wait for an answer or an acknowledgement that does not come, or did.
+    held: u64,
+    /// How often it was asked for acknowledgements.
+    asked: u64,
     /// Whether what was taken is acknowledged.
     indexing: bool,
     token: String,
@@ -29,13 +34,20 @@ struct Shared(Mutex<State>);
 /// A running double.
 pub(crate) struct Hec {
     shared: Arc<Shared>,
-    port: u16,
+    pub(crate) listening: Listening,
 }
 
 impl Hec {
     pub(crate) fn start() -> Self {
+        Self::secured(None)
+    }
+
+    /// Over TLS, where that is given.
+    pub(crate) fn secured(tls: Option<Arc<ServerConfig>>) -> Self {
         let shared = Arc::new(Shared(Mutex::new(State {
-            script: Vec::new(),
+            script: Box::new(std::iter::empty()),
+            held: 0,
+            asked: 0,
             indexing: true,
             token: TOKEN.to_owned(),
             invalid: Vec::new(),
@@ -43,8 +55,8 @@ impl Hec {
             taken: BTreeMap::new(),
             channels: Vec::new(),
         })));
-        let port = double::start(Arc::clone(&shared));
-        Self { shared, port }
+        let listening = Listening::start(Arc::clone(&shared), tls);
+        Self { shared, listening }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -52,13 +64,12 @@ impl Hec {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.listening.url()
     }
 
     /// Answers the next requests so, and takes those after them.
-    pub(crate) fn obey(&self, answers: impl IntoIterator<Item = Answer>) {
-        self.state().script = answers.into_iter().collect();
-        self.state().script.reverse();
+    pub(crate) fn obey(&self, answers: impl IntoIterator<Item = Answer, IntoIter: Send + 'static>) {
+        self.state().script = Box::new(answers.into_iter());
     }
 
     pub(crate) fn index(&self, indexing: bool) {
@@ -78,8 +89,12 @@ impl Hec {
         self.state().taken.values().flatten().cloned().collect()
     }
 
-    pub(crate) fn requests(&self) -> u64 {
-        self.state().next_ack
+    pub(crate) fn held(&self) -> u64 {
+        self.state().held
+    }
+
+    pub(crate) fn asked(&self) -> u64 {
+        self.state().asked
     }
 
     /// The channels that were named, each once.
@@ -95,10 +110,11 @@ impl Double for Shared {
     fn decide(&self, path: &str) -> Answer {
         let mut state = self.0.lock().unwrap();
         if path == "/services/collector/ack" {
-            Answer::Take
-        } else {
-            state.script.pop().unwrap_or(Answer::Take)
+            return Answer::Take;
         }
+        let answer = state.script.next().unwrap_or(Answer::Take);
+        state.held += u64::from(answer == Answer::Hold);
+        answer
     }
 
     fn reply(&self, asked: Asked, answer: Answer) -> Option<(u16, Value)> {
@@ -111,13 +127,15 @@ impl Double for Shared {
         };
         state.channels.push(channel.clone());
         if asked.path == "/services/collector/ack" {
+            state.asked += 1;
+            state.held += u64::from(!state.indexing);
             let request: Value = serde_json::from_slice(&asked.body).unwrap();
             let ids = request["acks"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap());
             let known = |id: u64| Value::Bool(state.indexing && state.taken.contains_key(&id));
             let acks: serde_json::Map<String, Value> = ids.map(|id| (id.to_string(), known(id))).collect();
             return Some((200, json!({ "acks": acks })));
         }
-        if let Answer::Status(status) = answer {
+        if let Some(status) = answer.refusal() {
             return Some((status, json!({ "text": "Server is busy", "code": 9 })));
         }
         let events = match asked.path.as_str() {
@@ -135,6 +153,7 @@ impl Double for Shared {
         }
         let ack_id = state.next_ack;
         state.next_ack += 1;
+        state.held += u64::from(answer == Answer::TakeAndHold);
         state.taken.insert(ack_id, events);
         let taken = json!({ "text": "Success", "code": 0, "ackId": ack_id });
         (answer == Answer::Take).then_some((200, taken))

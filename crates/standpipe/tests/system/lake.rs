@@ -23,10 +23,14 @@ impl Lake {
         let server = Versitygw::start().unwrap();
         let s3 = S3::open(server.access()).unwrap();
         let runtime = Runtime::new().unwrap();
-        for bucket in buckets {
-            runtime.block_on(s3.create_bucket(bucket)).unwrap();
-        }
-        Self { server, s3, runtime }
+        let lake = Self { server, s3, runtime };
+        buckets.iter().for_each(|bucket| lake.make(bucket));
+        lake
+    }
+
+    /// Makes a bucket.
+    pub(crate) fn make(&self, bucket: &str) {
+        self.runtime.block_on(self.s3.create_bucket(bucket)).unwrap();
     }
 
     /// The store as an entry under `stores:`.

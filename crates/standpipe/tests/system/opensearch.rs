@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use standpipe_testkit::Daemon;
 use standpipe_testkit::clients::{Python, finish};
-use standpipe_testkit::servers::OpenSearch;
+use standpipe_testkit::servers::{OpenSearch, Toxic, Toxiproxy};
 
+use crate::busy_node::BusyNode;
+use crate::endpoints::create;
 use crate::lake::Lake;
+use crate::outages::attempts;
 use crate::support::{SOON, all_settled, balance, eventually, flights_file, metric, start};
 use crate::transform::{failures, put, raw};
 
@@ -55,34 +59,46 @@ fn indexed(node: &OpenSearch, pattern: &str) -> BTreeMap<u64, u32> {
     ids
 }
 
+/// How many documents the node has indexed since it started.
+fn indexed_ever(node: &OpenSearch) -> u64 {
+    let stats = node.call("GET", "_stats/indexing", &Value::Null).unwrap();
+    stats["_all"]["primaries"]["indexing"]["index_total"].as_u64().unwrap_or_default()
+}
+
 fn once(ids: impl Iterator<Item = u64>) -> BTreeMap<u64, u32> {
     ids.map(|id| (id, 1)).collect()
 }
 
 #[test]
-fn each_document_is_there_once_or_in_the_error_output_through_kills_of_the_node_and_the_daemon() {
+fn each_document_is_there_once_or_in_the_error_output_through_kills_of_the_node_and_ten_of_the_daemon() {
     const COUNT: u64 = 3_000;
     let (lake, mut node) = (Lake::with(&["lake"]), OpenSearch::start(&[]).unwrap());
     let template = json!({"index_patterns": ["clicks-*"], "template": {
         "settings": {"number_of_replicas": 0}, "mappings": {"properties": {"when": {"type": "date"}}}}});
     node.call("PUT", "_index_template/clicks", &template).unwrap();
-    let mut daemon = start(yaml(&lake, &node.endpoint(), "gzip: true"));
-    let delivered = |daemon: &Daemon| metric(daemon, "standpipe_records_delivered_total", &[]);
+    let toxiproxy = Toxiproxy::start().unwrap();
+    let proxy = toxiproxy.proxy("node", &node.address()).unwrap();
+    // What the node has indexed is not answered yet when it shows.
+    proxy.poison(Toxic::Latency(Duration::from_millis(700))).unwrap();
+    let mut daemon = start(yaml(&lake, &proxy.endpoint(), "gzip: true"));
+    let mut before = 0;
     for (round, first) in (0..COUNT).step_by(300).enumerate() {
-        put_all(&daemon, first..first + 150);
-        eventually("some is delivered", SOON, || (delivered(&daemon) > 0).then_some(()));
+        put_all(&daemon, first..first + 300);
+        eventually("documents come", SOON, || (indexed_ever(&node) > before).then_some(()));
+        daemon.kill9().unwrap();
         if round == 4 {
             node.kill().unwrap();
-        }
-        put_all(&daemon, first + 150..first + 300);
-        daemon.kill9().unwrap();
-        daemon.restart().unwrap();
-        if round == 4 {
-            let failed = || daemon.log().contains("Connection refused").then_some(());
+            daemon.restart().unwrap();
+            let failed = || (attempts(&daemon, "transient") > 0).then_some(());
             eventually("an attempt finds no node", SOON, failed);
             node.restart().unwrap();
+            before = 0;
+        } else {
+            before = indexed_ever(&node);
+            daemon.restart().unwrap();
         }
     }
+    proxy.heal().unwrap();
     let settled = all_settled(&daemon, "clicks", SOON);
     assert_eq!((settled.accepted, settled.delivered, settled.backed_up), (COUNT, COUNT / 5 * 4, COUNT / 5));
     assert_eq!(indexed(&node, "clicks-*"), once((0..COUNT).filter(|id| !matches!(id % 10, 3 | 7))));
@@ -123,6 +139,88 @@ fn an_index_that_may_not_be_made_holds_the_data_until_it_is_there() {
     assert_eq!((settled.delivered, settled.backed_up), (2, 0));
     assert_eq!(indexed(&node, "clicks"), once(0..2));
     eventually("the alarm is cleared", SOON, || (alarm() == 0).then_some(()));
+}
+
+/// A document that fits, however often its mapping changes.
+fn put_documents(daemon: &Daemon, ids: Range<u64>) {
+    put(daemon, "clicks", ids.map(|id| format!("{{\"id\":{id}}}").into_bytes()));
+}
+
+#[test]
+fn of_a_bulk_that_is_taken_in_part_only_the_rest_comes_again() {
+    const COUNT: u64 = 500;
+    let (lake, node) = (Lake::with(&["lake"]), OpenSearch::start(&[]).unwrap());
+    let busy = BusyNode::before(&node);
+    let daemon = start(yaml(&lake, &busy.listening.url(), "rotation: none"));
+    put_documents(&daemon, 0..COUNT);
+    let settled = all_settled(&daemon, "clicks", SOON);
+    assert_eq!((settled.accepted, settled.delivered), (COUNT, COUNT));
+    assert_eq!(indexed(&node, "clicks"), once(0..COUNT));
+    assert!(busy.turned_away() > COUNT / 10, "{} documents were turned away", busy.turned_away());
+    assert!(attempts(&daemon, "throttled") > 0, "an attempt that brought some of them in asks for patience");
+
+    // What the mapping does not allow any more is refused, and nothing else.
+    node.call("PUT", "clicks/_mapping", &json!({"dynamic": "strict"})).unwrap();
+    put(&daemon, "clicks", [br#"{"id":1000,"new":1}"#.to_vec()]);
+    put_documents(&daemon, COUNT..COUNT + 50);
+    let settled = all_settled(&daemon, "clicks", SOON);
+    assert_eq!((settled.delivered, settled.backed_up), (COUNT + 50, 1));
+    assert_eq!(indexed(&node, "clicks"), once(0..COUNT + 50));
+    let lines = failures(&lake, "errors/").remove("AmazonOpenSearchService-failed").unwrap();
+    let message = lines[0]["errorMessage"].as_str().unwrap();
+    assert!(message.starts_with("strict_dynamic_mapping_exception") && lines.len() == 1, "{lines:?}");
+}
+
+#[test]
+fn a_password_that_is_wrong_holds_the_data_until_it_is_corrected() {
+    let (lake, node) = (Lake::with(&["lake"]), OpenSearch::start_secured().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, node.ca()).unwrap();
+    let asking = |password: &str| {
+        let user = OpenSearch::ADMIN.0;
+        let tls = format!("tls: {{ ca_file: {} }}", ca.display());
+        let more =
+            format!("username: {user}\n        password: {password}\n        {tls}\n        retry: 0s");
+        yaml(&lake, &node.endpoint(), &more)
+    };
+    let mut daemon = start(asking("mistyped"));
+    put_documents(&daemon, 0..100);
+    let alarm = || metric(&daemon, "standpipe_alarm", &["kind=\"misconfigured\"", "stream=\"clicks\""]);
+    eventually("the alarm is raised", SOON, || (alarm() > 0).then_some(()));
+    assert_eq!(balance(&daemon, "clicks").in_journal, 100);
+    daemon.reconfigure(asking(OpenSearch::ADMIN.1)).unwrap();
+    daemon.signal(rustix::process::Signal::HUP).unwrap();
+    let settled = all_settled(&daemon, "clicks", SOON);
+    assert_eq!((settled.accepted, settled.delivered), (100, 100));
+    assert_eq!(indexed(&node, "clicks-*"), once(0..100));
+    assert!(!daemon.log().contains("mistyped"), "a password is in the log");
+}
+
+#[test]
+fn a_stream_that_the_api_calls_elasticsearch_delivers_and_names_what_fails_so() {
+    let (lake, node) = (Lake::with(&["lake"]), OpenSearch::start(&[]).unwrap());
+    let daemon = start(format!("stores: {{ lake: {} }}\ndefault_store: lake\n", lake.yaml()));
+    let role = "arn:aws:iam::000000000000:role/r";
+    let s3 = json!({"RoleARN": role, "BucketARN": "arn:aws:s3:::lake",
+        "ErrorOutputPrefix": "errors/!{firehose:error-output-type}/"});
+    let cluster = json!({
+        "RoleARN": role, "ClusterEndpoint": node.endpoint(), "IndexName": "clicks",
+        "IndexRotationPeriod": "OneMonth", "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 1},
+        "S3Configuration": s3,
+    });
+    create(
+        &daemon,
+        json!({"DeliveryStreamName": "clicks", "ElasticsearchDestinationConfiguration": cluster}),
+    );
+    put_documents(&daemon, 0..100);
+    put(&daemon, "clicks", [b"no JSON".to_vec()]);
+    let settled = all_settled(&daemon, "clicks", SOON);
+    assert_eq!((settled.delivered, settled.backed_up), (100, 1));
+    assert_eq!(indexed(&node, "clicks-20*"), once(0..100));
+    let parts = failures(&lake, "errors/");
+    let line = &parts["elasticsearch-failed"][0];
+    assert_eq!((raw(line), parts.len()), (b"no JSON".to_vec(), 1), "{parts:?}");
 }
 
 #[test]

@@ -26,7 +26,8 @@ fn put(daemon: &Daemon, rows: u64, rate: &str) {
     assert_eq!((put["acknowledged"].as_u64(), put["raised"].as_u64()), (Some(rows), Some(0)), "{put}");
 }
 
-fn attempts(daemon: &Daemon, class: &str) -> u64 {
+/// Attempts of this run of the daemon, by what they came to.
+pub(crate) fn attempts(daemon: &Daemon, class: &str) -> u64 {
     metric(daemon, "standpipe_delivery_attempts_total", &[&format!("kind=\"{class}\"")])
 }
 
@@ -107,4 +108,20 @@ fn slow_connections_cut_in_the_middle_of_bodies_and_lost_answers_only_delay() {
     assert_eq!((balance.accepted, balance.delivered), (ROWS, ROWS));
     lake.assert_rows("lake", ROWS, |_| 1..=1);
     assert!(lake.unfinished_uploads("lake").is_empty());
+}
+
+#[test]
+fn a_bucket_that_is_not_there_yet_holds_the_data_until_it_is_made() {
+    const ROWS: u64 = 2_000;
+    let lake = Lake::with(&[]);
+    let daemon = start(yaml(&lake.yaml()));
+    put(&daemon, ROWS, "100000");
+    let alarm = || metric(&daemon, "standpipe_alarm", &["kind=\"misconfigured\"", "stream=\"flights\""]);
+    eventually("the alarm is raised", SOON, || (alarm() > 0).then_some(()));
+    assert_eq!(balance(&daemon, "flights").in_journal, ROWS);
+    lake.make("lake");
+    let settled = all_settled(&daemon, "flights", SOON);
+    assert_eq!((settled.accepted, settled.delivered), (ROWS, ROWS));
+    eventually("the alarm is cleared", SOON, || (alarm() == 0).then_some(()));
+    lake.assert_rows("lake", ROWS, |_| 1..=1);
 }

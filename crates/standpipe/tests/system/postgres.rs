@@ -1,8 +1,5 @@
 //! Records into a table of the real PostgreSQL: each one once in the table or in the error output, whatever fails.
 
-use std::thread;
-use std::time::Duration;
-
 use serde_json::json;
 use standpipe_testkit::Daemon;
 use standpipe_testkit::clients::{Python, finish};
@@ -10,6 +7,7 @@ use standpipe_testkit::servers::Postgres;
 
 use crate::client::Client;
 use crate::lake::Lake;
+use crate::outages::attempts;
 use crate::support::{SOON, all_settled, balance, eventually, metric, start};
 use crate::transform::{failures, put, raw};
 
@@ -57,8 +55,15 @@ fn alarms(daemon: &Daemon) -> u64 {
     metric(daemon, "standpipe_alarm", &["kind=\"misconfigured\""])
 }
 
+/// Says how long the function `slow` takes.
+fn sleep(server: &Postgres, seconds: f64) {
+    let body = format!("BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END");
+    let function = "CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql";
+    sql(server, &format!("{function} AS '{body}'"));
+}
+
 #[test]
-fn what_boto3_puts_is_in_the_table_once_through_kills_of_the_daemon_and_stops_of_the_server() {
+fn what_boto3_puts_is_in_the_table_once_through_ten_kills_of_the_daemon_and_a_stop_of_the_server() {
     let lake = Lake::with(&["lake"]);
     let mut server = server(
         "weather",
@@ -66,33 +71,42 @@ fn what_boto3_puts_is_in_the_table_once_through_kills_of_the_daemon_and_stops_of
     );
     let columns = "columns: { id: .id, origin: .origin, temp: .temp, at: .time_hour, doc: . }";
     let more =
-        format!("{columns}\n        records_max: 500\n        buffering: {{ size: 512KiB, interval: 1s }}");
+        format!("{columns}\n        records_max: 200\n        buffering: {{ size: 512KiB, interval: 1s }}");
     let mut daemon = start(yaml(&lake, &server, "weather", &more));
-    // Slow enough to be hit.
-    sql(
-        &server,
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END'; \
-         CREATE TRIGGER slow AFTER INSERT ON weather FOR EACH STATEMENT EXECUTE FUNCTION slow()",
-    );
+    // Slow enough to be hit before it commits.
+    sleep(&server, 0.2);
+    sql(&server, "CREATE TRIGGER slow AFTER INSERT ON weather FOR EACH STATEMENT EXECUTE FUNCTION slow()");
     let python = Python::installed().unwrap();
     let putting = python.put(&daemon.endpoint(), "weather", &["weather", "--processes", "2"]);
-    let put = finish(putting).unwrap();
-    assert_eq!((put["acknowledged"].as_u64(), put["raised"].as_u64()), (Some(WEATHER), Some(0)), "{put}");
-    let loaded = |server: &Postgres| sql(server, "SELECT count(*) FROM weather").parse::<u64>().unwrap();
-    for round in 0..4_u64 {
+    let told = finish(putting).unwrap();
+    assert_eq!((told["acknowledged"].as_u64(), told["raised"].as_u64()), (Some(WEATHER), Some(0)), "{told}");
+    let count = |server: &Postgres, select: &str| sql(server, select).parse::<u64>().unwrap();
+    let loaded = |server: &Postgres| count(server, "SELECT count(*) FROM weather");
+    // A session whose daemon was killed notices that only when its sleep is over.
+    let mut restarted_at = "-infinity".to_owned();
+    for round in 0..10 {
         let before = loaded(&server);
-        eventually("some rows come", SOON, || (loaded(&server) > before || before == WEATHER).then_some(()));
-        thread::sleep(Duration::from_millis(37 * round));
+        let under_way = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND backend_start > '{restarted_at}'"
+        );
+        eventually("rows are being loaded, or some were committed", SOON, || match round % 2 {
+            0 => (count(&server, &under_way) > 0).then_some(()),
+            _ => (loaded(&server) > before).then_some(()),
+        });
         daemon.kill9().unwrap();
-        if round == 1 {
+        restarted_at = sql(&server, "SELECT now()");
+        if round == 4 {
             server.stop().unwrap();
         }
         daemon.restart().unwrap();
-        if round == 1 {
-            thread::sleep(Duration::from_millis(500));
+        if round == 4 {
+            let failed = || (attempts(&daemon, "transient") > 0).then_some(());
+            eventually("an attempt finds no server", SOON, failed);
             server.resume().unwrap();
         }
     }
+    assert!(loaded(&server) < WEATHER, "the kills came while there was something to load");
+    sleep(&server, 0.0);
     let balance = all_settled(&daemon, "weather", SOON + SOON);
     assert_eq!((balance.accepted, balance.delivered), (WEATHER, WEATHER));
     assert_eq!(
@@ -105,9 +119,11 @@ fn what_boto3_puts_is_in_the_table_once_through_kills_of_the_daemon_and_stops_of
     );
     assert!(lake.keys("lake").is_empty(), "nothing was refused");
     let ledger = "SELECT sum(loaded), count(*) FILTER (WHERE settled_at IS NULL) FROM standpipe_ledger";
-    // It is told after the batch is settled.
+    // It is told once a minute at most, and when the first batch of a run is settled.
+    daemon.restart().unwrap();
+    put(&daemon, "weather", [br#"{"id":-1}"#.to_vec()]);
     eventually("what is settled is marked so", SOON, || {
-        (sql(&server, ledger) == format!("{WEATHER}|0")).then_some(())
+        (sql(&server, ledger) == format!("{}|0", WEATHER + 1)).then_some(())
     });
     assert!(!daemon.log().contains("loader-secret"), "a secret is in the log");
 }

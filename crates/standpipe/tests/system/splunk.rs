@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use standpipe_testkit::Daemon;
 
 use crate::double::Answer;
+use crate::endpoints::{all_to_the_lake, create};
 use crate::hec::{Hec, TOKEN};
 use crate::lake::Lake;
+use crate::outages::attempts;
 use crate::support::{SOON, all_settled, balance, eventually, metric, start};
 use crate::transform::{failures, put, raw};
 
@@ -31,7 +33,7 @@ streams:
     )
 }
 
-fn put_events(daemon: &Daemon, ids: std::ops::Range<u64>) {
+pub(crate) fn put_events(daemon: &Daemon, ids: std::ops::Range<u64>) {
     put(daemon, "events", ids.map(|id| json!({ "event": { "id": id } }).to_string().into_bytes()));
 }
 
@@ -40,26 +42,34 @@ fn ids(events: &[Value]) -> BTreeSet<u64> {
 }
 
 #[test]
-fn each_event_is_indexed_through_lost_answers_and_kills_and_what_is_none_is_set_aside() {
+fn each_event_is_indexed_through_lost_answers_and_ten_kills_and_what_is_none_is_set_aside() {
     const COUNT: u64 = 1_000;
     let (lake, hec) = (Lake::with(&["lake"]), Hec::start());
-    hec.obey([
+    let failures_of_all_kinds = [
         Answer::Take,
         Answer::Status(503),
         Answer::HangUp,
+        Answer::TakeAndHold,
         Answer::TakeAndHangUp,
-        Answer::Take,
         Answer::Status(500),
-    ]);
+        Answer::Hold,
+    ];
+    hec.obey(failures_of_all_kinds.into_iter().cycle());
     let mut daemon = start(yaml(&lake, &hec, ""));
     put(&daemon, "events", [b"no event".to_vec(), br#"{"message":"nor this"}"#.to_vec()]);
-    for first in (0..COUNT).step_by(250) {
-        put_events(&daemon, first..first + 250);
-        if first == 500 {
-            eventually("some requests come", SOON, || (hec.requests() > 3).then_some(()));
-            daemon.kill9().unwrap();
-            daemon.restart().unwrap();
+    let mut before = 0;
+    for (round, first) in (0..COUNT).step_by(100).enumerate() {
+        put_events(&daemon, first..first + 100);
+        let what = "an attempt waits for its answer or its acknowledgement";
+        eventually(what, SOON, || (hec.held() > before).then_some(()));
+        daemon.kill9().unwrap();
+        before = hec.held();
+        // Acknowledgements come in every other round, and in the end.
+        hec.index(round % 2 == 1);
+        if round == 9 {
+            hec.obey([]);
         }
+        daemon.restart().unwrap();
     }
     let settled = all_settled(&daemon, "events", SOON);
     assert_eq!((settled.accepted, settled.delivered, settled.backed_up), (COUNT + 2, COUNT, 2));
@@ -93,6 +103,69 @@ fn what_is_not_acknowledged_in_time_goes_to_the_error_output() {
     hec.index(true);
     put_events(&daemon, 20..40);
     assert_eq!(all_settled(&daemon, "events", SOON).delivered, 20);
+}
+
+#[test]
+fn a_collector_that_is_away_slow_or_busy_only_delays() {
+    let (lake, hec) = (Lake::with(&["lake"]), Hec::start());
+    let daemon = start(yaml(&lake, &hec, "request_timeout: 1s"));
+    hec.listening.stop();
+    put_events(&daemon, 0..20);
+    eventually("attempts find nobody", SOON, || (attempts(&daemon, "transient") > 2).then_some(()));
+    let away = attempts(&daemon, "transient");
+    hec.obey([Answer::TakeAndHold, Answer::Hold]);
+    hec.listening.resume();
+    assert_eq!(all_settled(&daemon, "events", SOON).delivered, 20);
+    assert!(attempts(&daemon, "transient") >= away + 2, "no answer comes in time");
+    hec.obey([Answer::Status(429), Answer::Later(503, 1)]);
+    put_events(&daemon, 20..40);
+    assert_eq!(all_settled(&daemon, "events", SOON).delivered, 40);
+    assert_eq!(attempts(&daemon, "throttled"), 2);
+    assert_eq!(ids(&hec.events()), (0..40).collect());
+}
+
+#[test]
+fn text_goes_to_the_raw_endpoint_as_it_is_acknowledged_or_not() {
+    let lake = Lake::with(&["lake"]);
+    for acknowledged in [true, false] {
+        let hec = Hec::start();
+        hec.index(acknowledged);
+        let more = format!("acknowledgement: {acknowledged}");
+        let daemon = start(yaml(&lake, &hec, &more).replace("endpoint: event", "endpoint: raw"));
+        put(&daemon, "events", (0..100).map(|id| format!("line {id:02}\n").into_bytes()));
+        let settled = all_settled(&daemon, "events", SOON);
+        assert_eq!((settled.accepted, settled.delivered), (100, 100));
+        let requests = hec.events();
+        let mut lines: Vec<&str> =
+            requests.iter().flat_map(|request| request.as_str().unwrap().lines()).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, (0..100).map(|id| format!("line {id:02}")).collect::<Vec<_>>());
+        assert_eq!(hec.asked() > 0, acknowledged, "{} times", hec.asked());
+    }
+    assert!(lake.keys("lake").is_empty(), "no text is refused");
+}
+
+#[test]
+fn a_stream_of_the_api_keeps_a_copy_of_all_events() {
+    let (lake, hec) = (Lake::with(&["lake"]), Hec::start());
+    let daemon = start(format!("stores: {{ lake: {} }}\ndefault_store: lake\n", lake.yaml()));
+    let splunk = json!({
+        "HECEndpoint": hec.url(), "HECEndpointType": "Event", "HECToken": TOKEN,
+        "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 1},
+        "S3BackupMode": "AllEvents", "S3Configuration": all_to_the_lake(),
+    });
+    create(&daemon, json!({"DeliveryStreamName": "events", "SplunkDestinationConfiguration": splunk}));
+    put_events(&daemon, 0..20);
+    put(&daemon, "events", [b"no event".to_vec()]);
+    let settled = all_settled(&daemon, "events", SOON);
+    assert_eq!((settled.accepted, settled.delivered, settled.backed_up), (42, 41, 1));
+    assert_eq!(ids(&hec.events()), (0..20).collect());
+    let keys = lake.keys("lake");
+    let (failed, copies): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.contains("splunk-failed"));
+    assert_eq!(failed.len(), 1, "{keys:?}");
+    let copy: String = copies.iter().map(|key| String::from_utf8(lake.get("lake", key)).unwrap()).collect();
+    let of_all: String = (0..20).map(|id| json!({ "event": { "id": id } }).to_string()).collect();
+    assert_eq!(copy, of_all + "no event");
 }
 
 #[test]
