@@ -6,7 +6,8 @@
 //!
 //! # Reading order
 //! [`Type`] and [`TableSchema`] (or what [`infer`] proposes) → [`RowReader`] (by [`Deserializer`]) → [`FileFormat`] →
-//! [`parquet`], [`orc`] and [`avro`], or [`JsonLines`] where the rows stay text.
+//! [`parquet`], [`orc`] and [`avro`], or [`JsonLines`] where the rows stay text; [`manifest`] where files become a part of a
+//! table of Iceberg.
 //!
 //! # Invariants
 //! - A record is in the columns as a whole or not at all.
@@ -19,6 +20,7 @@ mod file;
 mod growing;
 mod json;
 mod lines;
+pub mod manifest;
 pub mod orc;
 pub mod parquet;
 mod schema;

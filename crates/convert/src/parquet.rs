@@ -12,7 +12,7 @@ use parquet::arrow::arrow_writer::{
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::{GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::metadata::{KeyValue, ParquetMetaDataReader, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr, WriterVersion};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
@@ -327,6 +327,37 @@ impl Joiner {
         self.writer.flush()?;
         Ok(self.out.take())
     }
+}
+
+/// The bytes behind a footer: its length, and the format's name.
+const FOOTER_END: usize = 8;
+
+/// How many rows a file has, or how many of its last bytes say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Footer {
+    /// So many rows.
+    Rows(i64),
+    /// The footer with its end has so many bytes, more than were given.
+    Longer(u64),
+}
+
+/// Reads the footer of a file, of which `last` are the last bytes.
+///
+/// # Errors
+/// It is none.
+pub fn footer(last: &[u8]) -> Result<Footer, ParquetError> {
+    let none = || ParquetError::General("the file does not end as one of Parquet".to_owned());
+    let (before, end) = last.split_last_chunk::<FOOTER_END>().ok_or_else(none)?;
+    let [a, b, c, d, name @ ..] = *end;
+    let len = u32::from_le_bytes([a, b, c, d]) as usize;
+    if name != *b"PAR1" {
+        return Err(none());
+    }
+    let Some(start) = before.len().checked_sub(len) else {
+        return Ok(Footer::Longer((len + FOOTER_END) as u64));
+    };
+    let metadata = ParquetMetaDataReader::decode_metadata(&before[start..])?;
+    Ok(Footer::Rows(metadata.file_metadata().num_rows()))
 }
 
 /// What a writer has written and nobody has taken yet.

@@ -1,9 +1,11 @@
 //! The schema of a table: its columns, in their order.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::slice::Iter;
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use serde::{Deserialize, Serialize};
 
 use crate::types::{Type, TypeError};
@@ -22,6 +24,10 @@ pub struct Column {
     /// Whether every row has a value for it (`not null`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
+    /// What its table knows it by, and then each member, element, key and value within it, in the order of the type;
+    /// nothing where names are all there is. Files of Parquet say it of their columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<i32>,
 }
 
 impl Column {
@@ -36,7 +42,7 @@ impl Column {
             Some(end) if end.eq_ignore_ascii_case("not null") => (&trimmed[..cut], true),
             _ => (trimmed, false),
         };
-        Ok(Self { name: name.to_owned(), kind: kind.parse()?, required })
+        Ok(Self { name: name.to_owned(), kind: kind.parse()?, required, ids: Vec::new() })
     }
 }
 
@@ -81,9 +87,34 @@ impl TableSchema {
 
     /// The schema in Arrow.
     pub fn to_arrow(&self) -> SchemaRef {
-        let fields = self.0.iter().map(|column| column.kind.to_field(&column.name, !column.required));
+        let fields = self.0.iter().map(|column| {
+            let field = column.kind.to_field(&column.name, !column.required);
+            if column.ids.is_empty() { field } else { identified(&field, &mut column.ids.iter()) }
+        });
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
+}
+
+/// A field that says what it is known by, and so on within it.
+fn identified(field: &Field, ids: &mut Iter<'_, i32>) -> Field {
+    let id = ids.next().map(|id| (PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string()));
+    let mut metadata: HashMap<_, _> = field.metadata().clone();
+    metadata.extend(id);
+    let mut below = |child: &FieldRef| Arc::new(identified(child, ids));
+    let kind = match field.data_type() {
+        DataType::List(element) => DataType::List(below(element)),
+        DataType::Struct(members) => DataType::Struct(members.iter().map(below).collect()),
+        DataType::Map(entry, sorted) => match entry.data_type() {
+            // The pair of key and value is none of the table's own.
+            DataType::Struct(pair) => {
+                let pair = DataType::Struct(pair.iter().map(below).collect());
+                DataType::Map(Arc::new(entry.as_ref().clone().with_data_type(pair)), *sorted)
+            }
+            other => other.clone(),
+        },
+        other => other.clone(),
+    };
+    field.clone().with_data_type(kind).with_metadata(metadata)
 }
 
 impl From<TableSchema> for Vec<Column> {
@@ -100,5 +131,34 @@ impl TryFrom<Vec<Column>> for TableSchema {
             return Ok(Self::default());
         }
         Self::new(columns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_say_what_columns_and_all_within_them_are_known_by() {
+        let kind = "struct<a:array<map<string,int>>,b:int>".parse().expect("a type");
+        let (name, ids) = ("c".to_owned(), vec![9, 8, 7, 6, 5, 4]);
+        let schema =
+            TableSchema::new(vec![Column { name, kind, required: true, ids }]).expect("a table").to_arrow();
+        let mut found = Vec::new();
+        let mut fields: Vec<&Field> = vec![schema.field(0)];
+        while let Some(field) = fields.pop() {
+            found.push((
+                field.name().as_str(),
+                field.metadata().get(PARQUET_FIELD_ID_META_KEY).map(String::as_str),
+            ));
+            match field.data_type() {
+                DataType::List(child) | DataType::Map(child, _) => fields.push(child),
+                DataType::Struct(members) => fields.extend(members.iter().rev().map(AsRef::as_ref)),
+                _ => {}
+            }
+        }
+        let expected = [("c", Some("9")), ("a", Some("8")), ("element", Some("7")), ("key_value", None)];
+        let within = [("key", Some("6")), ("value", Some("5")), ("b", Some("4"))];
+        assert_eq!(found, [&expected[..], &within[..]].concat());
     }
 }

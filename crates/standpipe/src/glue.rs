@@ -98,7 +98,7 @@ impl Glue {
         };
         let columns = storage.storage_descriptor.columns.into_iter().map(|GlueColumn { name, kind }| {
             let kind = kind.parse().map_err(|error| GlueError::Columns(format!("{name}: {error}")))?;
-            Ok(Column { name, kind, required: false })
+            Ok(Column { name, kind, required: false, ids: Vec::new() })
         });
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         TableSchema::new(columns).map_err(|error| GlueError::Columns(error.to_string()))

@@ -1,9 +1,12 @@
 //! Tables of an Iceberg REST catalog: their columns.
 
+use serde_json::Value;
 use standpipe_convert::{Column, TableSchema, Type};
 use standpipe_model::Timestamp;
 use standpipe_sinks::ClientOptions;
-use standpipe_sinks::iceberg::{FieldType, Nested, RestCatalog, RestError, RestOptions, TableMetadata};
+use standpipe_sinks::iceberg::{
+    FieldType, Nested, RestCatalog, RestError, RestOptions, Schema, TableMetadata,
+};
 
 use crate::config::IcebergConfig;
 use crate::spec::{CatalogTable, LATEST};
@@ -53,9 +56,49 @@ impl Iceberg {
         of: &CatalogTable,
         now: Timestamp,
     ) -> Result<TableSchema, IcebergError> {
-        let namespace: Vec<_> = of.database.split('.').collect();
-        columns(&self.0.table(&namespace, &of.table, now).await?, &of.version_id)
+        columns(&self.0.table(&namespace(of), &of.table, false, now).await?, &of.version_id)
     }
+
+    /// A table with its snapshots.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub(crate) async fn table(&self, of: &CatalogTable, now: Timestamp) -> Result<TableMetadata, RestError> {
+        self.0.table(&namespace(of), &of.table, true, now).await
+    }
+
+    /// Changes a table.
+    ///
+    /// # Errors
+    /// As [`RestCatalog::commit`].
+    pub(crate) async fn commit(
+        &self,
+        of: &CatalogTable,
+        change: &Value,
+        now: Timestamp,
+    ) -> Result<(), RestError> {
+        self.0.commit(&namespace(of), &of.table, change, now).await
+    }
+}
+
+fn namespace(of: &CatalogTable) -> Vec<&str> {
+    of.database.split('.').collect()
+}
+
+/// What a version of a table's schema comes to here, and whether its files could have nulls where it has none.
+pub(crate) struct KnownSchema<'a> {
+    /// The version.
+    pub(crate) schema: &'a Schema,
+    /// A member, element or value that must be there, which nothing here sees to.
+    pub(crate) requires_within: Option<&'a str>,
+}
+
+/// The version of a table's schema that comes to these columns; the latest of several.
+pub(crate) fn version_of<'a>(table: &'a TableMetadata, columns: &TableSchema) -> Option<KnownSchema<'a>> {
+    let is_that = |schema: &&Schema| table_schema(schema).is_ok_and(|known| known == *columns);
+    let schema = table.schemas().iter().rev().find(is_that)?;
+    let requires_within = schema.fields.iter().find(|field| field.kind.requires());
+    Some(KnownSchema { schema, requires_within: requires_within.map(|field| field.name.as_str()) })
 }
 
 fn columns(table: &TableMetadata, version: &str) -> Result<TableSchema, IcebergError> {
@@ -64,12 +107,18 @@ fn columns(table: &TableMetadata, version: &str) -> Result<TableSchema, IcebergE
         LATEST => None,
         version => Some(version.parse().map_err(|_| no_version())?),
     };
-    let schema = table.schema(id).ok_or_else(no_version)?;
+    table_schema(table.schema(id).ok_or_else(no_version)?)
+}
+
+/// The columns of a version of a table's schema.
+fn table_schema(schema: &Schema) -> Result<TableSchema, IcebergError> {
     let columns = schema.fields.iter().map(|field| {
         let wrong = |why: String| IcebergError::Columns(format!("{}: {why}", field.name));
         let kind = in_hives_words(&field.kind).map_err(wrong)?;
         let kind = kind.parse().map_err(|error| wrong(format!("{error}")))?;
-        Ok(Column { name: field.name.clone(), kind, required: field.required })
+        let mut ids = vec![field.id];
+        field.kind.ids(&mut ids);
+        Ok(Column { name: field.name.clone(), kind, required: field.required, ids })
     });
     let columns = columns.collect::<Result<Vec<_>, IcebergError>>()?;
     TableSchema::new(columns).map_err(|error| IcebergError::Columns(error.to_string()))
@@ -87,8 +136,8 @@ fn in_hives_words(kind: &FieldType) -> Result<String, String> {
             name if name.starts_with("decimal(") => name.to_owned(),
             name => return Err(format!("Iceberg's type '{name}' has no counterpart here")),
         },
-        FieldType::Nested(Nested::List { element }) => format!("array<{}>", in_hives_words(element)?),
-        FieldType::Nested(Nested::Map { key, value }) => {
+        FieldType::Nested(Nested::List { element, .. }) => format!("array<{}>", in_hives_words(element)?),
+        FieldType::Nested(Nested::Map { key, value, .. }) => {
             format!("map<{},{}>", in_hives_words(key)?, in_hives_words(value)?)
         }
         FieldType::Nested(Nested::Struct { fields }) => {
@@ -105,13 +154,13 @@ fn in_hives_words(kind: &FieldType) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
     fn table(fields: &Value) -> TableMetadata {
         let metadata = json!({
-            "format-version": 2, "current-schema-id": 1,
+            "format-version": 2, "table-uuid": "u", "location": "s3://b/t", "last-updated-ms": 1, "current-schema-id": 1,
             "schemas": [
                 {"type": "struct", "schema-id": 0, "fields": [{"id": 1, "name": "old", "required": false, "type": "int"}]},
                 {"type": "struct", "schema-id": 1, "fields": fields, "identifier-field-ids": [1]},
@@ -134,9 +183,10 @@ mod tests {
             let found = columns(&table(&fields), version)?;
             Ok::<_, IcebergError>(serde_json::to_value(found).unwrap())
         };
-        assert_eq!(text("0").unwrap(), json!([{"name": "old", "type": "int"}]));
+        assert_eq!(text("0").unwrap(), json!([{"name": "old", "type": "int", "ids": [1]}]));
         let second = json!([
-            {"name": "id", "type": "bigint", "required": true}, {"name": "old", "type": "decimal(9,2)"}
+            {"name": "id", "type": "bigint", "required": true, "ids": [1]},
+            {"name": "old", "type": "decimal(9,2)", "ids": [2]},
         ]);
         assert_eq!((text(LATEST).unwrap(), text("1").unwrap()), (second.clone(), second));
         for version in ["2", "a"] {
@@ -160,6 +210,7 @@ mod tests {
         ]});
         let found = columns(&of_type(&nested), LATEST).unwrap();
         assert_eq!(found.columns()[0].kind.to_string(), "struct<l:array<bigint>,m n:map<string,float>>");
+        assert_eq!(found.columns()[0].ids, [1, 2, 3, 4, 5, 6]);
         let others =
             ["time", "timestamptz", "timestamp_ns", "timestamptz_ns", "uuid", "fixed[16]", "variant"];
         for name in others.into_iter().chain(["unknown", "geometry(srid:4326)", "geography"]) {

@@ -22,6 +22,7 @@ mod generated;
 mod glue;
 mod iceberg;
 pub mod keys;
+mod lookup;
 pub mod metrics;
 pub mod processors;
 pub mod spec;

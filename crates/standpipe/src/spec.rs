@@ -304,6 +304,11 @@ impl Conversion {
         }
     }
 
+    /// Whether its files become a part of the table.
+    pub(crate) fn appends(&self) -> bool {
+        matches!(self.output, OutputFormat::Iceberg(_))
+    }
+
     /// What the columns are recorded of, where they are. Each destination has rows of its own, and what one can be
     /// written with another may not.
     pub(crate) fn recorded_of(&self, destination: &DestinationId) -> Option<String> {
@@ -336,7 +341,9 @@ impl Conversion {
     pub fn format(&self) -> Result<Option<FileFormat>, FormatError> {
         let schema = self.schema.to_arrow();
         Ok(Some(match &self.output {
-            OutputFormat::Parquet(options) => FileFormat::Parquet(ParquetFormat::new(schema, options)?),
+            OutputFormat::Parquet(options) | OutputFormat::Iceberg(options) => {
+                FileFormat::Parquet(ParquetFormat::new(schema, options)?)
+            }
             OutputFormat::Orc(options) => FileFormat::Orc(OrcFormat::new(schema, options.clone())?),
             OutputFormat::Avro { compression } => {
                 let name = format!("{}.{}", self.table.database, self.table.table);
@@ -398,13 +405,15 @@ pub enum OutputFormat {
     },
     /// Lines of JSON, each value in one form; compressed as the destination says.
     Json,
+    /// Files of Parquet that become a part of the table itself, which is one of Iceberg.
+    Iceberg(ParquetOptions),
 }
 
 impl OutputFormat {
     /// The extension of its files.
     pub fn extension(&self) -> &'static str {
         match self {
-            Self::Parquet(_) => ".parquet",
+            Self::Parquet(_) | Self::Iceberg(_) => ".parquet",
             Self::Orc(_) => ".orc",
             Self::Avro { .. } => ".avro",
             Self::Json => ".json",

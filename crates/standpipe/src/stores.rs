@@ -46,7 +46,7 @@ const STORE_MEMORY: u64 = 32 << 20;
 #[derive(Debug, Clone)]
 pub struct Store {
     /// Its client.
-    pub sink: Arc<dyn Sink>,
+    pub sink: Arc<dyn Client>,
     /// What all attempts to deliver to it may hold together.
     pub memory: Arc<Memory>,
 }
@@ -84,7 +84,7 @@ impl Stores {
 }
 
 /// A store's client, which takes objects, gives them and lists them.
-pub(crate) trait Client: Sink + ReadObject + BrowseObjects {}
+pub trait Client: Sink + ReadObject + BrowseObjects {}
 
 impl<S: Sink + ReadObject + BrowseObjects> Client for S {}
 

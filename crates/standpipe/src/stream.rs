@@ -209,6 +209,7 @@ impl Stream {
             turns: Arc::new(Semaphore::new(processors.min(TURNS_MAX))),
             endpoints: EndpointClients::default(),
             again: Again::default(),
+            appending: Mutex::default(),
         }
     }
 

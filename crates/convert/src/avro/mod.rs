@@ -11,7 +11,7 @@
 //! # Invariants
 //! - The same rows, settings and metadata give the same bytes.
 
-mod rows;
+pub(crate) mod rows;
 mod schema;
 
 use arrow_array::RecordBatch;
@@ -127,6 +127,29 @@ impl AvroFormat {
         head.extend_from_slice(&sync);
         (Joiner { sync }, head.into())
     }
+}
+
+/// A whole file of rows that are encoded already, with what readers find in its head.
+///
+/// # Errors
+/// [`CompressError`].
+pub(crate) fn file(
+    schema: String,
+    metadata: &[(String, String)],
+    rows: impl IntoIterator<Item = Vec<u8>>,
+) -> Result<Bytes, CompressError> {
+    let format = AvroFormat { schema, compression: Compression::Deflate };
+    let (joiner, head) = format.start(metadata);
+    let mut blocks = Blocks::new(format.compression)?;
+    for row in rows {
+        blocks.raw.extend_from_slice(&row);
+        blocks.rows += 1;
+        if blocks.raw.len() >= BLOCK_BYTES {
+            blocks.end()?;
+        }
+    }
+    blocks.end()?;
+    Ok([head, joiner.push(&blocks.done)].concat().into())
 }
 
 /// Blocks in the making.

@@ -9,12 +9,12 @@ pub(super) fn record(members: &[Cells<'_>], row: usize, out: &mut Vec<u8>) {
 }
 
 /// Appends bytes or a text.
-pub(super) fn bytes(value: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn bytes(value: &[u8], out: &mut Vec<u8>) {
     long(value.len() as i64, out);
     out.extend_from_slice(value);
 }
 
-fn long(value: i64, out: &mut Vec<u8>) {
+pub(crate) fn long(value: i64, out: &mut Vec<u8>) {
     put_varint(out, zigzag(value));
 }
 

@@ -74,6 +74,7 @@ impl Inferred {
             name: name.clone(),
             kind: seen.kind(0),
             required: false,
+            ids: Vec::new(),
         };
         TableSchema::new(named.map(column).collect())
     }

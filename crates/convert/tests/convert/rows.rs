@@ -46,6 +46,7 @@ pub(crate) fn table_and_rows(rows: usize) -> BoxedStrategy<(TableSchema, Vec<Val
                     name: format!("c{number}"),
                     kind: kind.clone(),
                     required: false,
+                    ids: Vec::new(),
                 })
                 .collect();
             let row: Vec<BoxedStrategy<Value>> = kinds.iter().map(value).collect();

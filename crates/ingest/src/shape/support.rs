@@ -27,9 +27,15 @@ fn first_unsupported(structure: &Structure, input: &Value) -> Option<String> {
             return Some(describe(member, value));
         }
         // An inert block is accepted with whatever else it holds: it has no effect.
-        if let (Support::Full, Shape::Structure(inner)) = (member.support, member.shape)
-            && let Some(path) = first_unsupported(inner, value)
-        {
+        let below = match (member.support, member.shape) {
+            (Support::Full, Shape::Structure(inner)) => first_unsupported(inner, value),
+            (Support::Full, Shape::List { element: Shape::Structure(inner), .. }) => {
+                let elements = value.as_array().into_iter().flatten();
+                elements.into_iter().find_map(|element| first_unsupported(inner, element))
+            }
+            _ => None,
+        };
+        if let Some(path) = below {
             return Some(format!("{}.{path}", member.name));
         }
     }

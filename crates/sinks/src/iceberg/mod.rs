@@ -1,4 +1,4 @@
-//! The REST catalog of Apache Iceberg: what tables it has, asked as its specification says.
+//! The REST catalog of Apache Iceberg: what tables it has, and their changes, asked as its specification says.
 //!
 //! One call is one try within a time limit; who asks decides on another. A token that the catalog does not take any more
 //! is forgotten, so that the next call has a new one.
@@ -9,4 +9,4 @@ mod table;
 
 pub use auth::{OAuth, RestAuth};
 pub use rest::{RestCatalog, RestError, RestOptions};
-pub use table::{Field, FieldType, Nested, Schema, TableMetadata};
+pub use table::{Field, FieldType, MAIN, Nested, Schema, Snapshot, TableMetadata};

@@ -1,15 +1,17 @@
 //! Calls of a REST catalog.
 
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use standpipe_model::Timestamp;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
+use standpipe_model::{ErrorClass, SinkError, Timestamp};
 use tokio::sync::OnceCell;
 
 use super::auth::{Bearer, RestAuth};
 use super::table::TableMetadata;
 use crate::cause::causes;
-use crate::client::{BodyTrouble, ClientError, ClientOptions, excerpt, read_body};
+use crate::client::{BodyTrouble, ClientError, ClientOptions, coded, excerpt, read_body};
 
 /// The most bytes of an answer: some thousands of columns, in many versions.
 const ANSWER_MAX: usize = 64 << 20;
@@ -44,9 +46,26 @@ pub enum RestError {
     /// It did not answer, or could not for the time being.
     #[error("the Iceberg catalog did not answer: {0}")]
     Away(String),
+    /// The table has changed since it was looked at.
+    #[error("the table has changed meanwhile: {0}")]
+    Conflict(String),
     /// What it answered is not what its specification says.
     #[error("the answer of the Iceberg catalog cannot be read: {0}")]
     Unread(String),
+}
+
+impl From<RestError> for SinkError {
+    fn from(error: RestError) -> Self {
+        let (class, code) = match &error {
+            RestError::Settings(_) => (ErrorClass::Misconfigured, "Iceberg.Settings"),
+            RestError::NoTable(_) => (ErrorClass::Misconfigured, "Iceberg.NoSuchTable"),
+            RestError::Refused(_) => (ErrorClass::Misconfigured, "Iceberg.Refused"),
+            RestError::Away(_) => (ErrorClass::Transient, "Iceberg.CatalogUnavailable"),
+            RestError::Conflict(_) => (ErrorClass::Transient, "Iceberg.CommitConflict"),
+            RestError::Unread(_) => (ErrorClass::Transient, "Iceberg.UnknownAnswer"),
+        };
+        coded(class, code, error.to_string())
+    }
 }
 
 impl From<ClientError> for RestError {
@@ -101,7 +120,7 @@ impl RestCatalog {
         })
     }
 
-    /// What a table is, without its former snapshots.
+    /// What a table is; without its former snapshots, unless they are asked for.
     ///
     /// # Errors
     /// [`RestError`].
@@ -109,13 +128,34 @@ impl RestCatalog {
         &self,
         namespace: &[&str],
         table: &str,
+        with_snapshots: bool,
         now: Timestamp,
     ) -> Result<TableMetadata, RestError> {
-        let base = self.base.get_or_try_init(|| self.find_base(now)).await?;
-        let mut url = below(base, &["namespaces", &namespace.join(LEVELS), "tables", table]);
-        url.query_pairs_mut().append_pair("snapshots", "refs");
+        let mut url = self.address_of(namespace, table, now).await?;
+        url.query_pairs_mut().append_pair("snapshots", if with_snapshots { "all" } else { "refs" });
         let Loaded { metadata } = self.call(self.http.get(url), now).await?;
         Ok(metadata)
+    }
+
+    /// Changes a table, if it is still what the change requires.
+    ///
+    /// # Errors
+    /// [`RestError`]: [`Conflict`](RestError::Conflict) where it is not. After [`Away`](RestError::Away) it may be changed.
+    pub async fn commit(
+        &self,
+        namespace: &[&str],
+        table: &str,
+        change: &Value,
+        now: Timestamp,
+    ) -> Result<(), RestError> {
+        let url = self.address_of(namespace, table, now).await?;
+        let request = self.http.post(url).header(CONTENT_TYPE, "application/json").body(change.to_string());
+        self.call::<IgnoredAny>(request, now).await.map(drop)
+    }
+
+    async fn address_of(&self, namespace: &[&str], table: &str, now: Timestamp) -> Result<Url, RestError> {
+        let base = self.base.get_or_try_init(|| self.find_base(now)).await?;
+        Ok(below(base, &["namespaces", &namespace.join(LEVELS), "tables", table]))
     }
 
     /// Asks where the things of the warehouse are.
@@ -201,6 +241,7 @@ fn refused(status: StatusCode, body: &[u8]) -> RestError {
     };
     let words = excerpt(format!("HTTP status {} {code} {message}", status.as_u16()).trim_end().as_bytes());
     match status {
+        StatusCode::CONFLICT => RestError::Conflict(words),
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => RestError::Away(words),
         status if status.is_client_error() => RestError::Refused(words),
         _ => RestError::Away(words),

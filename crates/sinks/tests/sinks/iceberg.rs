@@ -7,7 +7,8 @@ use standpipe_sinks::iceberg::{OAuth, RestAuth, RestCatalog, RestError, RestOpti
 
 use crate::scripted::{Answer, Scripted};
 
-const TABLE: &str = r#"{"metadata":{"schemas":[{"schema-id":0,"fields":[]}],"current-schema-id":0}}"#;
+const TABLE: &str = r#"{"metadata":{"format-version":2,"table-uuid":"u","location":"s3://b/t","last-updated-ms":1,
+    "schemas":[{"schema-id":0,"fields":[]}],"current-schema-id":0}}"#;
 
 fn json(status: u16, body: &str) -> Option<Answer> {
     Some((status, "content-type: application/json\r\n", body.to_owned()))
@@ -54,14 +55,14 @@ async fn a_token_is_asked_for_once_and_again_when_its_time_is_over_or_it_is_refu
     let uri = format!("{}/c/", double.endpoint);
     let rest = asked_by(&uri, Some("a b"), client(Some(format!("{}/tokens", double.endpoint))));
     assert!(!format!("{rest:?}").contains("hunter2"));
-    let flights = |at| rest.table(&["lake", "up"], "fl ights", Timestamp(at));
+    let flights = |at| rest.table(&["lake", "up"], "fl ights", false, Timestamp(at));
     for (at, tokens) in [(0, 1), (89_999, 1), (90_000, 2)] {
         assert!(flights(at).await.unwrap().schema(None).is_some());
         let seen = double.seen();
         assert_eq!(seen.iter().filter(|first| first.starts_with("POST /tokens")).count(), tokens, "{seen:?}");
         assert!(seen.last().unwrap().ends_with("authorization: bearer t"), "{seen:?}");
     }
-    let refused = rest.table(&["lake"], "withdrawn", Timestamp(90_000)).await.unwrap_err();
+    let refused = rest.table(&["lake"], "withdrawn", false, Timestamp(90_000)).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
         "the Iceberg catalog refused: HTTP status 401 NotAuthorizedException expired"
@@ -77,18 +78,18 @@ async fn what_a_catalog_does_not_answer_is_told_by_what_can_be_done() {
     let double = Scripted::start(catalog).await;
     let uri = format!("{}/c", double.endpoint);
     let rest = asked_by(&uri, None, RestAuth::Nobody);
-    let told = async |table: &str| rest.table(&["lake"], table, Timestamp(0)).await.unwrap_err();
+    let told = async |table: &str| rest.table(&["lake"], table, false, Timestamp(0)).await.unwrap_err();
     assert!(matches!(told("none").await, RestError::NoTable(words) if words == "Table does not exist"));
     assert!(matches!(told("elsewhere").await, RestError::Refused(words) if words == "HTTP status 404"));
     assert!(matches!(told("busy").await, RestError::Away(words) if words == "HTTP status 503"));
     assert!(matches!(told("odd").await, RestError::Unread(_)));
     assert!(!double.seen().concat().contains("authorization"), "nobody is nobody");
-    let unknown = asked_by(&uri, None, client(None)).table(&["lake"], "none", Timestamp(0)).await;
+    let unknown = asked_by(&uri, None, client(None)).table(&["lake"], "none", false, Timestamp(0)).await;
     assert_eq!(
         unknown.unwrap_err().to_string(),
         "the Iceberg catalog refused: HTTP status 401 invalid_client who?"
     );
     let away = asked_by("http://127.0.0.1:1", None, RestAuth::Token(Secret::new("t")));
-    let away = away.table(&["lake"], "none", Timestamp(0)).await;
+    let away = away.table(&["lake"], "none", false, Timestamp(0)).await;
     assert!(matches!(away, Err(RestError::Away(_))), "{away:?}");
 }

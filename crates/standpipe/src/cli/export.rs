@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value, json};
-use standpipe_convert::parquet::ParquetOptions;
+use standpipe_convert::Deserializer;
+use standpipe_convert::parquet::{Compression, ParquetOptions};
 use standpipe_ingest::{Destination, DestinationKind, Operation, check_destination, shape};
 use standpipe_model::{Encryption, ObjectOptions};
 use standpipe_sinks::PostgresOptions;
@@ -125,10 +126,15 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
     }
     left_out.extend(spec.further.iter().map(|branch| format!("destinations.{}", branch.id)));
     left_out.extend(spec.journal_limit_bytes.map(|_| "journal_limit".to_owned()));
+    if kind == DestinationKind::Iceberg && spec.backup.is_some() {
+        left_out.push("backup".to_owned());
+    }
     left_out.extend((spec.retention_ms > 0).then(|| "retention".to_owned()));
     let backup = spec.backup.iter().map(|backup| ("backup", backup));
     for (path, destination) in [("destination", &spec.destination)].into_iter().chain(backup) {
+        let appends = destination.conversion.as_ref().is_some_and(Conversion::appends);
         let target = destination.endpoint.as_ref().map(|endpoint| endpoint.target.name());
+        let target = target.or(appends.then_some("iceberg"));
         let at = target.map_or("s3".to_owned(), |kind| format!("{kind}.error_output"));
         left_out.extend(unsaid(destination).map(|key| format!("{path}.{at}.{key}")));
     }
@@ -172,6 +178,14 @@ fn unsaid_of_format(conversion: &Conversion) -> Vec<String> {
             ],
         ),
         OutputFormat::Orc(_) => ("orc", Vec::new()),
+        OutputFormat::Iceberg(parquet) => {
+            let mut keys = Vec::new();
+            keys.extend(
+                (parquet.compression != Compression::Zstd).then_some("destination.iceberg.compression"),
+            );
+            keys.extend((conversion.deserializer != Deserializer::default()).then_some("deserializer"));
+            return keys.into_iter().map(str::to_owned).collect();
+        }
         OutputFormat::Avro { .. } | OutputFormat::Json => return vec!["format".to_owned()],
     };
     keys.insert(0, ("compression", compression_name(&conversion.output).is_none()));

@@ -114,7 +114,8 @@ fn one_branch(
     if let Some(query) = partitioning.and_then(|partitioning| partitioning.query.clone()) {
         extract(query, &mut processors);
     }
-    let conversion = conversion(section);
+    let appended = destination.as_mut().and_then(|destination| destination.appended.take());
+    let conversion = conversion(section, appended);
     if let Some(destination) = destination.as_mut().filter(|d| conversion.is_some() && !d.size_is_given) {
         destination.spec.buffering.size_bytes = CONVERTED_SIZE;
     }

@@ -115,7 +115,8 @@ fn iceberg(section: &mut Section<'_, '_>) -> Option<IcebergConfig> {
         "Certificate authorities (PEM) that are trusted beside the system's.",
     );
     let timeout = section.or("timeout", Span::secs(1..=60), "5s", "How long one call may take.");
-    Some(IcebergConfig { uri: uri?, warehouse, auth, ca_file, timeout, refresh: refresh(section) })
+    let refresh = refresh(section);
+    Some(IcebergConfig { uri: uri?, warehouse, auth, ca_file, timeout, refresh })
 }
 
 fn oauth(section: &mut Section<'_, '_>) -> Option<OAuth> {

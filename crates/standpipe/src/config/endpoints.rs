@@ -41,12 +41,12 @@ pub(super) struct Common {
     max_lag: Option<Duration>,
 }
 
-/// Reads what all endpoints have in common.
-pub(super) fn common(section: &mut Section<'_, '_>) -> Common {
+/// Reads the object store that gets the error output, and little else.
+pub(super) fn error_output(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
     let error_output = section.required(
         "error_output|s3_configuration",
         Sub(s3),
-        "The object store that gets what the endpoint does not take (`S3Configuration`).",
+        "The object store that gets what the destination does not take (`S3Configuration`).",
     );
     if let Some(draft) = &error_output {
         for key in draft.spots.all().filter(|key| !OF_ERROR_OUTPUT.contains(key)) {
@@ -55,6 +55,12 @@ pub(super) fn common(section: &mut Section<'_, '_>) -> Common {
             section.refuse_at(draft.spots.of(key), message);
         }
     }
+    error_output
+}
+
+/// Reads what all endpoints have in common.
+pub(super) fn common(section: &mut Section<'_, '_>) -> Common {
+    let error_output = error_output(section);
     let buffering = section.section(
         "buffering|buffering_hints",
         buffering,
@@ -316,7 +322,7 @@ mod tests {
         bad(
             &with_http("{url: \"https://me:word@x/\", tls: {cert_file: c}}", ""),
             &[
-                "standpipe.yaml:5:11: streams[0].destination.http: the key \"error_output\" is missing: The object store that gets what the endpoint does not take (`S3Configuration`).",
+                "standpipe.yaml:5:11: streams[0].destination.http: the key \"error_output\" is missing: The object store that gets what the destination does not take (`S3Configuration`).",
                 "standpipe.yaml:5:17: streams[0].destination.http.url: an address must not hold credentials",
                 "standpipe.yaml:5:44: streams[0].destination.http.tls: a client certificate needs \"cert_file\" and \"key_file\"",
             ],

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use standpipe_convert::parquet::OptionError;
+use standpipe_convert::parquet::{OptionError, ParquetOptions};
 use standpipe_convert::{
     Column, Deserializer, KeyError, OpenX, RowReader, TableSchema, TimestampFormat, Type,
 };
@@ -16,12 +16,12 @@ use super::schema::Schema;
 use super::shapes::{Truth, text};
 use super::streams::compression_word;
 use crate::processors::ProcessorSpec;
-use crate::spec::{ColumnSource, Conversion, FormatError, OutputFormat};
+use crate::spec::{CatalogKind, ColumnSource, Conversion, FormatError, LATEST, OutputFormat};
 
 mod avro;
 mod json;
 mod orc;
-mod parquet;
+pub(super) mod parquet;
 mod table;
 
 pub(super) use table::Account;
@@ -36,16 +36,33 @@ pub(super) struct ConversionDraft {
     mappings: Spot,
 }
 
+/// The files, as they were read.
 #[derive(Debug, Clone)]
-struct FormatDraft {
+pub(super) struct FormatDraft {
     schema: SchemaDraft,
     columns_max: Option<u32>,
     output: OutputFormat,
     spots: Spots,
 }
 
-/// Reads both sections.
-pub(super) fn conversion(section: &mut Section<'_, '_>) -> Option<ConversionDraft> {
+impl FormatDraft {
+    /// Files that become a part of a table of the Iceberg catalog.
+    pub(super) fn appended(database: String, table: String, options: ParquetOptions, spots: Spots) -> Self {
+        let (catalog, version) = (CatalogKind::Iceberg, LATEST.to_owned());
+        Self {
+            schema: SchemaDraft::InCatalog { catalog, database, table, version },
+            columns_max: None,
+            output: OutputFormat::Iceberg(options),
+            spots,
+        }
+    }
+}
+
+/// Reads both sections, of which a destination that is a table has the first.
+pub(super) fn conversion(
+    section: &mut Section<'_, '_>,
+    appended: Option<FormatDraft>,
+) -> Option<ConversionDraft> {
     let format = section
         .optional(
             "format",
@@ -54,7 +71,11 @@ pub(super) fn conversion(section: &mut Section<'_, '_>) -> Option<ConversionDraf
         )
         .flatten();
     let deserializer = section.optional("deserializer", Sub(deserializer), "How rows are read for `format`.");
-    if section.given("deserializer") && !section.given("format") {
+    if section.given("format") && appended.is_some() {
+        section.refuse("format", "what is added to a table of Iceberg are files of Parquet");
+    }
+    let format = appended.or(format);
+    if section.given("deserializer") && !section.given("format") && format.is_none() {
         section.refuse("deserializer", "it reads rows for a \"format\", and there is none");
     }
     let (deserializer, mappings) =

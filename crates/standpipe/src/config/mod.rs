@@ -21,6 +21,7 @@ mod compound;
 mod endpoints;
 mod format;
 mod functions;
+mod iceberg;
 mod keys;
 mod load;
 mod opensearch;

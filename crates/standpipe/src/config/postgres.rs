@@ -313,7 +313,7 @@ mod tests {
                 "standpipe.yaml:5:15: streams[0].destination.postgres: the key \"database\" is missing: The database.",
                 "standpipe.yaml:5:15: streams[0].destination.postgres: the key \"user\" is missing: Who connects (`Username`).",
                 "standpipe.yaml:5:15: streams[0].destination.postgres: the key \"table\" is missing: The table as SQL writes it, as `orders` or `sales.\"Orders\"` (`DataTableName`). It must exist.",
-                "standpipe.yaml:5:15: streams[0].destination.postgres: the key \"error_output\" is missing: The object store that gets what the endpoint does not take (`S3Configuration`).",
+                "standpipe.yaml:5:15: streams[0].destination.postgres: the key \"error_output\" is missing: The object store that gets what the destination does not take (`S3Configuration`).",
             ],
         );
     }

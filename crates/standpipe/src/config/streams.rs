@@ -9,6 +9,8 @@ use standpipe_sinks::key::ObjectKeys;
 use super::branches::{BranchDraft, branches};
 use super::compound::{Either, Map, Sub};
 use super::endpoints::{http, splunk};
+use super::format::FormatDraft;
+use super::iceberg::iceberg;
 use super::opensearch::opensearch;
 use super::partitioning::{PartitioningDraft, partitioning};
 use super::postgres::postgres;
@@ -54,6 +56,8 @@ pub(super) struct DestinationDraft {
     pub(super) size_is_given: bool,
     pub(super) interval_spot: Spot,
     pub(super) partitioning: Option<PartitioningDraft>,
+    /// The files of a table that they become a part of.
+    pub(super) appended: Option<FormatDraft>,
 }
 
 impl StreamDraft {
@@ -154,7 +158,7 @@ impl Shape for Name {
 const S3: &str = "An object store: S3 or one that speaks its language, a folder, GCS, Azure.";
 
 /// The kinds of destination.
-const KINDS: [&str; 5] = ["s3", "http", "opensearch", "postgres", "splunk"];
+const KINDS: [&str; 6] = ["s3", "http", "iceberg", "opensearch", "postgres", "splunk"];
 
 pub(super) fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
     let all = [
@@ -164,6 +168,7 @@ pub(super) fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft
             Sub(http),
             "An HTTP endpoint: by Firehose's delivery protocol, or a plain webhook.",
         ),
+        section.optional("iceberg", Sub(iceberg), "A table of Apache Iceberg, which rows are added to."),
         section.optional("opensearch", Sub(opensearch), "A cluster of OpenSearch or Elasticsearch."),
         section.optional("postgres", Sub(postgres), "A table of PostgreSQL, each record once."),
         section.optional("splunk", Sub(splunk), "Splunk, through its HTTP Event Collector."),
@@ -217,18 +222,7 @@ pub(super) fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         "none",
         "What follows each record: `newline`, `none`, or a text of your own.",
     );
-    let file_extension = section.or(
-        "file_extension",
-        Extension,
-        "",
-        "Replaces the extension that goes with the compression; begins with a dot.",
-    );
-    let custom_time_zone = section.or(
-        "custom_time_zone",
-        Zone,
-        "UTC",
-        "The time zone of timestamps in keys, as `Europe/Vienna`.",
-    );
+    let (file_extension, custom_time_zone) = naming(section);
     let (buffering, [size_spot, interval_spot], size_is_given) = section.section(
         "buffering|buffering_hints",
         buffering,
@@ -263,7 +257,33 @@ pub(super) fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         conversion: None,
         endpoint: None,
     };
-    Some(DestinationDraft { store, spec, spots, size_spot, size_is_given, interval_spot, partitioning })
+    Some(DestinationDraft {
+        store,
+        spec,
+        spots,
+        size_spot,
+        size_is_given,
+        interval_spot,
+        partitioning,
+        appended: None,
+    })
+}
+
+/// What keys end with, and the zone of the time in them.
+fn naming(section: &mut Section<'_, '_>) -> (String, String) {
+    let file_extension = section.or(
+        "file_extension",
+        Extension,
+        "",
+        "Replaces the extension that goes with the compression; begins with a dot.",
+    );
+    let custom_time_zone = section.or(
+        "custom_time_zone",
+        Zone,
+        "UTC",
+        "The time zone of timestamps in keys, as `Europe/Vienna`.",
+    );
+    (file_extension, custom_time_zone)
 }
 
 /// What keys begin with: those of data, and those of error output.

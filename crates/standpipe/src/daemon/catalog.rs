@@ -2,21 +2,18 @@
 //! that close from then on. While a catalog is away, or has what cannot be used, the columns before stay in force.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use standpipe_convert::TableSchema;
 use standpipe_ingest::{ApiError, ErrorCode};
 use standpipe_model::{DestinationId, StreamName};
-use standpipe_sinks::iceberg::RestError;
 use tokio_util::sync::CancellationToken;
 
 use super::{Daemon, conversion};
 use crate::alarm::{AlarmKind, of_destination};
-use crate::config::{GlueConfig, IcebergConfig};
-use crate::glue::{Glue, GlueError};
-use crate::iceberg::{Iceberg, IcebergError};
+use crate::lookup::LookupError;
 use crate::spec::{CatalogKind, CatalogTable, Conversion, LATEST, StreamSpec};
 use crate::stream::Stream;
 use crate::worker::chain;
@@ -27,83 +24,6 @@ const ROUND: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_secs(5);
 /// How many tables are asked for at once.
 const TABLES_AT_ONCE: usize = 8;
-
-/// The columns of a table could not be had.
-#[derive(Debug, thiserror::Error)]
-enum LookupError {
-    /// From Glue.
-    #[error(transparent)]
-    Glue(#[from] GlueError),
-    /// From an Iceberg catalog.
-    #[error(transparent)]
-    Iceberg(#[from] IcebergError),
-    /// There is no such catalog any more.
-    #[error("there is no '{}' under 'catalogs' any more", .0.name())]
-    Gone(CatalogKind),
-    /// The client could not be made.
-    #[error("the client of the catalog could not be made")]
-    Client(#[from] tokio::task::JoinError),
-}
-
-impl LookupError {
-    /// Whether the catalog has been asked, and it is the table that will not do.
-    fn is_the_tables(&self) -> bool {
-        match self {
-            Self::Glue(error) => matches!(error, GlueError::NoTable(_) | GlueError::Columns(_)),
-            Self::Iceberg(error) => matches!(
-                error,
-                IcebergError::Rest(RestError::NoTable(_))
-                    | IcebergError::NoVersion(_)
-                    | IcebergError::Columns(_)
-            ),
-            Self::Gone(_) | Self::Client(_) => false,
-        }
-    }
-}
-
-/// The client of a catalog, by the settings that it was made of.
-#[derive(Debug)]
-struct Client<S, C>(Mutex<Option<(S, Arc<C>)>>);
-
-impl<S, C> Default for Client<S, C> {
-    fn default() -> Self {
-        Self(Mutex::new(None))
-    }
-}
-
-impl<S, C> Client<S, C>
-where
-    S: Clone + PartialEq + Send + 'static,
-    C: Send + Sync + 'static,
-{
-    async fn of<E>(
-        &self,
-        settings: Option<&S>,
-        kind: CatalogKind,
-        make: fn(&S) -> Result<C, E>,
-    ) -> Result<Arc<C>, LookupError>
-    where
-        E: Send + 'static,
-        LookupError: From<E>,
-    {
-        let settings = settings.ok_or(LookupError::Gone(kind))?;
-        let made = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, client)) = made().as_ref().filter(|(of, _)| of == settings) {
-            return Ok(Arc::clone(client));
-        }
-        let of = settings.clone();
-        let client = Arc::new(tokio::task::spawn_blocking(move || make(&of)).await??);
-        *made() = Some((settings.clone(), Arc::clone(&client)));
-        Ok(client)
-    }
-}
-
-/// The clients of all catalogs.
-#[derive(Debug, Default)]
-pub(super) struct Clients {
-    glue: Client<GlueConfig, Glue>,
-    iceberg: Client<IcebergConfig, Iceberg>,
-}
 
 /// The conversions of a stream whose columns are in a catalog, by destination, and which it is.
 fn in_catalog(spec: &StreamSpec) -> impl Iterator<Item = (DestinationId, &Conversion, CatalogKind)> {
@@ -174,18 +94,7 @@ impl Daemon {
     }
 
     async fn columns(&self, kind: CatalogKind, table: &CatalogTable) -> Result<TableSchema, LookupError> {
-        let (config, now) = (self.config(), self.context.timer.now());
-        let (catalogs, clients) = (&config.catalogs, &self.catalogs);
-        Ok(match kind {
-            CatalogKind::Glue => {
-                let glue = clients.glue.of(catalogs.glue.as_ref(), kind, Glue::new).await?;
-                glue.columns(table, now).await?
-            }
-            CatalogKind::Iceberg => {
-                let iceberg = clients.iceberg.of(catalogs.iceberg.as_ref(), kind, Iceberg::new).await?;
-                iceberg.columns(table, now).await?
-            }
-        })
+        self.context.catalogs.columns(kind, table, self.context.timer.now()).await
     }
 
     /// Puts in force what was told of a stream's table.

@@ -3,12 +3,12 @@
 use serde_json::{Map, Value, json};
 use standpipe_convert::orc::{Compression as OrcCompression, FormatVersion, OrcOptions};
 use standpipe_convert::parquet::{Compression, ParquetOptions};
-use standpipe_convert::{Deserializer, OpenX};
+use standpipe_convert::{Deserializer, OpenX, TableSchema};
 use standpipe_ingest::ApiError;
 use standpipe_ingest::shape::{not_disabled, text};
 
 use crate::config::Config;
-use crate::spec::{CatalogTable, ColumnSource, Conversion, FormatError, LATEST, OutputFormat};
+use crate::spec::{CatalogKind, CatalogTable, ColumnSource, Conversion, FormatError, LATEST, OutputFormat};
 
 type Members = Map<String, Value>;
 
@@ -56,6 +56,53 @@ pub(super) fn conversion(configuration: &Members, config: &Config) -> Result<Opt
         conversion.check().map_err(|error| invalid(&error))?;
     }
     Ok(Some(conversion))
+}
+
+/// The files that a table of Iceberg gets of a destination whose rules have been checked.
+///
+/// # Errors
+/// `InvalidArgumentException`: there is no catalog, or not just one table.
+pub(super) fn appended(configuration: &Members, config: &Config) -> Result<Conversion, ApiError> {
+    if config.catalogs.iceberg.is_none() {
+        return Err(ApiError::invalid_argument("No catalog is configured under 'catalogs.iceberg'."));
+    }
+    let tables = configuration.get("DestinationTableConfigurationList").and_then(Value::as_array);
+    let Some([table]) = tables.map(Vec::as_slice) else {
+        let message = "Rows are added to one table: DestinationTableConfigurationList must have one element.";
+        return Err(ApiError::invalid_argument(message));
+    };
+    let named = |name| table.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(Conversion {
+        schema: TableSchema::default(),
+        columns_from: Some(ColumnSource::Catalog(CatalogKind::Iceberg)),
+        table: CatalogTable {
+            catalog_id: config.account_id.clone(),
+            database: named("DestinationDatabaseName"),
+            table: named("DestinationTableName"),
+            region: config.region.clone(),
+            version_id: LATEST.to_owned(),
+            role_arn: Some(text(configuration, "RoleARN").to_owned()),
+        },
+        deserializer: Deserializer::default(),
+        output: OutputFormat::Iceberg(ParquetOptions {
+            compression: Compression::Zstd,
+            ..ParquetOptions::default()
+        }),
+    })
+}
+
+/// A table of Iceberg in the API's members, as far as they are its own.
+pub(super) fn described_table(conversion: &Conversion) -> Members {
+    let CatalogTable { database, table, .. } = &conversion.table;
+    let members = [
+        ("AppendOnly", Value::Bool(true)),
+        ("CatalogConfiguration", json!({})),
+        (
+            "DestinationTableConfigurationList",
+            json!([{"DestinationDatabaseName": database, "DestinationTableName": table}]),
+        ),
+    ];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The columns cannot be what rows are converted to.
@@ -208,7 +255,7 @@ fn serializer(output: &OutputFormat) -> Option<Value> {
             }),
         ),
         OutputFormat::Orc(orc) => ("OrcSerDe", orc_described(orc)),
-        OutputFormat::Avro { .. } | OutputFormat::Json => return None,
+        OutputFormat::Avro { .. } | OutputFormat::Json | OutputFormat::Iceberg(_) => return None,
     };
     if let Some(compression) = compression_name(output) {
         members["Compression"] = compression.into();
@@ -251,7 +298,7 @@ pub(crate) fn compression_name(output: &OutputFormat) -> Option<&'static str> {
             OrcCompression::Snappy => "SNAPPY",
             OrcCompression::Zstd | OrcCompression::Lz4 => return None,
         },
-        OutputFormat::Avro { .. } | OutputFormat::Json => return None,
+        OutputFormat::Avro { .. } | OutputFormat::Json | OutputFormat::Iceberg(_) => return None,
     })
 }
 

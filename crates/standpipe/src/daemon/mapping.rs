@@ -29,9 +29,9 @@ pub(super) fn to_spec(
     config: &Config,
 ) -> Result<StreamSpec, ApiError> {
     let endpoint = endpoints::endpoint(kind, configuration)?;
-    let of_store = match endpoint {
-        Some(_) => configuration.get("S3Configuration").and_then(Value::as_object).unwrap_or(configuration),
-        None => configuration,
+    let of_store = match endpoint.is_some() || kind == DestinationKind::Iceberg {
+        true => configuration.get("S3Configuration").and_then(Value::as_object).unwrap_or(configuration),
+        false => configuration,
     };
     let mut destination = to_destination(of_store, config)?;
     let backup = match text(configuration, "S3BackupMode") {
@@ -46,6 +46,11 @@ pub(super) fn to_spec(
         destination.buffering = buffering(configuration.get("BufferingHints"));
         destination.logging = logging(configuration);
         destination.endpoint = endpoint;
+    }
+    if kind == DestinationKind::Iceberg {
+        destination.buffering = buffering(configuration.get("BufferingHints"));
+        destination.logging = logging(configuration);
+        destination.conversion = Some(conversion::appended(configuration, config)?);
     }
     let processors = processors(configuration, config)?;
     check_keys(configuration, &processors)?;
@@ -263,6 +268,15 @@ fn from_branch(
     config: &Config,
 ) -> Destination {
     let mut members = from_destination(destination, config);
+    if let Some(conversion) = destination.conversion.as_ref().filter(|of| of.appends()) {
+        let mut own = conversion::described_table(conversion);
+        for name in ["RoleARN", "BufferingHints", "CloudWatchLoggingOptions"] {
+            own.extend(members.get(name).map(|value| (name.to_owned(), value.clone())));
+        }
+        own.insert("S3Configuration".to_owned(), backup_of(destination, config));
+        describe_processors(processors, config, &mut own);
+        return Destination { kind: DestinationKind::Iceberg, configuration: own };
+    }
     let Some(endpoint) = &destination.endpoint else {
         if let Some(backup) = backup {
             members.insert("S3BackupMode".to_owned(), "Enabled".into());

@@ -148,6 +148,7 @@ impl Daemon {
         let keys = self.context.keys.make(&config.keys)?;
         let functions = self.make_functions_at_start(&config).await?;
         self.context.stores.replace(&config.stores)?;
+        self.context.catalogs.replace(&config.catalogs);
         self.context.keys.put_in_force(keys);
         self.context.functions.put_in_force(functions);
         self.context.delivery_log.replace(log_settings(&config));
@@ -283,6 +284,7 @@ impl Daemon {
         drop(rows);
         self.check_columns(&config, &functions)?;
         self.context.stores.replace(&config.stores)?;
+        self.context.catalogs.replace(&config.catalogs);
         self.context.keys.put_in_force(keys);
         self.context.functions.put_all_in_force(functions, &config);
         self.context.alarms.clear_kind(AlarmKind::TableRefused);

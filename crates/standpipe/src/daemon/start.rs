@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
-use super::catalog::{self, follow_catalog};
+use super::catalog::follow_catalog;
 use super::credentials::{Mark, environment, follow};
 use super::encryption::look_after_keys;
 use super::failed::Redrives;
@@ -36,6 +36,7 @@ use crate::delivery_log::DeliveryLog;
 use crate::durable;
 use crate::functions::Functions;
 use crate::keys::KeyRing;
+use crate::lookup::CatalogClients;
 use crate::metrics::Metrics;
 use crate::stores::Stores;
 use crate::tls::dev::{self, DevTlsError};
@@ -170,7 +171,6 @@ pub async fn start(
         tls,
         streams: RwLock::default(),
         access,
-        catalogs: catalog::Clients::default(),
         changing_access: Mutex::default(),
         locked: std::sync::Mutex::default(),
         keys_changed: Notify::new(),
@@ -283,6 +283,7 @@ fn context(
         alarms: Alarms::default(),
         metrics: Arc::clone(metrics),
         delivery_log,
+        catalogs: CatalogClients::default(),
         region: config.region.clone(),
         account_id: config.account_id.clone(),
         encoders: EncoderPool::new(processors),

@@ -10,6 +10,7 @@ use standpipe_journal::control::{Close, Control, Done, Failing, OpenBatch, Settl
 use standpipe_journal::{AppendError, SpoolError, SpoolId};
 use standpipe_model::{BatchId, BodyError, ErrorClass, Receipt, SinkError, StreamName, Tally, Timestamp};
 
+use super::append::Appending;
 use super::body::{self, Make, ObjectBody, WORKING_BYTES};
 use super::columns::{self, CONVERTING_BYTES, FileSettings};
 use super::decisions::Decided;
@@ -237,8 +238,15 @@ impl Line {
             }
             _ => shape.key(close, part, part.ordinal())?,
         };
-        let delivery = self.delivery(close, shape, &encoding, key, repeated);
+        let mut delivery = self.delivery(close, shape, &encoding, key, repeated);
         let Store { sink, memory } = self.store(shape)?;
+        let table = match part {
+            Part::Rows => self.table_for(close, shape, &mut delivery.target).await?,
+            Part::Failures(_) | Part::Undelivered => None,
+        };
+        if table.as_ref().is_some_and(Appending::is_done) {
+            return Ok((Receipt { bytes: 0, existed: true }, Fates::default()));
+        }
         let _reserved = memory.reserve(memory_for(close.record_bytes, shape)).await;
         let key = &delivery.target.key;
         let (of, reader) = (shape.transformation.clone(), self.journal.read(close.range));
@@ -254,7 +262,11 @@ impl Line {
             }
         };
         let receipt = match object.body {
-            Some(body) => sink.attempt(&delivery, body).await?,
+            Some(body) => {
+                let receipt = sink.attempt(&delivery, body).await?;
+                self.append(table, &*sink, &delivery).await?;
+                receipt
+            }
             None => Receipt::default(),
         };
         let mut fates = object.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();

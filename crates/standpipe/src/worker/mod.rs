@@ -3,6 +3,7 @@
 //! `step` decides, this loop acts: it feeds what happened to the rule and carries out what the rule says. Stopping it
 //! is a planned crash: attempts under way are dropped, and the next start resumes from the journal.
 
+mod append;
 mod body;
 mod columns;
 mod convert;
@@ -33,7 +34,7 @@ use standpipe_journal::control::{Close, Control, OpenBatch};
 use standpipe_journal::{AppendError, Cursor, Journal, Tip};
 use standpipe_model::{BatchId, CloseReason, DestinationId, Entropy, Position, StreamName, stream_arn};
 use standpipe_transform::Source;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{self, JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -44,6 +45,7 @@ use crate::delivery_log::DeliveryLog;
 use crate::endpoints::EndpointClients;
 use crate::functions::{Functions, Pinned};
 use crate::keys::KeyRing;
+use crate::lookup::CatalogClients;
 use crate::metrics::Metrics;
 use crate::spec::Buffering;
 use crate::stores::Stores;
@@ -87,6 +89,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Where failed deliveries are told of for the streams that ask for it.
     pub(crate) delivery_log: DeliveryLog,
+    /// The catalogs of tables, live.
+    pub(crate) catalogs: CatalogClients,
     /// The region that the daemon says it is in.
     pub region: String,
     /// The account that it says it is of.
@@ -133,6 +137,8 @@ pub(crate) struct Line {
     pub(crate) endpoints: EndpointClients,
     /// Rows that the endpoint wants to have again.
     pub(crate) again: Again,
+    /// One change of the table that its files become a part of at a time: others would meet each other there.
+    pub(crate) appending: Mutex<()>,
 }
 
 /// What an operator asks of a worker.

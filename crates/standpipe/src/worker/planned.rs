@@ -11,6 +11,7 @@ use standpipe_journal::{AppendError, SpoolDamage, SpoolId, SpoolReader};
 use standpipe_model::{ErrorClass, Receipt, SinkError};
 
 use super::Line;
+use super::append::Appending;
 use super::decisions::Decided;
 use super::deliver::{AttemptError, NOTED_WITHIN, Try, graver, memory_for, unreadable};
 use super::make::{self, Misfit, Transformation};
@@ -172,17 +173,28 @@ impl Line {
         repeated: bool,
     ) -> Result<Receipt, SinkError> {
         let store = self.store(shape)?;
+        let encoding = shape.encoding(object.is_error_output);
+        let mut delivery = self.delivery(close, shape, &encoding, object.key.clone(), repeated);
+        let table = match object.is_error_output {
+            true => None,
+            false => self.table_for(close, shape, &mut delivery.target).await?,
+        };
+        if table.as_ref().is_some_and(Appending::is_done) {
+            return Ok(Receipt { bytes: 0, existed: true });
+        }
         let _reserved = store.memory.reserve(memory_for(object.place.bytes, shape)).await;
         let reader = self.spooled(spool, object).await?;
-        let encoding = shape.encoding(object.is_error_output);
         let mut of =
             Transformation { chain: Arc::default(), is_planned: true, ..shape.transformation.clone() };
         // Lines of text, be they of errors or of JSON, are in the plan as they are sent.
         of.converter = of.converter.filter(|converter| !object.is_error_output && converter.format.is_some());
         let made = self.rows(close, shape, of, reader, &encoding, &object.key).await?;
-        let delivery = self.delivery(close, shape, &encoding, object.key.clone(), repeated);
         let receipt = match made.body {
-            Some(body) => store.sink.attempt(&delivery, body).await?,
+            Some(body) => {
+                let receipt = store.sink.attempt(&delivery, body).await?;
+                self.append(table, &*store.sink, &delivery).await?;
+                receipt
+            }
             None => Receipt::default(),
         };
         tracing::debug!(stream = %self.stream, batch = %close.batch, key = object.key,

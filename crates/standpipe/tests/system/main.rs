@@ -24,6 +24,7 @@ mod fluent_bit;
 mod formats;
 mod functions;
 mod hec;
+mod iceberg;
 mod inferred;
 mod kills;
 mod lake;

@@ -10,7 +10,7 @@ use super::{Runner, programs, read, with_credentials};
 use crate::cache::{fingerprint, installed, run};
 
 /// A Python environment with boto3, the AWS CLI, the flights table, and readers of Snappy framings, Parquet, ORC and
-/// Avro.
+/// Avro, and of tables of Iceberg.
 #[derive(Debug, Clone)]
 pub struct Python {
     dir: PathBuf,

@@ -44,8 +44,11 @@ fn exactly_one_destination_is_taken() {
     check(
         json!({"DeliveryStreamName": "s", "IcebergDestinationConfiguration": {
             "RoleARN": "arn:aws:iam::123456789012:role/r", "CatalogConfiguration": {}, "S3Configuration": plain,
-            "DestinationTableConfigurationList": [{"DestinationTableName": "t", "DestinationDatabaseName": "d"}]}}),
-        Err("IcebergDestinationConfiguration is not available in this version of standpipe."),
+            "DestinationTableConfigurationList": [
+                {"DestinationTableName": "t", "DestinationDatabaseName": "d", "UniqueKeys": ["id"]}]}}),
+        Err(
+            "IcebergDestinationConfiguration.DestinationTableConfigurationList.UniqueKeys is not available in this version of standpipe.",
+        ),
     );
     let domain = json!({"RoleARN": "arn:aws:iam::123456789012:role/r", "IndexName": "i", "S3Configuration": plain,
         "DomainARN": "arn:aws:es:eu-west-1:123456789012:domain/logs"});

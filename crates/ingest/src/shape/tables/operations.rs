@@ -20,7 +20,7 @@ structures! {
         optional("AmazonOpenSearchServerlessDestinationConfiguration", AmazonOpenSearchServerlessDestinationConfiguration),
         optional("MSKSourceConfiguration", MSKSourceConfiguration).refused(),
         optional("SnowflakeDestinationConfiguration", SnowflakeDestinationConfiguration).refused(),
-        optional("IcebergDestinationConfiguration", IcebergDestinationConfiguration).refused(),
+        optional("IcebergDestinationConfiguration", IcebergDestinationConfiguration),
         optional("DatabaseSourceConfiguration", DatabaseSourceConfiguration).refused(),
     ],
     CreateDeliveryStreamOutput: [
@@ -110,7 +110,7 @@ structures! {
         optional("HttpEndpointDestinationUpdate", HttpEndpointDestinationUpdate),
         optional("AmazonOpenSearchServerlessDestinationUpdate", AmazonOpenSearchServerlessDestinationUpdate),
         optional("SnowflakeDestinationUpdate", SnowflakeDestinationUpdate).refused(),
-        optional("IcebergDestinationUpdate", IcebergDestinationUpdate).refused(),
+        optional("IcebergDestinationUpdate", IcebergDestinationUpdate),
     ],
     UpdateDestinationOutput: [],
     Record: [

@@ -2,47 +2,50 @@
 
 use super::*;
 
+const KEPT: &str = "rows are kept until they are in the table";
+const CONFIGURED: &str = "the catalog is the one under `catalogs.iceberg`";
+
 structures! {
     IcebergDestinationConfiguration: [
         optional("DestinationTableConfigurationList", DestinationTableConfigurationList),
-        optional("SchemaEvolutionConfiguration", SchemaEvolutionConfiguration),
-        optional("TableCreationConfiguration", TableCreationConfiguration),
+        optional("SchemaEvolutionConfiguration", SchemaEvolutionConfiguration).only(not_enabled, "`Enabled: false`"),
+        optional("TableCreationConfiguration", TableCreationConfiguration).only(not_enabled, "`Enabled: false`"),
         optional("BufferingHints", BufferingHints).default(r#"{"SizeInMBs":5,"IntervalInSeconds":60}"#),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions).default(NOT_LOGGED),
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("S3BackupMode", IcebergS3BackupMode).default(r#""FailedDataOnly""#),
-        optional("RetryOptions", RetryOptions).default(r#"{"DurationInSeconds":300}"#),
+        optional("RetryOptions", RetryOptions).default(r#"{"DurationInSeconds":300}"#).ignored(KEPT),
         required("RoleARN", RoleARN),
         optional("AppendOnly", BooleanObject).default("false"),
-        required("CatalogConfiguration", CatalogConfiguration),
+        required("CatalogConfiguration", CatalogConfiguration).ignored(CONFIGURED),
         required("S3Configuration", S3DestinationConfiguration),
     ],
     IcebergDestinationDescription: [
         optional("DestinationTableConfigurationList", DestinationTableConfigurationList),
-        optional("SchemaEvolutionConfiguration", SchemaEvolutionConfiguration),
-        optional("TableCreationConfiguration", TableCreationConfiguration),
+        optional("SchemaEvolutionConfiguration", SchemaEvolutionConfiguration).only(not_enabled, "`Enabled: false`"),
+        optional("TableCreationConfiguration", TableCreationConfiguration).only(not_enabled, "`Enabled: false`"),
         optional("BufferingHints", BufferingHints),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("S3BackupMode", IcebergS3BackupMode),
-        optional("RetryOptions", RetryOptions),
+        optional("RetryOptions", RetryOptions).ignored(KEPT),
         optional("RoleARN", RoleARN),
         optional("AppendOnly", BooleanObject),
-        optional("CatalogConfiguration", CatalogConfiguration),
+        optional("CatalogConfiguration", CatalogConfiguration).ignored(CONFIGURED),
         optional("S3DestinationDescription", S3DestinationDescription).stands_for("S3Configuration"),
     ],
     IcebergDestinationUpdate: [
         optional("DestinationTableConfigurationList", DestinationTableConfigurationList),
-        optional("SchemaEvolutionConfiguration", SchemaEvolutionConfiguration),
-        optional("TableCreationConfiguration", TableCreationConfiguration),
+        optional("SchemaEvolutionConfiguration", SchemaEvolutionConfiguration).only(not_enabled, "`Enabled: false`"),
+        optional("TableCreationConfiguration", TableCreationConfiguration).only(not_enabled, "`Enabled: false`"),
         optional("BufferingHints", BufferingHints),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("S3BackupMode", IcebergS3BackupMode),
-        optional("RetryOptions", RetryOptions),
+        optional("RetryOptions", RetryOptions).ignored(KEPT),
         optional("RoleARN", RoleARN),
         optional("AppendOnly", BooleanObject),
-        optional("CatalogConfiguration", CatalogConfiguration),
+        optional("CatalogConfiguration", CatalogConfiguration).ignored(CONFIGURED),
         optional("S3Configuration", S3DestinationConfiguration),
     ],
     RedshiftDestinationConfiguration: [
@@ -178,9 +181,9 @@ structures! {
     DestinationTableConfiguration: [
         required("DestinationTableName", StringWithLettersDigitsUnderscoresDots),
         required("DestinationDatabaseName", StringWithLettersDigitsUnderscoresDots),
-        optional("UniqueKeys", ListOfNonEmptyStringsWithoutWhitespace),
-        optional("PartitionSpec", PartitionSpec),
-        optional("S3ErrorOutputPrefix", ErrorOutputPrefix),
+        optional("UniqueKeys", ListOfNonEmptyStringsWithoutWhitespace).refused(),
+        optional("PartitionSpec", PartitionSpec).refused(),
+        optional("S3ErrorOutputPrefix", ErrorOutputPrefix).refused(),
     ],
     PartitionSpec: [
         optional("Identity", PartitionFields),

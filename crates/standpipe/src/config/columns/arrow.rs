@@ -11,7 +11,7 @@ pub(super) fn column(at: &mut Cursor<'_, '_>) -> Option<Column> {
     let node = at.node;
     let name = text(at, node, "name")?.to_owned();
     let required = node.get("nullable").and_then(Node::scalar) == Some("false");
-    Some(Column { name, kind: kind(at, 0)?, required })
+    Some(Column { name, kind: kind(at, 0)?, required, ids: Vec::new() })
 }
 
 fn kind(at: &mut Cursor<'_, '_>, depth: usize) -> Option<Type> {

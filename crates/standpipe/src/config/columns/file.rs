@@ -54,5 +54,5 @@ pub(super) fn text<'n>(at: &mut Cursor<'_, '_>, node: &'n Node, key: &str) -> Op
 fn glue(at: &mut Cursor<'_, '_>) -> Option<Column> {
     let node = at.node;
     let (name, kind) = (text(at, node, "Name")?, text(at, node, "Type")?);
-    Some(Column { name: name.to_owned(), kind: parse(at, kind)?, required: false })
+    Some(Column { name: name.to_owned(), kind: parse(at, kind)?, required: false, ids: Vec::new() })
 }

@@ -24,7 +24,7 @@ pub(super) fn columns(at: &mut Cursor<'_, '_>) -> Option<Vec<Column>> {
     let members = reader.members(at, object, 0)?;
     let columns = members.into_iter().map(|(name, kind, nullable)| {
         let required = !nullable && required.iter().any(|listed| listed.scalar() == Some(name.as_str()));
-        Column { name, kind, required }
+        Column { name, kind, required, ids: Vec::new() }
     });
     Some(columns.collect())
 }

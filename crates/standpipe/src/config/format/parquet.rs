@@ -10,7 +10,7 @@ use super::{FormatDraft, table};
 use crate::spec::OutputFormat;
 
 /// The compression by our words and by those of the Firehose API.
-const COMPRESSION: Choice<Compression> = Choice(&[
+pub(in super::super) const COMPRESSION: Choice<Compression> = Choice(&[
     ("snappy", Compression::Snappy),
     ("gzip", Compression::Gzip),
     ("zstd", Compression::Zstd),

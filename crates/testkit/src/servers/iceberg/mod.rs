@@ -166,6 +166,8 @@ fn command(jars: &Path, dir: &Path, port: u16, store: &S3Access, warehouse: &str
         .env("AWS_SECRET_ACCESS_KEY", &store.secret_access_key);
     java.envs([
         ("CATALOG_CATALOG__IMPL", "org.apache.iceberg.jdbc.JdbcCatalog"),
+        // One connection: of two, each may find the file locked by the other for good.
+        ("CATALOG_CLIENTS", "1"),
         ("CATALOG_JDBC_USER", "user"),
         ("CATALOG_JDBC_PASSWORD", "password"),
         ("CATALOG_JDBC_SCHEMA__VERSION", "V1"),
