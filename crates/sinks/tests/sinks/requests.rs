@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use standpipe_model::{
-    Answer, BatchId, DestinationId, ErrorClass, Position, Request, RequestId, RequestRow, RequestSink,
+    Answer, BatchId, CloseReason, DestinationId, ErrorClass, Position, Request, RequestId, RequestRow, RequestSink,
     RowOrigin, SinkError, StreamName, Timestamp,
 };
 use standpipe_testkit::servers::{Proxy, Toxic, Toxiproxy};
@@ -279,6 +279,8 @@ pub(crate) fn request_of(seed: u8, numbers: Range<u64>, text: impl Fn(u64) -> St
         destination: DestinationId::primary(),
         batch: BatchId([seed; 16]),
         id: RequestId([seed; 16]),
+        version: 1,
+        closed_by: CloseReason::Age,
         rows: numbers.map(row).collect(),
         repeated: false,
         attempted_at: Timestamp(1_700_000_100_000),

@@ -96,10 +96,15 @@ impl PostgresTarget {
         }
     }
 
-    pub(super) fn sink(&self) -> Result<Arc<dyn RequestSink>, EndpointError> {
+    /// The same with them.
+    pub(super) fn with_certificates(&self) -> Result<PostgresOptions, EndpointError> {
         let client = self.reach.options()?;
         let mut options = self.options();
         (options.tls.ca_pem, options.tls.identity_pem) = (client.ca_pem, client.identity_pem);
-        Ok(Arc::new(PostgresSink::new(&options)?))
+        Ok(options)
+    }
+
+    pub(super) fn sink(&self) -> Result<Arc<dyn RequestSink>, EndpointError> {
+        Ok(Arc::new(PostgresSink::new(&self.with_certificates()?)?))
     }
 }

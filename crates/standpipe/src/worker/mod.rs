@@ -6,6 +6,7 @@
 mod body;
 mod columns;
 mod convert;
+mod cuts;
 mod decisions;
 mod deliver;
 mod fates;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use standpipe_model::{
-    BatchId, DestinationId, Position, Request, RequestId, RequestRow, RequestSink, RowOrigin, Secret,
+    BatchId, CloseReason, DestinationId, Position, Request, RequestId, RequestRow, RequestSink, RowOrigin, Secret,
     StreamName, Timestamp,
 };
 use standpipe_sinks::{PostgresOptions, PostgresSink};
@@ -72,6 +72,8 @@ fn request<T: AsRef<[u8]>>(batch: u8, first: u64, rows: &[T]) -> Request {
         destination: DestinationId::primary(),
         batch: BatchId([batch; 16]),
         id: RequestId(id),
+        version: 1,
+        closed_by: CloseReason::Age,
         rows: (0..).zip(rows).map(row).collect(),
         repeated: false,
         attempted_at: Timestamp(1),
