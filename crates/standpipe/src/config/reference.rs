@@ -145,6 +145,7 @@ fn the_example_files_load() {
         "examples/http.yaml",
         "examples/opensearch.yaml",
         "examples/postgres.yaml",
+        "examples/redshift.yaml",
         "examples/splunk.yaml",
         "deploy/standpipe.yaml",
     ] {

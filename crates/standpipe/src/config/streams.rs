@@ -16,6 +16,7 @@ use super::problem::Spot;
 use super::processors::PROCESSOR;
 use super::rates::{PutRates, put_rates};
 use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
+use super::redshift::redshift;
 use super::schema::Schema;
 use super::shapes::{Choice, Int, Size, Span, text};
 use crate::processors::ProcessorSpec;
@@ -163,7 +164,7 @@ impl Shape for Name {
 const S3: &str = "An object store: S3 or one that speaks its language, a folder, GCS, Azure.";
 
 /// The kinds of destination.
-const KINDS: [&str; 5] = ["s3", "http", "opensearch", "postgres", "splunk"];
+const KINDS: [&str; 6] = ["s3", "http", "opensearch", "postgres", "redshift", "splunk"];
 
 fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
     let all = [
@@ -175,6 +176,7 @@ fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         ),
         section.optional("opensearch", Sub(opensearch), "A cluster of OpenSearch or Elasticsearch."),
         section.optional("postgres", Sub(postgres), "A table of PostgreSQL, each record once."),
+        section.optional("redshift", Sub(redshift), "A table of Amazon Redshift, loaded from S3 by `COPY`."),
         section.optional("splunk", Sub(splunk), "Splunk, through its HTTP Event Collector."),
     ];
     let given: Vec<&str> = KINDS.into_iter().filter(|kind| section.given(kind)).collect();

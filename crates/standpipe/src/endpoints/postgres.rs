@@ -62,6 +62,28 @@ pub struct PostgresTarget {
 }
 
 impl PostgresTarget {
+    /// A table with nothing else said of it.
+    pub(crate) fn at(host: String, port: u16, database: String, user: String, table: String) -> Self {
+        let PostgresOptions { connections_max, ledger, .. } = PostgresOptions::new("", "", "", "");
+        Self {
+            host,
+            port,
+            user,
+            password: None,
+            database,
+            table,
+            columns: Vec::new(),
+            format: PostgresFormat::default(),
+            conflict: Conflict::default(),
+            ledger,
+            records_max: None,
+            bytes_max: None,
+            tls: TlsMode::default(),
+            connections_max,
+            reach: Reach::default(),
+        }
+    }
+
     pub(crate) fn limits(&self) -> RequestLimits {
         RequestLimits {
             rows_max: self.records_max.unwrap_or(RECORDS_MAX),

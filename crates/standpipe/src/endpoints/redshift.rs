@@ -38,6 +38,10 @@ pub enum CopyRight {
 impl RedshiftTarget {
     /// The most records of a request; what they come to in bytes is the limit that counts.
     pub(crate) const RECORDS_MAX: usize = 1_000_000;
+    /// How long a statement may take where nothing is said: `COPY` may have to wait for its turn.
+    pub(crate) const STATEMENT_MS: u64 = 15 * 60 * 1000;
+    /// Redshift's port.
+    pub(crate) const PORT: u16 = 5439;
 
     pub(crate) fn address(&self) -> String {
         let PostgresTarget { host, port, database, table, .. } = &self.table;

@@ -57,7 +57,7 @@ structures! {
         optional("S3BackupMode", RedshiftS3BackupMode).default(r#""Disabled""#),
         optional("S3BackupConfiguration", S3DestinationConfiguration),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions).default(NOT_LOGGED),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     RedshiftDestinationDescription: [
         required("RoleARN", RoleARN),
@@ -70,7 +70,7 @@ structures! {
         optional("S3BackupMode", RedshiftS3BackupMode),
         optional("S3BackupDescription", S3DestinationDescription).stands_for("S3BackupConfiguration"),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     RedshiftDestinationUpdate: [
         optional("RoleARN", RoleARN),
@@ -84,7 +84,7 @@ structures! {
         optional("S3BackupMode", RedshiftS3BackupMode),
         optional("S3BackupUpdate", S3DestinationUpdate).stands_for("S3BackupConfiguration"),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     RedshiftRetryOptions: [
         optional("DurationInSeconds", RedshiftRetryDurationInSeconds),
