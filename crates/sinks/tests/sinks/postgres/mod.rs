@@ -58,7 +58,7 @@ fn options(server: &Postgres, database: &str, table: &str) -> PostgresOptions {
 }
 
 /// A request of rows that begin at that position of a batch.
-fn request<T: AsRef<[u8]>>(batch: u8, first: u64, rows: &[T]) -> Request {
+pub(crate) fn request<T: AsRef<[u8]>>(batch: u8, first: u64, rows: &[T]) -> Request {
     let row = |(number, data): (u64, &T)| RequestRow {
         origin: RowOrigin { position: Position(first + number), sub: 0 },
         arrived_at: Timestamp(1),
@@ -81,7 +81,7 @@ fn request<T: AsRef<[u8]>>(batch: u8, first: u64, rows: &[T]) -> Request {
 }
 
 /// Rows `{"n": first}` and on.
-fn numbers(first: u64, count: u64) -> Vec<String> {
+pub(crate) fn numbers(first: u64, count: u64) -> Vec<String> {
     (first..first + count).map(|n| format!(r#"{{"n":{n}}}"#)).collect()
 }
 
