@@ -31,6 +31,7 @@ mod postgres;
 mod pressure;
 mod receiver;
 mod redrive;
+mod redshift;
 mod reload;
 mod repeats;
 mod scale;
