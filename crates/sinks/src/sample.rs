@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use standpipe_model::{
-    BatchId, CloseReason, DestinationId, Position, Request, RequestId, RequestRow, RowOrigin, StreamName, Timestamp,
+    BatchId, CloseReason, DestinationId, Position, Request, RequestId, RequestRow, RowOrigin, StreamName,
+    Timestamp,
 };
 
 /// Rows at the positions from 0 on.

@@ -63,9 +63,18 @@ fn a_statement_says_what_is_loaded_from_where_and_by_whom() {
 #[test]
 fn options_that_say_what_is_said_elsewhere_or_end_the_statement_are_refused() {
     for (text, expect) in [
-        ("manifest json 'auto'", "copy_options must not have MANIFEST: what is loaded from where, and by whom, is said elsewhere"),
-        ("IAM_ROLE 'x'", "copy_options must not have IAM_ROLE: what is loaded from where, and by whom, is said elsewhere"),
-        ("CSV noload", "copy_options must not have NOLOAD: what is loaded from where, and by whom, is said elsewhere"),
+        (
+            "manifest json 'auto'",
+            "copy_options must not have MANIFEST: what is loaded from where, and by whom, is said elsewhere",
+        ),
+        (
+            "IAM_ROLE 'x'",
+            "copy_options must not have IAM_ROLE: what is loaded from where, and by whom, is said elsewhere",
+        ),
+        (
+            "CSV noload",
+            "copy_options must not have NOLOAD: what is loaded from where, and by whom, is said elsewhere",
+        ),
         ("FORMAT AS PARQUET", "copy_options has PARQUET, and records are staged one behind the other"),
         ("CSV; DROP TABLE t", "copy_options must not have ';' outside of quotes"),
         ("CSV -- GZIP", "copy_options must not have '--' outside of quotes"),
@@ -76,7 +85,9 @@ fn options_that_say_what_is_said_elsewhere_or_end_the_statement_are_refused() {
         let error = options(text).check().expect_err(text);
         assert_eq!(error.to_string(), expect, "{text}");
     }
-    for text in ["", "JSON 's3://b/manifest;--/*.json'", "CSV QUOTE AS '\\'' MAXERROR 10", "delimiter '|' escape"] {
+    for text in
+        ["", "JSON 's3://b/manifest;--/*.json'", "CSV QUOTE AS '\\'' MAXERROR 10", "delimiter '|' escape"]
+    {
         options(text).check().expect(text);
     }
     let mut several = options("");
@@ -91,7 +102,9 @@ fn options_are_told_what_the_objects_are() {
     // Records that are compressed themselves are not lines.
     assert!(!has_lines("csv gzip", false) && !has_lines("csv lzop", true));
     let manifest = ObjectTarget { bucket: "b".to_owned(), key: "k".to_owned() };
-    for (text, end) in [("CSV", "MANIFEST CSV GZIP"), ("CSV gzip", "MANIFEST CSV gzip"), ("", "MANIFEST GZIP")] {
+    for (text, end) in
+        [("CSV", "MANIFEST CSV GZIP"), ("CSV gzip", "MANIFEST CSV gzip"), ("", "MANIFEST GZIP")]
+    {
         let mut copy = options(text).copy().unwrap();
         copy.options = copy.options.of_objects(true);
         assert!(copy.sql(&manifest).ends_with(end), "{}", copy.sql(&manifest));
@@ -109,7 +122,8 @@ fn errors_have_aws_names_and_no_secrets() {
         ("NoSuchBucket", "NoSuchBucket"),
     ] {
         let message = "syntax error at 'aws_secret_access_key=hunter2'";
-        let error = SinkError { code: Some(code.to_owned()), ..SinkError::new(ErrorClass::Transient, message) };
+        let error =
+            SinkError { code: Some(code.to_owned()), ..SinkError::new(ErrorClass::Transient, message) };
         let error = told(error, std::slice::from_ref(&secret));
         assert_eq!(error.code.as_deref(), Some(expect));
         assert_eq!(error.message, "syntax error at 'aws_secret_access_key=***'");
@@ -130,7 +144,10 @@ async fn the_same_rows_are_staged_at_the_same_place_and_others_elsewhere() {
     let read = |key: &str| std::fs::read_to_string(folder.path().join("b").join(key)).unwrap();
     let object = format!("in/2023/11/14/22/clicks-1-2023-11-14-22-13-20-{name}.gz");
     assert_eq!(read(&object), "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n");
-    assert_eq!(read(manifest), format!("{{\"entries\":[{{\"mandatory\":true,\"url\":\"s3://b/{object}\"}}]}}"));
+    assert_eq!(
+        read(manifest),
+        format!("{{\"entries\":[{{\"mandatory\":true,\"url\":\"s3://b/{object}\"}}]}}")
+    );
 
     let fewer = staging.place(&request, vec![0, 1]).unwrap();
     assert_ne!(fewer.manifest, place.manifest);
@@ -138,7 +155,10 @@ async fn the_same_rows_are_staged_at_the_same_place_and_others_elsewhere() {
 
     staging.give_up(&request, &place).await.unwrap();
     assert!(!folder.path().join("b").join(manifest).exists());
-    assert_eq!(read(&format!("errors/{manifest}")), format!("{{\"entries\":[{{\"mandatory\":true,\"url\":\"s3://b/{object}\"}}]}}"));
+    assert_eq!(
+        read(&format!("errors/{manifest}")),
+        format!("{{\"entries\":[{{\"mandatory\":true,\"url\":\"s3://b/{object}\"}}]}}")
+    );
     staging.clean(&place).await.unwrap();
     assert!(!folder.path().join("b").join(&object).exists());
 }

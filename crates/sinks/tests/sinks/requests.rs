@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use standpipe_model::{
-    Answer, BatchId, CloseReason, DestinationId, ErrorClass, Position, Request, RequestId, RequestRow, RequestSink,
-    RowOrigin, SinkError, StreamName, Timestamp,
+    Answer, BatchId, CloseReason, DestinationId, ErrorClass, Position, Request, RequestId, RequestRow,
+    RequestSink, RowOrigin, SinkError, StreamName, Timestamp,
 };
 use standpipe_testkit::servers::{Proxy, Toxic, Toxiproxy};
 

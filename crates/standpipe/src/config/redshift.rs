@@ -132,7 +132,8 @@ pub(super) fn redshift(section: &mut Section<'_, '_>) -> Option<DestinationDraft
         draft.spec.compression = Compression::Gzip;
     }
     if !matches!(draft.spec.compression, Compression::Gzip | Compression::Uncompressed) {
-        section.refuse_at(draft.spots.of("compression"), "what COPY reads is compressed as gzip or not at all");
+        section
+            .refuse_at(draft.spots.of("compression"), "what COPY reads is compressed as gzip or not at all");
     }
     Some(draft)
 }

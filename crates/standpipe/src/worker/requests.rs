@@ -184,11 +184,7 @@ impl Line {
         current.map_or_else(|| pinned.clone(), |current| pinned.with_access_of(current))
     }
 
-    fn client(
-        &self,
-        endpoint: &Endpoint,
-        destination: &S3Destination,
-    ) -> Result<EndpointClient, SinkError> {
+    fn client(&self, endpoint: &Endpoint, destination: &S3Destination) -> Result<EndpointClient, SinkError> {
         let store = || self.context.stores.get(&destination.store);
         self.endpoints.get(&endpoint.target, destination, store).map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "the endpoint's client cannot be made")

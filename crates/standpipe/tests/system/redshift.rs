@@ -41,13 +41,13 @@ streams:
     )
 }
 
-const STAGING: &str =
-    "staging: { bucket: lake, prefix: staged/, error_output_prefix: \"lines/!{firehose:error-output-type}/\" }";
+const STAGING: &str = "staging: { bucket: lake, prefix: staged/, error_output_prefix: \"lines/!{firehose:error-output-type}/\" }";
 
 /// A server with a role that may load into the table that `ddl` makes, and do nothing else.
 fn server(lake: &Lake, table: &str, ddl: &str) -> Redshift {
     let server = Redshift::start(lake.server.access()).unwrap();
-    let role = format!("CREATE ROLE loader LOGIN PASSWORD '{SECRET}'; GRANT CREATE ON SCHEMA public TO loader");
+    let role =
+        format!("CREATE ROLE loader LOGIN PASSWORD '{SECRET}'; GRANT CREATE ON SCHEMA public TO loader");
     sql(&server, &format!("{role}; {ddl}; GRANT INSERT ON {table} TO loader"));
     server
 }
@@ -134,12 +134,14 @@ fn what_is_not_loaded_is_named_by_a_manifest_of_errors_and_the_stream_goes_on() 
     let server = server(&lake, "readings", "CREATE TABLE readings (id int, celsius float8)");
     let more = format!("{STAGING}\n        keep_staged: false\n        retry: 2s");
     let mut daemon = start(yaml(&lake, &server, "readings", &more));
-    let good = |first: u64| (first..first + 100).map(|id| format!("{{\"id\":{id},\"celsius\":1.5}}").into_bytes());
+    let good =
+        |first: u64| (first..first + 100).map(|id| format!("{{\"id\":{id},\"celsius\":1.5}}").into_bytes());
     put(&daemon, "readings", good(0));
     assert_eq!(all_settled(&daemon, "readings", SOON).delivered, 100);
     assert!(lake.keys("lake").is_empty(), "what was loaded is gone");
 
-    let bad = ["{\"id\":100,\"celsius\":2}", "{\"id\":101,\"celsius\":\"warm\"}"].map(|text| text.as_bytes().to_vec());
+    let bad = ["{\"id\":100,\"celsius\":2}", "{\"id\":101,\"celsius\":\"warm\"}"]
+        .map(|text| text.as_bytes().to_vec());
     put(&daemon, "readings", bad.clone());
     eventually("the batch of the bad one is closed", SOON, || {
         (metric(&daemon, "standpipe_delivery_open_batches", &[]) > 0).then_some(())
@@ -254,7 +256,10 @@ fn a_stream_that_the_api_makes_loads_as_it_says_and_shows_no_password() {
     assert_eq!(updated.status, 200, "{updated:?}");
     all_settled(&daemon, "made", SOON);
     all_are_there(&server, "made", 700);
-    assert_eq!(lake.keys("lake").iter().filter(|key| key.starts_with("in/") && key.ends_with(".gz")).count(), 1);
+    assert_eq!(
+        lake.keys("lake").iter().filter(|key| key.starts_with("in/") && key.ends_with(".gz")).count(),
+        1
+    );
     assert!(!lake.keys("raw").is_empty(), "a copy of what came");
 
     let described = describe(&daemon, "made");

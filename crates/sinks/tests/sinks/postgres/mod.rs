@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use standpipe_model::{
-    BatchId, CloseReason, DestinationId, Position, Request, RequestId, RequestRow, RequestSink, RowOrigin, Secret,
-    StreamName, Timestamp,
+    BatchId, CloseReason, DestinationId, Position, Request, RequestId, RequestRow, RequestSink, RowOrigin,
+    Secret, StreamName, Timestamp,
 };
 use standpipe_sinks::{PostgresOptions, PostgresSink};
 use standpipe_testkit::servers::Postgres;

@@ -1,6 +1,7 @@
 //! What fails, and what is left of it.
 
 use standpipe_model::{ErrorClass, RequestSink, Secret};
+use standpipe_sinks::RedshiftOptions;
 use standpipe_sinks::redshift::CopyCredentials;
 
 use super::{BUCKET, Place};
@@ -13,7 +14,10 @@ async fn records_that_do_not_fit_are_loaded_by_nobody_until_they_are_given_up() 
     let mut bad = request(1, 0, &[r#"{"n":1}"#, r#"{"n":"x"}"#]);
     for _ in 0..2 {
         let error = sink.attempt(&bad).await.unwrap_err();
-        assert_eq!((error.class, error.code.as_deref()), (ErrorClass::Transient, Some("Redshift.DataLoadFailed")));
+        assert_eq!(
+            (error.class, error.code.as_deref()),
+            (ErrorClass::Transient, Some("Redshift.DataLoadFailed"))
+        );
         assert!(error.message.contains("stl_load_errors"), "{error}");
         bad.repeated = true;
     }
@@ -40,34 +44,39 @@ async fn what_is_given_up_is_staged_where_it_never_came_to_that() {
     let sink = place.sink(&place.options("t"));
     sink.give_up(&request(1, 0, &numbers(0, 3))).await.unwrap();
     let keys = place.keys().await;
-    assert!(matches!(keys.as_slice(), [manifest, staged]
-        if manifest.starts_with("errors/manifests/") && staged.starts_with("staged/")), "{keys:?}");
+    assert!(
+        matches!(keys.as_slice(), [manifest, staged]
+        if manifest.starts_with("errors/manifests/") && staged.starts_with("staged/")),
+        "{keys:?}"
+    );
+}
+
+/// What somebody is told to mend.
+async fn fails(place: &Place, options: &RedshiftOptions, code: &str) -> String {
+    let error = place.sink(options).attempt(&request(1, 0, &numbers(0, 10))).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_deref()), (ErrorClass::Misconfigured, Some(code)), "{error}");
+    error.message
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_permissions_wait_for_somebody_to_mend_them() {
     let place = Place::new("CREATE TABLE t (n int); CREATE ROLE loader LOGIN PASSWORD 'loader-secret'").await;
     let mut options = place.options("t");
-    let fails = async |options, code: &str| {
-        let error = place.sink(options).attempt(&request(1, 0, &numbers(0, 10))).await.unwrap_err();
-        assert_eq!((error.class, error.code.as_deref()), (ErrorClass::Misconfigured, Some(code)), "{error}");
-        error.message
-    };
     options.table.table = "nothing".to_owned();
-    fails(&options, "Redshift.TableNotFound").await;
+    fails(&place, &options, "Redshift.TableNotFound").await;
     options = place.options("t");
     options.table.columns = vec![("m".to_owned(), None)];
-    fails(&options, "Redshift.ColumnNotFound").await;
+    fails(&place, &options, "Redshift.ColumnNotFound").await;
     options = place.options("t");
-    options.copy_options = "JSON".to_owned() + " nonsense";
-    fails(&options, "Redshift.SyntaxError").await;
+    options.copy_options = "JSON nonsense".to_owned();
+    fails(&place, &options, "Redshift.SyntaxError").await;
     options = place.options("t");
     options.table.database = "nowhere".to_owned();
-    fails(&options, "Redshift.DatabaseNotFound").await;
+    fails(&place, &options, "Redshift.DatabaseNotFound").await;
     options = place.options("t");
     options.table.ledger = "\"Notes\"".to_owned();
     (options.table.user, options.table.password) = ("loader".to_owned(), Some(Secret::new("loader-secret")));
-    let message = fails(&options, "Redshift.TableNotFound").await;
+    let message = fails(&place, &options, "Redshift.TableNotFound").await;
     assert!(message.contains("make it by: CREATE TABLE IF NOT EXISTS \"Notes\" ("), "{message}");
     assert_eq!(place.sql("SELECT count(*) FROM t"), "0");
 }

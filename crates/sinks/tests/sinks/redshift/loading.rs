@@ -20,10 +20,7 @@ async fn rows_are_staged_named_by_a_manifest_and_loaded_with_a_note() {
     let rows = [r#"{"n":1,"name":"é \\ \"q\"","doc":{"a":[1]}}"#, "{\"n\":2}\n", r#"{"other":true}"#];
     let answer = sink.attempt(&request(1, 10, &rows)).await.unwrap();
     assert!(!answer.existed && answer.bytes > 0 && answer.refused.is_empty());
-    assert_eq!(
-        place.sql("SELECT n, name, doc FROM orders ORDER BY n"),
-        "1|é \\ \"q\"|{\"a\":[1]}\n2||\n||"
-    );
+    assert_eq!(place.sql("SELECT n, name, doc FROM orders ORDER BY n"), "1|é \\ \"q\"|{\"a\":[1]}\n2||\n||");
     let keys = place.keys().await;
     let [manifest, staged] = keys.as_slice() else { panic!("{keys:?}") };
     let name = manifest.strip_prefix("manifests/1970/01/01/00/orders-1-1970-01-01-00-00-00-").unwrap();
@@ -77,7 +74,10 @@ async fn copy_options_say_how_records_are_read() {
     assert_eq!(load(3, "delimiter '\\t'", &[], true, &["p\\n\t3\tq", "r\t4\ts\n"]).await, "p\\n|3|q\nr|4|s");
     // Redshift's own default, as Firehose has it where no options are given.
     assert_eq!(load(4, "", &["a", "b"], false, &["p|3"]).await, "p|3|");
-    assert_eq!(load(5, "json 'auto' region 'us-east-1'", &["c"], true, &[r#"{"a":"no","c":"yes"}"#]).await, "||yes");
+    assert_eq!(
+        load(5, "json 'auto' region 'us-east-1'", &["c"], true, &[r#"{"a":"no","c":"yes"}"#]).await,
+        "||yes"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +119,10 @@ async fn the_ledger_forgets_what_was_settled_long_ago() {
         sink.attempt(&request(batch, 0, &numbers(0, 10))).await.unwrap();
     }
     let id = |batch| request(batch, 0, &numbers(0, 1)).batch;
-    place.sql(&format!("UPDATE standpipe_ledger SET loaded_at = loaded_at - INTERVAL '61 minutes' WHERE batch <> '{}'", id(3)));
+    place.sql(&format!(
+        "UPDATE standpipe_ledger SET loaded_at = loaded_at - INTERVAL '61 minutes' WHERE batch <> '{}'",
+        id(3)
+    ));
     let (stream, primary) = (StreamName::parse("orders").unwrap(), DestinationId::primary());
     sink.tidy(&StreamName::parse("others").unwrap(), &primary, &[]).await.unwrap();
     place.sink(&place.options("t")).tidy(&stream, &primary, &[id(2)]).await.unwrap();

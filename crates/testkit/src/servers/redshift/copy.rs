@@ -120,8 +120,9 @@ pub(super) async fn load(backend: &Client, store: &S3Access, load: Load) -> PgWi
     };
     let store = S3::open(&store).map_err(|why| error("ERROR", "XX000", why.to_string()))?;
     let manifest = fetch(&store, &load.manifest).await?;
-    let manifest: Value = serde_json::from_slice(&manifest)
-        .map_err(|why| error("ERROR", "XX000", format!("Manifest file is not in correct json format: {why}")))?;
+    let manifest: Value = serde_json::from_slice(&manifest).map_err(|why| {
+        error("ERROR", "XX000", format!("Manifest file is not in correct json format: {why}"))
+    })?;
     let entries = manifest["entries"].as_array().cloned().unwrap_or_default();
     let urls: Vec<&str> = entries.iter().filter_map(|entry| entry["url"].as_str()).collect();
     if urls.is_empty() {

@@ -144,7 +144,8 @@ fn responses(messages: Vec<SimpleQueryMessage>) -> PgWireResult<Vec<Response>> {
                 let field = |name: &str| {
                     FieldInfo::new(name.to_owned(), None, None, Type::VARCHAR, FieldFormat::Text)
                 };
-                fields = Some(Arc::new(columns.iter().map(|column| field(column.name())).collect::<Vec<_>>()));
+                fields =
+                    Some(Arc::new(columns.iter().map(|column| field(column.name())).collect::<Vec<_>>()));
             }
             SimpleQueryMessage::Row(row) => {
                 let Some(fields) = &fields else { continue };
@@ -152,7 +153,7 @@ fn responses(messages: Vec<SimpleQueryMessage>) -> PgWireResult<Vec<Response>> {
                 for column in 0..row.len() {
                     encoder.encode_field(&row.get(column))?;
                 }
-                rows.push(Ok(encoder.finish()?));
+                rows.push(Ok(encoder.take_row()));
             }
             SimpleQueryMessage::CommandComplete(count) => responses.push(match fields.take() {
                 Some(fields) => {
