@@ -60,7 +60,7 @@ impl RedshiftSink {
             has_lines,
             keeps_staged: options.keeps_staged,
             request_timeout: table.request_timeout,
-            place: format!("redshift://{}:{}/{} {}", table.host, table.port, table.database, copy.table),
+            place: format!("redshift://{}:{}/{} {}", table.host, table.port, table.database, table.table),
             secrets: secrets.collect(),
             tidied: Mutex::default(),
             copy,

@@ -32,7 +32,7 @@ async fn rows_are_staged_named_by_a_manifest_and_loaded_with_a_note() {
     assert_eq!(text, format!("{}\n{}{}\n", rows[0], rows[1], rows[2]));
     assert_eq!(
         place.sql("SELECT stream, destination, first_position, last_position, loaded FROM standpipe_ledger"),
-        "orders|primary|10|12|3"
+        "orders|destinationId-000000000001|10|12|3"
     );
 }
 

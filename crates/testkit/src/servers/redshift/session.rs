@@ -120,7 +120,8 @@ impl SimpleQueryHandler for Session {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let capitals = query.to_uppercase();
+        // What stands in quotes is nobody's SQL.
+        let capitals: String = query.to_uppercase().split('\'').step_by(2).collect();
         if let Some(what) = NOT_THERE.iter().find(|what| capitals.contains(**what)) {
             return Err(error("ERROR", "0A000", format!("Redshift has no {what}")));
         }
