@@ -183,11 +183,9 @@ fn what_someone_has_to_mend_holds_the_data_until_it_is_mended() {
     held(&daemon, 100);
     sql(&server, &format!("ALTER ROLE loader PASSWORD '{SECRET}'"));
     // The next thing to mend.
-    let about_column = |daemon: &Daemon| {
-        let streams = daemon.get("/readyz").unwrap().body;
-        streams.contains("\\\"even\\\" of relation").then_some(())
-    };
-    eventually("the column is missed", SOON, || about_column(&daemon));
+    eventually("the column is missed", SOON, || {
+        daemon.log().contains("column \"even\" of relation \"held\"").then_some(())
+    });
     daemon.kill9().unwrap();
     daemon.restart().unwrap();
     held(&daemon, 100);
