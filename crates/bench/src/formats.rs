@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use standpipe_convert::avro::{self, AvroFormat};
+use standpipe_convert::infer::Inferred;
 use standpipe_convert::orc::OrcOptions;
 use standpipe_convert::parquet::{Compression, ParquetFormat, ParquetOptions};
 use standpipe_convert::{
@@ -88,6 +89,7 @@ pub(crate) fn measure(binary: &Path, json_mib: usize) -> Result<Formats> {
         formats.conversions.push(convert(&json, &table, to, Some(&format))?);
     }
     formats.conversions.push(convert(&json, &table, "lines of JSON", None)?);
+    formats.conversions.push(infer(&json)?);
     let mut python = Command::new(Python::installed()?.interpreter());
     python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/formats.py")).arg(&json).arg(&dir);
     python.args(COLUMNS.map(|(name, kind)| format!("{name}:{kind}")));
@@ -161,6 +163,25 @@ fn look(json: &Path, table: &TableSchema, format: Option<&FileFormat>) -> Result
     }
     bytes += joiner.map(FileJoiner::finish).transpose()?.map_or(0, |end| end.len());
     Ok((cpu_seconds(std::process::id())? - began, bytes))
+}
+
+/// Looks through a file for what its columns are, as `schema: infer` does with each batch before it is converted.
+fn infer(json: &Path) -> Result<Conversion> {
+    let mut seconds = f64::MAX;
+    for _ in 0..LOOKS {
+        let began = cpu_seconds(std::process::id())?;
+        let mut inferred = Inferred::beyond(&TableSchema::default(), &Deserializer::default(), 1_000);
+        let mut text = BufReader::with_capacity(1 << 20, File::open(json)?);
+        let mut line = Vec::new();
+        while text.read_until(b'\n', &mut line)? > 0 {
+            inferred.add(&line)?;
+            line.clear();
+        }
+        ensure!(inferred.evolved()?.columns().len() == COLUMNS.len(), "not all columns were seen");
+        seconds = seconds.min(cpu_seconds(std::process::id())? - began);
+    }
+    let (by, to) = ("standpipe".to_owned(), "columns (schema: infer)".to_owned());
+    Ok(Conversion { by, to, mb_per_cpu_s: fs::metadata(json)?.len() as f64 / 1e6 / seconds, file_mb: 0.0 })
 }
 
 fn to_lines(batches: &[RecordBatch]) -> Result<usize> {

@@ -106,9 +106,29 @@ impl fmt::Debug for StreamName {
 pub struct DestinationId(Arc<str>);
 
 impl DestinationId {
+    /// Checks an id against the API's rule.
+    ///
+    /// # Errors
+    /// [`NameError`].
+    pub fn parse(id: &str) -> Result<Self, NameError> {
+        let what = "destination id";
+        if id.is_empty() || id.len() > 100 {
+            return Err(NameError::Length { what, len: id.chars().count(), max: 100 });
+        }
+        match id.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '-')) {
+            Some(found) => Err(NameError::Character { what, value: id.to_owned(), found, also: "'-'" }),
+            None => Ok(Self(id.into())),
+        }
+    }
+
     /// The one destination of a stream made through the API.
     pub fn primary() -> Self {
         Self("destinationId-000000000001".into())
+    }
+
+    /// Whether it is that one.
+    pub fn is_primary(&self) -> bool {
+        *self == Self::primary()
     }
 
     /// The backup of all source records (`S3BackupMode: Enabled`).

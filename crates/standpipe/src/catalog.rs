@@ -360,7 +360,7 @@ mod tests {
 
     use super::*;
     use crate::spec::{Buffering, S3Destination};
-    use standpipe_model::{Compression, ObjectOptions};
+    use standpipe_model::{Compression, DestinationId, ObjectOptions};
 
     fn spec() -> StreamSpec {
         let destination = S3Destination {
@@ -383,6 +383,8 @@ mod tests {
         let name = StreamName::parse("s").unwrap();
         StreamSpec {
             name,
+            id: DestinationId::primary(),
+            further: Vec::new(),
             destination,
             backup: None,
             processors: Vec::new(),

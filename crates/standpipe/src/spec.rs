@@ -3,6 +3,7 @@
 //! Of a specification, the *shape* (everything in [`S3Destination`]) is pinned by version when a batch closes; the
 //! *access* to the named store (endpoint, credentials, TLS) is looked up live at each attempt.
 
+use std::iter;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ use crate::processors::ProcessorSpec;
 pub struct StreamSpec {
     /// The stream's name.
     pub name: StreamName,
+    /// What its destination is known by, or the first of several.
+    #[serde(default = "DestinationId::primary", skip_serializing_if = "DestinationId::is_primary")]
+    pub id: DestinationId,
     /// Where its records go.
     pub destination: S3Destination,
     /// Where a raw copy of every record goes (`S3BackupMode: Enabled`); the records are settled when both have landed.
@@ -30,6 +34,9 @@ pub struct StreamSpec {
     /// What is done to its records on their way to the destination, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub processors: Vec<ProcessorSpec>,
+    /// Where its records go beside that: each gets all of them, and none waits for another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Branch>,
     /// The most bytes its journal may hold on disk; the daemon's share where absent.
     #[serde(default)]
     pub journal_limit_bytes: Option<u64>,
@@ -39,16 +46,99 @@ pub struct StreamSpec {
     pub encryption_key: Option<String>,
 }
 
+/// One of several destinations of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Branch {
+    /// What its progress is known by, wherever in a list it stands.
+    pub id: DestinationId,
+    /// Where the records go.
+    pub destination: S3Destination,
+    /// What is done to them on their way there, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processors: Vec<ProcessorSpec>,
+}
+
+/// A destination among those of its stream.
+#[derive(Debug, Clone)]
+pub struct BranchRef<'a> {
+    /// What its progress is known by.
+    pub id: DestinationId,
+    /// Where the records go.
+    pub destination: &'a S3Destination,
+    /// What is done to them on their way there.
+    pub processors: &'a [ProcessorSpec],
+}
+
+/// It is not said which destination is meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WhichError {
+    /// There is none of that id.
+    #[error("the stream has no destination '{id}', but {all}")]
+    Unknown {
+        /// The id.
+        id: String,
+        /// Those that there are.
+        all: String,
+    },
+    /// There are several, and no id.
+    #[error("the stream has several destinations, name one with \"destination\": {all}")]
+    Several {
+        /// Their ids.
+        all: String,
+    },
+}
+
 impl StreamSpec {
-    /// The stream's destinations: the one it is for, and the backup where there is one.
-    pub fn destinations(&self) -> Vec<DestinationId> {
-        let backup = self.backup.as_ref().map(|_| DestinationId::backup());
-        [DestinationId::primary()].into_iter().chain(backup).collect()
+    /// All that the stream delivers to: the destination that it is for, the backup, which gets the records as they came,
+    /// and the further ones.
+    pub fn branches(&self) -> impl Iterator<Item = BranchRef<'_>> {
+        let backup = self.backup.iter().map(|destination| BranchRef {
+            id: DestinationId::backup(),
+            destination,
+            processors: &[],
+        });
+        let further = self.further.iter().map(|Branch { id, destination, processors }| BranchRef {
+            id: id.clone(),
+            destination,
+            processors,
+        });
+        iter::once(self.first()).chain(backup).chain(further)
     }
 
-    /// What is done to the records for a destination: a backup gets them as they came.
+    /// The branch of an id, if the stream has it.
+    pub fn branch(&self, id: &DestinationId) -> Option<BranchRef<'_>> {
+        self.branches().find(|branch| branch.id == *id)
+    }
+
+    /// The branch that somebody names; without a name the only one, a backup aside.
+    ///
+    /// # Errors
+    /// [`WhichError`].
+    pub fn which(&self, id: Option<&str>) -> Result<BranchRef<'_>, WhichError> {
+        let all = || self.destinations().iter().map(DestinationId::as_str).collect::<Vec<_>>().join(", ");
+        match id {
+            Some(id) => {
+                let found = self.branches().find(|branch| branch.id.as_str() == id);
+                found.ok_or_else(|| WhichError::Unknown { id: id.to_owned(), all: all() })
+            }
+            None if self.further.is_empty() => Ok(self.first()),
+            None => Err(WhichError::Several { all: all() }),
+        }
+    }
+
+    fn first(&self) -> BranchRef<'_> {
+        BranchRef { id: self.id.clone(), destination: &self.destination, processors: &self.processors }
+    }
+
+    /// The stream's destinations.
+    pub fn destinations(&self) -> Vec<DestinationId> {
+        self.branches().map(|branch| branch.id).collect()
+    }
+
+    /// What is done to the records for a destination.
     pub fn processors_of(&self, id: &DestinationId) -> &[ProcessorSpec] {
-        if *id == DestinationId::primary() { &self.processors } else { &[] }
+        self.branch(id).map_or(&[], |branch| branch.processors)
     }
 
     /// Whether what is made of a batch for a destination is kept before it is delivered: rows that have to be sorted
@@ -60,10 +150,23 @@ impl StreamSpec {
 
     /// What a destination is, if the stream has it.
     pub fn destination_of(&self, id: &DestinationId) -> Option<&S3Destination> {
-        match *id == DestinationId::primary() {
-            true => Some(&self.destination),
-            false => self.backup.as_ref().filter(|_| *id == DestinationId::backup()),
-        }
+        self.branch(id).map(|branch| branch.destination)
+    }
+
+    /// The processors of all destinations.
+    pub(crate) fn processors(&self) -> impl Iterator<Item = &ProcessorSpec> {
+        self.branches().flat_map(|branch| branch.processors)
+    }
+
+    /// What the rows of each destination are converted to, where they are.
+    pub(crate) fn conversions(&self) -> impl Iterator<Item = (DestinationId, &Conversion)> {
+        self.branches().filter_map(|branch| Some((branch.id, branch.destination.conversion.as_ref()?)))
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn conversions_mut(&mut self) -> impl Iterator<Item = &mut Conversion> {
+        let further = self.further.iter_mut().map(|branch| &mut branch.destination);
+        iter::once(&mut self.destination).chain(further).filter_map(|to| to.conversion.as_mut())
     }
 }
 
@@ -157,11 +260,12 @@ impl Conversion {
         Self { schema, ..self.clone() }
     }
 
-    /// What the columns are recorded of, where they are.
-    pub(crate) fn recorded_of(&self) -> Option<String> {
+    /// What the columns are recorded of, where they are. Each destination has rows of its own.
+    pub(crate) fn recorded_of(&self, destination: &DestinationId) -> Option<String> {
         let CatalogTable { database, table, version_id, .. } = &self.table;
         Some(match self.columns_from? {
-            ColumnSource::Infer(_) => "rows".to_owned(),
+            ColumnSource::Infer(_) if destination.is_primary() => "rows".to_owned(),
+            ColumnSource::Infer(_) => format!("rows of {destination}"),
             ColumnSource::Glue => format!("glue {database} {table} {version_id}"),
         })
     }

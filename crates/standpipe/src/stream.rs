@@ -221,18 +221,18 @@ impl Stream {
         self.definitions.all()
     }
 
-    /// What its rows are converted to, where they are, with the columns that are in force.
-    pub fn conversion(&self) -> Option<Conversion> {
-        let conversion = self.definition().spec.destination.conversion.clone()?;
-        match conversion.recorded_of() {
+    /// What the rows of a destination are converted to, where they are, with the columns that are in force.
+    pub fn conversion(&self, destination: &DestinationId) -> Option<Conversion> {
+        let conversion = self.definition().spec.destination_of(destination)?.conversion.clone()?;
+        match conversion.recorded_of(destination) {
             Some(of) => Some(conversion.with(self.recorded.in_force(&of).1)),
             None => Some(conversion),
         }
     }
 
-    /// Whether columns are in force that its rows are converted to.
-    pub(crate) fn has_columns(&self) -> bool {
-        self.conversion().is_some_and(|conversion| !conversion.schema.columns().is_empty())
+    /// Whether columns are in force that the rows of a destination are converted to.
+    pub(crate) fn has_columns(&self, destination: &DestinationId) -> bool {
+        self.conversion(destination).is_some_and(|conversion| !conversion.schema.columns().is_empty())
     }
 
     /// Puts the columns in force that a catalog has of the table now; they are durable when this returns.

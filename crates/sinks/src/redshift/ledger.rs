@@ -22,7 +22,7 @@ impl Ledger {
     fn ddl(&self) -> String {
         format!(
             "CREATE TABLE IF NOT EXISTS {} (request varchar(36) NOT NULL, stream varchar(64) NOT NULL, \
-             destination varchar(64) NOT NULL, batch varchar(36) NOT NULL, first_position bigint NOT NULL, \
+             destination varchar(100) NOT NULL, batch varchar(36) NOT NULL, first_position bigint NOT NULL, \
              first_sub bigint NOT NULL, last_position bigint NOT NULL, last_sub bigint NOT NULL, \
              loaded bigint NOT NULL, loaded_at timestamp NOT NULL)",
             self.table

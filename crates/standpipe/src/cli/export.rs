@@ -123,6 +123,7 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
     {
         left_out.push("processors".to_owned());
     }
+    left_out.extend(spec.further.iter().map(|branch| format!("destinations.{}", branch.id)));
     left_out.extend(spec.journal_limit_bytes.map(|_| "journal_limit".to_owned()));
     let backup = spec.backup.iter().map(|backup| ("backup", backup));
     for (path, destination) in [("destination", &spec.destination)].into_iter().chain(backup) {
@@ -233,8 +234,12 @@ fn unsaid_of_endpoint(endpoint: &Endpoint) -> Vec<String> {
         ),
     };
     let kind = endpoint.target.name();
-    let of_reach = [("tls", reach.has_tls()), ("proxy", reach.proxy.is_some())];
-    let set = keys.into_iter().chain(of_reach).filter(|(_, set)| *set);
+    let of_all = [
+        ("tls", reach.has_tls()),
+        ("proxy", reach.proxy.is_some()),
+        ("max_lag", endpoint.max_lag_ms.is_some()),
+    ];
+    let set = keys.into_iter().chain(of_all).filter(|(_, set)| *set);
     set.map(|(key, _)| format!("destination.{kind}.{key}")).collect()
 }
 

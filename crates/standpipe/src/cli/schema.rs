@@ -43,6 +43,9 @@ pub enum SchemaCommand {
 pub struct ShowArgs {
     /// The stream.
     pub stream: String,
+    /// The destination that is meant, where the stream has several.
+    #[arg(long, value_name = "ID")]
+    pub destination: Option<String>,
     /// The name of the table, instead of its own.
     #[arg(long, value_name = "DATABASE.TABLE", value_parser = table)]
     pub table: Option<String>,
@@ -94,7 +97,10 @@ pub(super) async fn run(args: &SchemaArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn show(args: &ShowArgs) -> anyhow::Result<()> {
-    let answer = args.admin.call(Method::GET, &format!("/streams/{}/schema", args.stream)).await?;
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(args.destination.iter().map(|id| ("destination", id)));
+    let path = format!("/streams/{}/schema?{}", args.stream, query.finish());
+    let answer = args.admin.call(Method::GET, &path).await?;
     let Shown { name, columns } =
         serde_json::from_value(answer).context("the daemon showed something else")?;
     ensure!(!columns.columns().is_empty(), "no record has shown a column yet");

@@ -40,8 +40,10 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
             let (timer, entropy) = (OsTimer::start(), Arc::new(OsEntropy));
             let loaded = functions::load(&config.functions, &config.tables, &objects, timer, entropy)?;
             for stream in &config.streams {
-                check_tables(&stream.processors, &loaded.tables)
-                    .with_context(|| format!("stream '{}'", stream.name))?;
+                for processor in stream.processors() {
+                    check_tables(std::slice::from_ref(processor), &loaded.tables)
+                        .with_context(|| format!("stream '{}'", stream.name))?;
+                }
             }
             let (streams, stores) = (config.streams.len() as u64, config.stores.len() as u64);
             let path = args.config.display();

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use standpipe_model::StreamName;
 use standpipe_sinks::key::{PrefixError, validate};
 
 use super::Config;
 use super::access;
+use super::branches::check_ids;
 use super::columns::check_schemas;
 use super::compound::Named;
 use super::format;
@@ -54,7 +56,11 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     let account =
         format::Account { id: &draft.account_id, region: &draft.region, has_glue: draft.glue.is_some() };
     for stream in &mut draft.streams {
-        format::check(stream, &draft.schemas, &account, problems);
+        check_ids(stream, problems);
+        let name = stream.name.as_ref().map_or("", StreamName::as_str);
+        for branch in &mut stream.branches {
+            format::check(branch, name, &draft.schemas, &account, problems);
+        }
         check_stream(stream, &around, problems);
     }
     let policies = access::known(draft.policies);
@@ -197,7 +203,7 @@ fn check_functions(draft: &Draft, problems: &mut Vec<Problem>) {
     for (name, spot, _) in draft.functions.iter().filter(|(name, ..)| !is_function_name(name)) {
         refuse(spot, format!("\"{name}\" is no function's name: 1 to 64 letters, digits, `-` and `_`"));
     }
-    for (name, spot) in draft.streams.iter().flat_map(|stream| &stream.calls) {
+    for (name, spot) in draft.streams.iter().flat_map(StreamDraft::calls) {
         if let Err(message) = known("function", name, &draft.functions) {
             refuse(spot, message);
         }
@@ -216,7 +222,7 @@ fn check_tables(draft: &mut Draft, problems: &mut Vec<Problem>) {
         let tables = function.iter().flat_map(|function| &function.tables);
         tables.map(move |table| (table, spot))
     });
-    let lookups = draft.streams.iter().flat_map(|stream| &stream.lookups).map(|(table, spot)| (table, spot));
+    let lookups = draft.streams.iter().flat_map(StreamDraft::lookups).map(|(table, spot)| (table, spot));
     for (name, spot) in by_functions.chain(lookups) {
         if let Err(message) = known("table", name, &draft.tables) {
             refuse(spot, message);
@@ -260,8 +266,15 @@ fn check_stream(stream: &mut StreamDraft, around: &Surroundings<'_>, problems: &
             format!("{} is above the limit of all journals together, {}", format_size(own), format_size(all));
         problems.push(Problem { spot: stream.spots.of("journal_limit"), message });
     }
-    partitioning::check(stream, limit, problems);
-    for destination in [&mut stream.destination, &mut stream.backup].into_iter().flatten() {
+    if let Some(backup) = stream.backup.as_ref().filter(|backup| backup.partitioning.is_some()) {
+        let message = "a backup has no partitions: it gets the records as they came".to_owned();
+        problems.push(Problem { spot: backup.spots.of("partitioning"), message });
+    }
+    for branch in &stream.branches {
+        partitioning::check(branch, limit, problems);
+    }
+    let branches = stream.branches.iter_mut().filter_map(|branch| branch.destination.as_mut());
+    for destination in branches.chain(&mut stream.backup) {
         check_destination(destination, limit, around, problems);
     }
 }

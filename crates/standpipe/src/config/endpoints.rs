@@ -37,6 +37,7 @@ pub(super) struct Common {
     error_output: Option<DestinationDraft>,
     buffering: (Buffering, [Spot; 2], bool),
     retry: Duration,
+    max_lag: Option<Duration>,
 }
 
 /// What an endpoint's object store is for.
@@ -87,18 +88,25 @@ pub(super) fn common_with(section: &mut Section<'_, '_>, store: &StoreUse) -> Co
         "How long requests may fail before their records go to the error output (`RetryOptions`); what someone has to \
          mend, such as a wrong key, does not count. (The Firehose API allows 0 to 7200 seconds.)",
     );
-    Common { error_output, buffering, retry }
+    let max_lag = section.optional(
+        "max_lag",
+        Span(Duration::from_secs(1)..=Duration::from_hours(24 * 365)),
+        "How old records may become that the endpoint has not taken, whatever the reason: then they go to the error output, \
+         and hold the journal no longer. Where absent, what someone has to mend holds them for as long as it takes.",
+    );
+    Common { error_output, buffering, retry, max_lag }
 }
 
 impl Common {
     /// The destination with its endpoint, if every part of it was right.
     pub(super) fn with(self, target: Target) -> Option<DestinationDraft> {
-        let Self { error_output, buffering: (buffering, [size_spot, interval_spot], size_is_given), retry } =
+        let Self { error_output, buffering: (buffering, [size_spot, interval_spot], size_is_given), .. } =
             self;
         let mut draft = error_output?;
-        let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (retry_ms, max_lag_ms) = (millis(self.retry), self.max_lag.map(millis));
         draft.spec.buffering = buffering;
-        draft.spec.endpoint = Some(Endpoint { retry_ms, target });
+        draft.spec.endpoint = Some(Endpoint { retry_ms, max_lag_ms, target });
         Some(DestinationDraft { size_spot, interval_spot, size_is_given, ..draft })
     }
 }
@@ -300,7 +308,9 @@ mod tests {
         let destination = &spec.destination;
         assert_eq!((destination.store.as_str(), destination.prefix.as_str()), ("disk", "raw/"));
         assert_eq!(destination.buffering, Buffering { size_bytes: 1 << 20, interval_ms: 5_000 });
-        let Some(Endpoint { retry_ms: 60_000, target: Target::Http(http) }) = &destination.endpoint else {
+        let Some(Endpoint { retry_ms: 60_000, max_lag_ms: None, target: Target::Http(http) }) =
+            &destination.endpoint
+        else {
             panic!("{:?}", destination.endpoint)
         };
         let limits = (http.limits().rows_max, http.limits().bytes_max);
@@ -325,7 +335,7 @@ mod tests {
         bad(
             &with_http("{url: \"http://x\", error_output: {compression: gzip}}", "    s3: {}\n"),
             &[
-                "standpipe.yaml:5:11: streams[0].destination.http: a stream has one destination, and may have a \"backup\"",
+                "standpipe.yaml:5:11: streams[0].destination.http: this is one destination: several are a list under \"destinations\"",
                 "standpipe.yaml:5:57: streams[0].destination.http.error_output.compression: this is about objects of rows, and the error output has none: its lines are never compressed nor converted, and \"buffering\" stands beside \"error_output\"",
             ],
         );

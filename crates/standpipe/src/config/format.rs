@@ -6,14 +6,15 @@ use standpipe_convert::parquet::OptionError;
 use standpipe_convert::{
     Column, Deserializer, KeyError, OpenX, RowReader, TableSchema, TimestampFormat, Type,
 };
-use standpipe_model::{Compression, StreamName};
+use standpipe_model::Compression;
 
+use super::branches::BranchDraft;
 use super::compound::{List, Map, Named, Sub};
 use super::problem::{Problem, Spot, did_you_mean};
 use super::reader::{Cursor, Section, Shape, Spots};
 use super::schema::Schema;
 use super::shapes::{Truth, text};
-use super::streams::{StreamDraft, compression_word};
+use super::streams::compression_word;
 use crate::processors::ProcessorSpec;
 use crate::spec::{ColumnSource, Conversion, FormatError, OutputFormat};
 
@@ -145,20 +146,21 @@ impl Shape for Joda {
     }
 }
 
-/// Checks the conversion of a stream against the table and the rest of the stream, and puts it into the destination.
+/// Checks the conversion of a branch against the table and the rest of it, and puts it into the destination; `table` is
+/// what an inferred one is called.
 pub(super) fn check(
-    stream: &mut StreamDraft,
+    branch: &mut BranchDraft,
+    table: &str,
     schemas: &[Named<TableSchema>],
     account: &Account<'_>,
     problems: &mut Vec<Problem>,
 ) {
-    let Some(draft) = stream.conversion.take() else { return };
+    let Some(draft) = branch.conversion.take() else { return };
     let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
     let is_text = matches!(draft.format.output, OutputFormat::Json);
-    check_beside(stream, is_text, &mut refuse);
+    check_beside(branch, is_text, &mut refuse);
     let FormatDraft { schema, columns_max, output, spots } = draft.format;
-    let name = stream.name.as_ref().map_or("", StreamName::as_str);
-    let (table, schema, columns_from) = match schema.resolve(columns_max, name, schemas, account) {
+    let (table, schema, columns_from) = match schema.resolve(columns_max, table, schemas, account) {
         Ok(Some(found)) => found,
         Ok(None) => return,
         Err((key, message)) => return refuse(spots.of(key), message),
@@ -169,26 +171,26 @@ pub(super) fn check(
         Some(ColumnSource::Infer(_)) => check_inferred(&conversion, &spots, &draft.mappings, &mut refuse),
         Some(ColumnSource::Glue) => {}
     }
-    if let Some(destination) = &mut stream.destination {
+    if let Some(destination) = &mut branch.destination {
         destination.spec.conversion = Some(conversion);
     }
 }
 
 /// What stands beside a conversion does not contradict it.
-fn check_beside(stream: &StreamDraft, is_text: bool, refuse: &mut impl FnMut(Spot, String)) {
-    if stream.processors.iter().any(|spec| matches!(spec, ProcessorSpec::AppendDelimiter(_))) {
+fn check_beside(branch: &BranchDraft, is_text: bool, refuse: &mut impl FnMut(Spot, String)) {
+    if branch.processors.iter().any(|spec| matches!(spec, ProcessorSpec::AppendDelimiter(_))) {
         let message = match is_text {
             true => "append_delimiter ends rows, and those of JSON end with a newline as it is",
             false => "append_delimiter ends rows of text, and with \"format\" there is none in the objects",
         };
-        refuse(stream.spots.of("processors"), message.to_owned());
+        refuse(branch.spots.of("processors"), message.to_owned());
     }
-    if let Some(destination) = &stream.destination {
+    if let Some(destination) = &branch.destination {
         let (spec, spots) = (&destination.spec, &destination.spots);
         if spec.endpoint.is_some() {
             let message =
                 "\"format\" makes files, and this destination takes records: use processors for their form";
-            refuse(stream.spots.of("format"), message.to_owned());
+            refuse(branch.spots.of("format"), message.to_owned());
         }
         if spec.compression != Compression::Uncompressed && !is_text {
             let key = if spots.given("compression") { "compression" } else { "compression_format" };

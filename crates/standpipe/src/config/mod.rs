@@ -13,6 +13,7 @@
 //! - Nothing is clamped or ignored in silence: what is not right is refused, with the limit.
 
 mod access;
+mod branches;
 mod catalogs;
 mod check;
 mod columns;

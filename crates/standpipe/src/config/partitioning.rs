@@ -6,11 +6,12 @@ use standpipe_model::StreamName;
 use standpipe_sinks::key::ObjectKeys;
 use standpipe_transform::processors::MetadataExtraction;
 
+use super::branches::BranchDraft;
 use super::compound::Map;
 use super::problem::{Problem, Spot};
 use super::reader::Section;
 use super::shapes::{Int, Size, Span, text};
-use super::streams::{JOURNAL_LIMIT_MAX, StreamDraft};
+use super::streams::JOURNAL_LIMIT_MAX;
 use super::units::{format_duration, format_size};
 use crate::processors::{JQ, PartitionKeysError, ProcessorSpec, check_partition_keys};
 use crate::spec::Partitioning;
@@ -97,18 +98,14 @@ pub(super) fn extract(query: String, processors: &mut Vec<ProcessorSpec>) {
     processors.insert(at, ProcessorSpec::MetadataExtraction { query });
 }
 
-/// Checks a stream's partitioning against everything else that is said of it.
-pub(super) fn check(stream: &StreamDraft, journal_limit: Option<u64>, problems: &mut Vec<Problem>) {
+/// Checks the partitioning of a branch against everything else that is said of it.
+pub(super) fn check(branch: &BranchDraft, journal_limit: Option<u64>, problems: &mut Vec<Problem>) {
     let mut refuse = |spot: Spot, message: String| problems.push(Problem { spot, message });
-    if let Some(backup) = stream.backup.as_ref().filter(|backup| backup.partitioning.is_some()) {
-        let message = "a backup has no partitions: it gets the records as they came".to_owned();
-        refuse(backup.spots.of("partitioning"), message);
-    }
-    let Some(destination) = &stream.destination else { return };
+    let Some(destination) = &branch.destination else { return };
     let Some(partitioning) = &destination.partitioning else {
-        if stream.processors.iter().any(|spec| matches!(spec, ProcessorSpec::MetadataExtraction { .. })) {
+        if branch.processors.iter().any(|spec| matches!(spec, ProcessorSpec::MetadataExtraction { .. })) {
             let message = "metadata_extraction gives partition keys, which only a destination with \"partitioning\" uses";
-            refuse(stream.spots.of("processors"), message.to_owned());
+            refuse(branch.spots.of("processors"), message.to_owned());
         }
         return;
     };
@@ -139,7 +136,7 @@ pub(super) fn check(stream: &StreamDraft, journal_limit: Option<u64>, problems: 
     if partitioning.keys_are_wrong {
         return;
     }
-    match check_partition_keys(&keys.partition_keys(), &stream.processors) {
+    match check_partition_keys(&keys.partition_keys(), &branch.processors) {
         Ok(()) => {}
         Err(error @ PartitionKeysError::Missing(_)) => {
             refuse(destination.spots.of("prefix"), error.to_string());
@@ -147,7 +144,7 @@ pub(super) fn check(stream: &StreamDraft, journal_limit: Option<u64>, problems: 
         Err(error) if partitioning.query.is_some() => {
             refuse(destination.spots.of("partitioning"), error.to_string());
         }
-        Err(error) => refuse(stream.spots.of("processors"), error.to_string()),
+        Err(error) => refuse(branch.spots.of("processors"), error.to_string()),
     }
 }
 

@@ -286,7 +286,7 @@ mod tests {
           columns: {id: .id, doc: .}, conflict: update, key: [id], newest_by: doc, tls: {mode: require},
           buffering: {size: 1MiB, interval: 5s}, error_output: {}}"#;
         let spec = good(&with(text)).streams.remove(0);
-        let Some(Endpoint { retry_ms: 300_000, target: Target::Postgres(table) }) =
+        let Some(Endpoint { retry_ms: 300_000, target: Target::Postgres(table), .. }) =
             &spec.destination.endpoint
         else {
             panic!("{:?}", spec.destination.endpoint)

@@ -134,6 +134,24 @@ impl<'a, 'c> Section<'a, 'c> {
         None
     }
 
+    /// A key that must be given unless `other` is.
+    pub(super) fn required_or<S: Shape>(
+        &mut self,
+        name: &'static str,
+        other: &'static str,
+        shape: S,
+        doc: &'static str,
+    ) -> Option<S::Out> {
+        let value = self.optional(name, shape, doc);
+        if let Some(field) = self.fields.last_mut() {
+            field.or = Some(other);
+        }
+        if !self.given(name) && !self.given(other) {
+            self.refuse("", format!("the key \"{name}\" is missing: {doc}"));
+        }
+        value
+    }
+
     /// A key with a default, which is written as a user would write it.
     pub(super) fn or<S: Shape>(
         &mut self,
@@ -235,7 +253,7 @@ impl<'a, 'c> Section<'a, 'c> {
     fn note<S: Shape>(&mut self, names: &'static str, shape: &S, doc: &'static str, default: Option<&str>) {
         let schema = self.describing.then(|| shape.schema());
         let default = default.map(str::to_owned);
-        self.fields.push(Field { names, required: false, default, doc, schema });
+        self.fields.push(Field { names, required: false, or: None, default, doc, schema });
     }
 
     fn find(&mut self, names: &'static str) -> Option<&'a Entry> {

@@ -147,6 +147,7 @@ fn the_example_files_load() {
         "examples/postgres.yaml",
         "examples/redshift.yaml",
         "examples/splunk.yaml",
+        "examples/fan-out.yaml",
         "deploy/standpipe.yaml",
     ] {
         let credentials = tempfile::tempdir().unwrap();

@@ -1,5 +1,7 @@
 //! What a section accepts, as data: from it come the JSON Schema for editors and the reference in the docs.
 
+mod shared;
+
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::reader::first;
@@ -10,6 +12,8 @@ pub(super) struct Field {
     /// Its spellings, separated by `|`, the proper one first.
     pub(super) names: &'static str,
     pub(super) required: bool,
+    /// The key that can be there in the place of a required one.
+    pub(super) or: Option<&'static str>,
     /// The default as a user would write it.
     pub(super) default: Option<String>,
     /// One or two sentences.
@@ -47,7 +51,7 @@ pub(super) enum Schema {
 const VARIABLE: &str = r"\$\{";
 
 /// JSON with its keys in the order in which they were described.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Json {
     Text(String),
     Int(u64),
@@ -94,9 +98,12 @@ pub(super) fn document(root: &[Field]) -> Json {
         ("$schema".to_owned(), text("https://json-schema.org/draft/2020-12/schema")),
         ("title".to_owned(), text("standpipe.yaml")),
     ];
-    if let Json::Object(section) = section(root, None) {
+    let mut root = section(root, None);
+    let shared = shared::share(&mut root);
+    if let Json::Object(section) = root {
         entries.extend(section);
     }
+    entries.push(("$defs".to_owned(), shared));
     Json::Object(entries)
 }
 
@@ -138,7 +145,7 @@ impl Schema {
 /// A section's schema; with a tag, the key that tells its kind.
 fn section(fields: &[Field], tag: Option<(&str, &str)>) -> Json {
     let mut properties = Vec::new();
-    let mut required = Vec::new();
+    let (mut required, mut either) = (Vec::new(), Vec::new());
     if let Some((tag, kind)) = tag {
         properties.push((tag.to_owned(), object(vec![("const", text(kind))])));
         required.push(text(tag));
@@ -152,9 +159,12 @@ fn section(fields: &[Field], tag: Option<(&str, &str)>) -> Json {
                 entries.push(("default".to_owned(), text(default.as_str())));
             }
         }
-        // Which of several spellings is there, a list of names cannot say.
-        if field.required && !field.names.contains('|') {
-            required.push(text(first(field.names)));
+        let name = text(first(field.names));
+        match field.or {
+            Some(other) => either.extend([name, text(other)]),
+            // Which of several spellings is there, a list of names cannot say.
+            None if field.required && !field.names.contains('|') => required.push(name),
+            None => {}
         }
         properties.extend(field.names.split('|').map(|name| (name.to_owned(), json.clone())));
     }
@@ -165,6 +175,10 @@ fn section(fields: &[Field], tag: Option<(&str, &str)>) -> Json {
     ];
     if !required.is_empty() {
         entries.push(("required", Json::List(required)));
+    }
+    if !either.is_empty() {
+        let needs = |name| object(vec![("required", Json::List(vec![name]))]);
+        entries.push(("anyOf", Json::List(either.into_iter().map(needs).collect())));
     }
     object(entries)
 }

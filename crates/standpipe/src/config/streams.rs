@@ -6,45 +6,35 @@ use std::time::Duration;
 use standpipe_model::{Compression, Encryption, LockMode, ObjectLock, ObjectOptions, StreamName};
 use standpipe_sinks::key::ObjectKeys;
 
-use super::compound::{Either, List, Map, Sub};
+use super::branches::{BranchDraft, branches};
+use super::compound::{Either, Map, Sub};
 use super::endpoints::{http, splunk};
-use super::format::{ConversionDraft, conversion};
 use super::opensearch::opensearch;
-use super::partitioning::{PartitioningDraft, extract, partitioning};
+use super::partitioning::{PartitioningDraft, partitioning};
 use super::postgres::postgres;
 use super::problem::Spot;
-use super::processors::PROCESSOR;
 use super::rates::{PutRates, put_rates};
 use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
 use super::redshift::redshift;
 use super::schema::Schema;
 use super::shapes::{Choice, Int, Size, Span, text};
-use crate::processors::ProcessorSpec;
-use crate::spec::{Buffering, LogTarget, S3Destination, StreamSpec};
+use crate::spec::{Branch, Buffering, LogTarget, S3Destination, StreamSpec};
 
 /// The smallest journal that a stream may be limited to: room for the smallest useful batch twice over.
 pub(super) const JOURNAL_LIMIT_MIN: u64 = 1 << 20;
 /// One PiB: far above any disk, far below the end of the numbers.
 pub(super) const JOURNAL_LIMIT_MAX: u64 = 1 << 50;
 
-/// How large objects of converted rows are where nothing is said.
-const CONVERTED_SIZE: u64 = 128 << 20;
-
 /// A stream that was read, with the places that later checks point at.
 #[derive(Debug, Clone)]
 pub(super) struct StreamDraft {
     pub(super) name: Option<StreamName>,
     pub(super) spots: Spots,
-    pub(super) destination: Option<DestinationDraft>,
+    /// At least one, unless what was read was wrong.
+    pub(super) branches: Vec<BranchDraft>,
     pub(super) backup: Option<DestinationDraft>,
     pub(super) journal_limit: Option<u64>,
     pub(super) rates: PutRates,
-    pub(super) processors: Vec<ProcessorSpec>,
-    pub(super) conversion: Option<ConversionDraft>,
-    /// The functions that they call, and where each is named.
-    pub(super) calls: Vec<(String, Spot)>,
-    /// The same of tables.
-    pub(super) lookups: Vec<(String, Spot)>,
     /// The name of the key that it is encrypted under, and where it stands.
     pub(super) encryption: Option<(String, Spot)>,
 }
@@ -64,13 +54,28 @@ pub(super) struct DestinationDraft {
 }
 
 impl StreamDraft {
+    /// The functions that its processors call, and where each is named.
+    pub(super) fn calls(&self) -> impl Iterator<Item = &(String, Spot)> {
+        self.branches.iter().flat_map(|branch| &branch.calls)
+    }
+
+    /// The tables that they look rows up in.
+    pub(super) fn lookups(&self) -> impl Iterator<Item = &(String, Spot)> {
+        self.branches.iter().flat_map(|branch| &branch.lookups)
+    }
+
     /// The specification, if every part of it was right.
     pub(super) fn into_spec(self) -> Option<StreamSpec> {
+        let branches: Option<Vec<_>> = self.branches.into_iter().map(BranchDraft::into_branch).collect();
+        let mut branches = branches?.into_iter();
+        let Branch { id, destination, processors } = branches.next()?;
         Some(StreamSpec {
             name: self.name?,
-            destination: self.destination?.spec,
+            id,
+            destination,
             backup: self.backup.map(|backup| backup.spec),
-            processors: self.processors,
+            processors,
+            further: branches.collect(),
             journal_limit_bytes: self.journal_limit,
             encryption_key: self.encryption.map(|(key, _)| key),
         })
@@ -84,33 +89,12 @@ pub(super) const STREAM: Sub<StreamDraft> = Sub(stream);
 pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
     let name =
         section.required("name", Name, "The stream's name: 1 to 64 letters, digits, `_`, `.` and `-`.");
-    let mut destination = section.required("destination", Sub(where_to), "Where the records go.");
+    let branches = branches(section);
     let backup = section.optional(
         "backup",
         Sub(copy_to),
         "Where a raw copy of every record goes (`S3BackupMode: Enabled`, `AllData`).",
     );
-    let listed = section
-        .optional(
-            "processors",
-            List(PROCESSOR),
-            "What is done to the records on their way to the destination, in this order; the backup gets them as they came.",
-        )
-        .unwrap_or_default();
-    let named = |name: fn(&ProcessorSpec) -> Option<&str>| {
-        let named = listed.iter().filter_map(|(spec, spot)| Some((name(spec)?.to_owned(), spot.clone())));
-        named.collect()
-    };
-    let (calls, lookups) = (named(ProcessorSpec::function), named(ProcessorSpec::table));
-    let mut processors: Vec<ProcessorSpec> = listed.into_iter().map(|(processor, _)| processor).collect();
-    let partitioning = destination.as_ref().and_then(|destination| destination.partitioning.as_ref());
-    if let Some(query) = partitioning.and_then(|partitioning| partitioning.query.clone()) {
-        extract(query, &mut processors);
-    }
-    let conversion = conversion(section);
-    if let Some(destination) = destination.as_mut().filter(|d| conversion.is_some() && !d.size_is_given) {
-        destination.spec.buffering.size_bytes = CONVERTED_SIZE;
-    }
     let journal_limit = section.optional(
         "journal_limit",
         Size(JOURNAL_LIMIT_MIN..=JOURNAL_LIMIT_MAX),
@@ -124,20 +108,7 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         Sub(encryption),
         "How the stream's journal is encrypted; not at all where absent.",
     );
-    let spots = section.spots();
-    Some(StreamDraft {
-        name,
-        spots,
-        destination,
-        backup,
-        processors,
-        conversion,
-        calls,
-        lookups,
-        journal_limit,
-        rates,
-        encryption,
-    })
+    Some(StreamDraft { name, spots: section.spots(), branches, backup, journal_limit, rates, encryption })
 }
 
 fn encryption(section: &mut Section<'_, '_>) -> Option<(String, Spot)> {
@@ -166,7 +137,7 @@ const S3: &str = "An object store: S3 or one that speaks its language, a folder,
 /// The kinds of destination.
 const KINDS: [&str; 6] = ["s3", "http", "opensearch", "postgres", "redshift", "splunk"];
 
-fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
+pub(super) fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
     let all = [
         section.optional("s3", Sub(s3), S3),
         section.optional(
@@ -183,7 +154,9 @@ fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
     match given.as_slice() {
         [] => section.refuse("", format!("name where the records go: {}", KINDS.join(", "))),
         [_] => {}
-        [_, second, ..] => section.refuse(second, "a stream has one destination, and may have a \"backup\""),
+        [_, second, ..] => {
+            section.refuse(second, "this is one destination: several are a list under \"destinations\"");
+        }
     }
     all.into_iter().flatten().next()
 }

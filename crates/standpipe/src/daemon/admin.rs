@@ -75,7 +75,10 @@ async fn answer(daemon: &Arc<Daemon>, frontend: &Frontend, request: &Request<Inc
             Err(error) => refuse(StatusCode::CONFLICT, &crate::worker::chain(&error)),
         },
         (&Method::DELETE, ["streams", name]) => discard(daemon, name).await,
-        (&Method::GET, ["streams", name, "schema"]) => with_stream(daemon, name, schema),
+        (&Method::GET, ["streams", name, "schema"]) => {
+            let destination = parameter(request.uri().query().unwrap_or_default(), "destination");
+            with_stream(daemon, name, |stream| schema(stream, destination.as_deref()))
+        }
         (&Method::GET, ["streams", name, "batches"]) => with_stream(daemon, name, batches),
         (&Method::POST, ["streams", name, "batches", id, what @ ("rebind" | "abandon")]) => {
             batch(daemon, name, id, what).await
@@ -92,6 +95,12 @@ async fn answer(daemon: &Arc<Daemon>, frontend: &Frontend, request: &Request<Inc
 /// For what reads journals: it may wait for the disk, and must not keep other tasks waiting with it.
 fn blocking(answer: impl FnOnce() -> Reply) -> Reply {
     tokio::task::block_in_place(answer)
+}
+
+/// The first parameter of that name in a query.
+fn parameter(query: &str, name: &str) -> Option<String> {
+    let mut all = form_urlencoded::parse(query.as_bytes());
+    all.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: String) -> Reply {
@@ -215,8 +224,12 @@ async fn discard(daemon: &Daemon, name: &str) -> Reply {
     }
 }
 
-fn schema(stream: &Stream) -> Reply {
-    let Some(Conversion { schema, table, .. }) = stream.conversion() else {
+fn schema(stream: &Stream, destination: Option<&str>) -> Reply {
+    let id = match stream.definition().spec.which(destination) {
+        Ok(branch) => branch.id,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let Some(Conversion { schema, table, .. }) = stream.conversion(&id) else {
         return refuse(StatusCode::NOT_FOUND, "the stream does not convert its rows, and has no schema");
     };
     let name = format!("{}.{}", table.database, table.table);

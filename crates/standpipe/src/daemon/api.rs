@@ -1,9 +1,10 @@
 //! The daemon behind the front end: puts go to their stream's journal, the control plane changes the catalog.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use standpipe_ingest::access::{AuditEvent, CallLimiter, PutLimiter};
 use standpipe_ingest::{
     ApiError, CreateDeliveryStream, Credential, DeleteDeliveryStream, DescribeDeliveryStream, Destination,
@@ -45,11 +46,17 @@ impl Daemon {
 
     fn description(&self, stream: &Stream, from: Option<&str>) -> Value {
         let (definition, config) = (stream.definition(), self.config());
-        let id = DestinationId::primary();
-        let mut destination = mapping::destination(&definition, &config).describe();
-        destination.insert("DestinationId".to_owned(), id.as_str().into());
-        let destinations =
-            if from.is_some_and(|from| from >= id.as_str()) { vec![] } else { vec![destination] };
+        let first = (&definition.spec.id, mapping::destination(&definition, &config));
+        let all = std::iter::once(first).chain(mapping::further(&definition.spec, &config));
+        let all = all.map(|(id, destination)| {
+            let mut described = destination.describe();
+            described.insert("DestinationId".to_owned(), id.as_str().into());
+            (id.as_str(), described)
+        });
+        // In the order of their ids, as what comes behind an id is asked for.
+        let all: BTreeMap<&str, Map<String, Value>> = all.collect();
+        let destinations: Vec<_> =
+            all.into_iter().filter(|(id, _)| from.is_none_or(|from| *id > from)).map(|(_, of)| of).collect();
         let mut description = json!({
             "DeliveryStreamName": stream.name().as_str(),
             "DeliveryStreamARN": self.arn(stream.name()),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use standpipe_convert::TableSchema;
 use standpipe_ingest::{ApiError, ErrorCode};
-use standpipe_model::StreamName;
+use standpipe_model::{DestinationId, StreamName};
 use tokio_util::sync::CancellationToken;
 
 use super::{Daemon, conversion};
@@ -41,13 +41,13 @@ impl Client {
     }
 }
 
-/// The conversion of a stream whose columns are in Glue.
-fn in_glue(spec: &StreamSpec) -> Option<&Conversion> {
-    spec.destination.conversion.as_ref().filter(|of| of.columns_from == Some(ColumnSource::Glue))
+/// The conversions of a stream whose columns are in Glue, by destination.
+fn in_glue(spec: &StreamSpec) -> impl Iterator<Item = (DestinationId, &Conversion)> {
+    spec.conversions().filter(|(_, of)| of.columns_from == Some(ColumnSource::Glue))
 }
 
-/// When each stream's table is to be asked for again.
-type Due = BTreeMap<StreamName, (String, Instant)>;
+/// When the table of each destination is to be asked for again.
+type Due = BTreeMap<(StreamName, DestinationId), (String, Instant)>;
 /// What a round was told of tables: streams of one table ask once.
 type Told = BTreeMap<String, Result<TableSchema, String>>;
 
@@ -64,30 +64,34 @@ pub(super) async fn follow_catalog(daemon: Arc<Daemon>, stop: CancellationToken)
 
 impl Daemon {
     async fn look_at_catalog(&self, due: &mut Due) {
-        let (streams, mut told) = (self.streams(), Told::new());
-        due.retain(|name, _| streams.iter().any(|stream| stream.name() == name));
+        let (streams, mut told, mut before) = (self.streams(), Told::new(), std::mem::take(due));
         for stream in &streams {
             let definition = stream.definition();
-            let Some((conversion, of)) = in_glue(&definition.spec).and_then(|c| Some((c, c.recorded_of()?)))
-            else {
-                self.context.alarms.clear(Some(stream.name()), AlarmKind::CatalogFailed, "");
-                due.remove(stream.name());
-                continue;
-            };
-            if due.get(stream.name()).is_some_and(|(known, at)| *known == of && *at > Instant::now()) {
-                continue;
+            for (destination, conversion) in in_glue(&definition.spec) {
+                let Some(of) = conversion.recorded_of(&destination) else { continue };
+                let asked = (stream.name().clone(), destination);
+                if let Some(known) =
+                    before.remove(&asked).filter(|(known, at)| *known == of && *at > Instant::now())
+                {
+                    due.insert(asked, known);
+                    continue;
+                }
+                // A version that is fixed stays what it is.
+                if conversion.table.version_id != LATEST && stream.has_columns(&asked.1) {
+                    continue;
+                }
+                let answer = match told.get(&of) {
+                    Some(answer) => answer.clone(),
+                    None => self.columns(&conversion.table).await.map_err(|error| error.to_string()),
+                };
+                told.insert(of.clone(), answer.clone());
+                let every = self.put_in_force(stream, &asked.1, conversion, of.clone(), answer).await;
+                due.insert(asked, (of, Instant::now() + every));
             }
-            // A version that is fixed stays what it is.
-            if conversion.table.version_id != LATEST && stream.has_columns() {
-                continue;
-            }
-            let answer = match told.get(&of) {
-                Some(answer) => answer.clone(),
-                None => self.columns(&conversion.table).await.map_err(|error| error.to_string()),
-            };
-            told.insert(of.clone(), answer.clone());
-            let every = self.put_in_force(stream, conversion, of.clone(), answer).await;
-            due.insert(stream.name().clone(), (of, Instant::now() + every));
+        }
+        // What is not asked for any more has nothing to tell.
+        for (stream, destination) in before.into_keys() {
+            self.context.alarms.clear(Some(&stream), AlarmKind::CatalogFailed, destination.as_str());
         }
     }
 
@@ -103,6 +107,7 @@ impl Daemon {
     async fn put_in_force(
         &self,
         stream: &Stream,
+        destination: &DestinationId,
         conversion: &Conversion,
         of: String,
         answer: Result<TableSchema, String>,
@@ -118,13 +123,19 @@ impl Daemon {
         let refresh = self.config().glue.as_ref().map_or(AGAIN, |glue| glue.refresh);
         match recorded {
             Ok(()) => {
-                alarms.clear(Some(stream.name()), kind, "");
+                alarms.clear(Some(stream.name()), kind, destination.as_str());
                 refresh
             }
             Err(error) => {
                 let CatalogTable { database, table, .. } = &conversion.table;
                 let message = format!("{database}.{table}: {error}");
-                alarms.raise(Some(stream.name()), kind, "", message, self.context.timer.now());
+                alarms.raise(
+                    Some(stream.name()),
+                    kind,
+                    destination.as_str(),
+                    message,
+                    self.context.timer.now(),
+                );
                 AGAIN.min(refresh)
             }
         }
@@ -135,7 +146,8 @@ impl Daemon {
     /// # Errors
     /// There is none, it cannot be used, or nobody can say.
     pub(super) async fn check_table(&self, spec: &StreamSpec) -> Result<(), ApiError> {
-        let Some(wanted) = in_glue(spec) else { return Ok(()) };
+        // The API knows of one destination, and the file is not checked so.
+        let Some((_, wanted)) = in_glue(spec).next() else { return Ok(()) };
         match self.columns(&wanted.table).await {
             Ok(schema) => wanted.with(schema).check().map_err(|error| conversion::invalid(&error)),
             Err(error @ (GlueError::NoTable(_) | GlueError::Columns(_))) => {

@@ -40,7 +40,7 @@ pub(super) fn endpoint(
     let seconds =
         configuration.get("RetryOptions").and_then(|retry| retry.get("DurationInSeconds")?.as_u64());
     let usual = if kind == DestinationKind::Redshift { 3600 } else { 300 };
-    Ok(Some(Endpoint { retry_ms: seconds.unwrap_or(usual) * 1000, target }))
+    Ok(Some(Endpoint { retry_ms: seconds.unwrap_or(usual) * 1000, max_lag_ms: None, target }))
 }
 
 /// The `S3BackupMode` of a kind that gives its store a raw copy of every record.

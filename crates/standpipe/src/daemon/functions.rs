@@ -43,7 +43,7 @@ impl Daemon {
         staying.retain(|definition| !is_named(&definition.spec.name));
         let staying = staying.iter().map(|definition| &definition.spec);
         config.streams.iter().chain(staying).find_map(|spec| {
-            spec.processors.iter().find_map(|processor| {
+            spec.processors().find_map(|processor| {
                 let unfit = check_tables(std::slice::from_ref(processor), &tables).err()?;
                 Some((processor.table()?.to_owned(), spec.name.clone(), unfit))
             })
@@ -58,12 +58,12 @@ impl Daemon {
                 continue;
             }
             let definition = stream.definition();
-            let mut called = definition.spec.processors.iter().filter_map(ProcessorSpec::function);
+            let mut called = definition.spec.processors().filter_map(ProcessorSpec::function);
             if let Some(function) = called.find(|name| !config.functions.contains_key(*name)) {
                 let (function, stream) = (function.to_owned(), stream.name().clone());
                 return Err(ReloadError::FunctionInUse { function, stream });
             }
-            let mut tables = definition.spec.processors.iter().filter_map(ProcessorSpec::table);
+            let mut tables = definition.spec.processors().filter_map(ProcessorSpec::table);
             if let Some(table) = tables.find(|name| !config.tables.contains_key(*name)) {
                 let (table, stream) = (table.to_owned(), stream.name().clone());
                 return Err(ReloadError::TableInUse { table, stream });

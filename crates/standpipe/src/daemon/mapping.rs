@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 use standpipe_ingest::shape::{enabled, text};
 use standpipe_ingest::{ApiError, Destination, DestinationKind};
-use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
+use standpipe_model::{Compression, DestinationId, Encryption, ObjectOptions, StreamName};
 use standpipe_sinks::key::ObjectKeys;
 use standpipe_transform::processors::{DECOMPRESSED_BYTES_MAX, Stage};
 
@@ -14,7 +14,7 @@ use super::{conversion, endpoints, processing};
 use crate::catalog::Definition;
 use crate::config::{Config, StoreConfig};
 use crate::processors::{PartitionKeysError, ProcessorSpec, WasmCall, check, check_partition_keys};
-use crate::spec::{Buffering, LogTarget, Partitioning, S3Destination, StreamSpec};
+use crate::spec::{Branch, Buffering, LogTarget, Partitioning, S3Destination, StreamSpec};
 
 const MIB: u64 = 1 << 20;
 
@@ -54,9 +54,11 @@ pub(super) fn to_spec(
     check_keys(configuration, &processors)?;
     Ok(StreamSpec {
         name: name.clone(),
+        id: DestinationId::primary(),
         destination,
         backup,
         processors,
+        further: Vec::new(),
         journal_limit_bytes: None,
         encryption_key: None,
     })
@@ -252,15 +254,34 @@ pub(super) fn destination(definition: &Definition, config: &Config) -> Destinati
     }
 }
 
-/// What a stream of the configuration file looks like in the API's members.
+/// What a stream of the configuration file looks like in the API's members: the first of its destinations.
 pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Destination {
-    let mut members = from_destination(&spec.destination, config);
-    let Some(endpoint) = &spec.destination.endpoint else {
-        if let Some(backup) = &spec.backup {
+    from_branch(&spec.destination, &spec.processors, spec.backup.as_ref(), config)
+}
+
+/// What its further destinations look like, by id.
+pub(super) fn further<'a>(
+    spec: &'a StreamSpec,
+    config: &'a Config,
+) -> impl Iterator<Item = (&'a DestinationId, Destination)> {
+    let members =
+        |branch: &'a Branch| (&branch.id, from_branch(&branch.destination, &branch.processors, None, config));
+    spec.further.iter().map(members)
+}
+
+fn from_branch(
+    destination: &S3Destination,
+    processors: &[ProcessorSpec],
+    backup: Option<&S3Destination>,
+    config: &Config,
+) -> Destination {
+    let mut members = from_destination(destination, config);
+    let Some(endpoint) = &destination.endpoint else {
+        if let Some(backup) = backup {
             members.insert("S3BackupMode".to_owned(), "Enabled".into());
             members.insert("S3BackupConfiguration".to_owned(), backup_of(backup, config));
         }
-        describe_processors(spec, config, &mut members);
+        describe_processors(processors, config, &mut members);
         return Destination { kind: DestinationKind::ExtendedS3, configuration: members };
     };
     let mut own = endpoints::described(endpoint);
@@ -276,19 +297,19 @@ pub(crate) fn from_spec(spec: &StreamSpec, config: &Config) -> Destination {
         own.extend(members.get(name).map(|value| (name.to_owned(), value.clone())));
     }
     // The API knows of one store of an endpoint: a copy elsewhere is told as one there.
-    if let Some(backup) = &spec.backup {
+    if let Some(backup) = backup {
         let kind = endpoint.target.kind();
         own.insert("S3BackupMode".to_owned(), endpoints::mode_of_all(kind).into());
         let of_two = kind == DestinationKind::Redshift;
         own.extend(of_two.then(|| ("S3BackupConfiguration".to_owned(), backup_of(backup, config))));
     }
-    own.insert("S3Configuration".to_owned(), backup_of(&spec.destination, config));
-    describe_processors(spec, config, &mut own);
+    own.insert("S3Configuration".to_owned(), backup_of(destination, config));
+    describe_processors(processors, config, &mut own);
     Destination { kind: endpoint.target.kind(), configuration: own }
 }
 
-fn describe_processors(spec: &StreamSpec, config: &Config, members: &mut Map<String, Value>) {
-    let processing = processing::described(&spec.processors, &|name| config.function_arn(name));
+fn describe_processors(processors: &[ProcessorSpec], config: &Config, members: &mut Map<String, Value>) {
+    let processing = processing::described(processors, &|name| config.function_arn(name));
     members.extend(processing.map(|processing| ("ProcessingConfiguration".to_owned(), processing)));
 }
 

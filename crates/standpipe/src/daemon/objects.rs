@@ -113,7 +113,7 @@ impl Daemon {
     /// have been delivered, and from then on they keep it.
     async fn give_tables(&self) {
         for stream in self.streams() {
-            if !stream.definitions().iter().any(|of| of.spec.processors.iter().any(|p| p.table().is_some())) {
+            if !stream.definitions().iter().any(|of| of.spec.processors().any(|p| p.table().is_some())) {
                 continue;
             }
             for (destination, open) in stream.open_batches() {

@@ -397,11 +397,7 @@ impl Daemon {
             |version| needed_versions.contains(&version) || (version == current.version && !redefined);
         let definitions = stream.definitions();
         let specs = definitions.iter().filter(|definition| stays(definition.version)).map(|d| &d.spec);
-        let stores = |spec: &StreamSpec| {
-            let backup = spec.backup.as_ref().map(|backup| backup.store.clone());
-            [spec.destination.store.clone()].into_iter().chain(backup).collect::<Vec<_>>()
-        };
-        specs.flat_map(stores).collect()
+        specs.flat_map(StreamSpec::branches).map(|branch| branch.destination.store.clone()).collect()
     }
 
     async fn apply(&self, spec: &StreamSpec) -> Result<(), ReloadError> {

@@ -7,28 +7,23 @@ use crate::catalog::{Definition, Origin};
 use crate::config::Config;
 use crate::spec::StreamSpec;
 
-/// The specification with the columns that its table has now; `None` where they are the same.
+/// The specification with the columns that its tables have now; `None` where they are the same.
 ///
 /// # Errors
-/// The table is gone, or lacks what the stream needs of it.
+/// A table is gone, or lacks what the stream needs of it.
 fn renewed(spec: &StreamSpec, config: &Config) -> Result<Option<StreamSpec>, ReloadError> {
-    let conversion = spec.destination.conversion.as_ref();
-    let Some(conversion) = conversion.filter(|of| of.columns_from.is_none()) else { return Ok(None) };
-    let schema = format!("{}.{}", conversion.table.database, conversion.table.table);
-    let Some(columns) = config.schemas.get(&schema) else {
-        return Err(ReloadError::SchemaInUse { schema, stream: spec.name.clone() });
-    };
-    if *columns == conversion.schema {
-        return Ok(None);
+    let mut renewed = spec.clone();
+    for conversion in renewed.conversions_mut().filter(|of| of.columns_from.is_none()) {
+        let schema = format!("{}.{}", conversion.table.database, conversion.table.table);
+        let Some(columns) = config.schemas.get(&schema) else {
+            return Err(ReloadError::SchemaInUse { schema, stream: spec.name.clone() });
+        };
+        conversion.schema = columns.clone();
+        if let Err(source) = conversion.format() {
+            return Err(ReloadError::SchemaUnfit { schema, stream: spec.name.clone(), source });
+        }
     }
-    let mut conversion = conversion.clone();
-    conversion.schema = columns.clone();
-    if let Err(source) = conversion.format() {
-        return Err(ReloadError::SchemaUnfit { schema, stream: spec.name.clone(), source });
-    }
-    let mut spec = spec.clone();
-    spec.destination.conversion = Some(conversion);
-    Ok(Some(spec))
+    Ok((renewed != *spec).then_some(renewed))
 }
 
 impl Daemon {

@@ -51,6 +51,9 @@ pub struct Endpoint {
     /// How long requests may fail before their rows go to the error output (`RetryOptions`), in milliseconds. What a
     /// human has to mend does not count.
     pub retry_ms: u64,
+    /// How old a batch's first record may become before its rows go there, whatever they fail of, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lag_ms: Option<u64>,
     /// Which it is.
     pub target: Target,
 }
@@ -58,7 +61,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// The same shape, reached and retried as `current` is, where that is of the same kind.
     pub(crate) fn with_access_of(&self, current: &Self) -> Self {
-        Self { retry_ms: current.retry_ms, target: self.target.with_access_of(&current.target) }
+        Self { target: self.target.with_access_of(&current.target), ..*current }
     }
 }
 

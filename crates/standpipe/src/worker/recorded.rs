@@ -53,7 +53,7 @@ impl Line {
         conversion: &Conversion,
         close: &Close,
     ) -> Result<Conversion, SinkError> {
-        let Some(of) = conversion.recorded_of() else { return Ok(conversion.clone()) };
+        let Some(of) = conversion.recorded_of(&self.destination) else { return Ok(conversion.clone()) };
         let schema = match pinned(close) {
             None => self.recorded.in_force(&of).1,
             Some(version) => self.recorded.at(version).ok_or_else(|| {
@@ -71,7 +71,9 @@ impl Line {
         pins: &mut BTreeMap<String, String>,
     ) -> Option<MutexGuard<'_, ()>> {
         let conversion = definition.spec.destination_of(&self.destination)?.conversion.as_ref()?;
-        let of = conversion.recorded_of().filter(|_| conversion.columns_from == Some(ColumnSource::Glue))?;
+        let of = conversion
+            .recorded_of(&self.destination)
+            .filter(|_| conversion.columns_from == Some(ColumnSource::Glue))?;
         let held = self.recorded.hold().await;
         let (version, _) = self.recorded.in_force(&of);
         if version > 0 {
@@ -149,7 +151,7 @@ impl Line {
     }
 
     fn in_force(&self, conversion: &Conversion) -> (u64, TableSchema) {
-        conversion.recorded_of().map(|of| self.recorded.in_force(&of)).unwrap_or_default()
+        conversion.recorded_of(&self.destination).map(|of| self.recorded.in_force(&of)).unwrap_or_default()
     }
 
     /// Puts what was seen in force; returns the version that is then.
@@ -180,7 +182,7 @@ impl Line {
         }
         let columns = evolved.columns().len();
         let (recorded, needed) = (Arc::clone(&self.recorded), needed_schemas(&self.journal));
-        let of = conversion.recorded_of().unwrap_or_default();
+        let of = conversion.recorded_of(&self.destination).unwrap_or_default();
         let made = spawn_blocking(move || recorded.record(of, evolved, &needed)).await;
         let version = made.map_err(|error| unreadable(failed(error)))??;
         tracing::info!(stream = %self.stream, version, columns, "the inferred schema has changed");
@@ -191,12 +193,16 @@ impl Line {
         let left_out = inferred.left_out();
         self.context.metrics.keys_left_out(&self.stream, &self.destination, left_out);
         if left_out == 0 {
-            return self.context.alarms.clear(Some(&self.stream), AlarmKind::SchemaFull, "");
+            return self.context.alarms.clear(
+                Some(&self.stream),
+                AlarmKind::SchemaFull,
+                self.destination.as_str(),
+            );
         }
         let message = format!(
             "{left_out} times a key of the latest batch was left out: the inferred schema has its {max} columns and members, \
              or the name is too long"
         );
-        self.raise(AlarmKind::SchemaFull, "", message);
+        self.raise(AlarmKind::SchemaFull, self.destination.as_str(), message);
     }
 }

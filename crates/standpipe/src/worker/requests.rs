@@ -12,7 +12,8 @@
 //! # Invariants
 //! - The same rows have the same request id at every attempt and in every process.
 //! - Rows are given up by DECIDE before anything is done about it, and are never sent again.
-//! - What a human has to mend ([`ErrorClass::Misconfigured`]) gives nothing up, however long it lasts.
+//! - What a human has to mend ([`ErrorClass::Misconfigured`]) gives nothing up, however long it lasts, unless the
+//!   destination may only lag so far behind (`max_lag`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -362,11 +363,15 @@ impl Line {
         progress: &Progress,
         error: &SinkError,
     ) -> bool {
+        let now = self.context.timer.now();
+        let lag = now.since(sending.open.close.arrived_at);
+        if endpoint.max_lag_ms.is_some_and(|max| lag >= Duration::from_millis(max)) {
+            return true;
+        }
         match error.class {
             ErrorClass::Refused => true,
             ErrorClass::Misconfigured => false,
             ErrorClass::Transient | ErrorClass::Throttled => {
-                let now = self.context.timer.now();
                 let failing = now.since(sending.open.failing_since.unwrap_or(now));
                 // An attempt that brings the batch further begins the time anew.
                 let endures = progress.progressed && endpoint.retry_ms > 0;

@@ -94,7 +94,7 @@ impl Line {
         // Without a plan each pass has to come to the same rows.
         let chain = match is_made {
             true => Ok(Arc::default()),
-            false => version.chain(&close.pins, &self.context.functions, is_planned),
+            false => version.chain(&self.destination, &close.pins, &self.context.functions, is_planned),
         };
         let chain = chain.map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "a processor cannot be made").with_source(error)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use standpipe_model::DestinationId;
 use standpipe_transform::Chain;
 use standpipe_transform::processors::OptionError;
 
@@ -10,7 +11,7 @@ use crate::catalog::Definition;
 use crate::functions::{FunctionError, Functions, Needed};
 use crate::processors;
 
-/// How many chains of one version are kept, each with other versions of its functions and tables: as many as batches are attempted
+/// How many chains of one version and destination are kept, each with other versions of its functions and tables: as many as batches are attempted
 /// at once.
 const CHAINS_KEPT: usize = 4;
 
@@ -18,9 +19,12 @@ const CHAINS_KEPT: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Version {
     pub(crate) definition: Arc<Definition>,
-    /// By the versions of the functions and tables in them, the latest last.
-    chains: Mutex<VecDeque<(Versions, Arc<Chain>)>>,
+    /// Of each destination, by the versions of the functions and tables in them, the latest last.
+    chains: Mutex<BTreeMap<DestinationId, Chains>>,
 }
+
+/// Chains by what they are made of.
+type Chains = VecDeque<(Versions, Arc<Chain>)>;
 
 /// The version of each function and table that a chain needs.
 type Versions = BTreeMap<Needed, String>;
@@ -41,25 +45,30 @@ impl Version {
         Arc::new(Self { definition: Arc::new(definition), chains: Mutex::default() })
     }
 
-    /// The stream's processors with what a batch was closed with, made when they are first asked for. Whether another
+    /// The processors of a destination with what a batch was closed with, made when they are first asked for. Whether another
     /// version of a table may take the place of one that is gone is `may_replace`.
     ///
     /// # Errors
     /// [`ChainError`].
     pub(crate) fn chain(
         &self,
+        destination: &DestinationId,
         pins: &BTreeMap<String, String>,
         functions: &Functions,
         may_replace: bool,
     ) -> Result<Arc<Chain>, ChainError> {
-        let processors = &self.definition.spec.processors;
+        let processors = self.definition.spec.processors_of(destination);
         let versions = functions.versions(processors, pins, may_replace);
         let kept = || self.chains.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, chain)) = kept().iter().find(|(of, _)| *of == versions) {
-            return Ok(Arc::clone(chain));
+        let found = |chains: &Chains| {
+            chains.iter().find(|(of, _)| *of == versions).map(|(_, chain)| Arc::clone(chain))
+        };
+        if let Some(chain) = kept().get(destination).and_then(found) {
+            return Ok(chain);
         }
         let made = processors::chain(processors, &functions.at(&versions, may_replace)?)?;
-        let mut kept = kept();
+        let mut all = kept();
+        let kept = all.entry(destination.clone()).or_default();
         if kept.len() == CHAINS_KEPT {
             kept.pop_front();
         }

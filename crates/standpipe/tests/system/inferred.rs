@@ -1,6 +1,7 @@
 //! Streams whose rows say themselves what their columns are.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -138,6 +139,40 @@ fn a_kill_between_the_record_of_a_schema_and_the_delivery_changes_neither() {
     let mut names: Vec<&str> = names.as_array().unwrap().iter().map(|row| row[0].as_str().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(names, ["id", "id", "name"]);
+}
+
+#[test]
+fn a_schema_that_was_recorded_and_not_yet_named_by_a_second_close_is_in_force_after_the_crash() {
+    let (lake, toxiproxy) = (Lake::with(&["lake"]), Toxiproxy::start().unwrap());
+    let proxy = toxiproxy.proxy("lake", &lake.server.access().endpoint).unwrap();
+    let store = lake.server.access().through(proxy.endpoint()).store_yaml();
+    let mut daemon = start(yaml(&store, "{ parquet: { schema: infer } }", ""));
+    proxy.cut().unwrap();
+    put_rows(&daemon, &[json!({"id": 1, "name": "x"})]);
+    eventually("it is tried to deliver it", SOON, || {
+        (metric(&daemon, "standpipe_delivery_attempts_total", &["stream=\"rows\""]) > 0).then_some(())
+    });
+    daemon.kill9().unwrap();
+    lose_from_the_second_close_on(&daemon.data_dir().join("streams/rows"));
+    daemon.restart().unwrap();
+    proxy.heal().unwrap();
+    assert_eq!(all_settled(&daemon, "rows", SOON).delivered, 1);
+    assert_eq!(columns(&daemon), ["id int", "name string"]);
+    assert!(!daemon.data_dir().join("streams/rows/schema-2.json").exists(), "it says nothing new");
+    assert_eq!(lake.keys("lake").len(), 1);
+}
+
+/// Makes the journal what it would be had the power gone before that frame was written.
+fn lose_from_the_second_close_on(stream: &Path) {
+    let mut inspect = Command::new(STANDPIPE);
+    let output = inspect.args(["journal", "inspect", "--frames", "--json"]).arg(stream).output().unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let frames = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let second = frames.filter(|line| line["frame"]["kind"] == "CLOSE").nth(1).expect("a second CLOSE");
+    let file = fs::OpenOptions::new().write(true).open(second["path"].as_str().unwrap()).unwrap();
+    let (offset, len) = (second["frame"]["offset"].as_u64().unwrap(), file.metadata().unwrap().len());
+    file.set_len(offset).unwrap();
+    file.set_len(len).unwrap();
 }
 
 #[test]

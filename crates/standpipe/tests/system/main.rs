@@ -15,6 +15,7 @@ mod definitions;
 mod double;
 mod encryption;
 mod endpoints;
+mod fan_out;
 mod file_store;
 mod flights;
 mod fluent_bit;

@@ -41,6 +41,9 @@ pub enum FailedCommand {
 pub struct WantedArgs {
     /// The stream.
     pub stream: String,
+    /// The destination whose error output is meant, where the stream has several.
+    #[arg(long, value_name = "ID")]
+    pub destination: Option<String>,
     /// Only this part of the error output, such as processing-failed; may be given several times.
     #[arg(long = "type", value_name = "TYPE")]
     pub types: Vec<String>,
@@ -82,6 +85,7 @@ pub async fn run(command: FailedCommand) -> anyhow::Result<ExitCode> {
 impl WantedArgs {
     fn query(&self) -> Serializer<'static, String> {
         let mut query = Serializer::new(String::new());
+        query.extend_pairs(self.destination.iter().map(|id| ("destination", id)));
         query.extend_pairs(self.types.iter().map(|kind| ("type", kind)));
         for (name, at) in [("since", self.since), ("until", self.until)] {
             query.extend_pairs(at.map(|at| (name, at.as_millis().to_string())));

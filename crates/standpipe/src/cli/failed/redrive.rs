@@ -28,6 +28,9 @@ pub struct RedriveArgs {
     /// Put the records to this stream.
     #[arg(long, value_name = "STREAM")]
     to: Option<String>,
+    /// To every destination of the stream, where it has several: those too that have the records already.
+    #[arg(long, conflicts_with = "to")]
+    everywhere: bool,
     /// Also what has been redriven before.
     #[arg(long)]
     again: bool,
@@ -47,7 +50,7 @@ pub(super) async fn run(args: &RedriveArgs) -> anyhow::Result<ExitCode> {
     let mut query = args.wanted.query();
     query.extend_pairs(args.to.iter().map(|to| ("to", to)));
     query.extend_pairs(args.rate.map(|rate| ("rate", rate.to_string())));
-    let flags = [("again", args.again), ("dry_run", args.dry_run)];
+    let flags = [("everywhere", args.everywhere), ("again", args.again), ("dry_run", args.dry_run)];
     query.extend_pairs(flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| (name, "true")));
     let begun = args.wanted.call(Method::POST, "/redrive", &query.finish()).await?;
     let ended = follow(&args.wanted, begun).await?;

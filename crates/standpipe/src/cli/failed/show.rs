@@ -38,6 +38,7 @@ pub(super) async fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let (mut from, mut line, mut unreadable) = (0, 0_u64, 0);
     loop {
         let mut query = Serializer::new(String::new());
+        query.extend_pairs(args.wanted.destination.iter().map(|id| ("destination", id)));
         let query = query.append_pair("key", &key).append_pair("from", &from.to_string()).finish();
         let page = args.wanted.call(Method::GET, "/object", &query).await?;
         for record in page["lines"].as_array().into_iter().flatten() {

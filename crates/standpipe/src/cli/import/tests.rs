@@ -5,7 +5,7 @@ use std::fs;
 use proptest::prelude::*;
 use serde_json::json;
 use standpipe_ingest::{DestinationKind, Operation, shape};
-use standpipe_model::{Compression, Encryption, ObjectOptions, StreamName};
+use standpipe_model::{Compression, DestinationId, Encryption, ObjectOptions, StreamName};
 use standpipe_transform::processors::DECOMPRESSED_BYTES_MAX;
 
 use super::stream::Note;
@@ -57,6 +57,8 @@ fn told(stream: &Stream) -> Vec<(&str, &str)> {
 fn spec(name: &str, destination: S3Destination, backup: Option<S3Destination>) -> StreamSpec {
     StreamSpec {
         name: StreamName::parse(name).unwrap(),
+        id: DestinationId::primary(),
+        further: Vec::new(),
         destination,
         backup,
         processors: Vec::new(),

@@ -23,7 +23,7 @@ use crate::clock::{OsEntropy, OsTimer};
 use crate::config::{Config, did_you_mean};
 use crate::functions;
 use crate::processors::{Loaded, ProcessorSpec, WasmCall, chain};
-use crate::spec::StreamSpec;
+use crate::spec::S3Destination;
 use crate::worker::chunk_bytes;
 
 /// Arguments of `transform run`.
@@ -38,6 +38,9 @@ pub struct RunArgs {
     /// It is a stream, though a function has the name too.
     #[arg(long)]
     pub stream: bool,
+    /// The destination that is meant, where the stream has several.
+    #[arg(long, value_name = "ID")]
+    pub destination: Option<String>,
     /// The file with a record on each line; standard input for `-`.
     #[arg(long, short, value_name = "FILE")]
     pub input: PathBuf,
@@ -95,9 +98,10 @@ impl Target {
         let name = &args.name;
         let stream = config.streams.iter().find(|stream| stream.name.as_str() == name && !args.function);
         let is_function = config.functions.contains_key(name) && !args.stream;
-        let processors = match (is_function, stream) {
+        let branch = stream.map(|stream| stream.which(args.destination.as_deref())).transpose()?;
+        let processors = match (is_function, &branch) {
             (true, None) => vec![ProcessorSpec::Wasm(WasmCall::of(name))],
-            (false, Some(stream)) => stream.processors.clone(),
+            (false, Some(branch)) => branch.processors.to_vec(),
             (true, Some(_)) => {
                 bail!("\"{name}\" is the name of a function and of a stream: say --function or --stream")
             }
@@ -112,7 +116,7 @@ impl Target {
         Ok(Self {
             chain: chain(&processors, &loaded)?,
             loaded,
-            keys: stream.map(keys).transpose()?.filter(ObjectKeys::is_partitioned),
+            keys: branch.map(|of| keys(name, of.destination)).transpose()?.filter(ObjectKeys::is_partitioned),
             source: Source {
                 stream: StreamName::parse(name)?,
                 stream_arn: stream_arn(&config.region, &config.account_id, name),
@@ -123,8 +127,8 @@ impl Target {
     }
 }
 
-fn keys(stream: &StreamSpec) -> anyhow::Result<ObjectKeys> {
-    let (of, to) = (stream.name.clone(), &stream.destination);
+fn keys(stream: &str, to: &S3Destination) -> anyhow::Result<ObjectKeys> {
+    let of = StreamName::parse(stream)?;
     let is_partitioned = to.partitioning.is_some();
     let (prefix, errors) = (&to.prefix, &to.error_output_prefix);
     Ok(ObjectKeys::new(of, prefix, errors, &to.custom_time_zone, "", is_partitioned)?)

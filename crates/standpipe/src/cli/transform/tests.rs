@@ -45,6 +45,7 @@ fn find(name: &str, [function, stream]: [bool; 2]) -> Result<Target, String> {
     fs::write(&config, YAML).unwrap();
     fs::write(folder.path().join("clean.wasm"), saying("is clean")).unwrap();
     let args = RunArgs {
+        destination: None,
         name: name.to_owned(),
         function,
         stream,

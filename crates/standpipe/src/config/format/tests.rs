@@ -6,6 +6,7 @@ use standpipe_convert::avro;
 use standpipe_convert::orc::{Compression as OrcCompression, FormatVersion, OrcOptions};
 use standpipe_convert::parquet::{Compression, ParquetOptions, Statistics};
 use standpipe_convert::{Deserializer, OpenX, TableSchema};
+use standpipe_model::DestinationId;
 
 use super::super::tests::{bad, good, load, with_destination};
 use crate::spec::{CatalogTable, ColumnSource, Conversion, OutputFormat, S3Destination};
@@ -323,7 +324,7 @@ fn a_table_that_the_file_does_not_have_is_looked_for_in_the_catalog_if_there_is_
     ] {
         let found = with_glue(format);
         assert_eq!(
-            (found.columns_from, found.recorded_of().as_deref()),
+            (found.columns_from, found.recorded_of(&DestinationId::primary()).as_deref()),
             (Some(ColumnSource::Glue), Some(of))
         );
     }

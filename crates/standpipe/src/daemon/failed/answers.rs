@@ -59,6 +59,10 @@ impl Parameters<'_> {
         Ok(Wanted { types, since: time("since")?, until: time("until")? })
     }
 
+    fn output(&self, daemon: &Daemon, stream: &Stream) -> Result<ErrorOutput, FailedError> {
+        ErrorOutput::of(daemon, stream, self.get("destination").as_deref())
+    }
+
     fn orders(&self, daemon: &Daemon, stream: &Stream) -> Result<Orders, FailedError> {
         let to = match self.get("to") {
             Some(to) => {
@@ -68,6 +72,10 @@ impl Parameters<'_> {
         };
         if daemon.stream(&to).is_none() {
             return Err(FailedError::NoStream(to));
+        }
+        let destinations = 1 + stream.definition().spec.further.len();
+        if to == *stream.name() && destinations > 1 && !self.flag("everywhere") {
+            return Err(FailedError::Everywhere(destinations));
         }
         let rate = self.number("rate")?.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX));
         if rate == Some(0) {
@@ -94,7 +102,8 @@ pub(in crate::daemon) async fn answer(
         (&Method::GET, ["redrive"]) => latest().map(|redrive| json!(*redrive.progress())),
         (&Method::POST, ["redrive"]) => {
             let orders = parameters.orders(daemon, stream);
-            let begun = orders.and_then(|orders| daemon.redrives.start(daemon, stream, orders));
+            let output = || parameters.output(daemon, stream);
+            let begun = orders.and_then(|orders| daemon.redrives.start(daemon, stream, output()?, orders));
             begun.map(|redrive| json!(*redrive.progress()))
         }
         (&Method::DELETE, ["redrive"]) => latest().map(|redrive| {
@@ -110,7 +119,7 @@ pub(in crate::daemon) async fn answer(
 }
 
 async fn list(daemon: &Daemon, stream: &Stream, parameters: &Parameters<'_>) -> Result<Value, FailedError> {
-    let (output, wanted) = (ErrorOutput::of(daemon, stream)?, parameters.wanted()?);
+    let (output, wanted) = (parameters.output(daemon, stream)?, parameters.wanted()?);
     let page = output.page(&wanted, parameters.get("after").as_deref()).await?;
     let folder = daemon.catalog.folder(stream.name()).join(FOLDER);
     let objects = block_in_place(|| {
@@ -144,7 +153,7 @@ fn describe(found: &Found, mark: Option<&Mark>) -> Value {
 async fn object(daemon: &Daemon, stream: &Stream, parameters: &Parameters<'_>) -> Result<Value, FailedError> {
     let no_key = || FailedError::Parameter("key: it is missing".to_owned());
     let (key, from) = (parameters.get("key").ok_or_else(no_key)?, parameters.number("from")?.unwrap_or(0));
-    let output = ErrorOutput::of(daemon, stream)?;
+    let output = parameters.output(daemon, stream)?;
     let found = output.object(&key).await?;
     let mut lines = Lines::new(&output, &found, from.min(found.object.bytes));
     let (mut shown, mut bytes) = (Vec::new(), 0);

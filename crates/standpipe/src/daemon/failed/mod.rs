@@ -24,6 +24,7 @@ pub(super) use redrive::Redrives;
 
 use super::Daemon;
 use crate::endpoints::ERROR_OUTPUT_TYPES;
+use crate::spec::WhichError;
 use crate::stores::{self, Client, StoreError};
 use crate::stream::Stream;
 
@@ -45,6 +46,15 @@ pub(super) enum FailedError {
     /// The store.
     #[error(transparent)]
     Store(#[from] SinkError),
+    /// The destination.
+    #[error(transparent)]
+    Which(#[from] WhichError),
+    /// The records would go to destinations that have them.
+    #[error(
+        "all {0} destinations of the stream would get the records, those too that have them already: ask for \
+             \"everywhere\", or for another stream"
+    )]
+    Everywhere(usize),
     /// A parameter.
     #[error("{0}")]
     Parameter(String),
@@ -96,7 +106,9 @@ impl FailedError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Parameter(_) | Self::NoStream(_) => StatusCode::BAD_REQUEST,
+            Self::Parameter(_) | Self::NoStream(_) | Self::Which(_) | Self::Everywhere(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NoObject | Self::NoRedrive => StatusCode::NOT_FOUND,
             Self::Busy => StatusCode::CONFLICT,
             Self::Store(_) => StatusCode::BAD_GATEWAY,
@@ -143,11 +155,13 @@ struct ErrorOutput {
 }
 
 impl ErrorOutput {
+    /// That of a destination; it may go unnamed where there is but one.
+    ///
     /// # Errors
-    /// [`FailedError`]: the store, or the prefixes.
-    fn of(daemon: &Daemon, stream: &Stream) -> Result<Self, FailedError> {
+    /// [`FailedError`]: the destination, its store, or the prefixes.
+    fn of(daemon: &Daemon, stream: &Stream, destination: Option<&str>) -> Result<Self, FailedError> {
         let (config, definition) = (daemon.config(), stream.definition());
-        let to = &definition.spec.destination;
+        let to = definition.spec.which(destination)?.destination;
         let store = config.stores.get(&to.store).ok_or_else(|| FailedError::NoStore(to.store.clone()))?;
         let keys = ObjectKeys::new(
             stream.name().clone(),

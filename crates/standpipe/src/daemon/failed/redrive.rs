@@ -129,18 +129,18 @@ impl Redrives {
     /// Begins one.
     ///
     /// # Errors
-    /// [`FailedError`]: one is under way, or the error output cannot be found.
+    /// [`FailedError`]: one is under way, or what was redriven cannot be noted.
     pub(super) fn start(
         &self,
         daemon: &Arc<Daemon>,
         stream: &Stream,
+        output: ErrorOutput,
         orders: Orders,
     ) -> Result<Arc<Redrive>, FailedError> {
         let mut all = self.all();
         if all.get(stream.name()).is_some_and(|(redrive, _)| redrive.is_running()) {
             return Err(FailedError::Busy);
         }
-        let output = ErrorOutput::of(daemon, stream)?;
         let folder = daemon.catalog.folder(stream.name()).join(FOLDER);
         block_in_place(|| durable::create_dir(&folder)).map_err(FailedError::Mark)?;
         let now = daemon.context.timer.now();

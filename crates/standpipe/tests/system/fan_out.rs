@@ -1,0 +1,178 @@
+//! One stream, several destinations: each gets every record once, at its own pace and in its own form.
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use standpipe_testkit::Daemon;
+
+use crate::client::Client;
+use crate::double::Answer;
+use crate::lake::Lake;
+use crate::receiver::Receiver;
+use crate::support::{SOON, STANDPIPE, eventually, metric, start};
+use crate::transform::{failures, put};
+
+const RAW: &str = "{ id: archive, s3: { bucket: raw, delimiter: newline, buffering: { interval: 1s } } }";
+
+/// A stream to a bucket, which gets rows of JSON, and to what else is given.
+fn yaml(lake: &Lake, others: &[&str]) -> String {
+    let others: String = others.iter().map(|other| format!("      - {other}\n")).collect();
+    format!(
+        r#"stores: {{ lake: {store} }}
+streams:
+  - name: readings
+    destinations:
+      - id: rows
+        processors: [ {{ csv_to_json: {{ header: [id, device], types: {{ id: int }} }} }} ]
+        s3: {{ bucket: rows, compression: gzip, delimiter: newline, buffering: {{ size: 8KiB, interval: 1s }} }}
+{others}"#,
+        store = lake.yaml()
+    )
+}
+
+/// A receiver as a destination.
+fn hook(receiver: &Receiver, more: &str) -> String {
+    format!(
+        "{{ id: hook, http: {{ url: \"{}\", buffering: {{ size: 8KiB, interval: 1s }}, {more} error_output: {{ bucket: lake, \
+         error_output_prefix: \"errors/!{{firehose:error-output-type}}/\" }} }} }}",
+        receiver.url()
+    )
+}
+
+fn line(id: u64) -> String {
+    format!("{id},device-{}", id % 7)
+}
+
+fn put_lines(daemon: &Daemon, ids: std::ops::Range<u64>) {
+    put(daemon, "readings", ids.map(|id| line(id).into_bytes()));
+}
+
+/// What became of the records at one destination, by the name of the metric's middle part.
+fn at(daemon: &Daemon, destination: &str, what: &str) -> u64 {
+    let label = format!("destination=\"{destination}\"");
+    metric(daemon, &format!("standpipe_records_{what}"), &["stream=\"readings\"", &label])
+}
+
+fn delivered(daemon: &Daemon, destination: &str, count: u64) {
+    eventually("the destination has them", SOON, || {
+        (at(daemon, destination, "delivered_total") == count).then_some(())
+    });
+}
+
+fn lines(lake: &Lake, bucket: &str) -> Vec<String> {
+    let objects = lake.keys(bucket).into_iter().map(|key| String::from_utf8(lake.get(bucket, &key)).unwrap());
+    let mut all: Vec<String> =
+        objects.flat_map(|object| object.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    all.sort_unstable();
+    all
+}
+
+fn sorted(ids: std::ops::Range<u64>) -> Vec<String> {
+    let mut all: Vec<String> = ids.map(line).collect();
+    all.sort_unstable();
+    all
+}
+
+fn failed(daemon: &Daemon, args: &[&str]) -> Output {
+    Command::new(STANDPIPE).arg("failed").args(args).args(["--admin", &daemon.admin()]).output().unwrap()
+}
+
+#[test]
+fn each_destination_gets_every_record_once_and_waits_for_no_other_through_kills() {
+    let (lake, receiver) = (Lake::with(&["rows", "raw", "lake"]), Receiver::start());
+    receiver.obey(|_| Answer::Status(503));
+    let mut daemon = start(yaml(&lake, &[RAW, &hook(&receiver, "retry: 1h,")]));
+    for round in 0..4 {
+        put_lines(&daemon, round * 250..(round + 1) * 250);
+        if round % 2 == 1 {
+            daemon.kill9().unwrap();
+            daemon.restart().unwrap();
+        }
+    }
+    delivered(&daemon, "rows", 1_000);
+    delivered(&daemon, "archive", 1_000);
+    assert_eq!((at(&daemon, "hook", "delivered_total"), at(&daemon, "hook", "in_journal")), (0, 1_000));
+    lake.assert_rows("rows", 1_000, |_| 1..=1);
+    assert_eq!(lines(&lake, "raw"), sorted(0..1_000), "the archive has them as they were put");
+
+    receiver.obey(|_| Answer::Take);
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    delivered(&daemon, "hook", 1_000);
+    assert_eq!(receiver.records(), sorted(0..1_000));
+    lake.assert_rows("rows", 1_000, |_| 1..=1);
+    assert_eq!(lines(&lake, "raw").len(), 1_000, "what was settled is not delivered again");
+    assert!(failures(&lake, "errors/").is_empty());
+}
+
+#[test]
+fn a_destination_that_comes_later_begins_there_and_keeps_its_place_when_the_list_is_sorted_anew() {
+    let (lake, receiver) = (Lake::with(&["rows", "raw", "lake"]), Receiver::start());
+    let mut daemon = start(yaml(&lake, &[&hook(&receiver, "")]));
+    put_lines(&daemon, 0..100);
+    delivered(&daemon, "rows", 100);
+    delivered(&daemon, "hook", 100);
+    let mut change = |yaml: String| {
+        daemon.reconfigure(yaml).unwrap();
+        daemon.signal(rustix::process::Signal::HUP).unwrap();
+    };
+    change(yaml(&lake, &[RAW, &hook(&receiver, "")]));
+    eventually("the new destination is there", SOON, || {
+        let text = daemon.get("/metrics").unwrap().body;
+        text.contains("destination=\"archive\"").then_some(())
+    });
+    put_lines(&daemon, 100..200);
+    for (destination, count) in [("rows", 200), ("hook", 200), ("archive", 100)] {
+        delivered(&daemon, destination, count);
+    }
+    assert_eq!(lines(&lake, "raw"), sorted(100..200));
+    assert_eq!(receiver.records(), sorted(0..200));
+    lake.assert_rows("rows", 200, |_| 1..=1);
+}
+
+#[test]
+fn one_that_may_lag_only_so_far_gives_up_and_holds_the_journal_no_longer() {
+    let (lake, receiver) = (Lake::with(&["rows", "lake"]), Receiver::start());
+    receiver.obey(|_| Answer::Status(401));
+    let daemon = start(yaml(&lake, &[&hook(&receiver, "max_lag: 3s,")]));
+    put_lines(&daemon, 0..100);
+    delivered(&daemon, "rows", 100);
+    eventually("it gives them up", SOON, || (at(&daemon, "hook", "backed_up_total") == 100).then_some(()));
+    assert_eq!((at(&daemon, "hook", "delivered_total"), at(&daemon, "hook", "in_journal")), (0, 0));
+    let parts = failures(&lake, "errors/");
+    let lines = &parts["http-endpoint-failed"];
+    assert_eq!(lines.len(), 100, "{parts:?}");
+
+    // What one destination did not take is found by its id, and goes nowhere twice without being asked to.
+    let listed = failed(&daemon, &["list", "readings", "--destination", "hook", "--json"]);
+    assert!(listed.status.success() && !listed.stdout.is_empty(), "{listed:?}");
+    let unnamed = failed(&daemon, &["list", "readings"]);
+    let told = String::from_utf8(unnamed.stderr).unwrap();
+    assert!(told.contains("several destinations") && told.contains("rows, hook"), "{told}");
+    let twice = failed(&daemon, &["redrive", "readings", "--destination", "hook"]);
+    assert!(String::from_utf8(twice.stderr).unwrap().contains("all 2 destinations"), "{:?}", twice.stdout);
+    receiver.obey(|_| Answer::Take);
+    let done = failed(&daemon, &["redrive", "readings", "--destination", "hook", "--everywhere", "--json"]);
+    let done: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(done["records"], 100, "{done}");
+    delivered(&daemon, "hook", 100);
+    assert_eq!(receiver.records(), sorted(0..100));
+}
+
+#[test]
+fn the_api_describes_all_of_them() {
+    let (lake, receiver) = (Lake::with(&["rows", "raw", "lake"]), Receiver::start());
+    let daemon = start(yaml(&lake, &[RAW, &hook(&receiver, "")]));
+    let describe = |more: Value| {
+        let mut input = json!({ "DeliveryStreamName": "readings" });
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = Client::of(&daemon).call("DescribeDeliveryStream", input.to_string().into());
+        answer.body["DeliveryStreamDescription"]["Destinations"].as_array().unwrap().clone()
+    };
+    let all = describe(json!({}));
+    let ids: Vec<_> = all.iter().map(|one| one["DestinationId"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["archive", "hook", "rows"]);
+    assert_eq!(all[0]["ExtendedS3DestinationDescription"]["BucketARN"], "arn:aws:s3:::raw");
+    assert!(all[1]["HttpEndpointDestinationDescription"].is_object(), "{}", all[1]);
+    assert_eq!(describe(json!({ "ExclusiveStartDestinationId": "hook" })), all[2..]);
+}
