@@ -137,3 +137,97 @@ pub(super) fn redshift(section: &mut Section<'_, '_>) -> Option<DestinationDraft
     }
     Some(draft)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{bad, good, load};
+    use super::*;
+    use crate::endpoints::Endpoint;
+
+    fn with(redshift: &str) -> String {
+        let stores = "stores: {s3: {type: s3}, disk: {type: file, path: d}}\ndefault_store: s3\n";
+        format!("{stores}streams:\n- name: a\n  destination:\n    redshift: {redshift}\n")
+    }
+
+    const BASE: &str = "host: c, database: app, user: me, table: t, staging: {bucket: b}";
+
+    #[test]
+    fn a_table_comes_with_what_most_users_have_and_all_that_can_be_said_of_it() {
+        let spec = good(&with(&format!("{{{BASE}, iam_role: default}}"))).streams.remove(0);
+        let destination = &spec.destination;
+        let Some(Endpoint { retry_ms: 3_600_000, target: Target::Redshift(table), .. }) =
+            &destination.endpoint
+        else {
+            panic!("{:?}", destination.endpoint)
+        };
+        assert_eq!((table.copy_options.as_str(), table.keeps_staged), ("JSON 'auto'", true));
+        assert_eq!(
+            (destination.compression, destination.default_extension().as_str()),
+            (Compression::Gzip, ".gz")
+        );
+        assert_eq!((table.address().as_str(), table.table.connections_max), ("redshift://c:5439/app t", 1));
+        assert_eq!((table.table.limits().rows_max, table.table.limits().bytes_max), (1_000_000, 16 << 20));
+
+        let text = r#"{host: c, port: 5440, database: app, user: me, password: hunter2, table: s.t, columns: [b, '"A"'],
+          copy_options: "CSV", credentials: {access_key_id: k, secret_access_key: hunter3, session_token: hunter4},
+          keep_staged: false, ledger: notes, retry: 0s, staging: {bucket: b, prefix: in/, compression: none}}"#;
+        let spec = good(&with(text)).streams.remove(0);
+        let Some(Endpoint { retry_ms: 0, target: Target::Redshift(table), .. }) = &spec.destination.endpoint
+        else {
+            panic!()
+        };
+        assert_eq!(spec.destination.compression, Compression::Uncompressed);
+        assert!(matches!(&table.credentials, CopyRight::Keys(keys) if keys.access_key_id == "k"));
+        assert_eq!((table.table.columns[1].0.as_str(), table.table.ledger.as_str()), ("\"A\"", "notes"));
+        assert!(!format!("{spec:?}").contains("hunter"));
+        let kept = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<crate::spec::StreamSpec>(&kept).unwrap(), spec);
+    }
+
+    #[test]
+    fn what_cannot_be_loaded_is_refused_by_name() {
+        for (more, expect) in [
+            ("", "streams[0].destination.redshift: the key \"iam_role\" or \"credentials\" is missing"),
+            (
+                ", iam_role: r, credentials: {access_key_id: k, secret_access_key: s}",
+                "streams[0].destination.redshift.credentials: give either \"iam_role\" or \"credentials\", not both",
+            ),
+            (
+                ", credentials: {access_key_id: k}",
+                "streams[0].destination.redshift.credentials: the key \"secret_access_key\" or \"secret_access_key_file\" is missing",
+            ),
+            (
+                ", iam_role: r, copy_options: FORMAT AVRO 'auto'",
+                "streams[0].destination.redshift: copy_options has AVRO, and records are staged one behind the other",
+            ),
+            (
+                ", iam_role: r, tls: {mode: verify-ca}",
+                "streams[0].destination.redshift.tls: mode: verify-ca needs \"ca_file\"",
+            ),
+        ] {
+            let problems = load(&[("standpipe.yaml", &with(&format!("{{{BASE}{more}}}")))]).expect_err(more);
+            assert!(problems.iter().any(|problem| problem.ends_with(expect)), "{more}: {problems:?}");
+        }
+        let staged = |staging: &str| {
+            with(&format!("{{host: c, database: app, user: me, table: t, iam_role: r, staging: {staging}}}"))
+        };
+        bad(
+            &staged("{bucket: b, compression: zip}"),
+            &[
+                "standpipe.yaml:6:108: streams[0].destination.redshift.staging.compression: what COPY reads is compressed as gzip or not at all",
+            ],
+        );
+        bad(
+            &staged("{store: disk}"),
+            &[
+                "standpipe.yaml:6:84: streams[0].destination.redshift.staging.store: the store \"disk\" is of type file, and COPY reads from S3 only",
+            ],
+        );
+        bad(
+            &staged("{bucket: b, delimiter: newline}"),
+            &[
+                "standpipe.yaml:6:106: streams[0].destination.redshift.staging.delimiter: this is not for what COPY reads: \"buffering\" stands beside \"staging\", and objects hold the records one behind the other, as gzip or as they are",
+            ],
+        );
+    }
+}

@@ -262,10 +262,23 @@ impl Line {
             return Ok(());
         }
         let all = decided.len() == rows.len();
-        client.sink.give_up(&self.request(sending, cut, decided)).await?;
-        if all {
-            self.again.map().insert(cut, (sending.open.close.batch, BTreeSet::new()));
+        let request = self.request(sending, cut, decided);
+        match all {
+            true => self.give_up(sending.open.close.batch, client, cut, &request).await,
+            false => client.sink.give_up(&request).await,
         }
+    }
+
+    /// The same of all that was left of a request, of which nothing is left then.
+    async fn give_up(
+        &self,
+        batch: BatchId,
+        client: &EndpointClient,
+        cut: RequestId,
+        request: &Request,
+    ) -> Result<(), SinkError> {
+        client.sink.give_up(request).await?;
+        self.again.map().insert(cut, (batch, BTreeSet::new()));
         Ok(())
     }
 
@@ -343,14 +356,12 @@ impl Line {
         if is_urgent || late {
             self.flush(close.batch, progress).await?;
         }
-        let Some(request) = given_up else { return Ok(()) };
-        match client.sink.give_up(&request).await {
-            Ok(()) => drop(self.again.map().insert(cut, (close.batch, BTreeSet::new()))),
+        if let Some(request) = given_up
+            && let Err(error) = self.give_up(close.batch, client, cut, &request).await
+        {
             // The next attempt does what is left of it.
-            Err(error) => {
-                self.again.map().remove(&cut);
-                progress.fail(error);
-            }
+            self.again.map().remove(&cut);
+            progress.fail(error);
         }
         Ok(())
     }
