@@ -214,19 +214,19 @@ mod tests {
         bad(
             &staged("{bucket: b, compression: zip}"),
             &[
-                "standpipe.yaml:6:108: streams[0].destination.redshift.staging.compression: what COPY reads is compressed as gzip or not at all",
+                "standpipe.yaml:6:107: streams[0].destination.redshift.staging.compression: what COPY reads is compressed as gzip or not at all",
             ],
         );
         bad(
             &staged("{store: disk}"),
             &[
-                "standpipe.yaml:6:84: streams[0].destination.redshift.staging.store: the store \"disk\" is of type file, and COPY reads from S3 only",
+                "standpipe.yaml:6:90: streams[0].destination.redshift.staging.store: the store \"disk\" is of type file, and COPY reads from S3 only",
             ],
         );
         bad(
             &staged("{bucket: b, delimiter: newline}"),
             &[
-                "standpipe.yaml:6:106: streams[0].destination.redshift.staging.delimiter: this is not for what COPY reads: \"buffering\" stands beside \"staging\", and objects hold the records one behind the other, as gzip or as they are",
+                "standpipe.yaml:6:105: streams[0].destination.redshift.staging.delimiter: this is not for what COPY reads: \"buffering\" stands beside \"staging\", and objects hold the records one behind the other, as gzip or as they are",
             ],
         );
     }
