@@ -21,6 +21,10 @@ pub(crate) enum Pretend {
     Firehose,
     /// S3: every object and every part is stored.
     S3,
+    /// An HTTP endpoint that speaks Firehose's delivery protocol.
+    Endpoint,
+    /// The HTTP Event Collector of Splunk, without acknowledgement.
+    Hec,
 }
 
 /// Starts a discard server in this process, for as long as the process lives, and returns its endpoint.
@@ -63,6 +67,11 @@ async fn take(
     while let Some(Ok(_)) = body.frame().await {}
     let content = match (pretend, &head.method, head.uri.query().unwrap_or_default()) {
         (Pretend::Firehose, ..) => answer,
+        (Pretend::Endpoint, ..) => {
+            let id = head.headers.get("x-amz-firehose-request-id").and_then(|id| id.to_str().ok());
+            format!("{{\"requestId\":\"{}\",\"timestamp\":1}}", id.unwrap_or_default()).into()
+        }
+        (Pretend::Hec, ..) => "{\"text\":\"Success\",\"code\":0}".into(),
         (Pretend::S3, &Method::POST, query) if query.contains("uploadId") => COMPLETED.into(),
         (Pretend::S3, &Method::POST, _) => STARTED.into(),
         (Pretend::S3, &Method::GET, query) if query.contains("uploads") => NO_UPLOADS.into(),
@@ -70,7 +79,11 @@ async fn take(
         (Pretend::S3, ..) => Bytes::new(),
     };
     let mut response = Response::new(Full::new(content));
-    response.headers_mut().insert("etag", http::HeaderValue::from_static("\"discarded\""));
+    let headers = response.headers_mut();
+    headers.insert("etag", http::HeaderValue::from_static("\"discarded\""));
+    if matches!(pretend, Pretend::Endpoint | Pretend::Hec) {
+        headers.insert("content-type", http::HeaderValue::from_static("application/json"));
+    }
     Ok(response)
 }
 

@@ -21,10 +21,12 @@ use standpipe_convert::{
 use standpipe_testkit::clients::{Python, finish};
 use standpipe_testkit::{Daemon, cache};
 
+use crate::destinations::put_lines;
 use crate::process::{cpu_seconds, memory};
+use crate::target::sum;
 
 /// The demo's flights, over and over.
-const FLIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/flights.ndjson");
+pub(crate) const FLIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/flights.ndjson");
 /// Of so many looks the better one counts, whoever converts.
 const LOOKS: usize = 2;
 /// Rows of a record batch and of a row group, about as a worker has them.
@@ -214,18 +216,11 @@ fn buffer(binary: &Path, once: &[u8], formats: &mut Formats) -> Result<()> {
     let times = (136 << 20) / once.len() + 1;
     let mut file = File::create(&input)?;
     (0..times).try_for_each(|_| file.write_all(once))?;
-    let mut put = Command::new(binary);
-    put.args(["put", "--endpoint", &daemon.endpoint(), "--stream", "flights"]).arg(&input);
-    put.env("STANDPIPE_ACCESS_KEY_ID", Daemon::ACCESS_KEY_ID);
-    put.env("STANDPIPE_SECRET_ACCESS_KEY", Daemon::SECRET_ACCESS_KEY);
-    ensure!(put.output()?.status.success(), "the flights could not be put");
+    put_lines(binary, &daemon, "flights", &input)?;
     let began = Instant::now();
     loop {
         let metrics = daemon.get("/metrics")?.body;
-        let delivered = metrics.lines().find_map(|line| {
-            line.strip_prefix("standpipe_records_delivered_total{")?.rsplit(' ').next()?.parse::<f64>().ok()
-        });
-        if delivered.is_some_and(|records| records > 0.0) {
+        if sum(&metrics, "standpipe_records_delivered_total") > 0.0 {
             break;
         }
         ensure!(began.elapsed() < Duration::from_secs(120), "the buffer was not delivered");

@@ -4,8 +4,9 @@
 //!
 //! Reading order: `records` (what is put), `request` and `load` (how), `target` (to what), `measure` and `special` (the
 //! runs), `discard` and `machine` (the yardsticks), `functions` (what the sandbox costs), `formats` (what a conversion
-//! does), `report`.
+//! does), `destinations` (each kind of them), `report`.
 
+mod destinations;
 mod discard;
 mod formats;
 mod functions;
@@ -68,11 +69,14 @@ struct Args {
     /// How much JSON is converted, in MiB.
     #[arg(long, default_value_t = 256)]
     formats_mib: usize,
+    /// How much goes to each kind of destination, in MiB.
+    #[arg(long, default_value_t = 128)]
+    destinations_mib: usize,
     /// What to measure.
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "scale,full,kept,half,step,backlog,disk,functions,formats"
+        default_value = "scale,full,kept,half,step,backlog,disk,functions,formats,destinations"
     )]
     parts: Vec<Part>,
     /// Where the figures go as JSON.
@@ -100,6 +104,8 @@ enum Part {
     Functions,
     /// JSON to Parquet and ORC.
     Formats,
+    /// Each kind of destination, to real servers where there are some.
+    Destinations,
 }
 
 fn shape(text: &str) -> Result<Shape, String> {
@@ -189,6 +195,10 @@ impl Bench<'_> {
         if self.has(Part::Formats) {
             say("formats")?;
             report.formats = Some(formats::measure(&self.args.standpipe, self.args.formats_mib)?);
+        }
+        if self.has(Part::Destinations) {
+            say("destinations")?;
+            report.destinations = destinations::measure(&self.args.standpipe, self.args.destinations_mib)?;
         }
         Ok(report)
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use crate::destinations::Delivered;
 use crate::formats::Formats;
 use crate::functions::FunctionRun;
 use crate::measure::Run;
@@ -74,6 +75,7 @@ pub(crate) struct Report {
     pub(crate) backlog: Option<Backlog>,
     pub(crate) functions: Vec<FunctionRun>,
     pub(crate) formats: Option<Formats>,
+    pub(crate) destinations: Vec<Delivered>,
 }
 
 impl Report {
@@ -122,6 +124,7 @@ impl Report {
         self.backlog.iter().try_for_each(|backlog| print_backlog(out, backlog))?;
         print_functions(out, &self.functions)?;
         self.formats.iter().try_for_each(|formats| print_formats(out, formats))?;
+        print_destinations(out, &self.destinations)?;
         self.print_floor(out)
     }
 
@@ -224,6 +227,25 @@ fn print_formats(out: &mut impl Write, formats: &Formats) -> io::Result<()> {
         "a daemon that converts a buffer of {:.0} MB: {:.0} MiB at its peak, {:.0} before",
         formats.buffer_mb, formats.rss_peak_mib, formats.rss_idle_mib
     )
+}
+
+fn print_destinations(out: &mut impl Write, all: &[Delivered]) -> io::Result<()> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let (own, others) = ("daemon", "others");
+    writeln!(
+        out,
+        "\n{:<32} {:>9} {:>7} {own:>8} {others:>8} {:>5}",
+        "delivered to", "records/s", "MB/s", "busy"
+    )?;
+    all.iter().try_for_each(|Delivered { to, records_per_s, mb_per_s, daemon_cpu_s_per_gb, others_cpu_s_per_gb, busy }| {
+        writeln!(
+            out,
+            "{to:<32} {records_per_s:>9.0} {mb_per_s:>7.1} {daemon_cpu_s_per_gb:>8.1} {others_cpu_s_per_gb:>8.1} {busy:>5.1}"
+        )
+    })?;
+    writeln!(out, "daemon, others: CPU-s per GB; busy: processors on average")
 }
 
 fn print_functions(out: &mut impl Write, functions: &[FunctionRun]) -> io::Result<()> {

@@ -123,7 +123,8 @@ impl Target {
     }
 }
 
-fn with_bucket(access: &S3Access) -> Result<S3Access> {
+/// A store with the bucket of the stream.
+pub(crate) fn with_bucket(access: &S3Access) -> Result<S3Access> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(S3::open(access)?.create_bucket(STREAM)).context("make the bucket")?;
     Ok(access.clone())
@@ -145,7 +146,7 @@ fn configuration(access: &S3Access, gzip_level: Option<u32>) -> String {
 }
 
 /// The sum of a metric over its labels.
-fn sum(metrics: &str, name: &str) -> f64 {
+pub(crate) fn sum(metrics: &str, name: &str) -> f64 {
     let values = metrics.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
         rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?

@@ -10,6 +10,7 @@ mod cause;
 pub mod client;
 pub mod file;
 pub mod http;
+pub mod iceberg;
 pub mod key;
 #[cfg(any(feature = "gcs", feature = "azure"))]
 pub mod object;

@@ -17,13 +17,11 @@ use standpipe_sinks::ClientOptions;
 use standpipe_sinks::s3::AwsAccess;
 
 use crate::config::{GlueConfig, S3Keys};
-use crate::spec::CatalogTable;
+use crate::spec::{CatalogTable, LATEST};
 use crate::worker::chain;
 
 /// The most bytes of an answer: some thousands of columns with what is said of them.
 const ANSWER_MAX: usize = 16 << 20;
-/// The version that follows the table.
-pub(crate) const LATEST: &str = "LATEST";
 
 /// The columns of a table could not be had.
 #[derive(Debug, thiserror::Error)]

@@ -20,6 +20,7 @@ pub mod functions;
 #[cfg(test)]
 mod generated;
 mod glue;
+mod iceberg;
 pub mod keys;
 pub mod metrics;
 pub mod processors;

@@ -250,14 +250,46 @@ pub struct Conversion {
 pub enum ColumnSource {
     /// The rows, to so many names of columns and members.
     Infer(u32),
-    /// Glue.
-    Glue,
+    /// A catalog.
+    #[serde(untagged)]
+    Catalog(CatalogKind),
 }
+
+/// A catalog that has the columns of tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CatalogKind {
+    /// AWS Glue.
+    Glue,
+    /// An Iceberg REST catalog.
+    Iceberg,
+}
+
+impl CatalogKind {
+    /// Its key in the configuration.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Glue => "glue",
+            Self::Iceberg => "iceberg",
+        }
+    }
+}
+
+/// The version that follows the table.
+pub(crate) const LATEST: &str = "LATEST";
 
 impl Conversion {
     /// The same, with columns that were recorded.
     pub(crate) fn with(&self, schema: TableSchema) -> Self {
         Self { schema, ..self.clone() }
+    }
+
+    /// The catalog that has its columns, where one has.
+    pub(crate) fn catalog(&self) -> Option<CatalogKind> {
+        match self.columns_from? {
+            ColumnSource::Catalog(kind) => Some(kind),
+            ColumnSource::Infer(_) => None,
+        }
     }
 
     /// What the columns are recorded of, where they are. Each destination has rows of its own.
@@ -266,7 +298,7 @@ impl Conversion {
         Some(match self.columns_from? {
             ColumnSource::Infer(_) if destination.is_primary() => "rows".to_owned(),
             ColumnSource::Infer(_) => format!("rows of {destination}"),
-            ColumnSource::Glue => format!("glue {database} {table} {version_id}"),
+            ColumnSource::Catalog(kind) => format!("{} {database} {table} {version_id}", kind.name()),
         })
     }
 

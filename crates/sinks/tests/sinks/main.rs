@@ -6,6 +6,7 @@ mod access;
 mod deliveries;
 mod file;
 mod fuzz;
+mod iceberg;
 mod memory;
 mod minio;
 mod opensearch;

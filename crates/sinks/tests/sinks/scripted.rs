@@ -19,7 +19,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub(crate) type Answer = (u16, &'static str, String);
 
-/// Answers each request by its first line, and remembers them.
+/// Answers each request by its first line, and remembers them; who bears a token is told by a second one.
 pub(crate) struct Scripted {
     pub(crate) endpoint: String,
     seen: Arc<Mutex<Vec<String>>>,
@@ -94,7 +94,7 @@ async fn serve(
     log: Arc<Mutex<Vec<String>>>,
 ) {
     let mut connection = BufReader::new(connection);
-    let (mut first, mut length) = (String::new(), 0);
+    let (mut first, mut bearer, mut length) = (String::new(), String::new(), 0);
     connection.read_line(&mut first).await.expect("a request");
     loop {
         let mut line = String::new();
@@ -103,12 +103,16 @@ async fn serve(
         if let Some(value) = line.strip_prefix("content-length:") {
             length = value.trim().parse().expect("a length");
         }
+        if line.starts_with("authorization: bearer ") {
+            bearer.clone_from(&line);
+        }
         if line.is_empty() {
             break;
         }
     }
     let mut sent = vec![0; length];
     connection.read_exact(&mut sent).await.expect("a body");
+    first.push_str(&bearer);
     log.lock().expect("no panic").push(first.clone());
     let Some((status, headers, body)) = answer(&first) else {
         // No answer at all: the connection stays open.

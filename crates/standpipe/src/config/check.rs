@@ -53,8 +53,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
             DiskShare::Percent(_) => None,
         },
     };
-    let account =
-        format::Account { id: &draft.account_id, region: &draft.region, has_glue: draft.glue.is_some() };
+    let account = format::Account { id: &draft.account_id, region: &draft.region, catalogs: &draft.catalogs };
     for stream in &mut draft.streams {
         check_ids(stream, problems);
         let name = stream.name.as_ref().map_or("", StreamName::as_str);
@@ -88,7 +87,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
         default_key: draft.default_key,
         key_check_interval: draft.key_check_interval,
         schemas: complete(draft.schemas),
-        glue: draft.glue,
+        catalogs: draft.catalogs,
         functions: complete(draft.functions),
         tables: complete(draft.tables),
         roles,

@@ -169,7 +169,7 @@ pub(super) fn check(
     match columns_from {
         None => check_columns(&conversion, &spots, &draft.mappings, &mut refuse),
         Some(ColumnSource::Infer(_)) => check_inferred(&conversion, &spots, &draft.mappings, &mut refuse),
-        Some(ColumnSource::Glue) => {}
+        Some(ColumnSource::Catalog(_)) => {}
     }
     if let Some(destination) = &mut branch.destination {
         destination.spec.conversion = Some(conversion);

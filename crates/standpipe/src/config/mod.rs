@@ -54,7 +54,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use access::Credential;
-pub use catalogs::GlueConfig;
+pub use catalogs::{Catalogs, GlueConfig, IcebergConfig};
 pub(crate) use columns::check_table_name;
 pub(crate) use functions::is_function_name;
 pub use functions::{FunctionConfig, Grant};
@@ -113,8 +113,8 @@ pub struct Config {
     pub tables: BTreeMap<String, TableConfig>,
     /// The columns of tables, by the name `database.table`.
     pub schemas: BTreeMap<String, TableSchema>,
-    /// The catalog that has the columns of other tables.
-    pub glue: Option<GlueConfig>,
+    /// The catalogs that have the columns of other tables.
+    pub catalogs: Catalogs,
     /// The stores that roles lead to, by the role's ARN.
     pub roles: BTreeMap<String, String>,
     /// Where the log groups of streams are kept as files; only the daemon's own log where absent.

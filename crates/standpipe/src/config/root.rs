@@ -8,7 +8,7 @@ use standpipe_convert::TableSchema;
 use standpipe_ingest::access::Policy;
 
 use super::access::{CREDENTIAL, CredentialDraft, POLICIES};
-use super::catalogs::{GlueConfig, catalogs};
+use super::catalogs::{Catalogs, catalogs};
 use super::columns::schemas;
 use super::compound::{List, Map, Named, Sub};
 use super::functions::{FunctionConfig, functions};
@@ -43,7 +43,7 @@ pub(super) struct Draft {
     pub(super) functions: Vec<Named<FunctionConfig>>,
     pub(super) tables: Vec<Named<TableConfig>>,
     pub(super) schemas: Vec<Named<TableSchema>>,
-    pub(super) glue: Option<GlueConfig>,
+    pub(super) catalogs: Catalogs,
     pub(super) roles: Vec<Named<String>>,
     pub(super) delivery_log_dir: Option<PathBuf>,
     pub(super) streams: Vec<StreamDraft>,
@@ -80,7 +80,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
     let Targets { default_store, roles, delivery_log_dir } = targets(section);
     let KeyNames { keys, default_key, key_check_interval } = key_names(section);
     let (functions, tables) = (functions(section), tables(section));
-    let (schemas, glue) = (schemas(section), catalogs(section));
+    let (schemas, catalogs) = (schemas(section), catalogs(section));
     let streams = section.optional("streams", List(STREAM), "The streams; more can be made through the API.");
     let streams_dir = section.optional(
         "streams_dir",
@@ -111,7 +111,7 @@ pub(super) fn root(section: &mut Section<'_, '_>) -> Option<Draft> {
         functions,
         tables,
         schemas,
-        glue,
+        catalogs,
         roles,
         delivery_log_dir,
         streams: streams.unwrap_or_default(),

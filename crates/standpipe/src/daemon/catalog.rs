@@ -1,20 +1,22 @@
-//! Tables whose columns are in Glue: they are asked for now and then, and what has changed is recorded for the batches that
-//! close from then on. While Glue is away, or has what cannot be used, the columns before stay in force.
+//! Tables whose columns are in a catalog: they are asked for now and then, and what has changed is recorded for the batches
+//! that close from then on. While a catalog is away, or has what cannot be used, the columns before stay in force.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use standpipe_convert::TableSchema;
 use standpipe_ingest::{ApiError, ErrorCode};
 use standpipe_model::{DestinationId, StreamName};
+use standpipe_sinks::iceberg::RestError;
 use tokio_util::sync::CancellationToken;
 
 use super::{Daemon, conversion};
 use crate::alarm::AlarmKind;
-use crate::config::GlueConfig;
-use crate::glue::{Glue, GlueError, LATEST};
-use crate::spec::{CatalogTable, ColumnSource, Conversion, StreamSpec};
+use crate::config::{GlueConfig, IcebergConfig};
+use crate::glue::{Glue, GlueError};
+use crate::iceberg::{Iceberg, IcebergError};
+use crate::spec::{CatalogKind, CatalogTable, Conversion, LATEST, StreamSpec};
 use crate::stream::Stream;
 use crate::worker::chain;
 
@@ -23,27 +25,86 @@ const ROUND: Duration = Duration::from_millis(500);
 /// How long after a failure a table is asked for again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// The client of Glue, by the settings that it was made of.
-#[derive(Debug, Default)]
-pub(super) struct Client(std::sync::Mutex<Option<(GlueConfig, Arc<Glue>)>>);
+/// The columns of a table could not be had.
+#[derive(Debug, thiserror::Error)]
+enum LookupError {
+    /// From Glue.
+    #[error(transparent)]
+    Glue(#[from] GlueError),
+    /// From an Iceberg catalog.
+    #[error(transparent)]
+    Iceberg(#[from] IcebergError),
+    /// There is no such catalog any more.
+    #[error("there is no '{}' under 'catalogs' any more", .0.name())]
+    Gone(CatalogKind),
+    /// The client could not be made.
+    #[error("the client of the catalog could not be made")]
+    Client(#[from] tokio::task::JoinError),
+}
 
-impl Client {
-    async fn of(&self, config: &GlueConfig) -> Result<Arc<Glue>, GlueError> {
-        let made = || self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((_, glue)) = made().as_ref().filter(|(of, _)| of == config) {
-            return Ok(Arc::clone(glue));
+impl LookupError {
+    /// Whether the catalog has been asked, and it is the table that will not do.
+    fn is_the_tables(&self) -> bool {
+        match self {
+            Self::Glue(error) => matches!(error, GlueError::NoTable(_) | GlueError::Columns(_)),
+            Self::Iceberg(error) => matches!(
+                error,
+                IcebergError::Rest(RestError::NoTable(_))
+                    | IcebergError::NoVersion(_)
+                    | IcebergError::Columns(_)
+            ),
+            Self::Gone(_) | Self::Client(_) => false,
         }
-        let settings = config.clone();
-        let glue = tokio::task::spawn_blocking(move || Glue::new(&settings)).await;
-        let glue = Arc::new(glue.map_err(|error| GlueError::Settings(error.to_string()))??);
-        *made() = Some((config.clone(), Arc::clone(&glue)));
-        Ok(glue)
     }
 }
 
-/// The conversions of a stream whose columns are in Glue, by destination.
-fn in_glue(spec: &StreamSpec) -> impl Iterator<Item = (DestinationId, &Conversion)> {
-    spec.conversions().filter(|(_, of)| of.columns_from == Some(ColumnSource::Glue))
+/// The client of a catalog, by the settings that it was made of.
+#[derive(Debug)]
+struct Client<S, C>(Mutex<Option<(S, Arc<C>)>>);
+
+impl<S, C> Default for Client<S, C> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<S, C> Client<S, C>
+where
+    S: Clone + PartialEq + Send + 'static,
+    C: Send + Sync + 'static,
+{
+    async fn of<E>(
+        &self,
+        settings: Option<&S>,
+        kind: CatalogKind,
+        make: fn(&S) -> Result<C, E>,
+    ) -> Result<Arc<C>, LookupError>
+    where
+        E: Send + 'static,
+        LookupError: From<E>,
+    {
+        let settings = settings.ok_or(LookupError::Gone(kind))?;
+        let made = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = made().as_ref().filter(|(of, _)| of == settings) {
+            return Ok(Arc::clone(client));
+        }
+        let of = settings.clone();
+        let client = Arc::new(tokio::task::spawn_blocking(move || make(&of)).await??);
+        *made() = Some((settings.clone(), Arc::clone(&client)));
+        Ok(client)
+    }
+}
+
+/// The clients of all catalogs.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    glue: Client<GlueConfig, Glue>,
+    iceberg: Client<IcebergConfig, Iceberg>,
+}
+
+/// The conversions of a stream whose columns are in a catalog, by destination, and which it is.
+fn in_catalog(spec: &StreamSpec) -> impl Iterator<Item = (DestinationId, &Conversion, CatalogKind)> {
+    spec.conversions().filter_map(|(destination, of)| Some((destination, of, of.catalog()?)))
 }
 
 /// When the table of each destination is to be asked for again.
@@ -67,7 +128,7 @@ impl Daemon {
         let (streams, mut told, mut before) = (self.streams(), Told::new(), std::mem::take(due));
         for stream in &streams {
             let definition = stream.definition();
-            for (destination, conversion) in in_glue(&definition.spec) {
+            for (destination, conversion, catalog) in in_catalog(&definition.spec) {
                 let Some(of) = conversion.recorded_of(&destination) else { continue };
                 let asked = (stream.name().clone(), destination);
                 if let Some(known) =
@@ -82,10 +143,11 @@ impl Daemon {
                 }
                 let answer = match told.get(&of) {
                     Some(answer) => answer.clone(),
-                    None => self.columns(&conversion.table).await.map_err(|error| error.to_string()),
+                    None => self.columns(catalog, &conversion.table).await.map_err(|error| chain(&error)),
                 };
                 told.insert(of.clone(), answer.clone());
-                let every = self.put_in_force(stream, &asked.1, conversion, of.clone(), answer).await;
+                let recorded = self.put_in_force(stream, conversion, of.clone(), answer).await;
+                let every = self.tell_of(&asked, conversion, catalog, recorded);
                 due.insert(asked, (of, Instant::now() + every));
             }
         }
@@ -95,64 +157,68 @@ impl Daemon {
         }
     }
 
-    async fn columns(&self, table: &CatalogTable) -> Result<TableSchema, GlueError> {
-        let config = self.config();
-        let Some(glue) = &config.glue else {
-            return Err(GlueError::Settings("there is none under 'catalogs' any more".to_owned()));
-        };
-        self.glue.of(glue).await?.columns(table, self.context.timer.now()).await
+    async fn columns(&self, kind: CatalogKind, table: &CatalogTable) -> Result<TableSchema, LookupError> {
+        let (config, now) = (self.config(), self.context.timer.now());
+        let (catalogs, clients) = (&config.catalogs, &self.catalogs);
+        Ok(match kind {
+            CatalogKind::Glue => {
+                let glue = clients.glue.of(catalogs.glue.as_ref(), kind, Glue::new).await?;
+                glue.columns(table, now).await?
+            }
+            CatalogKind::Iceberg => {
+                let iceberg = clients.iceberg.of(catalogs.iceberg.as_ref(), kind, Iceberg::new).await?;
+                iceberg.columns(table, now).await?
+            }
+        })
     }
 
-    /// Puts in force what was told of a stream's table; returns after which time it is to be asked for again.
+    /// Puts in force what was told of a stream's table.
     async fn put_in_force(
         &self,
         stream: &Stream,
-        destination: &DestinationId,
         conversion: &Conversion,
         of: String,
         answer: Result<TableSchema, String>,
+    ) -> Result<(), String> {
+        let schema = answer?;
+        conversion.with(schema.clone()).check().map_err(|error| chain(&error))?;
+        stream.record_columns(of, schema).await.map_err(|error| chain(&error))
+    }
+
+    /// Tells of what came of a table; returns after which time it is to be asked for again.
+    fn tell_of(
+        &self,
+        (stream, destination): &(StreamName, DestinationId),
+        conversion: &Conversion,
+        catalog: CatalogKind,
+        recorded: Result<(), String>,
     ) -> Duration {
-        let recorded = match answer {
-            Ok(schema) => match conversion.with(schema.clone()).check() {
-                Ok(()) => stream.record_columns(of, schema).await.map_err(|error| chain(&error)),
-                Err(error) => Err(chain(&error)),
-            },
-            Err(error) => Err(error),
-        };
-        let (alarms, kind) = (&self.context.alarms, AlarmKind::CatalogFailed);
-        let refresh = self.config().glue.as_ref().map_or(AGAIN, |glue| glue.refresh);
+        let (alarms, kind, about) = (&self.context.alarms, AlarmKind::CatalogFailed, destination.as_str());
+        let refresh = self.config().catalogs.refresh(catalog).unwrap_or(AGAIN);
         match recorded {
             Ok(()) => {
-                alarms.clear(Some(stream.name()), kind, destination.as_str());
+                alarms.clear(Some(stream), kind, about);
                 refresh
             }
             Err(error) => {
                 let CatalogTable { database, table, .. } = &conversion.table;
                 let message = format!("{database}.{table}: {error}");
-                alarms.raise(
-                    Some(stream.name()),
-                    kind,
-                    destination.as_str(),
-                    message,
-                    self.context.timer.now(),
-                );
+                alarms.raise(Some(stream), kind, about, message, self.context.timer.now());
                 AGAIN.min(refresh)
             }
         }
     }
 
-    /// Checks that Glue has the table that a stream is to be made with.
+    /// Checks that the catalog has the table that a stream is to be made with.
     ///
     /// # Errors
     /// There is none, it cannot be used, or nobody can say.
     pub(super) async fn check_table(&self, spec: &StreamSpec) -> Result<(), ApiError> {
         // The API knows of one destination, and the file is not checked so.
-        let Some((_, wanted)) = in_glue(spec).next() else { return Ok(()) };
-        match self.columns(&wanted.table).await {
+        let Some((_, wanted, kind)) = in_catalog(spec).next() else { return Ok(()) };
+        match self.columns(kind, &wanted.table).await {
             Ok(schema) => wanted.with(schema).check().map_err(|error| conversion::invalid(&error)),
-            Err(error @ (GlueError::NoTable(_) | GlueError::Columns(_))) => {
-                Err(conversion::no_table(&error.to_string()))
-            }
+            Err(error) if error.is_the_tables() => Err(conversion::no_table(&error.to_string())),
             Err(error) => {
                 tracing::warn!(%error, "a table could not be looked for in the catalog");
                 let message = format!("The table cannot be looked for now. {error}.");

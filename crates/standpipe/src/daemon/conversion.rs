@@ -8,11 +8,11 @@ use standpipe_ingest::ApiError;
 use standpipe_ingest::shape::{not_disabled, text};
 
 use crate::config::Config;
-use crate::spec::{CatalogTable, ColumnSource, Conversion, FormatError, OutputFormat};
+use crate::spec::{CatalogTable, ColumnSource, Conversion, FormatError, LATEST, OutputFormat};
 
 type Members = Map<String, Value>;
 
-/// AWS's words for a table that Glue does not have.
+/// AWS's words for a table that is not in its catalog.
 const NO_TABLE: &str = "The specified table/database could not be found. Please ensure that the table/database exists \
                         and that the values provided in the schema configuration are correct, especially with regards to \
                         casing.";
@@ -28,7 +28,8 @@ pub(super) fn conversion(configuration: &Members, config: &Config) -> Result<Opt
     let (database, table) = (text(named, "DatabaseName"), text(named, "TableName"));
     let name = format!("{database}.{table}");
     let schema = config.schemas.get(&name);
-    if schema.is_none() && config.glue.is_none() {
+    let catalog = config.catalogs.default_kind();
+    if schema.is_none() && catalog.is_none() {
         let why = format!("{NO_TABLE} (No schema {name} is configured under 'schemas'.)");
         return Err(ApiError::invalid_argument(why));
     }
@@ -41,12 +42,12 @@ pub(super) fn conversion(configuration: &Members, config: &Config) -> Result<Opt
         database: database.to_owned(),
         table: table.to_owned(),
         region: or("Region", &config.region),
-        version_id: or("VersionId", "LATEST"),
+        version_id: or("VersionId", LATEST),
         role_arn: Some(text(named, "RoleARN").to_owned()),
     };
     let conversion = Conversion {
         schema: schema.cloned().unwrap_or_default(),
-        columns_from: schema.is_none().then_some(ColumnSource::Glue),
+        columns_from: catalog.filter(|_| schema.is_none()).map(ColumnSource::Catalog),
         table,
         deserializer: deserializer(members(members(block, "InputFormatConfiguration"), "Deserializer"))?,
         output: output(members(members(block, "OutputFormatConfiguration"), "Serializer"))?,

@@ -56,8 +56,8 @@ pub struct Daemon {
     tls: Option<ListenerTls>,
     streams: RwLock<BTreeMap<StreamName, Arc<Stream>>>,
     access: Access,
-    /// The catalog that has the columns of tables.
-    glue: catalog::Client,
+    /// The catalogs that have the columns of tables.
+    catalogs: catalog::Clients,
     /// One change of who may do what at a time.
     changing_access: Mutex<()>,
     /// The streams that wait for a key.

@@ -171,7 +171,7 @@ pub async fn start(
         tls,
         streams: RwLock::default(),
         access,
-        glue: catalog::Client::default(),
+        catalogs: catalog::Clients::default(),
         changing_access: Mutex::default(),
         locked: std::sync::Mutex::default(),
         keys_changed: Notify::new(),

@@ -71,9 +71,7 @@ impl Line {
         pins: &mut BTreeMap<String, String>,
     ) -> Option<MutexGuard<'_, ()>> {
         let conversion = definition.spec.destination_of(&self.destination)?.conversion.as_ref()?;
-        let of = conversion
-            .recorded_of(&self.destination)
-            .filter(|_| conversion.columns_from == Some(ColumnSource::Glue))?;
+        let of = conversion.recorded_of(&self.destination).filter(|_| conversion.catalog().is_some())?;
         let held = self.recorded.hold().await;
         let (version, _) = self.recorded.in_force(&of);
         if version > 0 {
@@ -110,7 +108,7 @@ impl Line {
                 (self.in_force(conversion).0, held)
             }
         };
-        if version == 0 && conversion.columns_from == Some(ColumnSource::Glue) {
+        if version == 0 && conversion.catalog().is_some() {
             let message = "the catalog has not been asked for the columns of the table with success yet";
             return Err(SinkError::new(ErrorClass::Misconfigured, message).into());
         }

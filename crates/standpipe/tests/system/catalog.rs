@@ -1,8 +1,8 @@
-//! Tables whose columns are in a real server of Glue's API.
+//! Tables whose columns are in a catalog: a real server of Glue's API, and the REST catalog of Iceberg.
 
 use serde_json::{Value, json};
 use standpipe_testkit::Daemon;
-use standpipe_testkit::servers::{Moto, Toxiproxy};
+use standpipe_testkit::servers::{Iceberg, Moto, Toxiproxy};
 
 use crate::client::{Client, batch_of};
 use crate::formats::{download, duckdb};
@@ -48,12 +48,26 @@ fn columns(daemon: &Daemon, stream: &str) -> usize {
     shown["columns"].as_array().map_or(0, Vec::len)
 }
 
-fn is_alarmed(daemon: &Daemon) -> bool {
-    daemon
-        .get("/readyz")
-        .unwrap()
-        .body
-        .contains("alarm: called: catalog_failed: lake.flights: Glue did not answer")
+/// Waits until the alarm of the stream `called` says this of its table.
+fn told(daemon: &Daemon, words: &str) {
+    let alarm = format!("alarm: called: catalog_failed: lake.flights: {words}");
+    eventually("an alarm tells of it", SOON, || ready(daemon).contains(&alarm).then_some(()));
+}
+
+fn untold(daemon: &Daemon) {
+    eventually("the alarm ends", SOON, || (!ready(daemon).contains("alarm: called")).then_some(()));
+}
+
+fn ready(daemon: &Daemon) -> String {
+    daemon.get("/readyz").unwrap().body
+}
+
+/// Checks that `CreateDeliveryStream` is told that there is no such table.
+fn has_no_table(daemon: &Daemon) {
+    let (status, told) = create(daemon, "flights");
+    assert_eq!((status, &told["__type"]), (400, &json!("InvalidArgumentException")), "{told}");
+    let words = "The specified table/database could not be found.";
+    assert!(told["message"].as_str().unwrap().starts_with(words), "{told}");
 }
 
 #[test]
@@ -73,20 +87,14 @@ streams:
         store = lake.yaml(),
         glue = proxy.endpoint(),
     ));
-    let (status, told) = create(&daemon, "flights");
-    assert_eq!((status, &told["__type"]), (400, &json!("InvalidArgumentException")), "{told}");
-    assert!(
-        told["message"].as_str().unwrap().starts_with("The specified table/database could not be found."),
-        "{told}"
-    );
+    has_no_table(&daemon);
     // What is put before the table is there waits for it.
     let early = Client::of(&daemon).call("PutRecordBatch", batch_of("fixed", [br#"{"id":1}"#.to_vec()]));
     assert_eq!(early.status, 200, "{early:?}");
     moto.glue("create_database", &json!({"DatabaseInput": {"Name": "lake"}})).unwrap();
     let first = [["id", "bigint"], ["delays", "struct<dep:double,arr:double>"]];
     moto.glue("create_table", &table(&first)).unwrap();
-    let (status, told) = create(&daemon, "flights");
-    assert_eq!(status, 200, "{told}");
+    assert_eq!(create(&daemon, "flights").0, 200);
     deliver(&daemon, "called", json!({"id": 1, "delays": {"dep": 2}, "carrier": "AA", "day": "2013-01-01"}));
     assert_eq!(all_settled(&daemon, "fixed", SOON).delivered, 1);
 
@@ -96,23 +104,25 @@ streams:
     deliver(&daemon, "called", json!({"id": 2, "day": "2013-01-02"}));
 
     proxy.cut().unwrap();
-    eventually("an alarm tells of it", SOON, || is_alarmed(&daemon).then_some(()));
+    told(&daemon, "Glue did not answer");
     deliver(&daemon, "called", json!({"id": 3, "day": "2013-01-03"}));
     daemon.kill9().unwrap();
     daemon.restart().unwrap();
     deliver(&daemon, "called", json!({"id": 4, "day": "2013-01-04"}));
     deliver(&daemon, "fixed", json!({"id": 2}));
-    eventually("the alarm is raised again", SOON, || is_alarmed(&daemon).then_some(()));
-    assert!(
-        !daemon.get("/readyz").unwrap().body.contains("alarm: fixed"),
-        "a fixed version is not asked for again"
-    );
+    told(&daemon, "Glue did not answer");
+    assert!(!ready(&daemon).contains("alarm: fixed"), "a fixed version is not asked for again");
     proxy.heal().unwrap();
-    eventually("the alarm ends", SOON, || (!is_alarmed(&daemon)).then_some(()));
+    untold(&daemon);
     assert_eq!((columns(&daemon, "called"), columns(&daemon, "fixed")), (3, 2));
 
+    check_files(&lake);
+}
+
+/// Checks what both streams have delivered.
+fn check_files(lake: &Lake) {
     let folder = tempfile::tempdir().unwrap();
-    download(&lake, "", folder.path());
+    download(lake, "", folder.path());
     let types = "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet('{}/called/**/*.parquet', \
                  union_by_name = true))";
     let expected = json!([["id", "BIGINT"], ["delays", "STRUCT(dep DOUBLE, arr DOUBLE)"], ["day", "DATE"]]);
@@ -124,4 +134,55 @@ streams:
         duckdb("SELECT count(*) FROM read_parquet('{}/fixed/**/*.parquet')", folder.path()),
         json!([[2]])
     );
+}
+
+#[test]
+fn the_columns_of_a_table_in_an_iceberg_catalog_are_followed_and_those_before_stay_while_it_is_away() {
+    let lake = Lake::with(&["lake"]);
+    let mut catalog = Iceberg::start(lake.server.access(), "lake").unwrap();
+    let mut daemon = start(format!(
+        r#"stores: {{ lake: {store} }}
+catalogs:
+  iceberg: {{ uri: "{uri}", oauth: {{ client_id: me, client_secret: s }}, refresh: 1s, timeout: 30s }}
+streams:
+  - name: fixed
+    format: {{ parquet: {{ schema: {{ catalog: iceberg, database: lake, table: flights, version: 0 }} }} }}
+    destination: {{ s3: {{ bucket: lake, prefix: fixed/, buffering: {{ interval: 1s }} }} }}
+"#,
+        store = lake.yaml(),
+        uri = catalog.endpoint(),
+    ));
+    has_no_table(&daemon);
+    // What is put before the table is there waits for it.
+    let early = Client::of(&daemon).call("PutRecordBatch", batch_of("fixed", [br#"{"id":1}"#.to_vec()]));
+    assert_eq!(early.status, 200, "{early:?}");
+    catalog.create_namespace("lake").unwrap();
+    let member = |id: u32, name: &str| json!({"id": id, "name": name, "required": false, "type": "double"});
+    let delays = json!({"type": "struct", "fields": [member(3, "dep"), member(4, "arr")]});
+    catalog
+        .create_table("lake", "flights", &[("id", true, json!("long")), ("delays", false, delays)])
+        .unwrap();
+    assert_eq!(create(&daemon, "flights").0, 200);
+    deliver(&daemon, "called", json!({"id": 1, "delays": {"dep": 2}, "carrier": "AA", "day": "2013-01-01"}));
+    assert_eq!(all_settled(&daemon, "fixed", SOON).delivered, 1);
+
+    catalog.add_columns("lake", "flights", &[("day", false, json!("date"))]).unwrap();
+    eventually("the change is seen", SOON, || (columns(&daemon, "called") == 3).then_some(()));
+    deliver(&daemon, "called", json!({"id": 2, "day": "2013-01-02"}));
+
+    catalog.kill().unwrap();
+    told(&daemon, "the Iceberg catalog did not answer");
+    deliver(&daemon, "called", json!({"id": 3, "day": "2013-01-03"}));
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    deliver(&daemon, "called", json!({"id": 4, "day": "2013-01-04"}));
+    deliver(&daemon, "fixed", json!({"id": 2}));
+    told(&daemon, "the Iceberg catalog did not answer");
+    assert!(!ready(&daemon).contains("alarm: fixed"), "a fixed version is not asked for again");
+    catalog.restart().unwrap();
+    untold(&daemon);
+    catalog.add_columns("lake", "flights", &[("trip", false, json!("uuid"))]).unwrap();
+    told(&daemon, "the columns that the Iceberg catalog has cannot be used: trip: Iceberg's type 'uuid'");
+    assert_eq!((columns(&daemon, "called"), columns(&daemon, "fixed")), (3, 2));
+    check_files(&lake);
 }

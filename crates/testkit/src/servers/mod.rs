@@ -12,6 +12,7 @@
 //! ```
 
 mod go;
+mod iceberg;
 mod local_kms;
 mod minio;
 mod moto;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+pub use iceberg::Iceberg;
 pub use local_kms::LocalKms;
 pub use minio::Minio;
 pub use moto::Moto;
@@ -91,6 +93,7 @@ pub fn all() -> Vec<(&'static str, Install)> {
         ("toxiproxy", Toxiproxy::install),
         ("versitygw", Versitygw::install),
         ("opensearch", OpenSearch::install),
+        ("iceberg", Iceberg::install),
         ("telegraf", Telegraf::install),
         ("minio", Minio::install),
     ]

@@ -2,29 +2,29 @@
 
 use standpipe_convert::{COLUMNS_MAX, TableSchema};
 
+use super::super::catalogs::Catalogs;
 use super::super::check::known;
 use super::super::columns::check_table_name;
 use super::super::compound::{Either, Named, Sub};
 use super::super::reader::{Cursor, ReadSection, Section, Shape};
 use super::super::schema::Schema;
 use super::super::shapes::{Choice, Int, text};
-use crate::glue::LATEST;
-use crate::spec::{CatalogTable, ColumnSource};
+use crate::spec::{CatalogKind, CatalogTable, ColumnSource, LATEST};
 
 /// Which table, as it was read.
 #[derive(Debug, Clone)]
 pub(super) enum SchemaDraft {
-    /// A name under `schemas`, or in the catalog if there is one, or [`INFER`].
+    /// A name under `schemas`, or in a catalog if there is one, or [`INFER`].
     Named(String),
-    /// A table of the catalog.
-    InGlue { database: String, table: String, version: String },
+    /// A table of a catalog.
+    InCatalog { catalog: CatalogKind, database: String, table: String, version: String },
 }
 
 /// What names a table beside its own name.
 pub(in super::super) struct Account<'a> {
     pub(in super::super) id: &'a str,
     pub(in super::super) region: &'a str,
-    pub(in super::super) has_glue: bool,
+    pub(in super::super) catalogs: &'a Catalogs,
 }
 
 impl Account<'_> {
@@ -52,7 +52,7 @@ pub(super) fn table(section: &mut Section<'_, '_>) -> (Option<SchemaDraft>, Opti
     let schema = section.required(
         "schema",
         Either(SchemaName, Sub(in_catalog as ReadSection<SchemaDraft>)),
-        "The table's name under `schemas`, or in the catalog if it is not there; or `infer`: the rows say themselves what \
+        "The table's name under `schemas`, or in a catalog if it is not there; or `infer`: the rows say themselves what \
          their columns are.",
     );
     let columns_max = section.optional(
@@ -79,12 +79,22 @@ impl Shape for SchemaName {
 }
 
 fn in_catalog(section: &mut Section<'_, '_>) -> Option<SchemaDraft> {
-    let catalog = section.required("catalog", Choice(&[("glue", ())]), "The catalog: `glue`.");
-    let database = section.required("database", text(1..=255), "The table's database there.");
+    const KINDS: Choice<CatalogKind> =
+        Choice(&[("glue", CatalogKind::Glue), ("iceberg", CatalogKind::Iceberg)]);
+    let catalog = section.required("catalog", KINDS, "The catalog, under `catalogs`.");
+    let database = section.required(
+        "database",
+        text(1..=255),
+        "The table's database there; Iceberg's namespace, with dots between its levels.",
+    );
     let table = section.required("table", text(1..=255), "The table.");
-    let version = section.or("version", text(1..=255), LATEST, "The version, `LATEST` to follow the table.");
-    catalog?;
-    Some(SchemaDraft::InGlue { database: database?, table: table?, version })
+    let version = section.or(
+        "version",
+        text(1..=255),
+        LATEST,
+        "The version (`schema-id` in Iceberg), `LATEST` to follow the table.",
+    );
+    Some(SchemaDraft::InCatalog { catalog: catalog?, database: database?, table: table?, version })
 }
 
 /// A table, its columns where they are known, and where they come from otherwise.
@@ -102,7 +112,7 @@ impl SchemaDraft {
         schemas: &[Named<TableSchema>],
         account: &Account<'_>,
     ) -> Result<Option<Found>, (&'static str, String)> {
-        let (database, table, version, schema) = match self {
+        let (database, table, version, schema, catalog) = match self {
             Self::Named(name) if name == INFER => {
                 let source = ColumnSource::Infer(columns_max.unwrap_or(INFERRED_COLUMNS_MAX));
                 let table = account.table(INFERRED_DATABASE, stream, LATEST);
@@ -112,27 +122,29 @@ impl SchemaDraft {
                 let message = "it limits what \"schema: infer\" comes to, and there is another";
                 return Err(("columns_max", message.to_owned()));
             }
-            Self::InGlue { database, table, version } => {
-                (database.as_str(), table.as_str(), version.as_str(), None)
+            Self::InCatalog { catalog, .. } if account.catalogs.refresh(*catalog).is_none() => {
+                let message = format!("there is no \"{}\" under \"catalogs\"", catalog.name());
+                return Err(("schema", message));
+            }
+            Self::InCatalog { catalog, database, table, version } => {
+                (database.as_str(), table.as_str(), version.as_str(), None, Some(*catalog))
             }
             Self::Named(name) => {
-                let schema = match (known("schema", name, schemas), account.has_glue) {
+                let (database, table) = name.split_once('.').unwrap_or((name, ""));
+                match (known("schema", name, schemas), account.catalogs.default_kind()) {
                     (Ok(()), _) => {
                         let found = schemas.iter().find(|(known, ..)| known == name);
                         let Some((_, _, Some(schema))) = found else { return Ok(None) };
-                        Some(schema.clone())
+                        (database, table, LATEST, Some(schema.clone()), None)
                     }
-                    (Err(_), true) if check_table_name(name).is_ok() => None,
+                    (Err(_), Some(catalog)) if check_table_name(name).is_ok() => {
+                        (database, table, LATEST, None, Some(catalog))
+                    }
                     (Err(message), _) => return Err(("schema", message)),
-                };
-                let (database, table) = name.split_once('.').unwrap_or((name, ""));
-                (database, table, LATEST, schema)
+                }
             }
         };
-        if schema.is_none() && !account.has_glue {
-            return Err(("schema", "there is no \"glue\" under \"catalogs\"".to_owned()));
-        }
-        let source = schema.is_none().then_some(ColumnSource::Glue);
-        Ok(Some((account.table(database, table, version), schema.unwrap_or_default(), source)))
+        let table = account.table(database, table, version);
+        Ok(Some((table, schema.unwrap_or_default(), catalog.map(ColumnSource::Catalog))))
     }
 }

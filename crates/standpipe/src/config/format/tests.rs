@@ -9,7 +9,7 @@ use standpipe_convert::{Deserializer, OpenX, TableSchema};
 use standpipe_model::DestinationId;
 
 use super::super::tests::{bad, good, load, with_destination};
-use crate::spec::{CatalogTable, ColumnSource, Conversion, OutputFormat, S3Destination};
+use crate::spec::{CatalogKind, CatalogTable, ColumnSource, Conversion, OutputFormat, S3Destination};
 
 const SCHEMAS: &str = "schemas: { lake.flights: { columns: { year: int, tailnum: string, delays: \"struct<dep:double,arr:double>\" } } }\n";
 
@@ -311,27 +311,41 @@ fn rows_may_say_themselves_what_their_columns_are_by_the_lenient_rules_alone() {
 
 #[test]
 fn a_table_that_the_file_does_not_have_is_looked_for_in_the_catalog_if_there_is_one() {
-    let with_glue = |format: &str| {
-        let catalogs = "catalogs: { glue: { endpoint: 'http://127.0.0.1:1', region: eu-west-1 } }\n";
-        let text = format!("{catalogs}{}", with_format("{}", &[format]));
+    let glue = "glue: { endpoint: 'http://127.0.0.1:1', region: eu-west-1 }";
+    let iceberg = "iceberg: { uri: 'http://127.0.0.1:1', oauth: { client_id: me, client_secret: hunter2 } }";
+    let with = |catalogs: &str, format: &str| {
+        let text = format!("catalogs: {{ {catalogs} }}\n{}", with_format("{}", &[format]));
         good(&text).streams.remove(0).destination.conversion.unwrap()
     };
-    let of_file = with_glue("format: {parquet: {schema: lake.flights}}");
+    let both = format!("{glue}, {iceberg}");
+    let of_file = with(&both, "format: {parquet: {schema: lake.flights}}");
     assert_eq!((of_file.columns_from, of_file.schema.columns().len()), (None, 3));
-    for (format, of) in [
-        ("format: {parquet: {schema: lake.trips}}", "glue lake trips LATEST"),
-        ("format: {orc: {schema: {catalog: glue, database: a.b, table: c, version: 7}}}", "glue a.b c 7"),
+    let written_out = |catalog: &str| {
+        format!("format: {{orc: {{schema: {{catalog: {catalog}, database: a.b, table: c, version: 7}}}}}}")
+    };
+    let (glues, icebergs) = (CatalogKind::Glue, CatalogKind::Iceberg);
+    for (catalogs, format, kind, of) in [
+        (glue, "format: {parquet: {schema: lake.trips}}", glues, "glue lake trips LATEST"),
+        (iceberg, "format: {parquet: {schema: lake.trips}}", icebergs, "iceberg lake trips LATEST"),
+        (&both, "format: {parquet: {schema: lake.trips}}", glues, "glue lake trips LATEST"),
+        (glue, &written_out("glue"), glues, "glue a.b c 7"),
+        (&both, &written_out("iceberg"), icebergs, "iceberg a.b c 7"),
     ] {
-        let found = with_glue(format);
+        let found = with(catalogs, format);
         assert_eq!(
-            (found.columns_from, found.recorded_of(&DestinationId::primary()).as_deref()),
-            (Some(ColumnSource::Glue), Some(of))
+            (found.catalog(), found.recorded_of(&DestinationId::primary()).as_deref()),
+            (Some(kind), Some(of))
+        );
+        let kept = serde_json::to_value(found.columns_from).unwrap();
+        assert_eq!(
+            (kept.as_str(), serde_json::from_value(kept.clone()).unwrap()),
+            (Some(kind.name()), found.columns_from)
         );
     }
-    let without = with_format("{}", &["format: {parquet: {schema: {catalog: glue, database: a, table: b}}}"]);
-    let told = load(&[("standpipe.yaml", &without)]).expect_err("there is no catalog");
-    assert!(
-        matches!(&told[..], [one] if one.ends_with("there is no \"glue\" under \"catalogs\"")),
-        "{told:?}"
-    );
+    let with_glue = format!("catalogs: {{ {glue} }}\n{}", with_format("{}", &[&written_out("iceberg")]));
+    for (text, name) in [(with_format("{}", &[&written_out("glue")]), "glue"), (with_glue, "iceberg")] {
+        let told = load(&[("standpipe.yaml", &text)]).expect_err("there is no such catalog");
+        let expected = format!("there is no \"{name}\" under \"catalogs\"");
+        assert!(matches!(&told[..], [one] if one.ends_with(&expected)), "{told:?}");
+    }
 }
