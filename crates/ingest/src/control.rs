@@ -121,6 +121,7 @@ impl Input<'_> {
         Ok(DescribeDeliveryStream {
             stream: self.stream()?,
             exclusive_start_destination_id: self.owned("ExclusiveStartDestinationId"),
+            limit: self.number("Limit").and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX),
         })
     }
 

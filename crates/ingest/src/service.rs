@@ -237,6 +237,8 @@ pub struct DescribeDeliveryStream {
     pub stream: StreamName,
     /// Describe only destinations after this one.
     pub exclusive_start_destination_id: Option<String>,
+    /// The most of them to describe.
+    pub limit: usize,
 }
 
 /// The input of `ListDeliveryStreams`.

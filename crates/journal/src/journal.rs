@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use crate::budget::{DiskBudget, Shortage};
 use crate::control::{Control, Progress, State};
 use crate::disk::Disk;
-use crate::format::SegmentId;
+use crate::format::{BODY_MAX, SegmentId};
 use crate::keyed::Keyed;
 use crate::keys::{KeyTrouble, SegmentKeys, WrappedKey};
 use crate::pool::CommitPool;
@@ -117,6 +117,9 @@ pub enum AppendError {
     /// The stream's key cannot be used; it may come again when it can.
     #[error(transparent)]
     Key(#[from] KeyTrouble),
+    /// A control frame of so many bytes, or what the state comes to with it, is larger than a reader would believe.
+    #[error("a control frame of {0} bytes is more than the {BODY_MAX} that the journal takes")]
+    TooLarge(u64),
     /// A write or sync failed and the journal has not been reopened yet; it may come again later.
     #[error("the journal is closed after a failed write until it is reopened")]
     Poisoned,
@@ -289,8 +292,7 @@ impl Journal {
     /// [`AppendError`]: nothing was changed.
     pub async fn set_destinations(&self, wanted: &[DestinationId]) -> Result<(), AppendError> {
         let wanted: BTreeSet<DestinationId> = wanted.iter().cloned().collect();
-        let known = |state: &State| state.unread_from.is_none() && state.destinations.keys().eq(&wanted);
-        if self.with_state(known) {
+        if self.with_state(|state| state.unread_from.is_none() && state.destinations.keys().eq(&wanted)) {
             return Ok(());
         }
         self.change(Box::new(move |state: &mut State| {

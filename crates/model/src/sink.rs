@@ -116,15 +116,18 @@ pub struct SinkError {
     pub code: Option<String>,
     /// How long the destination asked us to wait.
     pub retry_after: Option<Duration>,
+    /// It is no failure of the destination's: the time for which that may fail does not run.
+    pub is_ours: bool,
     /// The cause, where there is one.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl SinkError {
-    /// An error with neither code nor cause nor wish for a delay.
+    /// An error of the destination's with neither code nor cause nor wish for a delay.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), words: None, code: None, retry_after: None, source: None }
+        let message = message.into();
+        Self { class, message, words: None, code: None, retry_after: None, is_ours: false, source: None }
     }
 
     /// The message with the destination's own words.

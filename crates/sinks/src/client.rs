@@ -195,7 +195,8 @@ pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, SinkError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
-        SinkError::new(ErrorClass::Transient, "making the request's body failed").with_source(error)
+        SinkError::new(ErrorClass::Transient, "making a request or reading its answer failed")
+            .with_source(error)
     })
 }
 

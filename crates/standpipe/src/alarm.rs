@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use standpipe_model::{StreamName, Timestamp};
+use standpipe_model::{DestinationId, StreamName, Timestamp};
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +33,8 @@ pub enum AlarmKind {
     CatalogFailed,
     /// An inferred schema has all the columns that it may have; what is more is left out of it.
     SchemaFull,
+    /// A recorded schema cannot be read; batches that were closed under it are held.
+    SchemaDamaged,
     /// The audit log cannot be written; changes through the API are refused.
     AuditFailed,
     /// Changed certificate files cannot be used; the old certificate is in force.
@@ -59,6 +61,7 @@ impl AlarmKind {
             Self::TableRefused => "table_refused",
             Self::CatalogFailed => "catalog_failed",
             Self::SchemaFull => "schema_full",
+            Self::SchemaDamaged => "schema_damaged",
             Self::AuditFailed => "audit_failed",
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateExpiring => "certificate_expiring",
@@ -150,6 +153,11 @@ impl Alarms {
         let raised = self.lock();
         raised.values().filter(|alarm| stream.is_none() || alarm.stream.as_ref() == stream).cloned().collect()
     }
+}
+
+/// A message with its destination, where there may be several.
+pub(crate) fn of_destination(id: &DestinationId, message: String) -> String {
+    if id.is_primary() { message } else { format!("destination {id}: {message}") }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use standpipe_model::{StreamName, Timestamp};
 
 use crate::durable;
 use crate::spec::StreamSpec;
-pub(crate) use recorded::Recorded;
+pub(crate) use recorded::{Damaged, Recorded};
 
 const FORMAT: u32 = 1;
 const TAGS: &str = "tags.json";

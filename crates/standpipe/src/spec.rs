@@ -292,12 +292,18 @@ impl Conversion {
         }
     }
 
-    /// What the columns are recorded of, where they are. Each destination has rows of its own.
+    /// What the columns are recorded of, where they are. Each destination has rows of its own, and what one can be
+    /// written with another may not.
     pub(crate) fn recorded_of(&self, destination: &DestinationId) -> Option<String> {
+        let of = self.found_in()?;
+        Some(if destination.is_primary() { of } else { format!("{of} of {destination}") })
+    }
+
+    /// Where the columns come from that the configuration does not have.
+    pub(crate) fn found_in(&self) -> Option<String> {
         let CatalogTable { database, table, version_id, .. } = &self.table;
         Some(match self.columns_from? {
-            ColumnSource::Infer(_) if destination.is_primary() => "rows".to_owned(),
-            ColumnSource::Infer(_) => format!("rows of {destination}"),
+            ColumnSource::Infer(_) => "rows".to_owned(),
             ColumnSource::Catalog(kind) => format!("{} {database} {table} {version_id}", kind.name()),
         })
     }

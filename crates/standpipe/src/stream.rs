@@ -18,12 +18,12 @@ use standpipe_model::{BatchId, DestinationId, StreamName};
 use tokio::sync::{Mutex, Semaphore, oneshot};
 
 use crate::alarm::AlarmKind;
-use crate::catalog::{Catalog, CatalogError, Definition, Recorded};
+use crate::catalog::{Catalog, CatalogError, Damaged, Definition, Recorded};
 use crate::endpoints::EndpointClients;
 use crate::keys::StateError;
 use crate::metrics::{JournalState, LineState};
 use crate::spec::Conversion;
-use crate::worker::{Again, Context, Definitions, Line, Order, OrderError, Worker, needed_schemas};
+use crate::worker::{Again, Context, Definitions, Line, Order, OrderError, Worker, chain, needed_schemas};
 
 use encryption::AtRest;
 pub(crate) use encryption::refusal as key_refusal;
@@ -133,11 +133,12 @@ impl Stream {
         let open = move || Journal::open_with_keys(&folder, options, shelf, keys);
         let opened = tokio::task::spawn_blocking(open).await;
         let (journal, report) = opened.map_err(|error| StreamError::Read(std::io::Error::other(error)))??;
+        let (recorded, damaged) = Recorded::open(catalog.folder(name), &needed_schemas(&journal))?;
         let stream = Arc::new(Self {
             name: name.clone(),
             journal,
             definitions: Arc::new(definitions),
-            recorded: Arc::new(Recorded::open(catalog.folder(name))?),
+            recorded: Arc::new(recorded),
             context: Arc::clone(context),
             catalog: catalog.clone(),
             workers: Mutex::default(),
@@ -148,6 +149,7 @@ impl Stream {
             failed: AtomicBool::new(false),
         });
         stream.tell(&report);
+        stream.tell_of_schemas(&damaged);
         // Only now, when no CLOSE can be on its way that still names an old version.
         stream.forget_versions();
         if let Err(error) = stream.start_workers().await {
@@ -168,6 +170,16 @@ impl Stream {
             let message = format!("{lost} records are damaged; set aside: {}", aside.join(", "));
             let now = self.context.timer.now();
             self.context.alarms.raise(Some(&self.name), AlarmKind::RecordsLost, "recovery", message, now);
+        }
+    }
+
+    fn tell_of_schemas(&self, damaged: &[Damaged]) {
+        for Damaged { version, is_needed, error } in damaged {
+            let what =
+                if *is_needed { "batches that were closed under it are held" } else { "it was set aside" };
+            let message = format!("{what}: {}", chain(error));
+            let (alarms, now) = (&self.context.alarms, self.context.timer.now());
+            alarms.raise(Some(&self.name), AlarmKind::SchemaDamaged, &version.to_string(), message, now);
         }
     }
 
@@ -329,7 +341,7 @@ impl Stream {
     fn unwell(&self, error: &AppendError) {
         let (flag, kind) = match error {
             AppendError::Full(_) => (&self.short, AlarmKind::JournalFull),
-            AppendError::Poisoned => (&self.failed, AlarmKind::JournalFailed),
+            AppendError::Poisoned | AppendError::TooLarge(_) => (&self.failed, AlarmKind::JournalFailed),
             // An alarm of its own tells of a key.
             AppendError::Closed | AppendError::Key(_) => return,
         };
@@ -376,7 +388,7 @@ impl Stream {
         // By the definition that is in force now, which is the old one where the journal took no new destinations.
         if let Err(error) = self.start_workers().await {
             // The version that is in force stays so: batches may be closed under it.
-            let (now, message) = (self.context.timer.now(), crate::worker::chain(&error));
+            let (now, message) = (self.context.timer.now(), chain(&error));
             self.context.alarms.raise(Some(&self.name), AlarmKind::NotOpened, "", message, now);
         }
         Ok(changed?)

@@ -15,6 +15,7 @@ use super::value::Rules;
 use super::{Deserializer, RowError, documents, no_row, number, text, time};
 use crate::schema::{COLUMNS_MAX, Column, SchemaError, TableSchema};
 use crate::types::{DEPTH_MAX, Type};
+pub use known::News;
 use known::Room;
 
 /// Whole numbers beyond 64 bits.
@@ -41,6 +42,13 @@ impl Inferred {
     /// # Errors
     /// [`RowError`]: nothing was seen of it. So it is of a row that is an array too, as its values have no names.
     pub fn add(&mut self, record: &[u8]) -> Result<usize, RowError> {
+        let (rows, found) = self.found(record)?;
+        self.columns.join(found, &mut self.room);
+        Ok(rows)
+    }
+
+    /// What the rows of a record are seen to be, and how many there are.
+    fn found(&self, record: &[u8]) -> Result<(usize, Members), RowError> {
         let (mut found, rules) = (Members::default(), &self.rules);
         let rows = documents(record, |json, peek| match peek {
             Peek::Object => {
@@ -53,8 +61,7 @@ impl Inferred {
         if self.room.is_limited() {
             found = known::decided(found, 0);
         }
-        self.columns.join(found, &mut self.room);
-        Ok(rows)
+        Ok((rows, found))
     }
 
     /// The table that takes every row that was seen. No column is required, and a key without a name is none.

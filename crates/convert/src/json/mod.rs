@@ -188,7 +188,10 @@ pub struct RowReader {
 impl RowPlan {
     /// The rows of a table.
     pub fn new(table: &TableSchema, deserializer: &Deserializer) -> Self {
-        let rules = value::Rules::new(deserializer);
+        Self::by(table, value::Rules::new(deserializer))
+    }
+
+    fn by(table: &TableSchema, rules: value::Rules) -> Self {
         let columns = table.columns().iter();
         let members = columns.map(|column| (column.name.as_str(), &column.kind, column.required));
         let members = Members::new(members, &rules, true);

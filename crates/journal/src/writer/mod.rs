@@ -29,13 +29,16 @@ use crate::budget::Shortage;
 use crate::cipher::Cipher;
 use crate::control::{Control, State};
 use crate::disk::DiskFile;
-use crate::format::{ENCRYPTED_EXTRA, FrameHeader, FrameKind, HEADER_LEN, frame_len};
+use crate::format::{BODY_MAX, ENCRYPTED_EXTRA, FrameHeader, FrameKind, HEADER_LEN, frame_len};
 use crate::journal::{Append, AppendError, AppendReceipt, Shared, Tip};
 use crate::keys::{KeyTrouble, TroubleKind};
 use crate::segment::{Segment, frames_end};
 
 /// The most bytes written and synced at once; bounds how long one put waits behind others.
 const GROUP_BYTES: u64 = 16 << 20;
+/// Control frames of so many bytes are looked at as to what the state becomes by them: each segment begins with it.
+const NOTABLE_BYTES: usize = 1 << 20;
+
 /// Something that waits to be written.
 #[derive(Debug)]
 pub(crate) struct Op {
@@ -91,6 +94,16 @@ impl Op {
 
     fn is_data(&self) -> bool {
         matches!(self.what, What::Data { .. })
+    }
+
+    /// The largest body of a control frame.
+    fn body_max(&self) -> usize {
+        match &self.what {
+            What::Control { frames, .. } => {
+                frames.iter().map(|(_, body)| body.len()).max().unwrap_or_default()
+            }
+            What::Data { .. } | What::Change { .. } => 0,
+        }
     }
 
     /// The bytes that it takes in a segment where each body grows by `extra`.
@@ -161,6 +174,8 @@ struct Spare {
 }
 
 enum RotateError {
+    /// A body of the segment that would be.
+    TooLarge(AppendError),
     NoRoom(Shortage),
     NoKey(KeyTrouble),
     Io(io::Error),
@@ -230,10 +245,20 @@ impl Shared {
         }
         while let Some(op) = group.front_mut() {
             self.resolve_change(op);
+            if let Err(error) = self.check_size(op) {
+                let refused = group.drain(..1).collect();
+                self.refuse(refused, &error);
+                continue;
+            }
             let data = op.is_data();
             if op.len(0) > 0 && !(self.may_go_on(writer) && writer.has_room(op.len(writer.extra()), data)) {
                 match self.rotate(writer, op.len(ENCRYPTED_EXTRA), data) {
                     Ok(()) => {}
+                    Err(RotateError::TooLarge(error)) => {
+                        let refused = group.drain(..1).collect();
+                        self.refuse(refused, &error);
+                        continue;
+                    }
                     Err(RotateError::NoKey(trouble)) => {
                         let refused = group.drain(..1).collect();
                         self.refuse(refused, &AppendError::Key(trouble));
@@ -268,7 +293,8 @@ impl Shared {
         while let Some(op) = group.front() {
             let change = matches!(op.what, What::Change { .. });
             let len = op.len(writer.extra());
-            if !run.is_empty() && (change || !writer.has_room(bytes + len, op.is_data())) {
+            let fits = || writer.has_room(bytes + len, op.is_data()) && self.check_size(op).is_ok();
+            if !run.is_empty() && (change || !fits()) {
                 break;
             }
             bytes += len;
@@ -311,6 +337,19 @@ impl Shared {
         writer.heal_backoff_ms = 0;
         self.publish(segment, &layout, run);
         Ok(true)
+    }
+
+    /// Checks that a reader will believe what an op comes to.
+    fn check_size(&self, op: &Op) -> Result<(), AppendError> {
+        believable(op.body_max())?;
+        match &op.what {
+            What::Control { frames, .. } if op.len(0) >= NOTABLE_BYTES as u64 => {
+                let mut state = self.view().state.clone();
+                frames.iter().for_each(|(frame, _)| state.apply(frame));
+                believable(Control::State(Box::new(state)).encode().len())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Turns a change of state into the STATE frame that it comes to.
@@ -525,6 +564,11 @@ impl Active {
         }
         Ok(())
     }
+}
+
+fn believable(body_len: usize) -> Result<(), AppendError> {
+    let bytes = (body_len + ENCRYPTED_EXTRA) as u64;
+    if bytes <= u64::from(BODY_MAX) { Ok(()) } else { Err(AppendError::TooLarge(bytes)) }
 }
 
 /// Adds a frame's pieces: header, body and the zeros up to the next multiple of 8.

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
-use super::{Active, Op, Prepared, RotateError, Spare, Writer, control_reserve};
+use super::{Active, Op, Prepared, RotateError, Spare, Writer, believable, control_reserve};
 use crate::budget::Shortage;
 use crate::control::Control;
 use crate::disk::DiskFile;
@@ -36,6 +36,7 @@ impl Shared {
         let state = Control::State(Box::new(self.view().state.clone()));
         let (reply, _) = oneshot::channel();
         let preface = Op::control(vec![state], self.shelf.clock.now(), reply);
+        believable(preface.body_max()).map_err(RotateError::TooLarge)?;
         let frames = preface.len(ENCRYPTED_EXTRA) + need;
         // The reserve is a sixteenth of the capacity, within bounds: an eighth of the frames covers it.
         let required = HEAD_LEN + FOOTER_LEN + frames + (frames / 8).max(control_reserve(0)) + 8;
@@ -266,6 +267,9 @@ impl Shared {
             Err(RotateError::NoKey(trouble)) => {
                 tracing::debug!(dir = %self.dir.display(), %trouble, "no key to prepare a segment");
             }
+            Err(RotateError::TooLarge(error)) => {
+                tracing::debug!(dir = %self.dir.display(), %error, "no segment can be prepared");
+            }
             Err(RotateError::Io(error)) => {
                 tracing::warn!(dir = %self.dir.display(), %error, "cannot prepare a segment");
             }
@@ -318,6 +322,11 @@ impl Shared {
                 Err(RotateError::NoRoom(shortage)) => {
                     tracing::warn!(dir = %self.dir.display(), %shortage, puts = digests.len(),
                         "no room to remember puts of forgotten segments; after a restart they are new again");
+                    return true;
+                }
+                Err(RotateError::TooLarge(error)) => {
+                    tracing::warn!(dir = %self.dir.display(), %error, puts = digests.len(),
+                        "puts of forgotten segments cannot be remembered; after a restart they are new again");
                     return true;
                 }
                 Err(RotateError::Io(error)) => {

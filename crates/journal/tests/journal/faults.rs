@@ -1,12 +1,13 @@
 //! A disk that fails or is full: what was promised stays, what was refused never comes, and the way back is open.
 
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use standpipe_journal::control::Control;
-use standpipe_journal::{AppendError, Journal, Shelf, Shortage};
-use standpipe_model::Position;
+use standpipe_journal::control::{Control, Decide};
+use standpipe_journal::{AppendError, DiskBudget, Journal, JournalOptions, Shelf, Shortage};
+use standpipe_model::{BatchId, Position, Timestamp};
 
 use crate::sim::{Fault, SimDisk};
 use crate::support::{
@@ -156,4 +157,36 @@ fn a_journal_that_is_closed_can_be_closed_again() {
         done.send(append(&journal, 0)).unwrap();
     });
     assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok(Err(AppendError::Closed)));
+}
+
+#[test]
+fn a_control_frame_that_no_reader_would_believe_is_refused_and_nothing_of_it_written() {
+    const MIB: usize = 1 << 20;
+    let (disk, clock) = (SimDisk::new(5, 1 << 30), Arc::new(TestClock::default()));
+    let budget = DiskBudget::new(Arc::new(disk.clone()), "/j".into(), 1 << 30, 0);
+    let shelf = Shelf { budget: Arc::new(budget), ..shelf(Arc::new(disk.clone()), clock, 5) };
+    let open = || Journal::open(Path::new("/j"), JournalOptions::within(1 << 30), shelf.clone()).unwrap();
+    let (journal, _) = open();
+    wait(journal.set_destinations(&[primary()])).unwrap();
+    fill(&journal, 2);
+    let close = |batch| Control::Close(close(batch, range(0, 4)));
+    let decide = |word: &str, bytes| {
+        let (destination, rows, decided_at) = (primary(), vec![range(0, 0)], Timestamp(1));
+        let (reason, message) = ("400".to_owned(), word.repeat(bytes));
+        let batch = BatchId([1; 16]);
+        Control::Decide(Decide { batch, destination, rows, reason, message, attempts: 1, decided_at })
+    };
+    let refused = |frames| matches!(wait(journal.control(frames)), Err(AppendError::TooLarge(_)));
+    assert!(refused(vec![close(1), decide("a", 64 * MIB)]));
+    assert!(journal.state().destinations[&primary()].open.is_empty());
+    wait(journal.control(vec![close(1), decide("a", 40 * MIB)])).expect("it fits");
+    // A segment begins with all of it.
+    assert!(refused(vec![decide("b", 40 * MIB)]));
+    wait(journal.restate()).expect("the state fits");
+    append(&journal, 10).expect("it goes on");
+    disk.power_cycle();
+    let (journal, report) = open();
+    assert_eq!((report.lost, report.set_aside), (vec![], vec![]));
+    assert_eq!(journal.state().next, Position(15));
+    assert_eq!(journal.state().destinations[&primary()].open[&BatchId([1; 16])].decided.len(), 1);
 }

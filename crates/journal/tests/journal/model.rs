@@ -158,7 +158,7 @@ impl World {
                 let acknowledged_at = self.clock.now();
                 self.model.puts.push(Put { digest, first, records, acknowledged_at });
             }
-            Err(AppendError::Closed) => panic!("nobody closed it"),
+            Err(error @ (AppendError::Closed | AppendError::TooLarge(_))) => panic!("{error}"),
             Err(AppendError::Key(_)) => assert!(self.keys.stopped() && self.keys.encrypting()),
             Err(AppendError::Full(_) | AppendError::Poisoned) => {}
         }

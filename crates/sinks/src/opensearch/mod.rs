@@ -9,10 +9,11 @@
 //!
 //! # Invariants
 //! - A document's id derives from where its row comes from, and its index from when that arrived: both are the same at
-//!   every attempt. It is created and never overwritten, so 409 says that an earlier attempt delivered it.
+//!   every attempt. It is created and never overwritten, so 409 under that id says that an earlier attempt delivered it.
 //! - Without ids of ours, and in a data stream behind a rollover, a repetition can be there twice.
 //! - What a setting is to blame for (no such index, no permission) holds the rows; only what is wrong with a document
-//!   refuses it.
+//!   refuses it. Where a bulk is refused to its last document with 400, an update of a document that is not there tells
+//!   which: an index that takes documents says 404.
 //! - A bulk that is too large (413) goes again in halves within the same attempt. That is no retry, of which the worker
 //!   alone decides: it waits for nothing, no bytes are sent that were refused, and what a document meets alone is final.
 //!

@@ -7,13 +7,18 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use standpipe_model::{ErrorClass, Refusal, Request};
+use standpipe_model::{ErrorClass, Refusal, Request, RequestRow};
 
 use super::options::{DocumentIds, IndexOptions};
 use crate::client::excerpt;
 
-/// What is asked of an answer: of a document that was taken, its status alone.
-pub(super) const FILTER: &str = "filter_path=errors,items.*.status,items.*.error";
+/// What is asked of an answer: of a document that was taken, its status, and its id where that should be ours.
+pub(super) fn filter(ids: DocumentIds) -> &'static str {
+    match ids {
+        DocumentIds::FirehoseDefault => "filter_path=errors,items.*._id,items.*.status,items.*.error",
+        DocumentIds::NoDocumentId => "filter_path=errors,items.*.status,items.*.error",
+    }
+}
 
 /// The most that an answer about so many documents of so many bytes may have: of a value that does not fit it shows the
 /// value, up to twice.
@@ -38,7 +43,10 @@ impl Bulk {
             match document(&row.data) {
                 Ok(document) => {
                     let id = index.document_id(request.batch, row.origin);
-                    action(index, &index.index(row.arrived_at), id, &mut body);
+                    // Only what is created is told that it was there already; and data streams take nothing else.
+                    let creates = index.data_stream || id.is_some();
+                    let name = if creates { "create" } else { "index" };
+                    action(name, index, row, id, &mut body);
                     body.extend_from_slice(&document);
                     body.push(b'\n');
                     documents.push((number, body.len()));
@@ -78,19 +86,25 @@ impl Bulk {
     }
 }
 
-/// The line that says where the document behind it goes.
-fn action(index: &IndexOptions, name: &str, id: Option<String>, body: &mut Vec<u8>) {
-    let mut place = json!({ "_index": name });
+/// A bulk that asks whether the index of a row takes documents at all: it changes one that is not there. Where documents
+/// may be found by nothing but an alias that leads nowhere, or only created, it is refused as they are.
+pub(super) fn question(index: &IndexOptions, request: &Request, row: &RequestRow) -> Bytes {
+    let mut body = Vec::new();
+    action("update", index, row, Some(request.id.to_string()), &mut body);
+    body.extend_from_slice(b"{\"doc\":{}}\n");
+    body.into()
+}
+
+/// The line that says what is done with the document behind it.
+fn action(name: &str, index: &IndexOptions, row: &RequestRow, id: Option<String>, body: &mut Vec<u8>) {
+    let mut place = json!({ "_index": index.index(row.arrived_at) });
     if let Some(kind) = &index.type_name {
         place["_type"] = kind.as_str().into();
     }
     if let Some(id) = id {
         place["_id"] = id.into();
     }
-    // Only what is created is told that it was there already; and data streams take nothing else.
-    let creates = index.data_stream || index.document_ids == DocumentIds::FirehoseDefault;
-    let action = if creates { "create" } else { "index" };
-    body.extend_from_slice(json!({ action: place }).to_string().as_bytes());
+    body.extend_from_slice(json!({ name: place }).to_string().as_bytes());
     body.push(b'\n');
 }
 
@@ -126,23 +140,39 @@ pub(super) enum Verdict {
 #[derive(Debug, Deserialize)]
 pub(super) struct Outcome {
     pub(super) status: u16,
+    /// Its id, where that was asked for: an ingest pipeline may have chosen another than ours.
+    #[serde(rename = "_id")]
+    id: Option<String>,
     #[serde(default)]
     error: Value,
 }
 
 impl Outcome {
-    pub(super) fn verdict(&self, ids: DocumentIds) -> Verdict {
-        let kind = self.error["type"].as_str().unwrap_or_default();
-        match (self.status, kind) {
+    fn kind(&self) -> &str {
+        self.error["type"].as_str().unwrap_or_default()
+    }
+
+    /// Whether the same was said of both.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.status, self.kind()) == (other.status, other.kind())
+    }
+
+    /// What it comes to for a document, whose id should be `ours` where it has one of ours.
+    pub(super) fn verdict(&self, ours: impl FnOnce() -> Option<String>) -> Verdict {
+        match (self.status, self.kind()) {
             (200..=299, _) => Verdict::Delivered,
-            (409, _) if ids == DocumentIds::FirehoseDefault => Verdict::Existed,
+            (409, _) => match ours() {
+                None => Verdict::Again(ErrorClass::Transient),
+                ours if ours == self.id => Verdict::Existed,
+                // Who knows whose document has the id that a pipeline chose.
+                _ => Verdict::Refused,
+            },
             (429 | 503, _) => Verdict::Again(ErrorClass::Throttled),
             // No permission, a write block, no such index; and where the status does not say whose fault it is.
             (401 | 403 | 404, _)
             | (_, "index_closed_exception" | "invalid_index_name_exception" | "validation_exception") => {
                 Verdict::Again(ErrorClass::Misconfigured)
             }
-            (409, _) => Verdict::Again(ErrorClass::Transient),
             (400..=499, _) => Verdict::Refused,
             _ => Verdict::Again(ErrorClass::Transient),
         }
@@ -171,7 +201,7 @@ pub(super) fn outcomes(body: &[u8], documents: usize) -> Option<Vec<Outcome>> {
     }
     #[derive(Deserialize)]
     struct Item {
-        #[serde(alias = "index")]
+        #[serde(alias = "index", alias = "update")]
         create: Outcome,
     }
     let answer: Answer = serde_json::from_slice(body).ok()?;

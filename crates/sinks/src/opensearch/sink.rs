@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Debug};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,8 +12,11 @@ use standpipe_model::{Answer, ErrorClass, Refusal, Request, RequestSink, SinkErr
 
 use super::auth::Authority;
 use super::options::{IndexOptions, OpenSearchOptions, OpenSearchOptionsError};
-use super::request::{Bulk, FILTER, Outcome, Verdict, answer_bytes_max, outcomes};
+use super::request::{Bulk, Outcome, Verdict, answer_bytes_max, filter, outcomes, question};
 use crate::client::{BodyTrouble, aside, coded, excerpt, gzip, read_body, retry_after, shown, unanswered};
+
+/// Answers of so many bytes are read where that holds up nobody.
+const LARGE_ANSWER_BYTES: usize = 64 << 10;
 
 /// The client of a cluster. `Debug` shows its addresses and index only.
 pub struct OpenSearchSink {
@@ -34,6 +37,23 @@ impl Debug for OpenSearchSink {
         let places: Vec<_> = self.endpoints.iter().map(|(_, place)| place).collect();
         let mut told = f.debug_struct("OpenSearchSink");
         told.field("places", &places).field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// The time of an attempt, which may take longer than a signature lasts.
+#[derive(Clone, Copy)]
+struct Moment {
+    attempted_at: SystemTime,
+    began: Instant,
+}
+
+impl Moment {
+    fn new(attempted_at: SystemTime) -> Self {
+        Self { attempted_at, began: Instant::now() }
+    }
+
+    fn now(self) -> SystemTime {
+        self.attempted_at + self.began.elapsed()
     }
 }
 
@@ -81,7 +101,8 @@ impl OpenSearchSink {
     /// [`OpenSearchOptionsError`].
     pub fn new(options: &OpenSearchOptions) -> Result<Self, OpenSearchOptionsError> {
         options.index.validate()?;
-        let endpoints: Option<Vec<_>> = options.endpoints.iter().map(|text| endpoint(text)).collect();
+        let filter = filter(options.index.document_ids);
+        let endpoints: Option<Vec<_>> = options.endpoints.iter().map(|text| endpoint(text, filter)).collect();
         let endpoints = endpoints.filter(|all| !all.is_empty()).ok_or(OpenSearchOptionsError::Endpoint)?;
         Ok(Self {
             client: options.client.client()?,
@@ -95,14 +116,14 @@ impl OpenSearchSink {
     }
 
     /// Posts to the endpoint that answered last, or to another where there is nobody; gives its name with the answer.
-    async fn post(&self, body: Bytes, now: SystemTime) -> Result<(Response, &str), SinkError> {
+    async fn post(&self, body: Bytes, moment: Moment) -> Result<(Response, &str), SinkError> {
         let first = self.good.load(Ordering::Relaxed);
         let numbers = (0..self.endpoints.len()).map(|step| (first + step) % self.endpoints.len());
         let mut last = None;
         for number in numbers {
             let (url, place) = &self.endpoints[number];
             let mut post = self.client.post(url.clone()).body(body.clone());
-            post = post.headers(self.authority.headers(url, &body, now).await?);
+            post = post.headers(self.authority.headers(url, &body, moment.now()).await?);
             post = post.header(CONTENT_TYPE, "application/x-ndjson");
             post = post.header(USER_AGENT, concat!("standpipe/", env!("CARGO_PKG_VERSION")));
             if self.gzip && !body.is_empty() {
@@ -129,11 +150,11 @@ impl OpenSearchSink {
     async fn send(
         &self,
         body: Bytes,
-        now: SystemTime,
+        moment: Moment,
         answer_bytes: usize,
         documents: usize,
     ) -> Result<Judged<'_>, SinkError> {
-        let (response, place) = self.post(body, now).await?;
+        let (response, place) = self.post(body, moment).await?;
         let (status, wait) = (response.status(), retry_after(&response));
         let body = match read_body(response, answer_bytes).await {
             Ok(body) => body,
@@ -145,7 +166,13 @@ impl OpenSearchSink {
         };
         match status {
             StatusCode::OK => {
-                outcomes(&body, documents).map(|said| Judged::Outcomes(said, place)).ok_or_else(|| {
+                let of = body.clone();
+                let said = if body.len() < LARGE_ANSWER_BYTES {
+                    outcomes(&of, documents)
+                } else {
+                    aside(move || outcomes(&of, documents)).await?
+                };
+                said.map(|said| Judged::Outcomes(said, place)).ok_or_else(|| {
                     let message = format!(
                         "{place}: the answer is none to a bulk of {documents} documents: {}",
                         excerpt(&body)
@@ -159,19 +186,66 @@ impl OpenSearchSink {
     }
 
     /// Takes what the cluster said of documents over to their rows.
-    fn judge(&self, place: &str, said: impl Iterator<Item = (usize, Outcome)>, fates: &mut Fates) {
-        for (row, outcome) in said {
-            match outcome.verdict(self.index.document_ids) {
+    async fn judge(
+        &self,
+        place: &str,
+        request: &Request,
+        moment: Moment,
+        said: Vec<(usize, Outcome)>,
+        fates: &mut Fates,
+    ) {
+        let id = |row: usize| self.index.document_id(request.batch, request.rows[row].origin);
+        let verdict = |(row, outcome): &(usize, Outcome)| outcome.verdict(|| id(*row));
+        let verdicts: Vec<Verdict> = said.iter().map(verdict).collect();
+        let rows = said.iter().map(|(row, _)| *row);
+        match self.blamed(request, moment, &verdicts, &said).await {
+            Ok(None) => {}
+            Ok(Some(outcome)) => {
+                return fates.again(rows, self.held(place, outcome, ErrorClass::Misconfigured));
+            }
+            Err(error) => return fates.again(rows, error),
+        }
+        for ((row, outcome), verdict) in said.iter().zip(verdicts) {
+            match verdict {
                 Verdict::Delivered => fates.delivered += 1,
                 Verdict::Existed => fates.existed += 1,
-                Verdict::Refused => fates.refused(row, outcome.status, outcome.words()),
-                Verdict::Again(class) => {
-                    let code = outcome.status.to_string();
-                    let message = format!("{place}: index '{}': {code} {}", self.index.name, outcome.words());
-                    fates.again([row], coded(class, &code, message));
-                }
+                Verdict::Refused => fates.refused(*row, outcome.status, outcome.words()),
+                Verdict::Again(class) => fates.again([*row], self.held(place, outcome, class)),
             }
         }
+    }
+
+    /// Where every document was refused, that may be a fault of the index's, which then refuses other requests as well.
+    async fn blamed<'a>(
+        &self,
+        request: &Request,
+        moment: Moment,
+        verdicts: &[Verdict],
+        said: &'a [(usize, Outcome)],
+    ) -> Result<Option<&'a Outcome>, SinkError> {
+        // A data stream that is known to be one takes nothing but documents.
+        let all_refused = verdicts.iter().all(|verdict| *verdict == Verdict::Refused);
+        let first = said.iter().find(|(_, outcome)| outcome.status == 400);
+        let Some((row, outcome)) = first.filter(|_| all_refused && !self.index.data_stream) else {
+            return Ok(None);
+        };
+        let body = question(&self.index, request, &request.rows[*row]);
+        let body = if self.gzip { gzip(&body).into() } else { body };
+        match self.send(body, moment, answer_bytes_max(1, 0), 1).await {
+            Ok(Judged::Outcomes(said, _)) if said.iter().all(|said| said.is_like(outcome)) => {
+                Ok(Some(outcome))
+            }
+            Err(error) if error.class != ErrorClass::Misconfigured => Err(error),
+            // It may not be asked so.
+            _ => Ok(None),
+        }
+    }
+
+    /// The error that holds a document.
+    fn held(&self, place: &str, outcome: &Outcome, class: ErrorClass) -> SinkError {
+        let code = outcome.status.to_string();
+        let message = format!("{place}: index '{}': {code} {}", self.index.name, outcome.words());
+        coded(class, &code, message)
     }
 }
 
@@ -189,7 +263,7 @@ pub(super) fn refusal(status: StatusCode, place: &str, body: &[u8], wait: Option
     SinkError { retry_after: wait, ..error }
 }
 
-fn endpoint(text: &str) -> Option<(Url, String)> {
+fn endpoint(text: &str, filter: &str) -> Option<(Url, String)> {
     let mut url = Url::parse(text).ok()?;
     let secret = !url.username().is_empty() || url.password().is_some() || url.query().is_some();
     if secret || !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
@@ -198,7 +272,7 @@ fn endpoint(text: &str) -> Option<(Url, String)> {
     let place = shown(&url);
     let path = format!("{}/_bulk", url.path().trim_end_matches('/'));
     url.set_path(&path);
-    url.set_query(Some(FILTER));
+    url.set_query(Some(filter));
     Some((url, place))
 }
 
@@ -206,7 +280,7 @@ fn endpoint(text: &str) -> Option<(Url, String)> {
 impl RequestSink for OpenSearchSink {
     /// An empty bulk is refused (400), but only to those who may ask; and some who may do nothing else.
     async fn probe(&self) -> Result<(), SinkError> {
-        let (response, place) = self.post(Bytes::new(), SystemTime::now()).await?;
+        let (response, place) = self.post(Bytes::new(), Moment::new(SystemTime::now())).await?;
         let (status, wait) = (response.status(), retry_after(&response));
         let body = read_body(response, answer_bytes_max(0, 0)).await.unwrap_or_default();
         match status.is_success() || status == StatusCode::BAD_REQUEST {
@@ -218,7 +292,8 @@ impl RequestSink for OpenSearchSink {
     async fn attempt(&self, request: &Request) -> Result<Answer, SinkError> {
         let (index, of) = (self.index.clone(), request.clone());
         let mut bulk = aside(move || Bulk::of(&index, &of)).await?;
-        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(request.attempted_at.as_millis());
+        let attempted_at = Duration::from_millis(request.attempted_at.as_millis());
+        let moment = Moment::new(SystemTime::UNIX_EPOCH + attempted_at);
         let mut fates = Fates::default();
         fates.answer.refused = std::mem::take(&mut bulk.refused);
         let mut from = 0;
@@ -229,9 +304,10 @@ impl RequestSink for OpenSearchSink {
             let body = if self.gzip { aside(move || Bytes::from(gzip(&plain))).await? } else { plain };
             fates.answer.bytes += body.len() as u64;
             let answer_bytes = answer_bytes_max(documents.len(), raw.len());
-            match self.send(body, now, answer_bytes, documents.len()).await {
+            match self.send(body, moment, answer_bytes, documents.len()).await {
                 Ok(Judged::Outcomes(said, place)) => {
-                    self.judge(place, bulk.rows(documents.clone()).zip(said), &mut fates);
+                    let said = bulk.rows(documents.clone()).zip(said).collect();
+                    self.judge(place, request, moment, said, &mut fates).await;
                 }
                 Ok(Judged::TooLarge(_)) if documents.len() > 1 => {
                     self.bytes_max.fetch_min(raw.len() / 2, Ordering::Relaxed);

@@ -139,12 +139,13 @@ fn bulks_are_cut_between_documents_and_have_at_least_one() {
 fn what_became_of_a_document_is_told_by_its_status_and_where_that_is_not_enough_by_the_type() {
     use ErrorClass::{Misconfigured, Throttled, Transient};
     use Verdict::{Again, Delivered, Existed, Refused};
-    let ours = DocumentIds::FirehoseDefault;
-    for (status, kind, ids, expect) in [
+    let (ours, theirs) = (Some("b.1.0"), None);
+    for (status, kind, id, expect) in [
         (201, "", ours, Delivered),
-        (200, "", DocumentIds::NoDocumentId, Delivered),
+        (200, "", theirs, Delivered),
         (409, "version_conflict_engine_exception", ours, Existed),
-        (409, "version_conflict_engine_exception", DocumentIds::NoDocumentId, Again(Transient)),
+        (409, "version_conflict_engine_exception", Some("b.1.1"), Refused),
+        (409, "version_conflict_engine_exception", theirs, Again(Transient)),
         (400, "mapper_parsing_exception", ours, Refused),
         (400, "strict_dynamic_mapping_exception", ours, Refused),
         (400, "illegal_argument_exception", ours, Refused),
@@ -162,10 +163,10 @@ fn what_became_of_a_document_is_told_by_its_status_and_where_that_is_not_enough_
         (302, "", ours, Again(Transient)),
     ] {
         let body = format!(
-            r#"{{"errors":true,"items":[{{"create":{{"status":{status},"error":{{"type":"{kind}"}}}}}}]}}"#
+            r#"{{"errors":true,"items":[{{"create":{{"_id":"b.1.0","status":{status},"error":{{"type":"{kind}"}}}}}}]}}"#
         );
         let said = outcomes(body.as_bytes(), 1).unwrap();
-        assert_eq!(said[0].verdict(ids), expect, "{status} {kind}");
+        assert_eq!(said[0].verdict(|| id.map(str::to_owned)), expect, "{status} {kind}");
     }
 }
 

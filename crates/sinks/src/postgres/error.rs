@@ -61,6 +61,18 @@ impl Failure {
         }
     }
 
+    /// The same where another attempt at the batch was waited for: that is nobody's failure.
+    pub(super) fn of_lock(self) -> Self {
+        match &self {
+            Self::Server(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                let message = "an attempt at the same batch is still under way".to_owned();
+                let error = fault(ErrorClass::Transient, SqlState::LOCK_NOT_AVAILABLE.code(), message);
+                Self::Told(SinkError { is_ours: true, ..error })
+            }
+            _ => self,
+        }
+    }
+
     /// The error for the worker, of an attempt at `place`.
     pub(crate) fn into_error(self, place: &str) -> SinkError {
         match self {

@@ -62,6 +62,19 @@ impl Known {
     }
 }
 
+/// What the server has of it.
+struct Found {
+    is_there: bool,
+    /// It is ours and has no index by streams.
+    wants_index: bool,
+}
+
+impl Found {
+    fn is_whole(&self) -> bool {
+        self.is_there && !self.wants_index
+    }
+}
+
 /// A refused row, as the ledger has it.
 #[derive(Serialize, Deserialize)]
 struct Refused {
@@ -88,20 +101,27 @@ impl Ledger {
     }
 
     fn missing(&self, why: &str) -> SinkError {
-        let message = format!("there is no ledger {}, and {why}; make it by: {}", self.table, self.ddl());
+        let (table, ddl, index_ddl) = (&self.table, self.ddl(), self.index_ddl());
+        let message = format!("there is no ledger {table}, and {why}; make it by: {ddl}; {index_ddl}");
         fault(ErrorClass::Misconfigured, "42P01", message)
     }
 
-    async fn exists(&self, client: &Client) -> Result<bool, Failure> {
-        let table = self.table.to_string();
-        let row =
-            client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&table, Type::TEXT)]).await?;
-        Ok(row.try_get(0)?)
+    /// What makes the index that spares [`tidy`](Self::tidy) to go through all of it.
+    fn index_ddl(&self) -> String {
+        format!("CREATE INDEX ON {} (stream, destination, settled_at)", self.table)
+    }
+
+    async fn found(&self, client: &Client) -> Result<Found, Failure> {
+        let sql = "SELECT to_regclass($1) IS NOT NULL, EXISTS (SELECT FROM pg_class c WHERE c.oid = to_regclass($1) AND \
+                   pg_has_role(c.relowner, 'USAGE') AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid \
+                   AND pg_get_indexdef(i.indexrelid, 1, true) = 'stream'))";
+        let row = client.query_typed_one(sql, &[(&self.table.to_string(), Type::TEXT)]).await?;
+        Ok(Found { is_there: row.try_get(0)?, wants_index: row.try_get(1)? })
     }
 
     /// Says whether it is there, or could be made.
     pub(super) async fn check(&self, client: &Client) -> Result<(), Failure> {
-        if self.exists(client).await? {
+        if self.found(client).await?.is_there {
             return Ok(());
         }
         let sql = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = coalesce($1, current_schema()) AND \
@@ -113,19 +133,24 @@ impl Ledger {
         }
     }
 
-    /// Makes it, where it is not there.
+    /// Makes it, where it is not there, and its index.
     pub(super) async fn create(&self, client: &Client) -> Result<(), Failure> {
-        if self.exists(client).await? {
+        if self.found(client).await?.is_whole() {
             return Ok(());
         }
         // Two that make a table at once would be in each other's way.
-        let sql =
-            format!("BEGIN; SELECT pg_advisory_xact_lock(hashtext('standpipe')); {}; COMMIT", self.ddl());
-        client.batch_execute(&sql).await.map_err(|error| match error.as_db_error() {
-            Some(said) if said.code().code().starts_with("42") || said.code().code().starts_with("3F") => {
-                self.missing(said.message()).into()
+        client.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(hashtext('standpipe'))").await?;
+        let found = self.found(client).await?;
+        let ddl = if found.is_there { String::new() } else { self.ddl() + ";" };
+        let index_ddl = if found.is_whole() { String::new() } else { self.index_ddl() + ";" };
+        client.batch_execute(&format!("{ddl} {index_ddl} COMMIT")).await.map_err(|error| {
+            let lacks = |state: &str| ["42", "3F"].iter().any(|class| state.starts_with(class));
+            match error.as_db_error() {
+                Some(said) if lacks(said.code().code()) && !found.is_there => {
+                    self.missing(said.message()).into()
+                }
+                _ => Failure::from(error),
             }
-            _ => Failure::from(error),
         })
     }
 
@@ -213,13 +238,14 @@ impl Ledger {
         destination: &DestinationId,
         unsettled: &[BatchId],
     ) -> Result<(), Failure> {
-        if !self.exists(client).await? {
+        if !self.found(client).await?.is_there {
             return Ok(());
         }
         let unsettled: Vec<String> = unsettled.iter().map(ToString::to_string).collect();
         let mark = format!(
             "UPDATE {} SET settled_at = CASE WHEN settled_at IS NULL THEN now() END WHERE stream = $1 AND destination \
-             = $2 AND (settled_at IS NULL) <> (batch = ANY ($3::text[]::uuid[]))",
+             = $2 AND (settled_at IS NULL AND batch <> ALL ($3::text[]::uuid[]) OR settled_at IS NOT NULL AND batch = \
+             ANY ($3::text[]::uuid[]))",
             self.table
         );
         let of = [

@@ -9,7 +9,8 @@
 //! # Invariants
 //! - A row is in the table exactly when the ledger has it as loaded: both are committed together. Whoever comes again
 //!   with rows of a batch, in whichever requests, finds them in the ledger, with the refusals of the first time.
-//! - Attempts at the same batch go one behind the other, by an advisory lock: one that was given up may still commit.
+//! - Attempts at the same batch go one behind the other: in this process they wait for their turn before they take a
+//!   connection, and by an advisory lock for one that was given up or is another process's, which may still commit.
 //! - The server turns text into values, by the types of the table as it is at that attempt.
 //!
 //! # Limits

@@ -13,7 +13,7 @@ use super::table::Wanted;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PostgresFormat {
-    /// A JSON object: its members are columns.
+    /// JSON, of which columns are parts: of an object, unless no column is one of its members.
     #[default]
     Json,
     /// A line of CSV: its fields are the columns in their order.

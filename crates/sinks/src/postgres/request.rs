@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
             members(text, &columns_by(&self.first), &mut found).map_err(TextError::Object)?;
         }
         if found.iter().any(Option::is_none) {
-            let whole: &RawValue = serde_json::from_str(text).map_err(TextError::Object)?;
+            let whole: &RawValue = serde_json::from_str(text).map_err(TextError::Json)?;
             for (number, column) in self.columns.iter().enumerate() {
                 if column.path.first_member().is_none() {
                     found[number] = Some(whole);

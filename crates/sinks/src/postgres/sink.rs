@@ -1,7 +1,8 @@
 //! One request into a table.
 
+use std::collections::HashMap;
 use std::fmt::{self, Debug};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,6 +10,7 @@ use futures::future::try_join;
 use standpipe_model::{
     Answer, BatchId, DestinationId, ErrorClass, Request, RequestSink, SinkError, StreamName,
 };
+use tokio::sync;
 use tokio_postgres::Client;
 
 use super::error::Failure;
@@ -18,6 +20,10 @@ use super::options::{Conflict, Plan, PostgresFormat, PostgresOptions, PostgresOp
 use super::request::rows;
 use super::session::{Session, Sessions, within};
 use super::table::{Table, describe};
+use crate::client::aside;
+
+/// How long the server is asked to wait for an attempt at the same batch that nobody here knows of.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// The client of a table. `Debug` shows its place only.
 pub struct PostgresSink {
@@ -27,6 +33,24 @@ pub struct PostgresSink {
     format: PostgresFormat,
     request_timeout: Duration,
     place: String,
+    turns: Turns,
+}
+
+/// Whose turn it is of the attempts at a batch: the others wait here, without a connection.
+#[derive(Default)]
+struct Turns(Mutex<HashMap<BatchId, Weak<sync::Mutex<()>>>>);
+
+impl Turns {
+    fn of(&self, batch: BatchId) -> Arc<sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let known = turns.get(&batch).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let turn = Arc::default();
+            turns.insert(batch, Arc::downgrade(&turn));
+            turn
+        })
+    }
 }
 
 impl Debug for PostgresSink {
@@ -50,6 +74,7 @@ impl PostgresSink {
             request_timeout: options.request_timeout,
             place: format!("postgresql://{host}:{port}/{database} {}", plan.table),
             plan,
+            turns: Turns::default(),
         })
     }
 
@@ -93,7 +118,9 @@ impl PostgresSink {
             return Ok(answer);
         }
         let numbered = self.plan.conflict != Conflict::Error;
-        let mut made = rows(&request.rows, &new, &table.columns, &self.format, numbered);
+        let (all, wanted, format) = (request.rows.clone(), new.clone(), self.format.clone());
+        let of = Arc::clone(&table);
+        let mut made = aside(move || rows(&all, &wanted, &of.columns, &format, numbered)).await?;
         let loader =
             Loader { client, table: &table, conflict: &self.plan.conflict, timeout: self.request_timeout };
         let unchanged = async || {
@@ -125,7 +152,11 @@ impl PostgresSink {
         self.in_time(client.batch_execute(&begin)).await?;
         let [a, b, c, d, e, f, g, h, ..] = batch.0;
         let key = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
-        self.in_time(client.batch_execute(&format!("SELECT pg_advisory_xact_lock({key})"))).await
+        let millis = LOCK_WAIT.min(self.request_timeout / 2).as_millis();
+        let lock = format!(
+            "SET LOCAL lock_timeout = {millis}; SELECT pg_advisory_xact_lock({key}); SET LOCAL lock_timeout TO DEFAULT"
+        );
+        self.in_time(client.batch_execute(&lock)).await.map_err(Failure::of_lock)
     }
 }
 
@@ -141,6 +172,8 @@ impl RequestSink for PostgresSink {
     }
 
     async fn attempt(&self, request: &Request) -> Result<Answer, SinkError> {
+        let turn = self.turns.of(request.batch);
+        let _turn = turn.lock().await;
         self.connected(async |session| self.load(session, request).await).await
     }
 

@@ -87,6 +87,22 @@ fn members_become_columns_by_their_paths() {
 }
 
 #[test]
+fn a_record_of_which_no_member_is_wanted_may_be_any_json() {
+    let whole = [("all", ".", Kind::Json), ("first", ".[0]", Kind::Plain)];
+    for (row, expect) in [
+        ("[7, {}]", Ok("[7, {}]\t7\n")),
+        (" \"text\"\n", Ok("\"text\"\t\\N\n")),
+        ("{\"a\":1}", Ok("{\"a\":1}\t\\N\n")),
+        ("null", Ok("\\N\t\\N\n")),
+        ("", Err("The record is no JSON: EOF while parsing a value at line 1 column 0.")),
+        ("[7] 8", Err("The record is no JSON: trailing characters at line 1 column 5.")),
+    ] {
+        let made = text(row.as_bytes(), &whole, &PostgresFormat::Json);
+        assert_eq!(made.as_deref().map_err(String::as_str), expect, "{row}");
+    }
+}
+
+#[test]
 fn values_are_written_for_what_a_column_takes() {
     for (json, kind, expect) in [
         (r#""a\\b\n\tc\r\u00e9""#, Kind::Plain, r"a\\b\n\tc\ré"),

@@ -27,6 +27,8 @@ pub(super) enum TextError {
     Utf8,
     #[error("is no JSON object: {0}")]
     Object(#[source] serde_json::Error),
+    #[error("is no JSON: {0}")]
+    Json(#[source] serde_json::Error),
     #[error("has no valid text: {0}")]
     String(#[source] serde_json::Error),
     #[error("has the character U+0000, which PostgreSQL does not store")]

@@ -165,8 +165,9 @@ impl Staging {
             retain_until: None,
             repeated: request.repeated,
         };
-        let receipt = self.store.attempt(&delivery, stream::iter([Ok(body)]).boxed()).await?;
-        Ok(receipt.bytes)
+        let sent = self.store.attempt(&delivery, stream::iter([Ok(body)]).boxed()).await;
+        // The table has not failed, and what it does not get because of this is not given up.
+        sent.map(|receipt| receipt.bytes).map_err(|error| SinkError { is_ours: true, ..error })
     }
 }
 

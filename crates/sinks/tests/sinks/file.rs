@@ -1,13 +1,15 @@
 //! The file sink on a real folder.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use standpipe_model::{ErrorClass, Sink};
-use standpipe_sinks::{FileOptions, FileSink};
+use standpipe_model::{ErrorClass, ObjectTarget, Sink};
+use standpipe_sinks::{FileOptions, FileSink, Found, ReadObject as _};
 
 use crate::deliveries::{body, content, delivery};
 use crate::suite::{self, Store};
@@ -107,4 +109,35 @@ async fn a_folder_that_may_not_be_written_is_a_setting_to_correct() {
     let attempted = sink.attempt(&delivery("", "object"), body(b"")).await.map_err(|error| error.class);
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).expect("our folder");
     assert!(probed.is_err() && attempted.is_err(), "{probed:?} {attempted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_not_read_while_somebody_writes_it() {
+    let root = tempfile::tempdir().expect("a folder");
+    let sink = FileSink::new(FileOptions { root: root.path().to_owned() });
+    let path = root.path().join("bucket/table.csv");
+    fs::create_dir_all(path.parent().expect("a folder")).expect("it is made");
+    fs::write(&path, "key,value\n").expect("it begins");
+    let mut file = fs::File::options().append(true).open(&path).expect("a file");
+    let (stop, mut stopped) = tokio::sync::oneshot::channel();
+    let writes = tokio::spawn(async move {
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
+        let mut rows = 0;
+        while stopped.try_recv().is_err() {
+            pace.tick().await;
+            writeln!(file, "{rows},x").expect("there is room");
+            rows += 1;
+        }
+        rows
+    });
+    let target = ObjectTarget { bucket: "bucket".to_owned(), key: "table.csv".to_owned() };
+    let error = sink.read(&target, None, 1 << 20).await.expect_err("it is being written");
+    assert_eq!(error.class, ErrorClass::Transient, "{error}");
+    assert!(error.to_string().contains("still being written"), "{error}");
+    stop.send(()).expect("it is at it");
+    let rows = writes.await.expect("it wrote");
+    let Ok(Found::Other { bytes, .. }) = sink.read(&target, None, 1 << 20).await else {
+        panic!("it stands still")
+    };
+    assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1 + rows);
 }

@@ -1,12 +1,15 @@
 //! The sink of OpenSearch on real nodes.
 
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::pin::pin;
+use std::sync::{Arc, Barrier, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
+use futures::future::{Either, select};
 use serde_json::{Value, json};
 use standpipe_model::{ErrorClass, Request, RequestSink, Secret};
-use standpipe_sinks::opensearch::{DocumentIds, IndexOptions, IndexRotation, OpenSearchAuth};
+use standpipe_sinks::opensearch::{DocumentIds, IndexOptions, IndexRotation, OpenSearchAuth, SigningService};
+use standpipe_sinks::s3::S3Credentials;
 use standpipe_sinks::{ClientOptions, OpenSearchOptions, OpenSearchSink};
 use standpipe_testkit::servers::OpenSearch;
 
@@ -221,6 +224,120 @@ async fn what_a_setting_is_to_blame_for_holds_the_rows() {
     let error = sink(&options(node.endpoint(), typed)).attempt(&request(1, 0..2)).await;
     let error = error.expect_err("there are no types any more");
     assert_eq!((error.class, error.code.as_deref()), (ErrorClass::Misconfigured, Some("400")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_whose_id_a_pipeline_chose_is_delivered_only_if_it_was_not_there() {
+    let node = node();
+    let keyed = json!({"processors": [{"key_by": {"field": "n"}}]});
+    node.call("PUT", "_ingest/pipeline/keyed", &keyed).expect("a pipeline");
+    node.call("PUT", "piped", &json!({"settings": {"index.default_pipeline": "keyed"}})).expect("an index");
+    let sink = sink(&options(node.endpoint(), plain("piped")));
+    let rows = with_first(request(1, 0..3), &["{\"n\":7,\"text\":\"a\"}", "{\"n\":7,\"text\":\"b\"}"]);
+    let answer = sink.attempt(&rows).await.expect("an answer");
+    let refused: Vec<_> = answer.refused.iter().map(|one| (one.row, one.code.as_str())).collect();
+    assert_eq!(refused, [(1, "409")]);
+    assert!(answer.refused[0].message.contains("[7]"), "{answer:?}");
+    assert_eq!(node.documents("piped").expect("a search").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_refuses_whatever_comes_holds_the_rows() {
+    let node = node();
+    for index in ["one-of-two", "two-of-two"] {
+        node.call("PUT", index, &json!({"aliases": {"nowhere-to-write": {}}})).expect("an index");
+    }
+    let template = json!({"index_patterns": ["stream-of"], "data_stream": {}});
+    node.call("PUT", "_index_template/stream-of", &template).expect("a template");
+    node.call("PUT", "_data_stream/stream-of", &Value::Null).expect("a data stream");
+    node.call("PUT", "numbers", &json!({"mappings": {"properties": {"n": {"type": "long"}}}})).expect("one");
+    let bad = ["{\"n\":\"x\",\"@timestamp\":\"2026-01-01T00:00:00Z\"}"; 2];
+    for (name, ids, gzip, holds) in [
+        ("nowhere-to-write", DocumentIds::FirehoseDefault, false, true),
+        ("nowhere-to-write", DocumentIds::NoDocumentId, true, true),
+        ("stream-of", DocumentIds::NoDocumentId, false, true),
+        ("numbers", DocumentIds::FirehoseDefault, true, false),
+        ("numbers", DocumentIds::NoDocumentId, false, false),
+    ] {
+        let index = IndexOptions { document_ids: ids, ..plain(name) };
+        let sink = sink(&OpenSearchOptions { gzip, ..options(node.endpoint(), index) });
+        let answer = sink.attempt(&with_first(request(1, 0..2), &bad)).await.expect("an answer");
+        let Some((rows, error)) = answer.again.filter(|_| holds) else {
+            assert!(!holds && answer.refused.len() == 2, "{name}: {:?}", answer.refused);
+            continue;
+        };
+        assert_eq!((rows, error.class), (vec![0, 1], ErrorClass::Misconfigured), "{error}");
+        assert!(error.message.contains("illegal_argument_exception"), "{error}");
+    }
+    assert_eq!(node.documents("numbers").expect("a search").len(), 0);
+    // Once it is mended, they are taken.
+    let write = json!({"actions": [{"add": {"index": "one-of-two", "alias": "nowhere-to-write", "is_write_index": true}}]});
+    node.call("POST", "_aliases", &write).expect("an alias");
+    let mended = sink(&options(node.endpoint(), plain("nowhere-to-write")));
+    assert!(mended.attempt(&request(1, 0..2)).await.expect("an answer").again.is_none());
+    assert_eq!(node.documents("one-of-two").expect("a search").len(), 2);
+}
+
+#[test]
+fn a_large_answer_is_read_where_it_holds_up_nobody() {
+    static GATE: Barrier = Barrier::new(2);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().max_blocking_threads(1).build().expect("a runtime").block_on(async {
+        let large = Scripted::start(|_| {
+            // From here on the only thread for what takes long is taken.
+            tokio::task::spawn_blocking(|| GATE.wait());
+            let items = [json!({"create": {"status": 201}}), json!({"create": {"status": 201}})];
+            Some((200, "", json!({"items": items, "more": "x".repeat(100_000)}).to_string()))
+        });
+        let large = large.await;
+        let (sink, asked) = (sink(&options(large.endpoint.clone(), plain("large"))), request(1, 0..2));
+        let looks = async {
+            while large.seen().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..5_000 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let attempt = match select(pin!(looks), sink.attempt(&asked)).await {
+            Either::Left(((), attempt)) => attempt,
+            Either::Right((answer, _)) => {
+                GATE.wait();
+                panic!("it was read elsewhere: {answer:?}");
+            }
+        };
+        GATE.wait();
+        assert!(attempt.await.expect("an answer").refused.is_empty());
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_bulk_of_an_attempt_is_signed_for_when_it_is_sent() {
+    static ASKED: Mutex<Vec<Instant>> = Mutex::new(Vec::new());
+    let slow = Scripted::start(|_| {
+        let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.push(Instant::now());
+        if asked.len() > 1 {
+            return Some((200, "", json!({"items": [{"create": {"status": 201}}]}).to_string()));
+        }
+        // A signature says the second.
+        while asked[0].elapsed() < Duration::from_millis(1_100) {
+            std::thread::yield_now();
+        }
+        Some((413, "", String::new()))
+    });
+    let slow = slow.await;
+    let credentials = S3Credentials::Static {
+        access_key_id: "AKID".to_owned(),
+        secret_access_key: Secret::new("hidden"),
+        session_token: None,
+    };
+    let auth =
+        OpenSearchAuth::SigV4 { region: "eu-west-1".to_owned(), service: SigningService::Es, credentials };
+    let sink = sink(&OpenSearchOptions { auth, ..options(slow.endpoint.clone(), plain("signed")) });
+    sink.attempt(&request(1, 0..2)).await.expect("an answer");
+    let dates = slow.headers("x-amz-date");
+    assert!(dates.len() == 3 && dates[0] < dates[1], "{dates:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,14 +22,17 @@ pub(crate) type Answer = (u16, &'static str, String);
 /// Answers each request by its first line, and remembers them; who bears a token is told by a second one.
 pub(crate) struct Scripted {
     pub(crate) endpoint: String,
-    seen: Arc<Mutex<Vec<String>>>,
+    seen: Seen,
 }
+
+/// First lines of requests, each with its headers in lower case.
+type Seen = Arc<Mutex<Vec<(String, Vec<String>)>>>;
 
 impl Scripted {
     pub(crate) async fn start(answer: fn(&str) -> Option<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let seen = Seen::default();
         let log = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
@@ -51,7 +54,7 @@ impl Scripted {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let seen = Seen::default();
         let log = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
@@ -68,7 +71,14 @@ impl Scripted {
     }
 
     pub(crate) fn seen(&self) -> Vec<String> {
-        self.seen.lock().expect("no panic").clone()
+        self.seen.lock().expect("no panic").iter().map(|(first, _)| first.clone()).collect()
+    }
+
+    /// The values of a header, request by request.
+    pub(crate) fn headers(&self, name: &str) -> Vec<String> {
+        let seen = self.seen.lock().expect("no panic");
+        let lines = seen.iter().flat_map(|(_, headers)| headers);
+        lines.filter_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned())).collect()
     }
 }
 
@@ -91,10 +101,10 @@ fn options(endpoint: &str) -> S3Options {
 async fn serve(
     connection: impl AsyncRead + AsyncWrite + Unpin,
     answer: fn(&str) -> Option<Answer>,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Seen,
 ) {
     let mut connection = BufReader::new(connection);
-    let (mut first, mut bearer, mut length) = (String::new(), String::new(), 0);
+    let (mut first, mut bearer, mut headers, mut length) = (String::new(), String::new(), Vec::new(), 0);
     connection.read_line(&mut first).await.expect("a request");
     loop {
         let mut line = String::new();
@@ -109,11 +119,12 @@ async fn serve(
         if line.is_empty() {
             break;
         }
+        headers.push(line);
     }
     let mut sent = vec![0; length];
     connection.read_exact(&mut sent).await.expect("a body");
     first.push_str(&bearer);
-    log.lock().expect("no panic").push(first.clone());
+    log.lock().expect("no panic").push((first.clone(), headers));
     let Some((status, headers, body)) = answer(&first) else {
         // No answer at all: the connection stays open.
         return std::future::pending().await;

@@ -1,8 +1,10 @@
 //! The schemas of a stream that its rows have come to (`schema: infer`) or a catalog has, by version: the one in force, and
-//! those that open batches were closed under.
+//! those that open batches were closed under. One that cannot be understood is set aside, unless such a batch names it: it
+//! is held then, and nothing else is.
 //!
 //! ```text
 //! <data_dir>/streams/<name>/schema-<version>.json
+//!                                                .damaged    set aside, for you to look at
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +21,12 @@ use crate::durable;
 
 const FORMAT: u32 = 1;
 
+/// What every version of a file has.
+#[derive(Deserialize)]
+struct Numbered {
+    format: u32,
+}
+
 /// What a file holds.
 #[derive(Serialize, Deserialize)]
 struct Version {
@@ -26,6 +34,15 @@ struct Version {
     /// What they are the columns of.
     of: String,
     columns: TableSchema,
+}
+
+/// A recorded schema that cannot be understood.
+#[derive(Debug)]
+pub(crate) struct Damaged {
+    pub(crate) version: u64,
+    /// An open batch was closed under it.
+    pub(crate) is_needed: bool,
+    pub(crate) error: CatalogError,
 }
 
 /// The recorded schemas of a stream. Version 0 is the one before the first: it has no columns.
@@ -37,26 +54,38 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    /// What is recorded in the folder of a stream.
+    /// What is recorded in the folder of a stream, where open batches need those versions.
     ///
     /// # Errors
-    /// [`CatalogError`].
-    pub(crate) fn open(folder: PathBuf) -> Result<Self, CatalogError> {
-        let mut versions = BTreeMap::new();
+    /// [`CatalogError`]: the disk refuses, or a file is of a newer standpipe.
+    pub(crate) fn open(
+        folder: PathBuf,
+        needed: &BTreeSet<u64>,
+    ) -> Result<(Self, Vec<Damaged>), CatalogError> {
+        let (mut versions, mut damaged) = (BTreeMap::new(), Vec::new());
         for entry in fs::read_dir(&folder).map_err(at(&folder))? {
             let path = entry.map_err(at(&folder))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let number = name.strip_prefix("schema-").and_then(|rest| rest.strip_suffix(".json"));
             let Some(number) = number.and_then(|number| number.parse().ok()) else { continue };
             let bytes = fs::read(&path).map_err(at(&path))?;
-            let Version { format, of, columns } = serde_json::from_slice(&bytes)
-                .map_err(|source| CatalogError::Malformed { path: path.clone(), source })?;
+            let Numbered { format } = serde_json::from_slice(&bytes).unwrap_or(Numbered { format: FORMAT });
             if format > FORMAT {
                 return Err(CatalogError::Newer { path, found: format });
             }
-            versions.insert(number, (of, columns));
+            match serde_json::from_slice(&bytes) {
+                Ok(Version { of, columns, .. }) => drop(versions.insert(number, (of, columns))),
+                Err(source) => {
+                    let is_needed = needed.contains(&number);
+                    if !is_needed {
+                        durable::rename(&path, &path.with_extension("json.damaged")).map_err(at(&path))?;
+                    }
+                    let error = CatalogError::Malformed { path, source };
+                    damaged.push(Damaged { version: number, is_needed, error });
+                }
+            }
         }
-        Ok(Self { folder, versions: RwLock::new(versions), changing: Mutex::default() })
+        Ok((Self { folder, versions: RwLock::new(versions), changing: Mutex::default() }, damaged))
     }
 
     fn path(&self, version: u64) -> PathBuf {
@@ -135,7 +164,7 @@ mod tests {
     #[test]
     fn versions_outlive_a_restart_while_they_are_needed() {
         let dir = tempfile::tempdir().unwrap();
-        let open = || Recorded::open(dir.path().to_owned()).unwrap();
+        let open = || Recorded::open(dir.path().to_owned(), &BTreeSet::new()).unwrap().0;
         let recorded = open();
         assert_eq!(recorded.in_force("rows"), (0, TableSchema::default()));
         assert_eq!(recorded.at(0), Some(TableSchema::default()));
@@ -162,8 +191,33 @@ mod tests {
             (3, schema("string")),
             "what a batch may still be closed under"
         );
-        fs::write(dir.path().join("schema-9.json"), r#"{"format":2,"of":"rows","columns":[]}"#).unwrap();
-        let error = Recorded::open(dir.path().to_owned()).unwrap_err().to_string();
+        fs::write(dir.path().join("schema-9.json"), r#"{"format":2,"of":"rows","rows":[]}"#).unwrap();
+        let error = Recorded::open(dir.path().to_owned(), &lost).unwrap_err().to_string();
         assert!(error.contains("schema-9.json has format 2"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_set_aside_unless_it_is_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |needed: &BTreeSet<u64>| Recorded::open(dir.path().to_owned(), needed).unwrap();
+        let needed = BTreeSet::from([1, 2]);
+        let schema = TableSchema::new(vec![Column::parse("a", "int").unwrap()]).unwrap();
+        open(&needed).0.record("rows".to_owned(), schema.clone(), &needed).unwrap();
+        for version in [2, 4] {
+            fs::write(dir.path().join(format!("schema-{version}.json")), b"{\"format\":1,\xff").unwrap();
+        }
+        let (recorded, mut damaged) = open(&needed);
+        damaged.sort_by_key(|one| one.version);
+        let found: Vec<_> = damaged.iter().map(|one| (one.version, one.is_needed)).collect();
+        assert_eq!(found, [(2, true), (4, false)]);
+        assert!(damaged[1].error.to_string().contains("schema-4.json"), "{}", damaged[1].error);
+        assert_eq!(recorded.in_force("rows"), (3, schema.clone()));
+        assert_eq!((recorded.at(2), recorded.record("rows".to_owned(), schema, &needed).unwrap()), (None, 4));
+        // Once nothing needs it, it goes aside as well.
+        assert_eq!(open(&BTreeSet::from([1])).1.len(), 1);
+        assert!(open(&BTreeSet::new()).1.is_empty());
+        for version in [2, 4] {
+            assert!(dir.path().join(format!("schema-{version}.json.damaged")).exists());
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::reader::{Cursor, Section, Shape, Spots};
 use super::schema::Schema;
 use super::streams::{DestinationDraft, StreamDraft, where_to};
 use crate::processors::ProcessorSpec;
-use crate::spec::Branch;
+use crate::spec::{Branch, S3Destination};
 
 /// How large objects of converted rows are where nothing is said.
 const CONVERTED_SIZE: u64 = 128 << 20;
@@ -69,7 +69,9 @@ pub(super) fn branches(section: &mut Section<'_, '_>) -> Vec<BranchDraft> {
             }
         }
     }
-    let first = one_branch(section, Some(DestinationId::primary()), one);
+    const OF_ONE: &str = "What is done to the records on their way to the destination, in this order; the backup gets them as \
+                          they came.";
+    let first = one_branch(section, Some(DestinationId::primary()), one, OF_ONE);
     if is_one {
         return vec![first];
     }
@@ -90,7 +92,8 @@ fn branch(section: &mut Section<'_, '_>) -> Option<BranchDraft> {
          the list it stands. 1 to 100 letters, digits and `-`.",
     );
     let destination = where_to(section);
-    Some(one_branch(section, id, destination))
+    const OF_EACH: &str = "What is done to the records on their way to this destination, in this order.";
+    Some(one_branch(section, id, destination, OF_EACH))
 }
 
 /// Reads what is done to the records on their way to a destination.
@@ -98,14 +101,9 @@ fn one_branch(
     section: &mut Section<'_, '_>,
     id: Option<DestinationId>,
     mut destination: Option<DestinationDraft>,
+    processors_doc: &'static str,
 ) -> BranchDraft {
-    let listed = section
-        .optional(
-            "processors",
-            List(PROCESSOR),
-            "What is done to the records on their way to the destination, in this order; the backup gets them as they came.",
-        )
-        .unwrap_or_default();
+    let listed = section.optional("processors", List(PROCESSOR), processors_doc).unwrap_or_default();
     let named = |name: fn(&ProcessorSpec) -> Option<&str>| {
         let named = listed.iter().filter_map(|(spec, spot)| Some((name(spec)?.to_owned(), spot.clone())));
         named.collect()
@@ -123,8 +121,28 @@ fn one_branch(
     BranchDraft { id, spots: section.spots(), destination, processors, conversion, calls, lookups }
 }
 
-/// No two destinations of a stream have one id.
-pub(super) fn check_ids(stream: &StreamDraft, problems: &mut Vec<Problem>) {
+/// No two destinations of a stream have one id, or one error output, as what is there is known by its stream only.
+pub(super) fn check_apart(stream: &StreamDraft, problems: &mut Vec<Problem>) {
+    check_ids(stream, problems);
+    let mut seen: BTreeMap<_, &DestinationId> = BTreeMap::new();
+    for branch in &stream.branches {
+        let (Some(id), Some(draft)) = (&branch.id, &branch.destination) else { continue };
+        let S3Destination { store, bucket, prefix, error_output_prefix, endpoint, conversion, .. } =
+            &draft.spec;
+        if branch.processors.is_empty() && endpoint.is_none() && conversion.is_none() {
+            continue;
+        }
+        let prefix = if error_output_prefix.is_empty() { prefix } else { error_output_prefix };
+        if let Some(other) = seen.insert((store, bucket, prefix), id) {
+            let message = format!(
+                "its error output is at the same place as that of \"{other}\": let the prefixes differ"
+            );
+            problems.push(Problem { spot: draft.spots.of("error_output_prefix"), message });
+        }
+    }
+}
+
+fn check_ids(stream: &StreamDraft, problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<&DestinationId, Spot> = BTreeMap::new();
     for branch in &stream.branches {
         let Some(id) = &branch.id else { continue };
@@ -149,7 +167,9 @@ impl Shape for Id {
 
     fn read(&self, at: &mut Cursor<'_, '_>) -> Option<DestinationId> {
         let id = at.text()?;
-        if let Some(prefix) = RESERVED.into_iter().find(|prefix| id.starts_with(prefix)) {
+        // A backup that becomes one of several goes on where it was.
+        let is_backup = id == DestinationId::backup().as_str();
+        if let Some(prefix) = RESERVED.into_iter().find(|prefix| id.starts_with(prefix) && !is_backup) {
             return at.refuse(format!("ids that begin with \"{prefix}\" are standpipe's own"));
         }
         DestinationId::parse(&id).map_or_else(|error| at.refuse(error), Some)

@@ -8,7 +8,7 @@ use standpipe_sinks::key::{PrefixError, validate};
 
 use super::Config;
 use super::access;
-use super::branches::check_ids;
+use super::branches::check_apart;
 use super::columns::check_schemas;
 use super::compound::Named;
 use super::format;
@@ -55,12 +55,12 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     };
     let account = format::Account { id: &draft.account_id, region: &draft.region, catalogs: &draft.catalogs };
     for stream in &mut draft.streams {
-        check_ids(stream, problems);
         let name = stream.name.as_ref().map_or("", StreamName::as_str);
         for branch in &mut stream.branches {
             format::check(branch, name, &draft.schemas, &account, problems);
         }
         check_stream(stream, &around, problems);
+        check_apart(stream, problems);
     }
     let policies = access::known(draft.policies);
     let credentials = access::resolve(draft.credentials, &policies, &[], problems);

@@ -12,6 +12,7 @@ use super::reader::{Cursor, Section, Shape};
 use super::schema::Schema;
 use super::shapes::{Choice, FilePath, Int, Size, Span, Truth, Url, secret, secret_text, text};
 use super::streams::{DestinationDraft, buffering, s3};
+use super::units::format_duration;
 use crate::endpoints::{Endpoint, HttpTarget, Reach, SplunkTarget, Target};
 use crate::spec::Buffering;
 
@@ -91,9 +92,19 @@ pub(super) fn common_with(section: &mut Section<'_, '_>, store: &StoreUse) -> Co
     let max_lag = section.optional(
         "max_lag",
         Span(Duration::from_secs(1)..=Duration::from_hours(24 * 365)),
-        "How old records may become that the endpoint has not taken, whatever the reason: then they go to the error output, \
-         and hold the journal no longer. Where absent, what someone has to mend holds them for as long as it takes.",
+        "How old the first record of a batch may become while requests fail, whatever the reason: then what is left of the \
+         batch goes to the error output, and holds the journal no longer. Where absent, what someone has to mend holds it for \
+         as long as it takes. At least `interval` and `retry` together.",
     );
+    let least = buffering.0.interval() + retry;
+    if let Some(max_lag) = max_lag.filter(|max_lag| *max_lag < least) {
+        let message = format!(
+            "{} is less than \"interval\" and \"retry\" together, {}: records would be given up before their time is over",
+            format_duration(max_lag),
+            format_duration(least)
+        );
+        section.refuse("max_lag", message);
+    }
     Common { error_output, buffering, retry, max_lag }
 }
 

@@ -30,6 +30,7 @@ impl Reference {
             let also = others.next().map(|other| format!(" (also `{other}`)")).unwrap_or_default();
             let default = match &field.default {
                 _ if field.required => "required".to_owned(),
+                _ if let Some(other) = field.or => format!("this or `{other}`"),
                 Some(default) if default.is_empty() => "empty".to_owned(),
                 Some(default) => format!("`{default}`"),
                 None => "".to_owned(),
@@ -114,6 +115,7 @@ fn the_schema_refuses_what_the_daemon_refuses() {
         "stores: {a: {type: file}}",
         "stores: {a: {type: file, path: x, endpoint: http://h}}",
         "streams: [{name: a}]",
+        "streams: [{name: a, destination: {s3: {}}, destinations: [{id: a, s3: {}}]}]",
         "journal: {sync_threads: 0}",
         "limits: {body_budget: 5M}",
         "streams: [{name: a, destination: {s3: {compression: gz}}}]",

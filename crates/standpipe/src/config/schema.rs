@@ -178,7 +178,7 @@ fn section(fields: &[Field], tag: Option<(&str, &str)>) -> Json {
     }
     if !either.is_empty() {
         let needs = |name| object(vec![("required", Json::List(vec![name]))]);
-        entries.push(("anyOf", Json::List(either.into_iter().map(needs).collect())));
+        entries.push(("oneOf", Json::List(either.into_iter().map(needs).collect())));
     }
     object(entries)
 }

@@ -44,7 +44,7 @@ impl Daemon {
         }
     }
 
-    fn description(&self, stream: &Stream, from: Option<&str>) -> Value {
+    fn description(&self, stream: &Stream, from: Option<&str>, limit: usize) -> Value {
         let (definition, config) = (stream.definition(), self.config());
         let first = (&definition.spec.id, mapping::destination(&definition, &config));
         let all = std::iter::once(first).chain(mapping::further(&definition.spec, &config));
@@ -55,8 +55,10 @@ impl Daemon {
         });
         // In the order of their ids, as what comes behind an id is asked for.
         let all: BTreeMap<&str, Map<String, Value>> = all.collect();
-        let destinations: Vec<_> =
-            all.into_iter().filter(|(id, _)| from.is_none_or(|from| *id > from)).map(|(_, of)| of).collect();
+        let mut asked =
+            all.into_iter().filter(|(id, _)| from.is_none_or(|from| *id > from)).map(|(_, of)| of);
+        let destinations: Vec<_> = asked.by_ref().take(limit).collect();
+        let has_more = asked.next().is_some();
         let mut description = json!({
             "DeliveryStreamName": stream.name().as_str(),
             "DeliveryStreamARN": self.arn(stream.name()),
@@ -66,7 +68,7 @@ impl Daemon {
             "VersionId": definition.version.to_string(),
             "CreateTimestamp": seconds(definition.created_at),
             "Destinations": destinations,
-            "HasMoreDestinations": false,
+            "HasMoreDestinations": has_more,
         });
         if let Some(updated_at) = definition.updated_at {
             description["LastUpdateTimestamp"] = seconds(updated_at);
@@ -149,7 +151,8 @@ impl Service for Api {
 
     async fn describe_delivery_stream(&self, input: DescribeDeliveryStream) -> Result<Value, ApiError> {
         let stream = self.0.known(&input.stream)?;
-        Ok(self.0.description(&stream, input.exclusive_start_destination_id.as_deref()))
+        let DescribeDeliveryStream { exclusive_start_destination_id: from, limit, .. } = input;
+        Ok(self.0.description(&stream, from.as_deref(), limit))
     }
 
     async fn list_delivery_streams(&self, input: ListDeliveryStreams) -> Result<StreamNames, ApiError> {
@@ -287,7 +290,16 @@ impl Daemon {
     }
 
     async fn update_stream(&self, input: UpdateDestination) -> Result<(), ApiError> {
+        let (_, next) = self.updated(&input)?;
+        self.check_table(&next.spec).await?;
         let _changing = self.changing.lock().await;
+        // Once more: all of it may have changed while a catalog was asked.
+        let (stream, next) = self.updated(&input)?;
+        self.redefine(&stream, next).await.map_err(|error| Self::internal(&error))
+    }
+
+    /// What an update makes of a stream, as both are now.
+    fn updated(&self, input: &UpdateDestination) -> Result<(Arc<Stream>, Definition), ApiError> {
         let stream = self.known(&input.stream)?;
         Self::yaml_is_read_only(&stream, "updated")?;
         self.require_active(&stream)?;
@@ -301,11 +313,10 @@ impl Daemon {
             return Err(ApiError::invalid_argument(message));
         }
         let Destination { kind, configuration } =
-            mapping::destination(&current, &self.config()).updated(input.update)?;
+            mapping::destination(&current, &self.config()).updated(input.update.clone())?;
         let spec = mapping::to_spec(&input.stream, kind, &configuration, &self.config())?;
-        self.check_table(&spec).await?;
         let configuration = Some(configuration);
         let next = Definition { kind, configuration, ..current.next(spec, self.context.timer.now()) };
-        self.redefine(&stream, next).await.map_err(|error| Self::internal(&error))
+        Ok((stream, next))
     }
 }

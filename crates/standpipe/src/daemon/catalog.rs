@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
 use standpipe_convert::TableSchema;
 use standpipe_ingest::{ApiError, ErrorCode};
 use standpipe_model::{DestinationId, StreamName};
@@ -12,7 +13,7 @@ use standpipe_sinks::iceberg::RestError;
 use tokio_util::sync::CancellationToken;
 
 use super::{Daemon, conversion};
-use crate::alarm::AlarmKind;
+use crate::alarm::{AlarmKind, of_destination};
 use crate::config::{GlueConfig, IcebergConfig};
 use crate::glue::{Glue, GlueError};
 use crate::iceberg::{Iceberg, IcebergError};
@@ -24,6 +25,8 @@ use crate::worker::chain;
 const ROUND: Duration = Duration::from_millis(500);
 /// How long after a failure a table is asked for again.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How many tables are asked for at once.
+const TABLES_AT_ONCE: usize = 8;
 
 /// The columns of a table could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -109,8 +112,8 @@ fn in_catalog(spec: &StreamSpec) -> impl Iterator<Item = (DestinationId, &Conver
 
 /// When the table of each destination is to be asked for again.
 type Due = BTreeMap<(StreamName, DestinationId), (String, Instant)>;
-/// What a round was told of tables: streams of one table ask once.
-type Told = BTreeMap<String, Result<TableSchema, String>>;
+/// Who wants the columns of a table, by where they are found: all who want the same ask once.
+type Wanted = BTreeMap<String, Vec<(Arc<Stream>, DestinationId, Conversion, CatalogKind)>>;
 
 /// Follows the tables until `stop`.
 pub(super) async fn follow_catalog(daemon: Arc<Daemon>, stop: CancellationToken) {
@@ -125,11 +128,29 @@ pub(super) async fn follow_catalog(daemon: Arc<Daemon>, stop: CancellationToken)
 
 impl Daemon {
     async fn look_at_catalog(&self, due: &mut Due) {
-        let (streams, mut told, mut before) = (self.streams(), Told::new(), std::mem::take(due));
-        for stream in &streams {
+        let asked = futures::stream::iter(self.wanted(due)).map(|(of, streams)| async move {
+            let (_, _, conversion, catalog) = &streams[0];
+            let answer = self.columns(*catalog, &conversion.table).await.map_err(|error| chain(&error));
+            (of, streams, answer)
+        });
+        let mut asked = asked.buffer_unordered(TABLES_AT_ONCE);
+        while let Some((of, streams, answer)) = asked.next().await {
+            for (stream, destination, conversion, catalog) in streams {
+                let asked = (stream.name().clone(), destination);
+                let recorded = self.put_in_force(&stream, &asked.1, &conversion, answer.clone()).await;
+                let every = self.tell_of(&asked, &conversion, catalog, recorded);
+                due.insert(asked, (of.clone(), Instant::now() + every));
+            }
+        }
+    }
+
+    /// The tables that are to be asked for now; what is due later stays, and nothing else does.
+    fn wanted(&self, due: &mut Due) -> Wanted {
+        let (mut wanted, mut before) = (Wanted::new(), std::mem::take(due));
+        for stream in self.streams() {
             let definition = stream.definition();
             for (destination, conversion, catalog) in in_catalog(&definition.spec) {
-                let Some(of) = conversion.recorded_of(&destination) else { continue };
+                let Some(of) = conversion.found_in() else { continue };
                 let asked = (stream.name().clone(), destination);
                 if let Some(known) =
                     before.remove(&asked).filter(|(known, at)| *known == of && *at > Instant::now())
@@ -141,20 +162,15 @@ impl Daemon {
                 if conversion.table.version_id != LATEST && stream.has_columns(&asked.1) {
                     continue;
                 }
-                let answer = match told.get(&of) {
-                    Some(answer) => answer.clone(),
-                    None => self.columns(catalog, &conversion.table).await.map_err(|error| chain(&error)),
-                };
-                told.insert(of.clone(), answer.clone());
-                let recorded = self.put_in_force(stream, conversion, of.clone(), answer).await;
-                let every = self.tell_of(&asked, conversion, catalog, recorded);
-                due.insert(asked, (of, Instant::now() + every));
+                let waiting = (Arc::clone(&stream), asked.1, conversion.clone(), catalog);
+                wanted.entry(of).or_default().push(waiting);
             }
         }
         // What is not asked for any more has nothing to tell.
         for (stream, destination) in before.into_keys() {
             self.context.alarms.clear(Some(&stream), AlarmKind::CatalogFailed, destination.as_str());
         }
+        wanted
     }
 
     async fn columns(&self, kind: CatalogKind, table: &CatalogTable) -> Result<TableSchema, LookupError> {
@@ -176,12 +192,13 @@ impl Daemon {
     async fn put_in_force(
         &self,
         stream: &Stream,
+        destination: &DestinationId,
         conversion: &Conversion,
-        of: String,
         answer: Result<TableSchema, String>,
     ) -> Result<(), String> {
         let schema = answer?;
         conversion.with(schema.clone()).check().map_err(|error| chain(&error))?;
+        let of = conversion.recorded_of(destination).unwrap_or_default();
         stream.record_columns(of, schema).await.map_err(|error| chain(&error))
     }
 
@@ -202,7 +219,7 @@ impl Daemon {
             }
             Err(error) => {
                 let CatalogTable { database, table, .. } = &conversion.table;
-                let message = format!("{database}.{table}: {error}");
+                let message = of_destination(destination, format!("{database}.{table}: {error}"));
                 alarms.raise(Some(stream), kind, about, message, self.context.timer.now());
                 AGAIN.min(refresh)
             }

@@ -9,6 +9,7 @@ mod deletion;
 mod encryption;
 mod endpoints;
 mod failed;
+mod followed;
 mod functions;
 pub(crate) mod mapping;
 mod objects;

@@ -24,9 +24,8 @@ use super::catalog::{self, follow_catalog};
 use super::credentials::{Mark, environment, follow};
 use super::encryption::look_after_keys;
 use super::failed::Redrives;
-use super::objects::follow_objects;
+use super::followed::follow_tables;
 use super::reload::ReloadError;
-use super::tables::follow_tables;
 use super::{Daemon, STOP_GRACE, Source, admin};
 use crate::access::Access;
 use crate::alarm::Alarms;
@@ -196,7 +195,6 @@ pub async fn start(
         tokio::spawn(look_after_keys(Arc::clone(&daemon), stop.clone())),
         tokio::spawn(follow_tables(Arc::clone(&daemon), stop.clone())),
         tokio::spawn(follow_catalog(Arc::clone(&daemon), stop.clone())),
-        tokio::spawn(follow_objects(Arc::clone(&daemon), stop.clone())),
     ];
     tracing::info!(listen = %endpoints.listen, tls = endpoints.tls, admin = %endpoints.admin, streams = daemon.streams().len(), "standpipe is ready");
     Ok(Running { daemon, endpoints, pool, stop, servers, _lock: lock })

@@ -1,74 +1,45 @@
 //! Tables whose files change: what changes in one with a `refresh` counts for the batches that close after it was seen,
 //! without a reload, and what is wrong in it changes nothing.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-
-use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
+use super::followed::{Known, Look, Next, State};
 use super::reload::ReloadError;
 use crate::alarm::AlarmKind;
-use crate::config::{TableConfig, TableSource};
+use crate::config::TableConfig;
 use crate::functions::{FunctionError, ReadTable};
 use crate::stamp::Stamp;
 use crate::worker::chain;
 
-/// How long a file has to stand still before it is read, so that one that is being written is not read in the middle.
-const STILL_FOR: Duration = Duration::from_millis(500);
-
-/// What is known of a table's file.
-#[derive(Debug)]
-struct Followed {
-    look_at: Instant,
-    /// Its state at the last look, if it had changed.
-    seen: Option<Stamp>,
-    /// The state that was refused.
-    refused: Option<Stamp>,
-}
-
-/// Follows the files of tables until `stop`.
-pub(super) async fn follow_tables(daemon: Arc<Daemon>, stop: CancellationToken) {
-    let mut all: BTreeMap<String, Followed> = BTreeMap::new();
-    while stop.run_until_cancelled(tokio::time::sleep(STILL_FOR)).await.is_some() {
-        let config = daemon.config();
-        all.retain(|name, _| config.tables.contains_key(name));
-        for (name, table) in &config.tables {
-            let (TableSource::File(path), Some(every)) = (&table.from, table.refresh) else { continue };
-            let first = || Followed { look_at: Instant::now() + every, seen: None, refused: None };
-            let followed = all.entry(name.clone()).or_insert_with(first);
-            if followed.look_at <= Instant::now() && !followed.look(&daemon, name, table, path).await {
-                followed.look_at = Instant::now() + every;
-            }
+/// Looks at the file of a table, and has it read where it has changed and stands still.
+pub(super) async fn look(
+    daemon: &Daemon,
+    name: &str,
+    table: &TableConfig,
+    path: &Path,
+    known: Known,
+) -> Look {
+    let file = path.to_owned();
+    let Ok(stamp) = tokio::task::spawn_blocking(move || Stamp::of(&file)).await else {
+        return Look { next: Next::Later, known };
+    };
+    let state = Some(State::File(stamp.clone()));
+    if daemon.context.functions.stamp(name).as_ref() == Some(&stamp) {
+        if known.refused.is_some() {
+            daemon.context.alarms.clear(None, AlarmKind::TableRefused, name);
         }
+        return Look::new(Next::Later, None);
     }
-}
-
-impl Followed {
-    /// Looks at the file, and has it read where it has changed and stands still. Whether it is to be looked at again soon.
-    async fn look(&mut self, daemon: &Daemon, name: &str, table: &TableConfig, path: &Path) -> bool {
-        let file = path.to_owned();
-        let Ok(stamp) = tokio::task::spawn_blocking(move || Stamp::of(&file)).await else { return false };
-        let is_known = |known: Option<Stamp>| known.as_ref() == Some(&stamp);
-        if is_known(daemon.context.functions.stamp(name)) {
-            if self.refused.take().is_some() {
-                daemon.context.alarms.clear(None, AlarmKind::TableRefused, name);
-            }
-            return false;
-        }
-        if is_known(self.refused.clone()) {
-            return false;
-        }
-        if self.seen.replace(stamp.clone()) != Some(stamp.clone()) {
-            return true;
-        }
-        let renewed = daemon.renew_table(name, table, None).await;
-        self.refused = (renewed == Renewed::Refused).then_some(stamp);
-        false
+    if known.refused == state {
+        return Look { next: Next::Later, known };
     }
+    if known.seen != state {
+        return Look { next: Next::Soon, known: Known { seen: state, ..known } };
+    }
+    let renewed = daemon.renew_table(name, table, None).await;
+    Look::new(Next::Later, state.filter(|_| renewed == Renewed::Refused))
 }
 
 /// How it has ended to read a table anew.

@@ -18,7 +18,7 @@ use super::pieces::Chunks;
 use super::requests::Sending;
 use super::shape::{Part, Shape};
 use super::{Line, make};
-use crate::alarm::AlarmKind;
+use crate::alarm::{AlarmKind, of_destination};
 use crate::catalog::CatalogError;
 use crate::delivery_log::Failure;
 use crate::spec::S3Destination;
@@ -85,8 +85,8 @@ pub(super) const NOTED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Of two failures the one to tell of: a fault that has to be mended says more than one that passes, and the first of a
 /// class more than those after it.
-pub(super) fn graver<E>(first: Option<E>, error: E, class: impl Fn(&E) -> ErrorClass) -> Option<E> {
-    first.filter(|first| class(first) >= class(&error)).or(Some(error))
+pub(super) fn graver<E, C: Ord>(first: Option<E>, error: E, gravity: impl Fn(&E) -> C) -> Option<E> {
+    first.filter(|first| gravity(first) >= gravity(&error)).or(Some(error))
 }
 
 /// How an attempt ended.
@@ -118,6 +118,7 @@ impl AttemptError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::Sink(error) | Self::Endpoint { error, .. } => error.class,
+            Self::Journal(AppendError::TooLarge(_)) => ErrorClass::Refused,
             Self::Spool(_) | Self::Schema(_) | Self::Journal(_) => ErrorClass::Transient,
         }
     }
@@ -135,7 +136,6 @@ impl Line {
             Ok(()) => {
                 self.clear_alarms(&open.close);
                 self.again.forget(open.close.batch);
-                self.tidy_endpoint().await;
                 Outcome::Settled
             }
             Err(error) => self.failed(open, which.tries, &error).await,
@@ -344,7 +344,7 @@ impl Line {
         if tally.lost > 0 {
             let message =
                 format!("{} records of batch {} could not be read from the journal", tally.lost, close.batch);
-            self.raise(AlarmKind::RecordsLost, "", message);
+            self.raise(AlarmKind::RecordsLost, self.destination.as_str(), message);
         }
         Ok(())
     }
@@ -416,7 +416,9 @@ impl Line {
         let has_endpoint = self.has_endpoint(&open.close);
         let must_mend = error.class() == ErrorClass::Misconfigured;
         let (begins, over) = match error {
-            AttemptError::Endpoint { progressed, .. } => (!must_mend, *progressed || must_mend),
+            AttemptError::Endpoint { error, progressed } => {
+                (!must_mend && !error.is_ours, *progressed || must_mend)
+            }
             _ => (!has_endpoint, has_endpoint && must_mend),
         };
         let failing = |over| {
@@ -452,15 +454,22 @@ impl Line {
     }
 
     pub(crate) fn clear_alarms(&self, close: &Close) {
-        let alarms = &self.context.alarms;
-        let about = self.destination.to_string();
-        alarms.clear(Some(&self.stream), AlarmKind::Misconfigured, &about);
-        alarms.clear(Some(&self.stream), AlarmKind::RetryExhausted, &about);
-        alarms.clear(Some(&self.stream), AlarmKind::Refused, &close.batch.to_string());
+        self.clear(AlarmKind::Misconfigured);
+        if !self.has_endpoint(close) {
+            // A batch of an endpoint may have been given up; once one of its requests is answered, it is cleared.
+            self.clear(AlarmKind::RetryExhausted);
+        }
+        self.context.alarms.clear(Some(&self.stream), AlarmKind::Refused, &close.batch.to_string());
+    }
+
+    /// Clears an alarm about the destination.
+    pub(super) fn clear(&self, kind: AlarmKind) {
+        self.context.alarms.clear(Some(&self.stream), kind, self.destination.as_str());
     }
 
     pub(crate) fn raise(&self, kind: AlarmKind, about: &str, message: String) {
-        self.context.alarms.raise(Some(&self.stream), kind, about, message, self.context.timer.now());
+        let (message, now) = (of_destination(&self.destination, message), self.context.timer.now());
+        self.context.alarms.raise(Some(&self.stream), kind, about, message, now);
     }
 }
 

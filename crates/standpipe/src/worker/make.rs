@@ -10,7 +10,7 @@ use base64_simd::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use standpipe_convert::infer::Inferred;
+use standpipe_convert::infer::{Inferred, News};
 use standpipe_convert::{FileFormat, RecordBatch};
 use standpipe_encode::ChunkEncoder;
 use standpipe_journal::Chunk;
@@ -200,14 +200,9 @@ pub(super) fn news(
 ) -> Work<Option<Inferred>> {
     Arc::new(move |chunk| {
         let Run { transformed, .. } = of.run(chunk)?;
-        let (mut reader, mut seen) = (converter.rows.reader(), None);
-        for row in &transformed.rows {
-            if Inferred::is_news(&mut reader, &row.data) {
-                // A row that is none shows nothing; it fails when it is converted.
-                seen.get_or_insert_with(|| beginning.clone()).add(&row.data).ok();
-            }
-        }
-        Ok(seen)
+        let mut news = News::new(&beginning, converter.rows.reader());
+        transformed.rows.iter().for_each(|row| news.look(&row.data));
+        Ok(news.seen())
     })
 }
 

@@ -304,6 +304,7 @@ impl Loop {
                 let arrived_ms = self.line.now_ms();
                 Came { event: Event::Front { position, arrived_ms }, failed: None }
             }
+            Some(Command::Tidy) => Came { event: Event::Tidied, failed: None },
             None => Came { event: Event::Timer, failed: None },
         }
     }
@@ -317,6 +318,10 @@ impl Loop {
             Command::Close { from, reason } => {
                 self.tasks.spawn(async move { Came { event: line.close(from, reason).await, failed: None } })
             }
+            Command::Tidy => self.tasks.spawn(async move {
+                line.tidy_endpoint().await;
+                Came { event: Event::Tidied, failed: None }
+            }),
             Command::Attempt(batch) => {
                 let tries = self.tries.get(&batch).copied().unwrap_or_default();
                 let repeated = self.inherited.contains(&batch);

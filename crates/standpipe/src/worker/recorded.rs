@@ -57,7 +57,9 @@ impl Line {
         let schema = match pinned(close) {
             None => self.recorded.in_force(&of).1,
             Some(version) => self.recorded.at(version).ok_or_else(|| {
-                let message = format!("version {version} of the recorded schema is not there any more");
+                let message = format!(
+                    "version {version} of the recorded schema cannot be read, or is not there any more"
+                );
                 SinkError::new(ErrorClass::Misconfigured, message)
             })?,
         };

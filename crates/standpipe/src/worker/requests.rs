@@ -15,6 +15,8 @@
 //! - What a human has to mend ([`ErrorClass::Misconfigured`]) gives nothing up, however long it lasts, unless the
 //!   destination may only lag so far behind (`max_lag`).
 
+pub(super) mod kept;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,6 +41,7 @@ use super::fates::{Counted, Fates, Made};
 use super::pieces::Pieces;
 use super::shape::{Part, Shape};
 use super::{Context, Line, make};
+use crate::alarm::AlarmKind;
 use crate::endpoints::{Endpoint, EndpointClient};
 use crate::spec::S3Destination;
 
@@ -173,7 +176,10 @@ impl Line {
     /// Sending what cannot be noted would only be done again.
     fn can_decide(&self) -> Result<(), SinkError> {
         match self.journal.usage().poisoned {
-            true => Err(SinkError::new(ErrorClass::Transient, "the journal takes no decisions now")),
+            true => {
+                let error = SinkError::new(ErrorClass::Transient, "the journal takes no decisions now");
+                Err(SinkError { is_ours: true, ..error })
+            }
             false => Ok(()),
         }
     }
@@ -312,8 +318,17 @@ impl Line {
         progress.bytes += bytes;
         let mut given_up = None;
         let is_done = match left {
-            None => !was_over,
+            None => {
+                if !was_over {
+                    self.clear(AlarmKind::RetryExhausted);
+                }
+                !was_over
+            }
             Some((request, error)) if self.is_over(sending, endpoint, progress, &error) => {
+                if error.class != ErrorClass::Refused {
+                    let message = format!("batch {}: given up: {}", close.batch, chain(&error));
+                    self.raise(AlarmKind::RetryExhausted, self.destination.as_str(), message);
+                }
                 let code = error.code.clone().unwrap_or_else(|| "InternalError".to_owned());
                 refused.add(code, &error.told(), request.rows.iter().map(|row| row.origin.position));
                 given_up = Some(request).filter(|_| client.keeps_given_up);
@@ -333,24 +348,7 @@ impl Line {
             Control::Decide(Decide { batch, destination, rows, reason, message, attempts, decided_at })
         }));
         if is_done {
-            (progress.failures, progress.progressed) = (0, true);
-            progress.noted += 1;
-            // Of more the process alone knows that nothing of them is left.
-            match progress.noted <= REQUESTS_NOTED_MAX {
-                true => {
-                    let (batch, destination) = (close.batch, self.destination.clone());
-                    let (ordinal, request) = (Part::Undelivered.ordinal(), Some(cut));
-                    progress.frames.push(Control::Done(Done {
-                        batch,
-                        destination,
-                        ordinal,
-                        further: 0,
-                        request,
-                    }));
-                    self.again.map().remove(&cut);
-                }
-                false => progress.again.push((cut, BTreeSet::new())),
-            }
+            self.note_over(close.batch, cut, progress);
         }
         let late = self.context.timer.steady().saturating_sub(progress.noted_at) >= NOTED_WITHIN;
         if is_urgent || late {
@@ -366,6 +364,26 @@ impl Line {
         Ok(())
     }
 
+    /// Notes that a request is over.
+    fn note_over(&self, batch: BatchId, cut: RequestId, progress: &mut Progress) {
+        (progress.failures, progress.progressed) = (0, true);
+        progress.noted += 1;
+        // Of more the process alone knows that nothing of them is left.
+        if progress.noted > REQUESTS_NOTED_MAX {
+            progress.again.push((cut, BTreeSet::new()));
+            return;
+        }
+        let (ordinal, destination) = (Part::Undelivered.ordinal(), self.destination.clone());
+        progress.frames.push(Control::Done(Done {
+            batch,
+            destination,
+            ordinal,
+            further: 0,
+            request: Some(cut),
+        }));
+        self.again.map().remove(&cut);
+    }
+
     /// Whether rows that failed so are given up.
     fn is_over(
         &self,
@@ -374,6 +392,9 @@ impl Line {
         progress: &Progress,
         error: &SinkError,
     ) -> bool {
+        if error.is_ours {
+            return false;
+        }
         let now = self.context.timer.now();
         let lag = now.since(sending.open.close.arrived_at);
         if endpoint.max_lag_ms.is_some_and(|max| lag >= Duration::from_millis(max)) {
@@ -510,7 +531,7 @@ impl Progress {
 
     fn fail(&mut self, error: SinkError) {
         self.failures += 1;
-        self.failure = graver(self.failure.take(), error, |error| error.class);
+        self.failure = graver(self.failure.take(), error, |error| (error.class, !error.is_ours));
     }
 }
 
@@ -534,33 +555,6 @@ fn request_id(version: u64, identity: BatchId, rows: &[RequestRow]) -> RequestId
     RequestId(std::array::from_fn(|byte| digest.as_ref()[byte]))
 }
 
-/// A row as a spool keeps it, with what it comes from.
-pub(super) mod kept {
-    use bytes::{Buf, BufMut, Bytes};
-    use standpipe_model::{Position, RequestRow, RowOrigin, Timestamp};
-
-    /// Position, number within the record, arrival.
-    const LEN: usize = 20;
-
-    pub(crate) fn write(row: &RequestRow) -> Vec<u8> {
-        let mut kept = Vec::with_capacity(LEN + row.data.len());
-        kept.put_u64_le(row.origin.position.0);
-        kept.put_u32_le(row.origin.sub);
-        kept.put_u64_le(row.arrived_at.as_millis());
-        kept.extend_from_slice(&row.data);
-        kept
-    }
-
-    pub(crate) fn read(mut kept: Bytes) -> Option<RequestRow> {
-        if kept.len() < LEN {
-            return None;
-        }
-        let (position, sub, arrived_at) = (kept.get_u64_le(), kept.get_u32_le(), kept.get_u64_le());
-        let origin = RowOrigin { position: Position(position), sub };
-        Some(RequestRow { origin, arrived_at: Timestamp(arrived_at), data: kept })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -582,12 +576,5 @@ mod tests {
         }
         assert_ne!(request_id(1, batch, &all), request_id(1, BatchId([2; 16]), &all));
         assert_ne!(request_id(1, batch, &all), request_id(2, batch, &all));
-    }
-
-    #[test]
-    fn a_row_of_a_spool_knows_where_it_comes_from() {
-        let kept = kept::write(&row(1 << 40, 9));
-        assert_eq!(kept::read(kept.into()), Some(row(1 << 40, 9)));
-        assert_eq!(kept::read(Bytes::from_static(b"short")), None);
     }
 }

@@ -24,6 +24,8 @@ const SLOTS: usize = 4;
 /// How many may be closed and not settled: those being attempted and those that wait to be tried again. The journal's
 /// reserve for control frames is made for about so many.
 const OPEN_MAX: usize = 16;
+/// How often a destination is told what is settled, in milliseconds.
+const TIDY_MS: i64 = 60_000;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(crate) enum Event {
     Hints(Buffering),
     /// Everything there is shall be closed and delivered.
     Drain,
+    /// The destination was told what is settled.
+    Tidied,
     /// Time passed.
     Timer,
 }
@@ -59,6 +63,8 @@ pub(crate) enum Command {
     Close { from: Cursor, reason: CloseReason },
     /// Make an attempt.
     Attempt(BatchId),
+    /// Tell the destination what is settled, beside all attempts.
+    Tidy,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +72,13 @@ enum Phase {
     Ready,
     Running,
     Parked { until: i64 },
+}
+
+/// Telling the destination what is settled; `due` when something is that it has not been told of.
+#[derive(Debug, Clone, Copy)]
+enum Tidy {
+    Idle { not_before: i64, due: bool },
+    Running { since: i64, due: bool },
 }
 
 /// What the worker of one destination knows.
@@ -82,6 +95,7 @@ pub(crate) struct WorkerState {
     looking: bool,
     closing: bool,
     close_not_before: i64,
+    tidy: Tidy,
     batches: BTreeMap<BatchId, Phase>,
     /// The order in which batches were closed.
     order: Vec<BatchId>,
@@ -101,6 +115,7 @@ impl WorkerState {
             looking: false,
             closing: false,
             close_not_before: i64::MIN,
+            tidy: Tidy::Idle { not_before: i64::MIN, due: false },
             batches: open.iter().map(|batch| (*batch, Phase::Ready)).collect(),
             order: open,
         }
@@ -129,12 +144,19 @@ impl WorkerState {
             Event::Settled { batch } => {
                 self.batches.remove(&batch);
                 self.order.retain(|other| *other != batch);
+                let (Tidy::Idle { due, .. } | Tidy::Running { due, .. }) = &mut self.tidy;
+                *due = true;
             }
             Event::Failed { batch, retry_at } => self.set(batch, Phase::Parked { until: retry_at }),
             Event::Nudge { batch: Some(batch) } => self.wake(batch),
             Event::Nudge { batch: None } => self.order.clone().into_iter().for_each(|batch| self.wake(batch)),
             Event::Hints(hints) => self.hints = hints,
             Event::Drain => self.drain_to = Some(self.tip.next),
+            Event::Tidied => {
+                if let Tidy::Running { since, due } = self.tidy {
+                    self.tidy = Tidy::Idle { not_before: since.saturating_add(TIDY_MS), due };
+                }
+            }
             Event::Timer => {}
         }
     }
@@ -157,6 +179,10 @@ impl WorkerState {
             self.close_not_before = i64::MIN;
         }
         let mut commands = Vec::new();
+        if self.tidy_at().is_some_and(|at| at <= now) {
+            self.tidy = Tidy::Running { since: now, due: false };
+            commands.push(Command::Tidy);
+        }
         for batch in self.order.clone() {
             if matches!(self.batches.get(&batch), Some(Phase::Parked { until }) if *until <= now) {
                 self.set(batch, Phase::Ready);
@@ -178,6 +204,14 @@ impl WorkerState {
             commands.push(Command::Close { from: self.cursor, reason });
         }
         commands
+    }
+
+    /// When the destination is to be told what is settled, if anything is that it does not know.
+    fn tidy_at(&self) -> Option<i64> {
+        match self.tidy {
+            Tidy::Idle { not_before, due: true } => Some(not_before),
+            _ => None,
+        }
     }
 
     fn running(&self) -> usize {
@@ -219,7 +253,7 @@ impl WorkerState {
         let age = (pending && room).then(|| self.front.map(|arrived| self.age_limit(arrived))).flatten();
         let age = age.map(|at| at.max(self.close_not_before));
         let held = (pending && room && self.front.is_none()).then_some(self.close_not_before);
-        parked.chain(age).chain(held.filter(|at| *at > i64::MIN)).min()
+        parked.chain(age).chain(held.filter(|at| *at > i64::MIN)).chain(self.tidy_at()).min()
     }
 
     /// How many full batches wait to be closed: how far the destination has fallen behind.
@@ -274,7 +308,7 @@ mod tests {
             state.step(Event::Closed { batch: id(1), end: at(1, 10) }, 70_001),
             [Command::Attempt(id(1))]
         );
-        assert_eq!(state.step(Event::Settled { batch: id(1) }, 70_002), []);
+        assert_eq!(state.step(Event::Settled { batch: id(1) }, 70_002), [Command::Tidy]);
         assert!(state.is_drained());
         assert_eq!(state.wake_at(), None);
     }
@@ -330,6 +364,26 @@ mod tests {
         assert_eq!(state.batches_behind(), 3);
         state.step(tip(40, 4_000), 0);
         assert_eq!(state.batches_behind(), 4);
+    }
+
+    #[test]
+    fn a_destination_is_told_what_is_settled_once_a_minute_and_of_the_last_batch_too() {
+        let mut state = state();
+        assert_eq!(state.step(Event::Settled { batch: id(1) }, 1_000), [Command::Tidy]);
+        assert_eq!(state.step(Event::Settled { batch: id(2) }, 2_000), [], "it is being told");
+        assert_eq!((state.step(Event::Tidied, 3_000), state.wake_at()), (vec![], Some(61_000)));
+        assert_eq!(state.step(Event::Settled { batch: id(3) }, 60_999), []);
+        assert_eq!(state.step(Event::Timer, 61_000), [Command::Tidy]);
+        assert_eq!((state.step(Event::Tidied, 90_000_000), state.wake_at()), (vec![], None));
+        assert_eq!(state.step(Event::Settled { batch: id(4) }, 90_000_001), [Command::Tidy]);
+    }
+
+    #[test]
+    fn telling_what_is_settled_takes_no_slot() {
+        let mut state = WorkerState::resume(HINTS, at(0, 0), (0..4).map(id).collect());
+        let attempts = state.step(Event::Settled { batch: id(9) }, 0);
+        assert_eq!(attempts[0], Command::Tidy);
+        assert_eq!(attempts.len(), 1 + SLOTS);
     }
 
     #[test]

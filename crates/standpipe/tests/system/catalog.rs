@@ -1,10 +1,13 @@
 //! Tables whose columns are in a catalog: a real server of Glue's API, and the REST catalog of Iceberg.
 
+use std::thread;
+
 use serde_json::{Value, json};
 use standpipe_testkit::Daemon;
 use standpipe_testkit::servers::{Iceberg, Moto, Toxiproxy};
 
 use crate::client::{Client, batch_of};
+use crate::double::Held;
 use crate::formats::{download, duckdb};
 use crate::lake::Lake;
 use crate::support::{SOON, all_settled, eventually, start};
@@ -134,6 +137,57 @@ fn check_files(lake: &Lake) {
         duckdb("SELECT count(*) FROM read_parquet('{}/fixed/**/*.parquet')", folder.path()),
         json!([[2]])
     );
+}
+
+#[test]
+fn a_catalog_that_is_slow_is_asked_for_tables_at_once_and_keeps_no_other_change_waiting() {
+    let columns_of_all =
+        json!({"Table": {"StorageDescriptor": {"Columns": [{"Name": "id", "Type": "bigint"}]}}});
+    let (lake, (slow, port)) = (Lake::with(&["lake"]), Held::start(columns_of_all));
+    let stream = |name: &str| {
+        format!(
+            "  - name: {name}
+    format: {{ parquet: {{ schema: {{ catalog: glue, database: lake, table: {name} }} }} }}
+    destination: {{ s3: {{ bucket: lake, buffering: {{ interval: 1s }} }} }}\n"
+        )
+    };
+    let daemon = start(format!(
+        "stores: {{ lake: {} }}
+catalogs:
+  glue: {{ endpoint: \"http://127.0.0.1:{port}\", region: us-east-1, access_key_id: a, secret_access_key: s, \
+         refresh: 1h, timeout: 60s }}
+streams:\n{}{}{}",
+        lake.yaml(),
+        stream("one"),
+        stream("two"),
+        stream("three")
+    ));
+    slow.waits_for(3);
+    slow.answer(true);
+    let (status, told) = create(&daemon, "flights");
+    assert_eq!(status, 200, "{told}");
+    eventually("all have their columns", SOON, || {
+        ["one", "two", "three", "called"].iter().all(|name| columns(&daemon, name) == 1).then_some(())
+    });
+
+    slow.answer(false);
+    let update = json!({
+        "DeliveryStreamName": "called", "CurrentDeliveryStreamVersionId": "1", "DestinationId": "destinationId-000000000001",
+        "ExtendedS3DestinationUpdate": {"Prefix": "other/"},
+    });
+    let client = Client::of(&daemon);
+    let updating = thread::spawn({
+        let client = client.clone();
+        move || client.call("UpdateDestination", update.to_string().into())
+    });
+    slow.waits_for(1);
+    let tag = json!({"DeliveryStreamName": "called", "Tags": [{"Key": "k"}]});
+    let tagged = client.call("TagDeliveryStream", tag.to_string().into());
+    assert_eq!(tagged.status, 200, "{tagged:?}");
+    assert!(!updating.is_finished(), "it waits for the catalog");
+    slow.answer(true);
+    let updated = updating.join().unwrap();
+    assert_eq!(updated.status, 200, "{updated:?}");
 }
 
 #[test]

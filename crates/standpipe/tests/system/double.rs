@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use serde_json::Value;
+
+use crate::support::SOON;
 
 /// A request's path with its query, its headers by lower-case name, and its body, unpacked.
 pub(crate) struct Asked {
@@ -81,4 +83,50 @@ fn serve(mut stream: &TcpStream, double: &impl Double) -> Option<()> {
         body.len()
     );
     stream.write_all((head + &body).as_bytes()).ok()
+}
+
+/// A double that keeps its answers back until it is told to give them, and knows who waits.
+pub(crate) struct Held {
+    answer: Value,
+    /// Whether it answers, and how many wait.
+    state: Mutex<(bool, usize)>,
+    changed: Condvar,
+}
+
+impl Held {
+    /// One that will answer so; and its port.
+    pub(crate) fn start(answer: Value) -> (Arc<Self>, u16) {
+        let held = Arc::new(Self { answer, state: Mutex::default(), changed: Condvar::new() });
+        let port = start(Arc::clone(&held));
+        (held, port)
+    }
+
+    /// Whether it answers from now on.
+    pub(crate) fn answer(&self, answers: bool) {
+        self.state.lock().unwrap().0 = answers;
+        self.changed.notify_all();
+    }
+
+    /// Waits until so many wait at once.
+    pub(crate) fn waits_for(&self, waiting: usize) {
+        let state = self.state.lock().unwrap();
+        let (_state, late) =
+            self.changed.wait_timeout_while(state, SOON, |(_, found)| *found < waiting).unwrap();
+        assert!(!late.timed_out(), "{waiting} did not wait at once");
+    }
+}
+
+impl Double for Held {
+    fn decide(&self, _path: &str) -> Answer {
+        Answer::Take
+    }
+
+    fn reply(&self, _asked: Asked, _answer: Answer) -> Option<(u16, Value)> {
+        let mut state = self.state.lock().unwrap();
+        state.1 += 1;
+        self.changed.notify_all();
+        let mut state = self.changed.wait_while(state, |(answers, _)| !*answers).unwrap();
+        state.1 -= 1;
+        Some((200, self.answer.clone()))
+    }
 }

@@ -127,15 +127,19 @@ fn what_fails_for_too_long_or_is_refused_goes_to_the_error_output_and_the_stream
     assert!(taken == 70 || taken == 100, "{taken}");
     assert_eq!((settled.delivered, settled.backed_up), (taken, 120 - taken));
 
+    let alarms = || metric(&daemon, "standpipe_alarm", &["kind=\"retry_exhausted\"", "stream=\"clicks\""]);
+    assert_eq!(alarms(), 0, "a refusal is an answer");
     receiver.obey(|_| Answer::Status(500));
     put_all(&daemon, 120..240);
     let settled = all_settled(&daemon, "clicks", SOON);
+    assert_eq!(alarms(), 1, "it lasts beyond the batch that was given up");
     assert_eq!((settled.delivered, settled.backed_up), (taken, 240 - taken));
 
     receiver.obey(|_| Answer::Take);
     put_all(&daemon, 240..300);
     let settled = all_settled(&daemon, "clicks", SOON);
     assert_eq!((settled.accepted, settled.delivered, settled.backed_up), (300, taken + 60, 240 - taken));
+    assert_eq!(alarms(), 0);
 
     let lines = undelivered(&lake);
     let mut all: Vec<String> = lines.iter().map(|line| String::from_utf8(raw(line)).unwrap()).collect();

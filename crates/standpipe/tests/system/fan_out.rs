@@ -134,7 +134,7 @@ fn a_destination_that_comes_later_begins_there_and_keeps_its_place_when_the_list
 fn one_that_may_lag_only_so_far_gives_up_and_holds_the_journal_no_longer() {
     let (lake, receiver) = (Lake::with(&["rows", "lake"]), Receiver::start());
     receiver.obey(|_| Answer::Status(401));
-    let daemon = start(yaml(&lake, &[&hook(&receiver, "max_lag: 3s,")]));
+    let daemon = start(yaml(&lake, &[&hook(&receiver, "max_lag: 3s, retry: 1s,")]));
     put_lines(&daemon, 0..100);
     delivered(&daemon, "rows", 100);
     eventually("it gives them up", SOON, || (at(&daemon, "hook", "backed_up_total") == 100).then_some(()));
@@ -175,4 +175,5 @@ fn the_api_describes_all_of_them() {
     assert_eq!(all[0]["ExtendedS3DestinationDescription"]["BucketARN"], "arn:aws:s3:::raw");
     assert!(all[1]["HttpEndpointDestinationDescription"].is_object(), "{}", all[1]);
     assert_eq!(describe(json!({ "ExclusiveStartDestinationId": "hook" })), all[2..]);
+    assert_eq!(describe(json!({ "ExclusiveStartDestinationId": "archive", "Limit": 1 })), all[1..2]);
 }

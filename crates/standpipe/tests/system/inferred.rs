@@ -105,6 +105,47 @@ fn the_first_batch_says_what_the_columns_are_and_later_ones_add_what_readers_tak
 }
 
 #[test]
+fn a_recorded_schema_that_is_damaged_holds_the_batches_that_need_it_and_nothing_else() {
+    let (lake, toxiproxy) = (Lake::with(&["lake"]), Toxiproxy::start().unwrap());
+    let proxy = toxiproxy.proxy("lake", &lake.server.access().endpoint).unwrap();
+    let store = lake.server.access().through(proxy.endpoint()).store_yaml();
+    let mut daemon = start(yaml(&store, "{ parquet: { schema: infer } }", ""));
+    let file =
+        |daemon: &Daemon, version: u64| daemon.data_dir().join(format!("streams/rows/schema-{version}.json"));
+    proxy.cut().unwrap();
+    for (version, row) in [(1, json!({"id": 1})), (2, json!({"id": 2, "name": "x"}))] {
+        put_rows(&daemon, &[row]);
+        eventually("a schema is recorded", SOON, || file(&daemon, version).exists().then_some(()));
+    }
+    daemon.kill9().unwrap();
+    fs::write(file(&daemon, 1), "{").unwrap();
+    daemon.restart().unwrap();
+    let told = daemon.get("/readyz").unwrap();
+    assert!(
+        told.status == 200 && told.body.contains("alarm: rows: schema_damaged: batches"),
+        "{}",
+        told.body
+    );
+    proxy.heal().unwrap();
+    put_rows(&daemon, &[json!({"id": 3, "name": "y"})]);
+    eventually("the others are delivered", SOON, || (lake.keys("lake").len() == 2).then_some(()));
+    let held = eventually("its batch is held", SOON, || {
+        let open: Value = serde_json::from_str(&daemon.get("/streams/rows/batches").unwrap().body).unwrap();
+        let misconfigured = daemon.get("/readyz").unwrap().body.contains("alarm: rows: misconfigured");
+        misconfigured.then(|| open[0]["batch"].as_str().unwrap().to_owned())
+    });
+    let rebound = daemon.post(&format!("/streams/rows/batches/{held}/rebind"), "").unwrap();
+    assert_eq!(rebound.status, 200, "{}", rebound.body);
+    assert_eq!(all_settled(&daemon, "rows", SOON).delivered, 3);
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    let told = daemon.get("/readyz").unwrap().body;
+    assert!(told.contains("alarm: rows: schema_damaged: it was set aside"), "{told}");
+    assert!(!file(&daemon, 1).exists() && file(&daemon, 1).with_extension("json.damaged").exists());
+    assert_eq!(columns(&daemon), ["id int", "name string"]);
+}
+
+#[test]
 fn a_kill_between_the_record_of_a_schema_and_the_delivery_changes_neither() {
     let (lake, toxiproxy) = (Lake::with(&["lake"]), Toxiproxy::start().unwrap());
     let proxy = toxiproxy.proxy("lake", &lake.server.access().endpoint).unwrap();

@@ -169,6 +169,21 @@ fn what_is_not_loaded_is_named_by_a_manifest_of_errors_and_the_stream_goes_on() 
 }
 
 #[test]
+fn nothing_is_given_up_because_the_bucket_is_away() {
+    let mut lake = Lake::with(&["lake"]);
+    let server = server(&lake, "calm", "CREATE TABLE calm (id bigint, name varchar(100), even boolean)");
+    let daemon = start(yaml(&lake, &server, "calm", &format!("{STAGING}\n        retry: 0s")));
+    lake.server.kill().unwrap();
+    put_rows(&daemon, "calm", 0..100);
+    let failed = || metric(&daemon, "standpipe_delivery_attempts_total", &["kind=\"transient\""]);
+    eventually("attempts fail", SOON, || (failed() >= 3).then_some(()));
+    assert_eq!(balance(&daemon, "calm").in_journal, 100);
+    lake.server.restart().unwrap();
+    assert_eq!(all_settled(&daemon, "calm", SOON).delivered, 100);
+    all_are_there(&server, "calm", 100);
+}
+
+#[test]
 fn what_someone_has_to_mend_holds_the_data_until_it_is_mended() {
     let lake = Lake::with(&["lake"]);
     let server = server(&lake, "held", "CREATE TABLE held (id bigint, name varchar(100))");

@@ -5,11 +5,13 @@ use serde_json::{Value, json};
 use standpipe_testkit::Daemon;
 use standpipe_testkit::guests::example;
 
+use crate::client::Client;
+use crate::double::Held;
 use crate::formats::duckdb;
 use crate::lake::Lake;
 use crate::reload::{reload, wait_for_an_open_batch};
 use crate::support::{SOON, all_settled, eventually, metric, sdk_put, start};
-use crate::tables::{reading, rows, stream};
+use crate::tables::{reading, rows, stream, versions};
 
 const WHERE: &str = "enrich: { table: devices, key: .device, columns: [site] }";
 const KEY: &str = "ref/devices.csv";
@@ -141,6 +143,71 @@ fn what_needs_a_table_that_cannot_be_had_yet_is_held_until_it_is_there_and_nothi
     tables.put("lake", KEY, b"device,site,model\nd1,bern,T100\n");
     all_settled(&daemon, "s", SOON);
     assert_eq!(rows(&lake, "s")[0]["model"], "T100");
+}
+
+#[test]
+fn a_batch_that_waits_for_its_table_keeps_the_definition_that_it_was_closed_under() {
+    let (tables, lake) = (Lake::with(&["lake"]), Lake::with(&["lake"]));
+    let yaml = yaml(&tables, &lake, &format!("streams:\n{}", stream("s", WHERE)));
+    let mut daemon = start(yaml.clone());
+    sdk_put(&daemon, "s", [reading("d1")]);
+    wait_for_an_open_batch(&daemon, "s");
+    reload(&mut daemon, yaml.replace("prefix: s/", "prefix: later/"));
+    tables.put("lake", KEY, &table("bern"));
+    all_settled(&daemon, "s", SOON);
+    assert_eq!(rows(&lake, "s")[0]["site"], "bern");
+    sdk_put(&daemon, "s", [reading("d1")]);
+    all_settled(&daemon, "s", SOON);
+    assert_eq!((rows(&lake, "s").len(), rows(&lake, "later").len()), (1, 1));
+}
+
+#[test]
+fn a_reload_that_waits_for_a_store_keeps_no_other_change_waiting() {
+    let lake = Lake::with(&["lake"]);
+    let (slow, port) = Held::start(json!({"device": "d1", "site": "bern"}));
+    let store = lake.server.access().through(format!("http://127.0.0.1:{port}")).store_yaml();
+    let yaml = |tables: &str| {
+        format!(
+            "stores: {{ lake: {}, slow: {store} }}\ndefault_store: lake\n{tables}streams:\n{}",
+            lake.yaml(),
+            stream("s", "jq: { program: . }")
+        )
+    };
+    let mut daemon = start(yaml(""));
+    let table = "tables: { devices: { store: slow, bucket: lake, object: devices.jsonl, key: device } }\n";
+    daemon.reconfigure(yaml(table)).unwrap();
+    slow.waits_for(1);
+    let destination =
+        json!({"BucketARN": "arn:aws:s3:::lake", "RoleARN": "arn:aws:iam::000000000000:role/r"});
+    let wanted = json!({"DeliveryStreamName": "called", "S3DestinationConfiguration": destination});
+    let created = Client::of(&daemon).call("CreateDeliveryStream", wanted.to_string().into());
+    assert_eq!(created.status, 200, "{created:?}");
+    assert_eq!(versions(&daemon), 0, "the store has not answered yet");
+    slow.answer(true);
+    eventually("the table is in force", SOON, || (versions(&daemon) == 1).then_some(()));
+}
+
+#[test]
+fn a_table_that_was_refused_is_not_read_again_before_it_is_another_one() {
+    let (tables, lake) = (Lake::with(&["lake"]), Lake::with(&["lake"]));
+    let other = "ref/other.csv";
+    tables.put("lake", KEY, &table("a"));
+    tables.put("lake", other, &table("a"));
+    let also =
+        format!(", other: {{ store: tables, bucket: lake, object: {other}, key: device, refresh: 1s }} }}\n");
+    let text = yaml(&tables, &lake, &format!("streams:\n{}", stream("s", WHERE)));
+    let daemon = start(text.replace("refresh: 1s } }\n", &format!("refresh: 1s }}{also}")));
+    eventually("both are read", SOON, || (reads(&daemon, "ok") == 2).then_some(()));
+    tables.put("lake", KEY, b"device,site\nd1,x\nd1,y\n");
+    eventually("it is refused", SOON, || is_alarmed(&daemon).then_some(()));
+    for (round, site) in (3..).zip(["b", "c", "d"]) {
+        tables.put("lake", other, &table(site));
+        eventually("the other one is read", SOON, || (reads(&daemon, "ok") == round).then_some(()));
+    }
+    assert_eq!(reads(&daemon, "refused"), 1, "it was looked at each time");
+    // What it was before is no news either.
+    tables.put("lake", KEY, &table("a"));
+    eventually("it is good again", SOON, || (!is_alarmed(&daemon)).then_some(()));
 }
 
 #[test]

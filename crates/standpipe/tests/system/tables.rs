@@ -103,7 +103,7 @@ fn rows_get_the_columns_of_their_key_and_misses_are_kept_dropped_or_failed() {
 }
 
 /// The versions of tables on disk.
-fn versions(daemon: &Daemon) -> usize {
+pub(crate) fn versions(daemon: &Daemon) -> usize {
     let files = files_below(&daemon.data_dir().join("functions"));
     files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "table")).count()
 }

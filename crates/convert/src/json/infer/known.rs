@@ -5,9 +5,12 @@
 //! - Of a name that is there already the type stays, or becomes one that every engine reads the earlier files by: `int`
 //!   becomes `bigint`, structs have further members, and so has what is within arrays. What does not fit is left to fail.
 //! - New names come last, and there are never more than was said, however many a producer thinks of.
+//! - A record that does not become a row of what the schema becomes shows nothing.
+
+use std::sync::Arc;
 
 use super::{Inferred, Members, Rules, Seen};
-use crate::json::{Deserializer, RowReader};
+use crate::json::{Deserializer, RowPlan, RowReader};
 use crate::schema::{COLUMNS_MAX, SchemaError, TableSchema};
 use crate::types::{DEPTH_MAX, Type};
 
@@ -65,12 +68,6 @@ impl Inferred {
         Self { columns, rules: Rules::new(deserializer), room: Room { left: Some(left), ..Room::default() } }
     }
 
-    /// Whether a record shows something that a reader of the same schema does not make columns of: a key that it does
-    /// not know, or a value that does not fit.
-    pub fn is_news(reader: &mut RowReader, record: &[u8]) -> bool {
-        reader.push(record).is_err() || reader.met_strangers()
-    }
-
     /// Sees all that another has seen.
     pub fn join(&mut self, other: Self) {
         self.columns.join(other.columns, &mut self.room);
@@ -91,6 +88,60 @@ impl Inferred {
     /// How often a key was left out.
     pub fn left_out(&self) -> u64 {
         self.room.left_out
+    }
+}
+
+/// What records show beyond a schema.
+#[derive(Debug)]
+pub struct News<'a> {
+    beginning: &'a Inferred,
+    reader: RowReader,
+    /// Of the schema as the records before have made it wider.
+    wider: Option<RowReader>,
+    seen: Option<Inferred>,
+}
+
+impl<'a> News<'a> {
+    /// Nothing yet, with a reader of the schema that the beginning goes on from.
+    pub fn new(beginning: &'a Inferred, reader: RowReader) -> Self {
+        Self { beginning, reader, wider: None, seen: None }
+    }
+
+    /// Looks at a record: for a key that the schema does not have, or a value that makes one of its types wider.
+    pub fn look(&mut self, record: &[u8]) {
+        let is_news = match self.reader.push(record) {
+            Ok(_) => self.reader.met_strangers(),
+            Err(_) => self.is_taken(record),
+        };
+        if is_news {
+            // It is read already.
+            self.seen.get_or_insert_with(|| self.beginning.clone()).add(record).ok();
+        }
+    }
+
+    /// Whether a record that the schema does not take is taken by what becomes of it.
+    fn is_taken(&mut self, record: &[u8]) -> bool {
+        if self.wider.as_mut().is_some_and(|wider| wider.push(record).is_ok()) {
+            return true;
+        }
+        let Ok((_, found)) = self.beginning.found(record) else { return false };
+        if !self.beginning.columns.are_widened(&found) {
+            return false;
+        }
+        let mut wider = self.seen.as_ref().unwrap_or(self.beginning).clone();
+        wider.columns.join(found, &mut wider.room);
+        let Ok(schema) = wider.evolved() else { return false };
+        let mut reader = Arc::new(RowPlan::by(&schema, wider.rules)).reader();
+        let is_taken = reader.push(record).is_ok();
+        if is_taken {
+            self.wider = Some(reader);
+        }
+        is_taken
+    }
+
+    /// What was seen, if anything new was.
+    pub fn seen(self) -> Option<Inferred> {
+        self.seen
     }
 }
 
@@ -123,6 +174,18 @@ impl Seen {
         }
     }
 
+    /// Whether a type that is known becomes another one by it.
+    fn is_widened(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Known(known), other) => known.is_widened(other),
+            (Self::Scalar(Type::Int), Self::Scalar(Type::BigInt)) => true,
+            (Self::Array(item), Self::Array(other)) => item.is_widened(other),
+            (Self::Array(item), other) => item.is_widened(other),
+            (Self::Struct(members), Self::Struct(others)) => members.are_widened(others),
+            _ => false,
+        }
+    }
+
     /// How many names are below it.
     fn names(&self) -> usize {
         match self {
@@ -150,6 +213,11 @@ impl Seen {
 }
 
 impl Members {
+    fn are_widened(&self, others: &Self) -> bool {
+        let known = |name: &String| self.by_name.get(name).map(|found| &self.all[*found].1);
+        others.all.iter().any(|(name, other)| known(name).is_some_and(|seen| seen.is_widened(other)))
+    }
+
     fn names(&self) -> usize {
         self.all.iter().map(|(_, seen)| 1 + seen.names()).sum()
     }

@@ -126,14 +126,10 @@ fn beyond(columns: &[&str], names_max: usize, values: &[&str]) -> (Vec<String>, 
     };
     let base = TableSchema::try_from(columns.iter().map(column).collect::<Vec<_>>()).expect("a schema");
     let whole = |values: &[&str]| {
-        let mut inferred = Inferred::beyond(&base, &Deserializer::default(), names_max);
-        let mut reader = RowReader::new(&base, &Deserializer::default());
-        for value in values {
-            if Inferred::is_news(&mut reader, value.as_bytes()) {
-                inferred.add(value.as_bytes()).ok();
-            }
-        }
-        inferred
+        let beginning = Inferred::beyond(&base, &Deserializer::default(), names_max);
+        let mut news = News::new(&beginning, RowReader::new(&base, &Deserializer::default()));
+        values.iter().for_each(|value| news.look(value.as_bytes()));
+        news.seen().unwrap_or(beginning)
     };
     let inferred = whole(values);
     // Seen in parts it is the same, and what was seen again adds nothing.
@@ -172,7 +168,7 @@ fn a_schema_evolves_by_what_readers_of_earlier_files_take_and_by_nothing_else() 
         // Within structs and arrays likewise.
         (
             &["s struct<a:int,b:date>"],
-            &[r#"{"s":{"c":{"d":1},"A":2147483648,"b":"x"}}"#],
+            &[r#"{"s":{"c":{"d":1},"A":2147483648,"b":"2020-01-02"}}"#],
             &["s struct<a:bigint,b:date,c:struct<d:int>>"],
         ),
         (&["s struct<a:int>"], &[r#"{"s":{"a:b":1}}"#, r#"{"s":7}"#], &["s struct<a:int>"]),
@@ -192,6 +188,32 @@ fn a_schema_evolves_by_what_readers_of_earlier_files_take_and_by_nothing_else() 
             "{values:?}"
         );
     }
+}
+
+#[test]
+fn what_does_not_become_a_row_adds_nothing() {
+    for (columns, values, expected) in [
+        (&["a int"][..], &[r#"{"a":"x","b":1}"#, r#"{"c":1,"a":1.5}"#][..], &["a int"][..]),
+        // Nor what would become one but for one of its values.
+        (&["a int", "d date"], &[r#"{"a":2147483648,"d":"x","b":1}"#], &["a int", "d date"]),
+        (&["a int"], &[r#"{"a":2147483648,"b":1}"#, r#"{"a":"x","c":1}"#], &["a bigint", "b int"]),
+        (
+            &["a int", "c int"],
+            &[r#"{"a":2147483648}"#, r#"{"c":2147483648}"#, r#"{"a":2147483648,"c":2147483648,"d":1}"#],
+            &["a bigint", "c bigint", "d int"],
+        ),
+        (&["s struct<a:int>"], &[r#"{"s":{"a":"x","b":1}}"#], &["s struct<a:int>"]),
+        (&["l array<int>"], &[r#"{"l":[2147483648,"x"],"b":1}"#], &["l array<int>"]),
+        (&["a int"], &[r#"{"b":1}{"a":"x"}"#], &["a int"]),
+    ] {
+        let (evolved, left_out) = beyond(columns, 100, values);
+        assert_eq!(
+            (evolved, left_out),
+            (expected.iter().map(|c| (*c).to_owned()).collect(), 0),
+            "{values:?}"
+        );
+    }
+    assert_eq!(beyond(&["a int"], 1, &[r#"{"a":"x","b":1}"#]), (vec!["a int".to_owned()], 0));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod breaking;
 mod conforming;
 mod loading;
 mod setting_up;
+mod sharing;
 mod values;
 
 use std::sync::Arc;

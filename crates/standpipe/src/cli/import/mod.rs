@@ -15,6 +15,7 @@
 mod cloudformation;
 mod conversion;
 pub(super) mod describe;
+mod endpoints;
 mod output;
 mod processing;
 mod s3;

@@ -142,20 +142,25 @@ pub(super) fn partitioning(value: &Value, yaml: &mut Fields, scope: &mut Scope<'
     }
     let mut given = members(Some(value));
     given.remove("Enabled");
-    let retry = given.remove("RetryOptions").unwrap_or_default();
-    if let Some(why) = open(&retry) {
+    let options = given.remove("RetryOptions").unwrap_or_default();
+    if let Some(why) = open(&options) {
         return Err(format!("RetryOptions {why}"));
     }
     let mut fields = Fields::default();
-    if let Some(seconds) = retry.get("DurationInSeconds") {
-        let seconds = text(seconds).map_err(|why| format!("DurationInSeconds {why}"))?;
-        let allowed = seconds.parse().is_ok_and(|seconds: u32| seconds <= RETRY_MAX_S);
-        if !allowed {
-            return Err(format!("DurationInSeconds is {seconds}, the API allows 0 to {RETRY_MAX_S}"));
-        }
-        fields.text("retry", format!("{seconds}s"));
-    }
+    retry(&options, &mut fields)?;
     scope.within("DynamicPartitioningConfiguration").leave(given, &[]);
     yaml.fields("partitioning", fields);
+    Ok(())
+}
+
+/// Maps `RetryOptions`.
+pub(super) fn retry(options: &Value, yaml: &mut Fields) -> Result<(), String> {
+    let Some(seconds) = options.get("DurationInSeconds") else { return Ok(()) };
+    let seconds = text(seconds).map_err(|why| format!("DurationInSeconds {why}"))?;
+    let allowed = seconds.parse().is_ok_and(|seconds: u32| seconds <= RETRY_MAX_S);
+    if !allowed {
+        return Err(format!("DurationInSeconds is {seconds}, the API allows 0 to {RETRY_MAX_S}"));
+    }
+    yaml.text("retry", format!("{seconds}s"));
     Ok(())
 }

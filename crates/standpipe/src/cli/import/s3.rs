@@ -13,8 +13,12 @@ pub(super) const BACKUP: &str = "backup";
 const PARTITIONING: &str = "DynamicPartitioningConfiguration";
 const CONVERSION: &str = "DataFormatConversionConfiguration";
 
+/// The keys that the store of an endpoint's error output has, too.
+pub(super) const IN_ERROR_OUTPUT: [&str; 5] =
+    ["store", "bucket", "prefix", "error_output_prefix", "encryption"];
+
 /// Takes a member's value; the text says why it cannot.
-type Take = fn(&Value, &mut Fields, &mut Scope<'_>) -> Result<(), String>;
+pub(super) type Take = fn(&Value, &mut Fields, &mut Scope<'_>) -> Result<(), String>;
 
 /// What becomes of each member, in the order of the YAML's keys. What needs more than its own value comes before:
 /// the bucket, without which there is no destination, the prefixes, which are checked as a pair, and the backup.
@@ -158,7 +162,7 @@ fn custom_time_zone(value: &Value, yaml: &mut Fields, _: &mut Scope<'_>) -> Resu
     Ok(())
 }
 
-fn buffering(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<(), String> {
+pub(super) fn buffering(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<(), String> {
     let mut hints = members(Some(value));
     let mut fields = Fields::default();
     let mut scope = scope.within("BufferingHints");
@@ -201,7 +205,7 @@ fn encryption(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result
     Ok(())
 }
 
-fn logging(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<(), String> {
+pub(super) fn logging(value: &Value, yaml: &mut Fields, scope: &mut Scope<'_>) -> Result<(), String> {
     if !enabled(value)? {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! One stream: the members of `CreateDeliveryStream` to keys of `standpipe.yaml`, and what has no counterpart there.
 //!
-//! Tables say what becomes of each member, here of the stream, in [`s3`](super::s3) of its destination. To map another
+//! Tables say what becomes of each member, here of the stream, in [`s3`](super::s3) and
+//! [`endpoints`](super::endpoints) of its destination. To map another
 //! member or destination, add its line and its function. What no line takes is looked up in the API's own tables, which
 //! know why standpipe does not honour it, and what in it is a secret.
 
@@ -14,7 +15,7 @@ use standpipe_ingest::{DestinationKind, Operation};
 use standpipe_model::StreamName;
 
 use super::super::no_variable;
-use super::{Definition, cloudformation, conversion, processing, s3};
+use super::{Definition, cloudformation, conversion, endpoints, processing, s3};
 
 /// The most characters of a value that are told.
 const SHOWN_MAX: usize = 120;
@@ -22,9 +23,14 @@ const SHOWN_MAX: usize = 120;
 type MapDestination = fn(Map<String, Value>, &mut Scope<'_>) -> Result<Fields, String>;
 
 /// The destinations that can be mapped: the API's member, our key, and the function that maps it.
-const DESTINATIONS: [(&str, &str, MapDestination); 2] = [
+const DESTINATIONS: [(&str, &str, MapDestination); 7] = [
     ("ExtendedS3DestinationConfiguration", "s3", s3::destination),
     ("S3DestinationConfiguration", "s3", s3::destination),
+    ("HttpEndpointDestinationConfiguration", "http", endpoints::http),
+    ("SplunkDestinationConfiguration", "splunk", endpoints::splunk),
+    ("AmazonopensearchserviceDestinationConfiguration", "opensearch", endpoints::opensearch),
+    ("ElasticsearchDestinationConfiguration", "opensearch", endpoints::elasticsearch),
+    ("AmazonOpenSearchServerlessDestinationConfiguration", "opensearch", endpoints::serverless),
 ];
 
 const ENCRYPTION: &str = "DeliveryStreamEncryptionConfigurationInput";
@@ -148,6 +154,8 @@ pub(super) struct Scope<'a> {
     pub(super) path: String,
     /// The structure in the API's tables; `None` where they know none of that name.
     pub(super) structure: Option<&'static Structure>,
+    /// The stream.
+    pub(super) name: &'a str,
     pub(super) store: &'a str,
     pub(super) buckets: &'a mut BTreeSet<String>,
     pub(super) functions: &'a mut BTreeSet<String>,
@@ -162,6 +170,7 @@ impl Scope<'_> {
         Scope {
             path: join(&self.path, member),
             structure: self.structure.and_then(|structure| structure.structure(member)),
+            name: self.name,
             store: self.store,
             buckets: self.buckets,
             functions: self.functions,
@@ -174,6 +183,21 @@ impl Scope<'_> {
     pub(super) fn note(&mut self, member: &str, value: &Value, why: impl Into<String>) {
         let why = why.into();
         self.notes.push(Note { path: join(&self.path, member), value: self.shown(member, value), why });
+    }
+
+    /// Names a variable of the environment in the place of what a definition does not tell, or should not.
+    pub(super) fn variable(&mut self, yaml: &mut Fields, key: &'static str, what: &str) {
+        let shout = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        // A name may begin with a digit, which a variable's may not.
+        let name: String = format!("FIREHOSE_{}_{key}", self.name).chars().map(shout).collect();
+        self.remarks.push(format!("set the environment variable {name} to {what}"));
+        yaml.0.push((key, Yaml::Text(format!("${{{name}}}"))));
+    }
+
+    /// The same of a member that holds a secret.
+    pub(super) fn secret(&mut self, yaml: &mut Fields, member: &str, key: &'static str) {
+        let what = format!("the secret of {}, which is not copied", join(&self.path, member));
+        self.variable(yaml, key, &what);
     }
 
     pub(super) fn remark(&mut self, member: &str, text: &str) {
@@ -242,6 +266,7 @@ pub(super) fn map(definition: Definition, store: &str) -> Stream {
     let mut scope = Scope {
         path: String::new(),
         structure: Some(shape::input_of(Operation::CreateDeliveryStream)),
+        name: &stream.name,
         store,
         buckets: &mut stream.buckets,
         functions: &mut stream.functions,
@@ -292,7 +317,7 @@ fn destination(
         let other = DestinationKind::ALL.iter().map(member).find(|member| input.remove(member).is_some());
         return Err(match other {
             Some(other) => {
-                format!("{other} is no destination that standpipe delivers to; it delivers to object stores")
+                format!("{other} is none of the destinations that can be imported")
             }
             None => "there is no destination in it".to_owned(),
         });

@@ -7,7 +7,7 @@ use super::{Definition, members};
 const RESOURCE_TYPE: &str = "aws_kinesis_firehose_delivery_stream";
 
 /// What the provider calls otherwise than the API in snake case would be.
-const RENAMED: [(&str, &str); 20] = [
+const RENAMED: [(&str, &str); 22] = [
     ("name", "DeliveryStreamName"),
     ("extended_s3_configuration", "ExtendedS3DestinationConfiguration"),
     ("s3_configuration", "S3DestinationConfiguration"),
@@ -29,6 +29,8 @@ const RENAMED: [(&str, &str); 20] = [
     ("buffer_size", "SizeInMBs"),
     ("buffer_interval", "IntervalInSeconds"),
     ("kms_key_arn", "AWSKMSKeyARN"),
+    ("hec_acknowledgment_timeout", "HECAcknowledgmentTimeoutInSeconds"),
+    ("vpc_config", "VpcConfiguration"),
 ];
 
 /// Members that Terraform computes or keeps for itself.
@@ -79,7 +81,21 @@ fn stream(resource: &Value) -> Definition {
         let tags = tags.into_iter().map(|(key, value)| json!({ "Key": key, "Value": value }));
         input.insert("Tags".to_owned(), tags.collect());
     }
+    move_stores(&mut input);
     Definition { origin, region, input, remarks: Vec::new() }
+}
+
+/// Moves the bucket of an endpoint to where the API has it: the provider has one block for it and for a destination, which
+/// stood beside the endpoint's before version 5.
+fn move_stores(input: &mut Map<String, Value>) {
+    const STORE: &str = "S3DestinationConfiguration";
+    let is_endpoint = |name: &str| name.ends_with("DestinationConfiguration") && !name.contains("S3");
+    let Some(name) = input.keys().find(|name| is_endpoint(name)).cloned() else { return };
+    let beside = input.remove(STORE);
+    if let Some(Value::Object(endpoint)) = input.get_mut(&name) {
+        let store = endpoint.remove(STORE).or(beside);
+        endpoint.extend(store.map(|store| ("S3Configuration".to_owned(), store)));
+    }
 }
 
 /// A block's members under the API's names; what Terraform writes for "not set" is left out.
@@ -135,8 +151,19 @@ fn regroup(block: &mut Map<String, Value>) {
         let encryption = json!({ "KMSEncryptionConfig": { "AWSKMSKeyARN": key } });
         block.insert("EncryptionConfiguration".to_owned(), encryption);
     }
+    // An endpoint and an attribute have names as a stream has.
+    if block.contains_key("URL") {
+        let own = [("URL", "Url"), ("AccessKey", "AccessKey"), ("DeliveryStreamName", "Name")];
+        let endpoint = own.into_iter().filter_map(|(name, own)| Some((own.to_owned(), block.remove(name)?)));
+        let endpoint: Map<String, Value> = endpoint.collect();
+        block.insert("EndpointConfiguration".to_owned(), endpoint.into());
+    } else if let (2, Some(value)) = (block.len(), block.get("Value").cloned())
+        && let Some(name) = block.get("DeliveryStreamName").cloned()
+    {
+        *block = Map::from_iter([("AttributeName".to_owned(), name), ("AttributeValue".to_owned(), value)]);
+    }
     // A list of one was taken for a block that may stand once; these may stand often.
-    for name in ["Processors", "Parameters"] {
+    for name in ["Processors", "Parameters", "CommonAttributes"] {
         if let Some(single @ Value::Object(_)) = block.get_mut(name) {
             *single = json!([single.take()]);
         }

@@ -5,13 +5,15 @@ use std::fs;
 use proptest::prelude::*;
 use serde_json::json;
 use standpipe_ingest::{DestinationKind, Operation, shape};
-use standpipe_model::{Compression, DestinationId, Encryption, ObjectOptions, StreamName};
+use standpipe_model::{Compression, DestinationId, Encryption, ObjectOptions, Secret, StreamName};
+use standpipe_sinks::splunk::HecEndpoint;
 use standpipe_transform::processors::DECOMPRESSED_BYTES_MAX;
 
 use super::stream::Note;
 use super::*;
 use crate::config::Config;
 use crate::daemon::mapping;
+use crate::endpoints::{Endpoint, Target};
 use crate::processors::{ProcessorSpec, WasmCall};
 use crate::spec::{Buffering, LogTarget, Partitioning, S3Destination, StreamSpec};
 
@@ -36,8 +38,13 @@ fn destination(members: &Value) -> Stream {
     stream::map(Definition { input: super::members(Some(&input)), ..Definition::default() }, "aws")
 }
 
+/// The value of every variable.
+fn variable(name: &str) -> Option<String> {
+    Some(format!("https://{}", name.to_ascii_lowercase()))
+}
+
 /// What the configuration makes of streams.
-fn load(streams: &[Stream]) -> Vec<StreamSpec> {
+pub(super) fn load(streams: &[Stream]) -> Vec<StreamSpec> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("standpipe.yaml");
     let text = output::document("a test", "aws", streams).unwrap();
@@ -47,7 +54,7 @@ fn load(streams: &[Stream]) -> Vec<StreamSpec> {
         let table = format!(r#"{{"Table": {{"StorageDescriptor": {{"Columns": {columns}}}}}}}"#);
         fs::write(folder.path().join(format!("{name}.json")), table).unwrap();
     }
-    Config::load(&path, &|_| None).unwrap_or_else(|problems| panic!("{problems}\n{text}")).streams
+    Config::load(&path, &variable).unwrap_or_else(|problems| panic!("{problems}\n{text}")).streams
 }
 
 fn told(stream: &Stream) -> Vec<(&str, &str)> {
@@ -115,7 +122,20 @@ fn a_template_becomes_streams_that_the_configuration_takes() {
         ..plain("acme-lake-dev")
     };
     let backup = S3Destination { prefix: "raw/".to_owned(), ..plain("acme-lake-raw") };
-    assert_eq!(load(&streams), [spec("clicks-dev", expected, Some(backup))]);
+    let specs = load(&streams);
+    assert_eq!(specs[0], spec("clicks-dev", expected, Some(backup)));
+    let Some(Endpoint { retry_ms: 300_000, target: Target::Splunk(splunk), .. }) =
+        &specs[1].destination.endpoint
+    else {
+        panic!("{specs:?}");
+    };
+    assert_eq!(
+        (splunk.url.as_str(), splunk.endpoint),
+        ("https://splunk.example.com:8088", HecEndpoint::Event)
+    );
+    assert_eq!(splunk.token.expose(), "https://firehose_to_splunk_token", "it is that of the variable");
+    assert_eq!(specs[1].destination.buffering, Buffering { size_bytes: 5 << 20, interval_ms: 60_000 });
+    assert_eq!((specs[1].destination.bucket.as_str(), &specs[1].backup), ("acme-lake-dev", &None));
 }
 
 #[test]
@@ -138,22 +158,24 @@ fn what_a_template_says_in_vain_is_told_with_its_place() {
         "clicks-dev: left out DeliveryStreamEncryptionConfigurationInput ({\"KeyType\":\"AWS_OWNED_CMK\"}): AWS's own \
          key stays there: make one (standpipe keys generate), name it under keys, and give the stream encryption: { key: … }"
     );
-    assert!(
-        problems[4].starts_with("to-splunk: not imported: SplunkDestinationConfiguration is no destination")
-    );
+    assert_eq!(problems.len(), 4);
     let text = output::document("t", "aws", &streams).unwrap();
     for problem in &problems {
         let what = problem.split_once(": ").unwrap().1.trim_start_matches("not imported: ");
         assert!(text.contains(what), "the document tells it too: {what}\n{text}");
     }
     assert!(!text.contains("3c0ffee0"), "no secret is told");
+    assert!(
+        text.contains("# set the environment variable FIREHOSE_TO_SPLUNK_TOKEN to the secret of Splunk"),
+        "{text}"
+    );
 }
 
 #[test]
 fn conditions_and_parameters_decide() {
     let streams = template(&[("Stage", "prod"), ("RawBucket", "acme-audit")]);
     let specs = load(&streams);
-    let [audit, clicks] = specs.as_slice() else { panic!("{specs:?}") };
+    let [audit, clicks, _] = specs.as_slice() else { panic!("{specs:?}") };
     assert_eq!((clicks.name.as_str(), clicks.destination.bucket.as_str()), ("clicks-prod", "acme-lake-prod"));
     assert_eq!(clicks.destination.buffering.interval_ms, 300_000);
     assert_eq!(*audit, spec("Audit", plain("acme-audit"), None));
@@ -200,10 +222,25 @@ fn a_state_and_a_plan_become_streams_with_those_of_their_modules() {
         let query = "{customer:.customer}".to_owned();
         let mut clicks = spec("clicks", clicks, Some(raw));
         clicks.processors = vec![ProcessorSpec::MetadataExtraction { query }];
-        assert_eq!(load(&streams), [clicks, spec("audit", audit, None)]);
+        assert_eq!(streams[2].failure, None);
+        let specs = load(&streams);
+        assert_eq!(specs[..2], [clicks, spec("audit", audit, None)]);
         assert_eq!(told(&streams[0]).into_iter().map(|(path, _)| path).collect::<Vec<_>>(), ["Tags"]);
-        let hook = streams[2].failure.as_deref().unwrap();
-        assert!(hook.starts_with("HttpEndpointDestinationConfiguration"), "{hook}");
+        let hook = &specs[2];
+        let Some(Endpoint { retry_ms: 60_000, target: Target::Http(http), .. }) = &hook.destination.endpoint
+        else {
+            panic!("{hook:?}");
+        };
+        let key = http.access_key.as_ref().map(Secret::expose);
+        assert_eq!(
+            (http.url.as_str(), key),
+            ("https://hook.example.com", Some("https://firehose_hook_access_key"))
+        );
+        assert_eq!(http.common_attributes, [("team".to_owned(), "web".to_owned())]);
+        assert!(http.gzip);
+        assert_eq!(hook.destination.buffering, Buffering { size_bytes: 4 << 20, interval_ms: 30_000 });
+        assert_eq!(hook.backup.as_ref().map(|backup| backup.compression), Some(Compression::Gzip));
+        assert_eq!(told(&streams[2]), []);
         assert!(!output::document("t", "aws", &streams).unwrap().contains("hunter2"));
     }
     let error = terraform::read(r#"{"version": 4, "serial": 3, "resources": []}"#).err().unwrap().to_string();
@@ -438,11 +475,12 @@ fn a_folder_gets_a_file_for_each_stream_and_none_is_overwritten() {
     let into = folder.path().join("streams");
     let streams = template(&[]);
     output::write("t", "aws", &streams, &into).unwrap();
-    let names: Vec<_> = fs::read_dir(&into).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["clicks-dev.yaml"]);
+    let mut names: Vec<_> = fs::read_dir(&into).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["clicks-dev.yaml", "to-splunk.yaml"]);
     let root = folder.path().join("standpipe.yaml");
     fs::write(&root, "streams_dir: streams\nstores: {aws: {type: s3}}\n").unwrap();
-    assert_eq!(Config::load(&root, &|_| None).unwrap().streams, load(&streams));
+    assert_eq!(Config::load(&root, &variable).unwrap().streams, load(&streams));
     let error = output::write("t", "aws", &streams, &into).unwrap_err().to_string();
     assert!(error.starts_with("cannot write"), "{error}");
 }

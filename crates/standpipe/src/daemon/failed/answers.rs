@@ -74,7 +74,8 @@ impl Parameters<'_> {
             return Err(FailedError::NoStream(to));
         }
         let destinations = 1 + stream.definition().spec.further.len();
-        if to == *stream.name() && destinations > 1 && !self.flag("everywhere") {
+        let is_asked = self.flag("everywhere") || self.flag("dry_run");
+        if to == *stream.name() && destinations > 1 && !is_asked {
             return Err(FailedError::Everywhere(destinations));
         }
         let rate = self.number("rate")?.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX));

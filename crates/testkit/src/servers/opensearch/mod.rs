@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// The coordinates of all of it.
 const POM: &str = include_str!("pom.xml");
 
-/// A running node without replicas, which makes indices by itself.
+/// A running node without replicas, which makes indices by itself. Its pipelines have one processor of the test's own:
+/// `key_by` gives documents their ids.
 #[derive(Debug)]
 pub struct OpenSearch {
     process: Process,
@@ -191,11 +192,11 @@ fn command(class_path: &str, dir: &Path, port: u16, settings: &[String]) -> Comm
     let mut java = maven::java(class_path);
     java.args(["-Xms512m", "-Xmx512m", "-Dlog4j2.disable.jmx=true", "OpenSearchNode"]).arg(dir);
     let security = settings.iter().any(|setting| setting.starts_with("plugins.security"));
-    let netty = "org.opensearch.transport.Netty4Plugin";
+    let plugins = "org.opensearch.transport.Netty4Plugin,OpenSearchNode$KeyBy";
     java.arg(if security {
-        format!("{netty},org.opensearch.security.OpenSearchSecurityPlugin")
+        format!("{plugins},org.opensearch.security.OpenSearchSecurityPlugin")
     } else {
-        netty.to_owned()
+        plugins.to_owned()
     });
     java.arg(format!("http.port={port}")).args([
         "cluster.name=test",
