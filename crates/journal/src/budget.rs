@@ -1,15 +1,25 @@
 //! How much disk the journals may take: a limit for the daemon, a floor of free space, and a limit per stream.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::disk::Disk;
+use crate::journal::Shared;
 
 /// Puts that were refused for want of space resume when usage is below this share of the limit.
 const RESUME_PERCENT: u64 = 95;
 /// Above this share of a limit the worker closes what is open, so that it can be delivered and forgotten.
 const PRESSURE_PERCENT: u64 = 85;
+/// Above this share of a limit, what is settled and only kept makes way: early enough for nobody else to notice it, as
+/// a segment takes a sixteenth of the limit at the most.
+const KEPT_PERCENT: u64 = 75;
+/// The most bytes above the floor that are left free of what is only kept: a few of the largest segments.
+const KEPT_FREE_BYTES: u64 = 256 << 20;
+
+fn is_above(used: u64, limit: u64, percent: u64) -> bool {
+    u128::from(used) * 100 >= u128::from(limit) * u128::from(percent)
+}
 
 /// Why there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -54,12 +64,14 @@ pub struct DiskBudget {
     limit: u64,
     floor: u64,
     used: AtomicU64,
+    /// The journals that keep what is settled.
+    keepers: Mutex<Vec<Weak<Shared>>>,
 }
 
 impl DiskBudget {
     /// At most `limit` bytes for all journals, leaving `floor` bytes of the file system of `dir` free.
     pub fn new(disk: Arc<dyn Disk>, dir: PathBuf, limit: u64, floor: u64) -> Self {
-        Self { disk, dir, limit, floor, used: AtomicU64::new(0) }
+        Self { disk, dir, limit, floor, used: AtomicU64::new(0), keepers: Mutex::default() }
     }
 
     /// Bytes that all journals take on disk.
@@ -120,18 +132,46 @@ impl DiskBudget {
 
     /// Whether puts that were refused may come again.
     pub(crate) fn may_resume(&self, bytes: u64, stream_used: u64, stream_limit: u64) -> bool {
-        let below =
-            |used: u64, limit: u64| u128::from(used) * 100 < u128::from(limit) * u128::from(RESUME_PERCENT);
-        below(stream_used, stream_limit)
-            && below(self.used(), self.limit)
+        !is_above(stream_used, stream_limit, RESUME_PERCENT)
+            && !is_above(self.used(), self.limit, RESUME_PERCENT)
             && self.admit(bytes, stream_used, stream_limit).is_ok()
     }
 
     /// Whether open ranges should be closed early.
     pub(crate) fn under_pressure(&self, stream_used: u64, stream_limit: u64) -> bool {
-        let above = |used: u64, limit: u64| {
-            u128::from(used) * 100 >= u128::from(limit) * u128::from(PRESSURE_PERCENT)
-        };
-        above(stream_used, stream_limit) || above(self.used(), self.limit)
+        is_above(stream_used, stream_limit, PRESSURE_PERCENT)
+            || is_above(self.used(), self.limit, PRESSURE_PERCENT)
+    }
+
+    fn all_keepers(&self) -> MutexGuard<'_, Vec<Weak<Shared>>> {
+        self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether a journal keeps what is settled.
+    pub(crate) fn note_keeper(&self, journal: &Arc<Shared>, keeps: bool) {
+        let mut keepers = self.all_keepers();
+        keepers.retain(|keeper| {
+            keeper.strong_count() > 0 && !std::ptr::eq(keeper.as_ptr(), Arc::as_ptr(journal))
+        });
+        if keeps {
+            keepers.push(Arc::downgrade(journal));
+        }
+    }
+
+    /// The journals that keep what is settled.
+    pub(crate) fn keepers(&self) -> Vec<Arc<Shared>> {
+        self.all_keepers().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Whether what a stream only keeps is in the way of `bytes` more by its own limit.
+    pub(crate) fn is_tight_for(&self, bytes: u64, stream_used: u64, stream_limit: u64) -> bool {
+        is_above(stream_used.saturating_add(bytes), stream_limit, KEPT_PERCENT)
+    }
+
+    /// Whether what journals only keep is in the way of `bytes` more.
+    pub(crate) fn is_tight(&self, bytes: u64) -> bool {
+        let leaves = self.floor.saturating_add(KEPT_FREE_BYTES.min(self.floor / 2)).saturating_add(bytes);
+        let is_full = || is_above(self.used().saturating_add(bytes), self.limit, KEPT_PERCENT);
+        !self.all_keepers().is_empty() && (is_full() || self.free() < leaves)
     }
 }

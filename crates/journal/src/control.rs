@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use standpipe_model::{
-    BatchId, BatchRange, CloseReason, DestinationId, Position, RequestId, Tally, Timestamp,
+    BatchId, BatchRange, CloseReason, DestinationId, Position, RequestId, StreamName, Tally, Timestamp,
 };
 
 use crate::format::FrameKind;
@@ -174,6 +174,30 @@ pub struct Progress {
     pub open: BTreeMap<BatchId, OpenBatch>,
     /// What became of all settled records.
     pub tally: Tally,
+    /// What it replays, where it is a destination only for as long as that takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
+}
+
+/// A replay: a destination for a while, which gets again what the journal still has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// The destination whose shape its batches have.
+    pub of: DestinationId,
+    /// The position behind its last record.
+    pub end: Position,
+    /// The arrival times that were asked for begin here.
+    pub from: Timestamp,
+    /// They end before this.
+    pub to: Timestamp,
+    /// The stream that the records are put to, in the place of the destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<StreamName>,
+    /// Records per second, at the most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
+    /// When it began.
+    pub begun_at: Timestamp,
 }
 
 /// A closed batch that is not settled yet.
@@ -380,14 +404,36 @@ impl State {
         }
     }
 
-    /// The lowest position that some destination still needs.
+    /// The destinations that the stream has, those aside that are there only for a replay.
+    pub fn lasting(&self) -> impl Iterator<Item = (&DestinationId, &Progress)> {
+        self.destinations.iter().filter(|(_, progress)| progress.replay.is_none())
+    }
+
+    /// The open batches of a destination, and of its replays.
+    pub fn open_of(&self, of: &DestinationId) -> impl Iterator<Item = &OpenBatch> {
+        let is_of = move |id: &DestinationId, progress: &Progress| {
+            progress.replay.as_ref().map_or(id, |replay| &replay.of) == of
+        };
+        let all = self.destinations.iter().filter(move |(id, progress)| is_of(id, progress));
+        all.flat_map(|(_, progress)| progress.open.values())
+    }
+
+    /// The lowest position that some destination or replay still needs.
     pub fn lowest_unsettled(&self) -> Position {
+        self.lowest_of(self.destinations.values())
+    }
+
+    /// Whether every record has its fate, whatever is replayed.
+    pub fn is_settled(&self) -> bool {
+        self.lowest_of(self.lasting().map(|(_, progress)| progress)) == self.next
+    }
+
+    fn lowest_of<'a>(&self, progress: impl Iterator<Item = &'a Progress>) -> Position {
         let lowest = |progress: &Progress| {
             let open = progress.open.values().map(|open| open.close.range.first).min();
             open.map_or(progress.cursor, |first| first.min(progress.cursor))
         };
-        let lowest = self.destinations.values().map(lowest).chain(self.unread_from).min();
-        lowest.unwrap_or(self.next)
+        progress.map(lowest).chain(self.unread_from).min().unwrap_or(self.next)
     }
 }
 
@@ -422,9 +468,10 @@ impl Progress {
         Self { start, cursor: start, ..Self::default() }
     }
 
-    /// Records accepted since `start` that have no fate yet.
+    /// Records accepted since `start`, of a replay up to its end, that have no fate yet.
     pub fn in_journal(&self, next: Position) -> u64 {
-        next.0.saturating_sub(self.start.0).saturating_sub(self.tally.total())
+        let end = self.replay.as_ref().map_or(next, |replay| replay.end);
+        end.0.saturating_sub(self.start.0).saturating_sub(self.tally.total())
     }
 }
 

@@ -14,15 +14,14 @@ use crate::budget::{DiskBudget, Shortage};
 use crate::control::{Control, Progress, State};
 use crate::disk::Disk;
 use crate::format::{BODY_MAX, SegmentId};
-use crate::keyed::Keyed;
-use crate::keys::{KeyTrouble, SegmentKeys, WrappedKey};
+use crate::keys::{KeyTrouble, SegmentKeys};
 use crate::pool::CommitPool;
 use crate::puts::{Known, PutTable};
 use crate::reader::BatchReader;
 use crate::recover::{OpenError, RecoveryReport};
 use crate::segment::Segment;
 use crate::spool::Spools;
-use crate::writer::{Change, Op, Writer};
+use crate::writer::{Change, Keeping, Op, Writer};
 
 /// How often a refusal for want of space is looked at again, in milliseconds.
 const SHORTAGE_LOOK_MS: u64 = 250;
@@ -128,17 +127,6 @@ pub enum AppendError {
     Closed,
 }
 
-/// The wrapped key of an encrypted segment or spool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SegmentKey {
-    /// The segment.
-    pub segment: SegmentId,
-    /// Its data key, wrapped.
-    pub wrapped: WrappedKey,
-    /// All copies of it in the segment are this one. When not, an earlier wrapping may still be there.
-    pub whole: bool,
-}
-
 /// How far the journal reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tip {
@@ -194,6 +182,7 @@ pub(crate) struct Shared {
     pub(crate) view: Mutex<View>,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) spools: Mutex<Spools>,
+    pub(crate) keeping: Keeping,
     pub(crate) tip: watch::Sender<Tip>,
 }
 
@@ -216,13 +205,6 @@ pub(crate) struct Queue {
 pub(crate) struct View {
     pub(crate) segments: BTreeMap<u64, Arc<Segment>>,
     pub(crate) state: State,
-}
-
-/// An encrypted file of a journal.
-struct KeyedFile {
-    id: SegmentId,
-    path: PathBuf,
-    keyed: Arc<Keyed>,
 }
 
 enum Waiting {
@@ -286,18 +268,22 @@ impl Journal {
     }
 
     /// Registers the destinations that the stream has now. A new one starts at the journal's end; one that is gone no
-    /// longer holds what it had not delivered, which the caller has counted and said.
+    /// longer holds what it had not delivered, which the caller has counted and said. Replays of one that is gone go too.
     ///
     /// # Errors
     /// [`AppendError`]: nothing was changed.
     pub async fn set_destinations(&self, wanted: &[DestinationId]) -> Result<(), AppendError> {
         let wanted: BTreeSet<DestinationId> = wanted.iter().cloned().collect();
-        if self.with_state(|state| state.unread_from.is_none() && state.destinations.keys().eq(&wanted)) {
+        let known = |state: &State| state.lasting().map(|(id, _)| id).eq(&wanted);
+        if self.with_state(|state| state.unread_from.is_none() && known(state)) {
             return Ok(());
         }
         self.change(Box::new(move |state: &mut State| {
             let next = state.unread_from.take().unwrap_or(state.next);
-            state.destinations.retain(|id, _| wanted.contains(id));
+            state.destinations.retain(|id, progress| match &progress.replay {
+                Some(replay) => replay.into.is_some() || wanted.contains(&replay.of),
+                None => wanted.contains(id),
+            });
             for id in wanted {
                 state.destinations.entry(id).or_insert_with(|| Progress::starting_at(next));
             }
@@ -305,7 +291,7 @@ impl Journal {
         .await
     }
 
-    async fn change(&self, change: Change) -> Result<(), AppendError> {
+    pub(crate) async fn change(&self, change: Change) -> Result<(), AppendError> {
         let (reply, answer) = oneshot::channel();
         self.enqueue(|arrived_at| Op::change(change, arrived_at, reply))?;
         answer.await.unwrap_or(Err(AppendError::Poisoned))
@@ -368,23 +354,6 @@ impl Journal {
         BatchReader::new(Arc::clone(&self.0), range)
     }
 
-    /// Forgets the data keys in the clear that the master key of that name has wrapped: what is read from then on has
-    /// them unwrapped again, also by who reads already, and what is written goes into a new segment under a fresh key.
-    /// Waits for a commit that is under way; blocking.
-    pub fn forget_keys(&self, key: &str) {
-        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let keyed = self.0.all_keyed(&writer).into_iter().map(|file| file.keyed);
-        keyed
-            .filter(|keyed| keyed.slots().is_some_and(|slots| slots.wrapped.key == key))
-            .for_each(|keyed| keyed.forget());
-    }
-
-    /// Whether its newest segment is encrypted; `None` when it has none.
-    pub fn ends_encrypted(&self) -> Option<bool> {
-        let view = self.0.view();
-        view.segments.last_key_value().map(|(_, newest)| newest.keyed.is_some())
-    }
-
     /// Writes its state once more, so that it goes on as its keys want it now and what is settled can go; resolves when
     /// that is durable.
     ///
@@ -392,30 +361,6 @@ impl Journal {
     /// [`AppendError`]: it goes on so with the next frame.
     pub async fn restate(&self) -> Result<(), AppendError> {
         self.change(Box::new(|_| {})).await
-    }
-
-    /// The wrapped keys of its encrypted segments, as they are to be looked through when a master key changes; blocking.
-    /// Other keys are not needed any more, whenever the power goes.
-    ///
-    /// # Errors
-    /// The disk refused, so that a segment that was removed might come back.
-    pub fn wrapped_keys(&self) -> io::Result<Vec<SegmentKey>> {
-        let mut writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.fade(&mut writer)?;
-        let keyed = self.0.all_keyed(&writer);
-        let keyed = keyed.iter().filter_map(|file| Some((file.id, file.keyed.slots()?)));
-        Ok(keyed
-            .map(|(segment, slots)| SegmentKey { segment, wrapped: slots.wrapped, whole: slots.even })
-            .collect())
-    }
-
-    /// Replaces the wrapped key of a segment, durably, by another wrapping of the same data key; blocking. Whenever the
-    /// power goes, one of the two can be read. Returns whether the segment was still there.
-    ///
-    /// # Errors
-    /// The disk refused, or the wrapped key does not fit; the one that is there stays.
-    pub fn rewrap(&self, segment: SegmentId, wrapped: WrappedKey) -> io::Result<bool> {
-        self.0.rewrap(segment, wrapped)
     }
 
     /// Whether a put of the last ten minutes was accepted: of those before the start, where that is not longer ago.
@@ -482,34 +427,6 @@ impl Shared {
 
     pub(crate) fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn rewrap(&self, id: SegmentId, wrapped: WrappedKey) -> io::Result<bool> {
-        // While nobody commits: the file is neither healed nor used again meanwhile.
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = self.all_keyed(&writer).into_iter().find(|file| file.id == id);
-        let Some(KeyedFile { path, keyed, .. }) = found else { return Ok(false) };
-        let Some(mut slots) = keyed.slots() else { return Ok(false) };
-        let file = self.disk().open(&path)?;
-        let replaced = slots.replace(file.as_ref(), id, wrapped);
-        keyed.replaced(slots);
-        replaced.map(|()| true)
-    }
-
-    /// The files that are encrypted: spools, the segments that hold something, and the one that was begun and holds
-    /// nothing durable yet, as a power cut may leave something in it all the same.
-    fn all_keyed(&self, writer: &Writer) -> Vec<KeyedFile> {
-        let mut segments: Vec<Arc<Segment>> = self.view().segments.values().cloned().collect();
-        let begun = writer.begun().filter(|begun| segments.iter().all(|segment| segment.id != begun.id));
-        segments.extend(begun.cloned());
-        let file = |id: SegmentId, path: &Path, keyed: &Option<Arc<Keyed>>| {
-            Some(KeyedFile { id, path: path.to_owned(), keyed: keyed.clone()? })
-        };
-        let segments = segments.iter().filter_map(|segment| file(segment.id, &segment.path, &segment.keyed));
-        let spools = self.spools();
-        segments
-            .chain(spools.iter().filter_map(|(_, spool)| file(spool.id, &spool.path, &spool.keyed)))
-            .collect()
     }
 
     fn wait_until_idle(&self) {

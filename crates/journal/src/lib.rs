@@ -27,6 +27,8 @@ mod pool;
 mod puts;
 mod reader;
 mod recover;
+mod replay;
+mod rewrap;
 mod segment;
 mod slots;
 mod spool;
@@ -36,13 +38,15 @@ mod writer;
 pub use budget::{DiskBudget, Shortage};
 pub use format::SegmentId;
 pub use journal::{
-    Append, AppendError, AppendReceipt, Arrival, Cursor, Journal, JournalOptions, SegmentKey, Shelf,
-    SyncObserver, Tip, Usage,
+    Append, AppendError, AppendReceipt, Arrival, Cursor, Journal, JournalOptions, Shelf, SyncObserver, Tip,
+    Usage,
 };
 pub use pool::CommitPool;
 pub use reader::{BatchReader, Chunk};
 pub use recover::{OpenError, RecoveryReport};
+pub use rewrap::SegmentKey;
 pub use spool::{
     BUFFER_BYTES as SPOOL_BUFFER_BYTES, ObjectPlace, SpoolDamage, SpoolError, SpoolId, SpoolReader,
     SpoolWriter,
 };
+pub use writer::Kept;

@@ -25,7 +25,7 @@ use crate::puts::REMEMBERED_MS;
 use crate::segment::{Extent, Segment, SegmentPlace, Step, Walker, frames_end, tail_end};
 use crate::slots;
 use crate::spool;
-use crate::writer::Writer;
+use crate::writer::{Keeping, Writer};
 
 /// No journal comes to so many segments.
 const SEQUENCE_END: u64 = 1 << 63;
@@ -151,6 +151,7 @@ pub(crate) fn open(
         view: Mutex::new(view),
         writer: Mutex::new(Writer::starting_at(next_sequence)),
         spools: Mutex::new(spools),
+        keeping: Keeping::default(),
         tip,
     };
     Ok((Journal(Arc::new(shared)), report))

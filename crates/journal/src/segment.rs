@@ -244,6 +244,19 @@ impl Segment {
         Ok(missing)
     }
 
+    /// Finds the first readable DATA frame that arrived at `time` or later; `None` when there is none in this segment.
+    ///
+    /// # Errors
+    /// The file could not be read.
+    pub(crate) fn find_arrival(&self, disk: &dyn Disk, time: Timestamp) -> io::Result<Option<Found>> {
+        self.search(disk, |_| false, |header, _| header.arrived_at >= time)
+    }
+
+    /// Lets go of its index, which is built again when it is needed.
+    pub(crate) fn forget_index(&self) {
+        self.extent().index = None;
+    }
+
     fn build_index(&self, file: &Arc<dyn DiskFile>) -> io::Result<()> {
         if self.extent().index.is_some() {
             return Ok(());

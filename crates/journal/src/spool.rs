@@ -354,8 +354,9 @@ impl Shared {
         id: SegmentId,
         path: PathBuf,
     ) -> Result<(Arc<Place>, Arc<dyn DiskFile>), SpoolError> {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.keys.usable()?;
+        self.make_way(&mut writer, HEAD_LEN);
         self.admit_spool(&self.spools(), None, HEAD_LEN)?;
         let key = self.keys.fresh()?.key;
         let file = self.disk().create(&path, 0)?;
@@ -393,6 +394,9 @@ impl Shared {
     }
 
     fn take_for_spool(&self, place: &Arc<Place>, bytes: u64) -> Result<(), SpoolError> {
+        if self.is_tight(bytes) {
+            self.make_way(&mut self.writer.lock().unwrap_or_else(PoisonError::into_inner), bytes);
+        }
         let spools = self.spools();
         if !spools.iter().any(|(_, other)| Arc::ptr_eq(other, place)) {
             return Err(io::Error::other("the journal has been closed").into());

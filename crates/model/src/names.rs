@@ -136,6 +136,16 @@ impl DestinationId {
         Self("backup-000000000001".into())
     }
 
+    /// That of a replay, which is a destination for a while.
+    pub fn replay(number: u32) -> Self {
+        Self(format!("replay-{number:08x}").into())
+    }
+
+    /// What stands for all replays where one more or less must not matter.
+    pub fn any_replay() -> Self {
+        Self("replay".into())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

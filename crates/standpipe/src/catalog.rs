@@ -389,6 +389,7 @@ mod tests {
             backup: None,
             processors: Vec::new(),
             journal_limit_bytes: None,
+            retention_ms: 0,
             encryption_key: None,
         }
     }

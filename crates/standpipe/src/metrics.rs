@@ -16,8 +16,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use standpipe_ingest::{Answered, HandshakeResult, Limit, Observer, Throttled};
-use standpipe_journal::SyncObserver;
 use standpipe_journal::keys::{KeyTrouble, TroubleKind};
+use standpipe_journal::{Kept, SyncObserver};
 use standpipe_model::{DestinationId, StreamName, Tally};
 use standpipe_transform::{CallObserver, Called};
 
@@ -115,6 +115,7 @@ pub struct Metrics {
     attempt_seconds: Histogram,
     discarded: Family<StreamOnly, Counter>,
     redriven: Family<StreamOnly, Counter>,
+    replayed: Family<StreamOnly, Counter>,
     key_checks: Family<KeyResult, Counter>,
     table_reads: Family<TableResult, Counter>,
     function_calls: Family<FunctionCode, Counter>,
@@ -151,6 +152,7 @@ impl Default for Metrics {
             attempt_seconds: seconds(),
             discarded: Family::default(),
             redriven: Family::default(),
+            replayed: Family::default(),
             key_checks: Family::default(),
             table_reads: Family::default(),
             function_calls: Family::default(),
@@ -224,6 +226,11 @@ impl Metrics {
             "records_redriven",
             "Records of the error output that were put again",
             self.redriven.clone(),
+        );
+        r.register(
+            "records_replayed",
+            "Records that replays have given a fate once more",
+            self.replayed.clone(),
         );
     }
 
@@ -333,6 +340,11 @@ impl Metrics {
         self.redriven.get_or_create(&StreamOnly { stream: stream.to_string() }).inc_by(records);
     }
 
+    /// Records of a stream were delivered once more.
+    pub(crate) fn replayed(&self, stream: &StreamName, records: u64) {
+        self.replayed.get_or_create(&StreamOnly { stream: stream.to_string() }).inc_by(records);
+    }
+
     /// A key was tried.
     pub(crate) fn key_checked(&self, key: &str, trouble: Option<&KeyTrouble>) {
         let kind = trouble.map_or("ok", |trouble| match trouble.kind {
@@ -433,6 +445,11 @@ pub(crate) struct JournalState {
     pub(crate) stream: StreamName,
     pub(crate) used: u64,
     pub(crate) limit: u64,
+    pub(crate) kept: Kept,
+    /// How long ago the oldest record arrived that is there.
+    pub(crate) oldest_kept_age: Duration,
+    /// Replays that are under way.
+    pub(crate) replays: u64,
 }
 
 /// What is read from the journals at a scrape.
@@ -450,19 +467,7 @@ impl Snapshot {
     fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("standpipe");
         self.register_lines(&mut registry);
-        let used = Family::<StreamOnly, Gauge<u64, AtomicU64>>::default();
-        let limit = Family::<StreamOnly, Gauge<u64, AtomicU64>>::default();
-        for journal in &self.journals {
-            let label = StreamOnly { stream: journal.stream.to_string() };
-            used.get_or_create(&label).set(journal.used);
-            limit.get_or_create(&label).set(journal.limit);
-        }
-        registry.register("journal_used_bytes", "Bytes that a stream's journal takes on disk", used);
-        registry.register(
-            "journal_limit_bytes",
-            "The most that it may take; puts are refused beyond it",
-            limit,
-        );
+        self.register_journals(&mut registry);
         let alarm = Family::<StreamKind, Gauge>::default();
         for raised in &self.alarms {
             let stream = raised.stream.as_ref().map(StreamName::to_string).unwrap_or_default();
@@ -482,6 +487,38 @@ impl Snapshot {
             );
         }
         registry
+    }
+
+    fn register_journals(&self, registry: &mut Registry) {
+        type Read = fn(&JournalState) -> u64;
+        let gauges: [(&str, &str, Read); 5] = [
+            ("journal_used_bytes", "Bytes that a stream's journal takes on disk", |j| j.used),
+            ("journal_limit_bytes", "The most that it may take; puts are refused beyond it", |j| j.limit),
+            ("journal_retained_bytes", "Bytes of these that are delivered and kept", |j| {
+                j.kept.retained_bytes
+            }),
+            ("journal_oldest_age_seconds", "Age of the oldest record that the journal still has", |j| {
+                j.oldest_kept_age.as_secs()
+            }),
+            ("replays", "Replays under way", |j| j.replays),
+        ];
+        for (name, help, read) in gauges {
+            let family = Family::<StreamOnly, Gauge<u64, AtomicU64>>::default();
+            for journal in &self.journals {
+                family.get_or_create(&StreamOnly { stream: journal.stream.to_string() }).set(read(journal));
+            }
+            registry.register(name, help, family);
+        }
+        let cut = Family::<StreamOnly, Counter>::default();
+        for journal in &self.journals {
+            let label = StreamOnly { stream: journal.stream.to_string() };
+            cut.get_or_create(&label).inc_by(journal.kept.cut_segments);
+        }
+        registry.register(
+            "journal_retention_cut_segments",
+            "Segments that were to be kept for longer, and had to go as room was needed",
+            cut,
+        );
     }
 
     fn register_lines(&self, registry: &mut Registry) {

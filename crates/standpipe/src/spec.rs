@@ -40,10 +40,17 @@ pub struct StreamSpec {
     /// The most bytes its journal may hold on disk; the daemon's share where absent.
     #[serde(default)]
     pub journal_limit_bytes: Option<u64>,
+    /// How long its journal keeps what is delivered, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retention_ms: u64,
     /// The name of the key that the configuration file has its journal encrypted under. What the API asks for is no part
     /// of a definition: see [`Encryption`](crate::keys::Encryption).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption_key: Option<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One of several destinations of a stream.
@@ -90,6 +97,11 @@ pub enum WhichError {
 }
 
 impl StreamSpec {
+    /// How long its journal keeps what is delivered.
+    pub fn retention(&self) -> Duration {
+        Duration::from_millis(self.retention_ms)
+    }
+
     /// All that the stream delivers to: the destination that it is for, the backup, which gets the records as they came,
     /// and the further ones.
     pub fn branches(&self) -> impl Iterator<Item = BranchRef<'_>> {

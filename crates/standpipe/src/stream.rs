@@ -1,6 +1,7 @@
 //! A delivery stream at work: its journal, its definition, and a worker for each destination.
 
 mod encryption;
+mod replays;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use standpipe_convert::TableSchema;
 use standpipe_ingest::{Put, PutError, PutReceipt};
+use standpipe_journal::control::State;
 use standpipe_journal::keys::KeyTrouble;
 use standpipe_journal::{
     Append, AppendError, Journal, JournalOptions, OpenError, RecoveryReport, Shelf, Shortage,
@@ -23,10 +25,14 @@ use crate::endpoints::EndpointClients;
 use crate::keys::StateError;
 use crate::metrics::{JournalState, LineState};
 use crate::spec::Conversion;
-use crate::worker::{Again, Context, Definitions, Line, Order, OrderError, Worker, chain, needed_schemas};
+use crate::worker::{
+    Again, Context, Definitions, Line, Order, OrderError, Replaying, Worker, chain, needed_schemas,
+};
 
 use encryption::AtRest;
 pub(crate) use encryption::refusal as key_refusal;
+use replays::Replays;
+pub(crate) use replays::{ReplayError, ReplayOrders, Span};
 
 /// How long a client is asked to stay away when its put is refused.
 const COME_BACK: Duration = Duration::from_millis(500);
@@ -104,6 +110,7 @@ pub struct Stream {
     context: Arc<Context>,
     catalog: Catalog,
     workers: Mutex<Vec<Worker>>,
+    replays: Replays,
     at_rest: AtRest,
     /// It refuses puts: it left the configuration and only delivers what it has.
     retired: AtomicBool,
@@ -142,12 +149,14 @@ impl Stream {
             context: Arc::clone(context),
             catalog: catalog.clone(),
             workers: Mutex::default(),
+            replays: Replays::default(),
             at_rest,
             retired: AtomicBool::new(false),
             deleting: AtomicBool::new(false),
             short: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         });
+        stream.journal.keep_settled(stream.definition().spec.retention());
         stream.tell(&report);
         stream.tell_of_schemas(&damaged);
         // Only now, when no CLOSE can be on its way that still names an old version.
@@ -187,22 +196,32 @@ impl Stream {
         let destinations = self.definitions.current().spec.destinations();
         self.journal.set_destinations(&destinations).await?;
         let mut workers = self.workers.lock().await;
-        let processors = thread::available_parallelism().map_or(1, usize::from);
         for destination in destinations {
-            let line = Line {
-                stream: self.name.clone(),
-                destination,
-                journal: self.journal.clone(),
-                definitions: Arc::clone(&self.definitions),
-                recorded: Arc::clone(&self.recorded),
-                context: Arc::clone(&self.context),
-                turns: Arc::new(Semaphore::new(processors.min(TURNS_MAX))),
-                endpoints: EndpointClients::default(),
-                again: Again::default(),
-            };
+            let line = self.line(destination.clone(), destination, None);
             workers.push(Worker::start(line).map_err(StreamError::Read)?);
         }
+        for replaying in self.replays_of_journal() {
+            workers.push(self.start_replay(replaying).map_err(StreamError::Read)?);
+        }
         Ok(())
+    }
+
+    /// What the worker of a destination, or of a replay of one, works with.
+    fn line(&self, destination: DestinationId, of: DestinationId, replay: Option<Arc<Replaying>>) -> Line {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Line {
+            stream: self.name.clone(),
+            destination,
+            of,
+            replay,
+            journal: self.journal.clone(),
+            definitions: Arc::clone(&self.definitions),
+            recorded: Arc::clone(&self.recorded),
+            context: Arc::clone(&self.context),
+            turns: Arc::new(Semaphore::new(processors.min(TURNS_MAX))),
+            endpoints: EndpointClients::default(),
+            again: Again::default(),
+        }
     }
 
     /// Forgets the versions that no open batch was closed under.
@@ -374,7 +393,7 @@ impl Stream {
         let destinations = definition.spec.destinations();
         self.obey_file(&definition).await;
         if destinations == current.spec.destinations() {
-            self.definitions.push(definition);
+            self.put_in_force(definition).await;
             self.order_all(|| Order::Respec).await;
             self.order_all(|| Order::Nudge).await;
             return Ok(());
@@ -383,7 +402,7 @@ impl Stream {
         self.tell_of_discards(&destinations);
         let changed = self.journal.set_destinations(&destinations).await;
         if changed.is_ok() {
-            self.definitions.push(definition);
+            self.put_in_force(definition).await;
         }
         // By the definition that is in force now, which is the old one where the journal took no new destinations.
         if let Err(error) = self.start_workers().await {
@@ -394,11 +413,36 @@ impl Stream {
         Ok(changed?)
     }
 
+    async fn put_in_force(&self, definition: Definition) {
+        let retention = definition.spec.retention();
+        let is_other = retention != self.definitions.current().spec.retention();
+        self.definitions.push(definition);
+        if is_other {
+            self.journal.keep_settled(retention);
+            self.tidy().await;
+        }
+    }
+
+    /// Forgets what is kept no longer, as each put does.
+    async fn tidy(&self) {
+        let journal = self.journal.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || journal.tidy()).await {
+            tracing::error!(stream = %self.name, %error, "tidying a journal ended badly");
+        }
+    }
+
+    /// The same now and then, where no puts do it.
+    pub(crate) async fn tidy_kept(&self) {
+        if self.definition().spec.retention_ms > 0 {
+            self.tidy().await;
+        }
+    }
+
     /// What a destination that goes has not delivered is discarded: by whoever took it out of the definition, but not
     /// without a word.
     fn tell_of_discards(&self, staying: &[DestinationId]) {
         let state = self.journal.state();
-        for (destination, progress) in &state.destinations {
+        for (destination, progress) in state.lasting() {
             let records = progress.in_journal(state.next);
             if !staying.contains(destination) && records > 0 {
                 tracing::error!(stream = %self.name, %destination, records,
@@ -414,7 +458,7 @@ impl Stream {
 
     async fn order_all(&self, order: impl Fn() -> Order) {
         for worker in self.workers.lock().await.iter() {
-            if worker.orders.send(order()).await.is_err() {
+            if worker.orders.send(order()).await.is_err() && !worker.is_over() {
                 tracing::error!(stream = %self.name, destination = %worker.destination, "a worker is gone");
             }
         }
@@ -448,7 +492,10 @@ impl Stream {
     /// Closes and delivers everything there is; resolves when that is done.
     pub async fn drain(&self) {
         self.order_all(|| Order::Drain).await;
-        let drained: Vec<_> = self.workers.lock().await.iter().map(|worker| worker.drained.clone()).collect();
+        let own = |worker: &&Worker| worker.replay.is_none();
+        let workers = self.workers.lock().await;
+        let drained: Vec<_> = workers.iter().filter(own).map(|worker| worker.drained.clone()).collect();
+        drop(workers);
         for mut drained in drained {
             // An error says that the worker is gone, and with it what there was to wait for.
             drop(drained.wait_for(|drained| *drained).await);
@@ -458,14 +505,14 @@ impl Stream {
     /// The records that some destination has not given a fate yet.
     pub fn in_journal(&self) -> u64 {
         self.journal.with_state(|state| {
-            let waiting = state.destinations.values().map(|progress| progress.in_journal(state.next));
+            let waiting = state.lasting().map(|(_, progress)| progress.in_journal(state.next));
             waiting.max().unwrap_or_default()
         })
     }
 
-    /// Whether every record has its fate.
+    /// Whether every record has its fate, whatever is replayed.
     pub fn is_settled(&self) -> bool {
-        self.journal.with_state(|state| state.lowest_unsettled() == state.next)
+        self.journal.with_state(State::is_settled)
     }
 
     async fn stop_workers(&self) {
@@ -488,7 +535,7 @@ impl Stream {
         let usage = self.journal.usage();
         let now = self.context.timer.now();
         let mut lines = Vec::new();
-        for (destination, progress) in &state.destinations {
+        for (destination, progress) in state.lasting() {
             let oldest_open = progress.open.values().map(|open| open.close.arrived_at).min();
             let oldest = oldest_open.or_else(|| {
                 let unclosed = progress.cursor < state.next;
@@ -507,7 +554,16 @@ impl Stream {
                 open_batches: progress.open.len() as u64,
             });
         }
-        (lines, JournalState { stream: self.name.clone(), used: usage.used, limit: usage.limit })
+        let kept = self.journal.kept();
+        let journal = JournalState {
+            stream: self.name.clone(),
+            used: usage.used,
+            limit: usage.limit,
+            kept,
+            oldest_kept_age: kept.oldest.map(|at| now.since(at)).unwrap_or_default(),
+            replays: state.destinations.len().saturating_sub(lines.len()) as u64,
+        };
+        (lines, journal)
     }
 
     /// Its open batches by destination.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use standpipe_ingest::{Answered, HandshakeResult, Limit, Observer as _, Throttled};
-use standpipe_journal::SyncObserver as _;
+use standpipe_journal::{Kept, SyncObserver as _};
 use standpipe_model::{DestinationId, StreamName, Tally, Timestamp};
 use standpipe_transform::{CallObserver as _, Called};
 
@@ -88,6 +88,7 @@ fn scrape() -> String {
     metrics.keys_left_out(&stream, &destination, 1);
     metrics.discarded(&stream, 1);
     metrics.redriven(&stream, 1);
+    metrics.replayed(&stream, 1);
     metrics.synced(1, Duration::ZERO);
     metrics.shaken(HandshakeResult::Ok);
     metrics.key_checked("k", None);
@@ -119,7 +120,8 @@ fn scrape() -> String {
         message: String::new(),
         since: Timestamp::default(),
     };
-    let journal = JournalState { stream, used: 0, limit: 0 };
+    let (kept, oldest_kept_age) = (Kept::default(), Duration::ZERO);
+    let journal = JournalState { stream, used: 0, limit: 0, kept, oldest_kept_age, replays: 0 };
     let snapshot = Snapshot {
         lines: vec![line],
         journals: vec![journal],

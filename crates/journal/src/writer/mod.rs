@@ -13,8 +13,11 @@
 //!   segment's reserve to control frames.
 //! - After a failed write or sync the file is not written again: what is durable is copied out of it.
 
+mod reclaim;
 mod rotate;
 
+pub(crate) use reclaim::Keeping;
+pub use reclaim::Kept;
 pub(crate) use rotate::{SPARE_NAME, version_of, write_head};
 
 use std::collections::VecDeque;
@@ -140,6 +143,9 @@ pub(crate) struct Writer {
     /// Encrypted segments were removed, and a power cut may still bring them back, with keys that are not needed any
     /// more by then.
     fading: bool,
+    trimmed: reclaim::Trimmed,
+    /// When it was told last that kept segments had to go, in steady milliseconds.
+    cut_told: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -252,6 +258,9 @@ impl Shared {
             }
             let data = op.is_data();
             if op.len(0) > 0 && !(self.may_go_on(writer) && writer.has_room(op.len(writer.extra()), data)) {
+                if data {
+                    self.make_way(writer, writer.will_allocate(op.len(ENCRYPTED_EXTRA)));
+                }
                 match self.rotate(writer, op.len(ENCRYPTED_EXTRA), data) {
                     Ok(()) => {}
                     Err(RotateError::TooLarge(error)) => {
@@ -509,6 +518,14 @@ impl Shared {
 impl Writer {
     pub(crate) fn starting_at(next_sequence: u64) -> Self {
         Self { next_sequence, ..Self::default() }
+    }
+
+    /// About as many bytes as the next segment takes that are not allocated already, where it is to hold `bytes`.
+    fn will_allocate(&self, bytes: u64) -> u64 {
+        match &self.prepared {
+            Some(prepared) if prepared.capacity > 2 * bytes => 0,
+            _ => self.size_class.max(2 * bytes),
+        }
     }
 
     /// The segment that is written to.

@@ -1,6 +1,5 @@
 //! From one segment to the next: allocating, sealing, opening, recycling; and getting over a failed write.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -274,122 +273,6 @@ impl Shared {
                 tracing::warn!(dir = %self.dir.display(), %error, "cannot prepare a segment");
             }
         }
-    }
-
-    /// Forgets the segments that nobody needs any more. The newest stays: it holds the state.
-    pub(super) fn reclaim(&self, writer: &mut Writer) {
-        if writer.poisoned {
-            return;
-        }
-        let settled: Vec<Arc<Segment>> = {
-            let view = self.view();
-            let lowest = view.state.lowest_unsettled();
-            let newest = view.segments.keys().next_back().copied();
-            let gone =
-                |segment: &&Arc<Segment>| Some(segment.sequence) != newest && segment.extent().next <= lowest;
-            view.segments.values().take_while(gone).cloned().collect()
-        };
-        if settled.is_empty() || !self.carry_puts(writer, &settled) {
-            return;
-        }
-        for segment in settled {
-            self.view().segments.remove(&segment.sequence);
-            writer.lingering.push(segment);
-        }
-        if let Err(error) = self.fade(writer) {
-            tracing::warn!(dir = %self.dir.display(), %error, "settled segments cannot be removed for good yet");
-        }
-        self.look_at_shortage(&mut self.queue());
-    }
-
-    /// Writes the puts that may still come again, and that would be forgotten with `settled`, at the end of the log.
-    /// Returns whether the segments may go: also when there is no room for that, as they are what makes room.
-    fn carry_puts(&self, writer: &mut Writer, settled: &[Arc<Segment>]) -> bool {
-        let leaving: Vec<u64> = settled.iter().map(|segment| segment.sequence).collect();
-        let (frames, digests) = self.queue().puts.carry(&leaving, self.steady_ms());
-        if digests.is_empty() {
-            return true;
-        }
-        let (reply, _) = oneshot::channel();
-        let op = Op::control(frames, self.shelf.clock.now(), reply);
-        if !(self.may_go_on(writer) && writer.has_room(op.len(writer.extra()), false)) {
-            match self.rotate(writer, op.len(ENCRYPTED_EXTRA), false) {
-                Ok(()) => {}
-                Err(RotateError::NoKey(trouble)) => {
-                    tracing::debug!(dir = %self.dir.display(), %trouble, "settled segments stay until the key is back");
-                    return false;
-                }
-                Err(RotateError::NoRoom(shortage)) => {
-                    tracing::warn!(dir = %self.dir.display(), %shortage, puts = digests.len(),
-                        "no room to remember puts of forgotten segments; after a restart they are new again");
-                    return true;
-                }
-                Err(RotateError::TooLarge(error)) => {
-                    tracing::warn!(dir = %self.dir.display(), %error, puts = digests.len(),
-                        "puts of forgotten segments cannot be remembered; after a restart they are new again");
-                    return true;
-                }
-                Err(RotateError::Io(error)) => {
-                    self.poison(writer, &error);
-                    return false;
-                }
-            }
-        }
-        match self.write_run(writer, VecDeque::from([op])) {
-            Ok(false) => return false,
-            Ok(true) => {}
-            Err((error, _)) => {
-                self.poison(writer, &error);
-                return false;
-            }
-        }
-        if let Some(active) = &writer.active {
-            self.queue().puts.carried(&digests, active.segment.sequence);
-        }
-        true
-    }
-
-    /// Removes the files of settled segments, and makes sure that encrypted ones do not come back.
-    ///
-    /// # Errors
-    /// Some are still there, or may come back; it is for another time.
-    pub(crate) fn fade(&self, writer: &mut Writer) -> io::Result<()> {
-        let mut failed = None;
-        for segment in std::mem::take(&mut writer.lingering) {
-            match self.forget(writer, &segment) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => self.give_back(segment.capacity),
-                Err(error) => {
-                    writer.lingering.push(segment);
-                    failed = Some(error);
-                }
-            }
-        }
-        if writer.fading {
-            self.disk().sync_dir(&self.dir)?;
-            writer.fading = !writer.lingering.is_empty();
-        }
-        failed.map_or(Ok(()), Err)
-    }
-
-    fn forget(&self, writer: &mut Writer, segment: &Segment) -> io::Result<()> {
-        writer.fading |= segment.keyed.is_some();
-        // The file of an encrypted segment has never held anything else.
-        let held_plain = segment.keyed.is_none();
-        let encrypting = writer.begun().is_some_and(|begun| begun.keyed.is_some());
-        if writer.spare.is_none()
-            && segment.capacity == writer.size_class
-            && !(held_plain && encrypting)
-            && self.queue().shortage.is_none()
-        {
-            let path = self.dir.join(SPARE_NAME);
-            self.disk().rename(&segment.path, &path)?;
-            writer.spare = Some(Spare { path, capacity: segment.capacity, held_plain });
-            return Ok(());
-        }
-        self.disk().remove(&segment.path)?;
-        self.give_back(segment.capacity);
-        Ok(())
     }
 
     pub(crate) fn give_back(&self, bytes: u64) {

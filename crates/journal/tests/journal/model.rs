@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use standpipe_journal::control::{Close, Control, Settle};
+use standpipe_journal::control::{Close, Control, Replay, Settle};
 use standpipe_journal::verify::verify;
 use standpipe_journal::{AppendError, Journal, OpenError, Shelf};
-use standpipe_model::{BatchId, BatchRange, Clock, CloseReason, Entropy, Position, Tally, Timestamp};
+use standpipe_model::{
+    BatchId, BatchRange, Clock, CloseReason, DestinationId, Entropy, Position, Tally, Timestamp,
+};
 
 use crate::keys::TestKeys;
 use crate::sim::{Fault, SimDisk};
@@ -41,6 +43,11 @@ enum Step {
     StopKey(bool),
     /// The master key changes, and all segments are wrapped anew.
     Rewrap,
+    /// What is settled is kept for so many minutes from now on.
+    Keep(u64),
+    /// What is kept from here on is replayed; or not any more.
+    Replay(u64),
+    EndReplay,
     /// The power goes and comes.
     Reopen,
     /// The process alone goes: what it wrote and did not sync is still in the cache.
@@ -60,6 +67,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<bool>().prop_map(Step::Encrypt),
         2 => prop::bool::weighted(0.3).prop_map(Step::StopKey),
         1 => Just(Step::Rewrap),
+        2 => (0..20u64).prop_map(Step::Keep),
+        2 => (0..30u64).prop_map(Step::Replay),
+        1 => Just(Step::EndReplay),
         2 => Just(Step::Reopen),
         2 => Just(Step::Restart),
     ]
@@ -79,6 +89,8 @@ struct Model {
     settled: Vec<BatchId>,
     settled_positions: u64,
     next_put: u64,
+    /// Where the replay begins that was acknowledged.
+    replay: Option<Position>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +110,11 @@ struct World {
     model: Model,
     /// A write was told once that there is no space.
     space_ran_out: bool,
+    retention: Duration,
+}
+
+fn replay_id() -> DestinationId {
+    DestinationId::replay(1)
 }
 
 impl World {
@@ -108,7 +125,8 @@ impl World {
         let keys = Arc::new(TestKeys::new(false));
         let (journal, _) = open_with(&shelf, &keys).expect("the disk works");
         wait(journal.set_destinations(&[primary()])).unwrap();
-        Self { disk, shelf, clock, keys, journal, model: Model::default(), space_ran_out: false }
+        let (model, retention) = (Model::default(), Duration::ZERO);
+        Self { disk, shelf, clock, keys, journal, model, space_ran_out: false, retention }
     }
 
     fn run(&mut self, step: &Step) {
@@ -129,6 +147,16 @@ impl World {
             }
             Step::Rewrap if self.keys.stopped() => {}
             Step::Rewrap => self.rewrap(),
+            Step::Keep(minutes) => {
+                self.retention = Duration::from_mins(*minutes);
+                self.journal.keep_settled(self.retention);
+                self.journal.tidy();
+            }
+            Step::Replay(skipped) => self.replay(*skipped),
+            Step::EndReplay => {
+                self.model.replay = None;
+                drop(wait(self.journal.end_replay(replay_id())));
+            }
             Step::Reopen => self.reopen(),
             Step::Restart if self.disk.is_down() => {}
             Step::Restart => {
@@ -243,6 +271,19 @@ impl World {
         }
     }
 
+    fn replay(&mut self, skipped: u64) {
+        let (start, next) = (self.journal.kept().first.advance(skipped), self.journal.state().next);
+        if start >= next || self.journal.state().destinations.len() > 1 {
+            return;
+        }
+        let (from, to, begun_at) = (Timestamp(0), Timestamp(0), Timestamp(0));
+        let replay = Replay { of: primary(), end: next, from, to, into: None, rate: None, begun_at };
+        if let Ok(begun) = wait(self.journal.begin_replay(replay_id(), start, replay)) {
+            assert!(begun, "nobody forgets anything meanwhile");
+            self.model.replay = Some(start);
+        }
+    }
+
     fn reopen(&mut self) {
         self.disk.power_cycle();
         assert_eq!(
@@ -268,6 +309,7 @@ impl World {
         assert_eq!(report.lost, [], "a power cut is not damage");
         assert_eq!(report.set_aside, Vec::<std::path::PathBuf>::new());
         self.journal = journal;
+        self.journal.keep_settled(self.retention);
         // Puts may have been poisoned before: time for them to come again.
         self.clock.advance(Duration::from_secs(40));
         self.promise_what_is_there();
@@ -304,6 +346,11 @@ impl World {
         }
         assert_eq!(progress.tally.total() + progress.in_journal(state.next), state.next.0, "conservation");
         assert!(progress.tally.delivered >= self.model.settled_positions);
+        if let Some(start) = self.model.replay {
+            let replay = state.destinations.get(&replay_id());
+            assert_eq!(replay.map(|replay| replay.start), Some(start), "a replay that was begun goes on");
+        }
+        assert!(self.journal.kept().first <= state.lowest_unsettled());
         let lowest = state.lowest_unsettled();
         let without = verify(&self.disk, Path::new("/j"), &()).expect("the disk works");
         assert_eq!(without.problems, [], "nor is there any for who has no key");

@@ -71,6 +71,14 @@ impl ObjectKeys {
         Ok(Self { stream, prefix, error_prefix, zone, extension, fixed_bytes })
     }
 
+    /// The same with `mark` behind each object's name, before its extension: so what is delivered once more can be told
+    /// from what was there before.
+    #[must_use]
+    pub fn marked(self, mark: &str) -> Self {
+        let extension = format!("{mark}{}", self.extension);
+        Self { extension, fixed_bytes: self.fixed_bytes + mark.len(), ..self }
+    }
+
     /// The key of the `ordinal`-th object of a batch. `arrived_at` is the arrival of the object's oldest record,
     /// `partition` the one that its rows share where the stream [is partitioned](Self::is_partitioned).
     ///

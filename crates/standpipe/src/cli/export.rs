@@ -125,6 +125,7 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
     }
     left_out.extend(spec.further.iter().map(|branch| format!("destinations.{}", branch.id)));
     left_out.extend(spec.journal_limit_bytes.map(|_| "journal_limit".to_owned()));
+    left_out.extend((spec.retention_ms > 0).then(|| "retention".to_owned()));
     let backup = spec.backup.iter().map(|backup| ("backup", backup));
     for (path, destination) in [("destination", &spec.destination)].into_iter().chain(backup) {
         let target = destination.endpoint.as_ref().map(|endpoint| endpoint.target.name());

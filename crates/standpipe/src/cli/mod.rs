@@ -7,15 +7,18 @@ pub mod batches;
 pub mod client;
 pub mod export;
 pub mod failed;
+mod follow;
 pub mod import;
 mod input;
 pub mod journal;
 pub mod key;
 pub mod put;
 pub mod reload;
+pub mod replay;
 pub mod schema;
 pub mod serve;
 pub mod streams;
+mod time;
 pub mod transform;
 pub mod trust;
 pub mod validate;
@@ -65,6 +68,8 @@ pub enum Command {
     /// List what failed and stands in a stream's error output, look into it, and send it again.
     #[command(subcommand)]
     Failed(failed::FailedCommand),
+    /// Deliver once more what arrived in a range of time and is kept, to its destination or to another stream.
+    Replay(replay::ReplayArgs),
     /// Look into a journal's files and check them; the daemon need not run.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
@@ -108,6 +113,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Export(args) => runtime()?.block_on(export::run(&args)),
         Command::Batches(command) => runtime()?.block_on(batches::run(command)),
         Command::Failed(command) => runtime()?.block_on(failed::run(command)),
+        Command::Replay(args) => runtime()?.block_on(replay::run(&args)),
         Command::Journal(command) => journal::run(&command),
         Command::Transform(command) => transform::run(&command),
         Command::GenerateKey(args) => key::run(&args),

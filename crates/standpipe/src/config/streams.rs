@@ -25,6 +25,9 @@ pub(super) const JOURNAL_LIMIT_MIN: u64 = 1 << 20;
 /// One PiB: far above any disk, far below the end of the numbers.
 pub(super) const JOURNAL_LIMIT_MAX: u64 = 1 << 50;
 
+/// The longest that a journal keeps what is delivered.
+const RETENTION_MAX: Duration = Duration::from_hours(365 * 24);
+
 /// A stream that was read, with the places that later checks point at.
 #[derive(Debug, Clone)]
 pub(super) struct StreamDraft {
@@ -34,6 +37,7 @@ pub(super) struct StreamDraft {
     pub(super) branches: Vec<BranchDraft>,
     pub(super) backup: Option<DestinationDraft>,
     pub(super) journal_limit: Option<u64>,
+    pub(super) retention: Duration,
     pub(super) rates: PutRates,
     /// The name of the key that it is encrypted under, and where it stands.
     pub(super) encryption: Option<(String, Spot)>,
@@ -77,6 +81,7 @@ impl StreamDraft {
             processors,
             further: branches.collect(),
             journal_limit_bytes: self.journal_limit,
+            retention_ms: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
             encryption_key: self.encryption.map(|(key, _)| key),
         })
     }
@@ -101,6 +106,12 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         "The most that the stream's journal may take on disk; puts are refused beyond it. Only the daemon's limit where \
          absent.",
     );
+    let retention = section.or(
+        "retention",
+        Span(Duration::ZERO..=RETENTION_MAX),
+        "0s",
+        "How long the journal keeps what is delivered, for `standpipe replay`; as long as there is room.",
+    );
     let rates =
         section.section("limits", put_rates, "How much may be put to the stream, by all callers together.");
     let encryption = section.optional(
@@ -108,7 +119,16 @@ pub(super) fn stream(section: &mut Section<'_, '_>) -> Option<StreamDraft> {
         Sub(encryption),
         "How the stream's journal is encrypted; not at all where absent.",
     );
-    Some(StreamDraft { name, spots: section.spots(), branches, backup, journal_limit, rates, encryption })
+    Some(StreamDraft {
+        name,
+        spots: section.spots(),
+        branches,
+        backup,
+        journal_limit,
+        retention,
+        rates,
+        encryption,
+    })
 }
 
 fn encryption(section: &mut Section<'_, '_>) -> Option<(String, Spot)> {

@@ -83,9 +83,9 @@ async fn answer(daemon: &Arc<Daemon>, frontend: &Frontend, request: &Request<Inc
         (&Method::POST, ["streams", name, "batches", id, what @ ("rebind" | "abandon")]) => {
             batch(daemon, name, id, what).await
         }
-        (method, ["streams", name, "failed", below @ ..]) => {
+        (method, ["streams", name, part @ ("failed" | "replays"), below @ ..]) => {
             let query = request.uri().query().unwrap_or_default();
-            failed(daemon, name, method, below, query).await
+            again(daemon, name, part, method, below, query).await
         }
         (&Method::GET, _) => refuse(StatusCode::NOT_FOUND, "there is no such page"),
         _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "this page takes no such method"),
@@ -257,12 +257,24 @@ fn batches(stream: &Stream) -> Reply {
     json_reply(StatusCode::OK, &Value::Array(all.collect()))
 }
 
-async fn failed(daemon: &Arc<Daemon>, name: &str, method: &Method, below: &[&str], query: &str) -> Reply {
+/// What is sent again: what failed, or a range of time.
+async fn again(
+    daemon: &Arc<Daemon>,
+    name: &str,
+    part: &str,
+    method: &Method,
+    below: &[&str],
+    query: &str,
+) -> Reply {
     let stream = match find(daemon, name) {
         Ok(stream) => stream,
         Err(reply) => return *reply,
     };
-    match super::failed::answer(daemon, &stream, method, below, query).await {
+    let answered = match part {
+        "failed" => super::failed::answer(daemon, &stream, method, below, query).await,
+        _ => super::replays::answer(daemon, &stream, method, below, query).await,
+    };
+    match answered {
         Some((status, body)) => json_reply(status, &body),
         None => refuse(StatusCode::NOT_FOUND, "there is no such page"),
     }

@@ -1,7 +1,7 @@
 //! The daemon behind the front end: puts go to their stream's journal, the control plane changes the catalog.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
@@ -17,7 +17,7 @@ use super::{Daemon, mapping};
 use crate::alarm::{Alarm, AlarmKind};
 use crate::catalog::{Definition, Origin};
 use crate::stream::{Status, Stream, key_refusal};
-use crate::worker::chain;
+use crate::worker::{Intake, chain};
 
 impl Daemon {
     pub(super) fn known(&self, name: &StreamName) -> Result<Arc<Stream>, ApiError> {
@@ -106,6 +106,32 @@ impl Api {
 }
 
 #[async_trait]
+impl Intake for Daemon {
+    async fn put(&self, put: Put) -> Result<PutReceipt, PutError> {
+        match self.stream(&put.stream) {
+            Some(stream) => stream.put(put).await,
+            None if let Some(trouble) = self.locked().get(&put.stream) => {
+                Err(key_refusal(&put.stream, trouble))
+            }
+            // It is there, but not at work: producers must keep their records and come again.
+            None if self.context.alarms.is_raised(&put.stream, AlarmKind::NotOpened) => {
+                Err(PutError::Unavailable { retry_after: None })
+            }
+            None => Err(PutError::NotFound),
+        }
+    }
+}
+
+impl Daemon {
+    /// Lets in what is replayed from one stream into another.
+    pub(super) fn take_in(self: &Arc<Self>) {
+        let daemon: Weak<Self> = Arc::downgrade(self);
+        // It is told once.
+        drop(self.context.intake.set(daemon));
+    }
+}
+
+#[async_trait]
 impl Service for Api {
     fn credential(&self, access_key_id: &str) -> Option<Arc<Credential>> {
         self.0.access.credential(access_key_id)
@@ -132,17 +158,7 @@ impl Service for Api {
     }
 
     async fn put(&self, put: Put) -> Result<PutReceipt, PutError> {
-        match self.0.stream(&put.stream) {
-            Some(stream) => stream.put(put).await,
-            None if let Some(trouble) = self.0.locked().get(&put.stream) => {
-                Err(key_refusal(&put.stream, trouble))
-            }
-            // It is there, but not at work: producers must keep their records and come again.
-            None if self.0.context.alarms.is_raised(&put.stream, AlarmKind::NotOpened) => {
-                Err(PutError::Unavailable { retry_after: None })
-            }
-            None => Err(PutError::NotFound),
-        }
+        self.0.put(put).await
     }
 
     async fn create_delivery_stream(&self, input: CreateDeliveryStream) -> Result<String, ApiError> {

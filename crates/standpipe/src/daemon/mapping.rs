@@ -60,6 +60,7 @@ pub(super) fn to_spec(
         processors,
         further: Vec::new(),
         journal_limit_bytes: None,
+        retention_ms: 0,
         encryption_key: None,
     })
 }

@@ -71,6 +71,7 @@ impl Daemon {
     fn lacks_table(&self, stream: &Stream, destination: &DestinationId, close: &Close) -> bool {
         let definitions = stream.definitions();
         let Some(of) = definitions.iter().find(|of| of.version == close.version) else { return false };
+        let destination = &stream.shape_of(destination);
         let processors = of.spec.processors_of(destination);
         !of.spec.is_planned(destination) && self.context.functions.lacks_table(processors, &close.pins)
     }

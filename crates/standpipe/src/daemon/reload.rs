@@ -432,7 +432,7 @@ impl Daemon {
     pub(super) async fn archive_retired(&self) {
         let _changing = self.changing.lock().await;
         for stream in self.streams() {
-            let done = stream.is_retired() && stream.is_settled();
+            let done = stream.is_retired() && stream.is_settled() && !stream.is_replaying();
             if done && let Err(error) = self.archive(&stream).await {
                 tracing::warn!(stream = %stream.name(), %error, "a retired stream could not be archived");
             }

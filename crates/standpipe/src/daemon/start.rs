@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use standpipe_encode::EncoderPool;
@@ -179,6 +179,7 @@ pub async fn start(
         redrives: Redrives::default(),
     });
     daemon.open_streams().await?;
+    daemon.take_in();
     daemon.settle_redrives();
     let endpoints = endpoints(&daemon, &listeners, &admin_listener)?;
     publish(&daemon, &endpoints).map_err(system("cannot write endpoints.json"))?;
@@ -286,6 +287,7 @@ fn context(
         account_id: config.account_id.clone(),
         encoders: EncoderPool::new(processors),
         processors: Arc::new(Semaphore::new(processors)),
+        intake: OnceLock::new(),
     }))
 }
 
@@ -318,7 +320,7 @@ fn publish(daemon: &Daemon, endpoints: &Endpoints) -> io::Result<()> {
 }
 
 /// What is done now and then: archiving retired streams that have delivered everything, emptying the trash, removing
-/// versions of functions that no batch needs any more, looking after certificates.
+/// versions of functions that no batch needs any more, forgetting what was kept long enough, looking after certificates.
 async fn house_keeping(daemon: Arc<Daemon>, stop: CancellationToken) {
     const EVERY: Duration = Duration::from_secs(5);
     const ROUNDS_TO_TRASH: u64 = 720;
@@ -328,6 +330,9 @@ async fn house_keeping(daemon: Arc<Daemon>, stop: CancellationToken) {
         }
         daemon.finish_deletions().await;
         daemon.archive_retired().await;
+        for stream in daemon.streams() {
+            stream.tidy_kept().await;
+        }
         daemon.sweep_functions().await;
         daemon.look_after_certificates().await;
         if round % ROUNDS_TO_TRASH == 0 {

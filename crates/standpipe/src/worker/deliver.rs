@@ -5,9 +5,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use standpipe_encode::{ChunkEncoder, EncodeOptions};
+use standpipe_ingest::PutError;
 use standpipe_journal::control::{Close, Control, Done, Failing, OpenBatch, Settle};
 use standpipe_journal::{AppendError, SpoolError, SpoolId};
-use standpipe_model::{BatchId, BodyError, ErrorClass, Receipt, SinkError, Tally, Timestamp};
+use standpipe_model::{BatchId, BodyError, ErrorClass, Receipt, SinkError, StreamName, Tally, Timestamp};
 
 use super::body::{self, Make, ObjectBody, WORKING_BYTES};
 use super::columns::{self, CONVERTING_BYTES, FileSettings};
@@ -112,6 +113,8 @@ pub(super) enum AttemptError {
     Schema(#[from] CatalogError),
     #[error("the journal did not take the outcome")]
     Journal(#[from] AppendError),
+    #[error("stream '{into}' takes no records")]
+    Put { into: StreamName, source: PutError },
 }
 
 impl AttemptError {
@@ -119,6 +122,8 @@ impl AttemptError {
         match self {
             Self::Sink(error) | Self::Endpoint { error, .. } => error.class,
             Self::Journal(AppendError::TooLarge(_)) => ErrorClass::Refused,
+            Self::Put { source: PutError::Unavailable { .. }, .. } => ErrorClass::Throttled,
+            Self::Put { .. } => ErrorClass::Misconfigured,
             Self::Spool(_) | Self::Schema(_) | Self::Journal(_) => ErrorClass::Transient,
         }
     }
@@ -128,10 +133,14 @@ impl Line {
     /// Makes an attempt at a batch.
     pub(crate) async fn deliver(&self, open: &OpenBatch, which: Try) -> Outcome {
         let started = self.context.timer.steady();
-        let result = self.attempt(open, which).await;
+        let result = match self.goes_into() {
+            Some(into) => self.put_into(open, into).await,
+            None => self.attempt(open, which).await,
+        };
+        self.note_waiting(result.as_ref().err());
         let took = self.context.timer.steady().saturating_sub(started);
         let class = result.as_ref().map_or_else(|error| error.class().as_str(), |()| "ok");
-        self.context.metrics.attempted(&self.stream, &self.destination, class, took);
+        self.context.metrics.attempted(&self.stream, self.label(), class, took);
         match result {
             Ok(()) => {
                 self.clear_alarms(&open.close);
@@ -340,7 +349,10 @@ impl Line {
         let (batch, destination) = (close.batch, self.destination.clone());
         frames.push(Control::Settle(Settle { batch, destination, range: close.range, tally }));
         self.journal.control(frames).await?;
-        self.context.metrics.delivered(&self.stream, &self.destination, bytes);
+        self.context.metrics.delivered(&self.stream, self.label(), bytes);
+        if self.replay.is_some() {
+            self.context.metrics.replayed(&self.stream, tally.total());
+        }
         if tally.lost > 0 {
             let message =
                 format!("{} records of batch {} could not be read from the journal", tally.lost, close.batch);
@@ -377,8 +389,8 @@ impl Line {
 
     /// The destination that a batch was closed for, where its version is still there.
     fn closed_for<T>(&self, close: &Close, look: impl FnOnce(&S3Destination) -> T) -> Option<T> {
-        let version = self.definitions.version(close.version)?;
-        version.definition.spec.destination_of(&self.destination).map(look)
+        let version = self.definitions.version(close.version).filter(|_| self.goes_into().is_none())?;
+        version.definition.spec.destination_of(&self.of).map(look)
     }
 
     /// How long a failure may last before a human is told.

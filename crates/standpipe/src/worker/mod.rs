@@ -10,12 +10,14 @@ mod cuts;
 mod decisions;
 mod deliver;
 mod fates;
+mod into;
 mod make;
 mod memory;
 mod pieces;
 mod plan;
 mod planned;
 mod recorded;
+mod replay;
 mod requests;
 mod shape;
 mod step;
@@ -23,7 +25,7 @@ mod versions;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use standpipe_encode::EncoderPool;
@@ -51,8 +53,10 @@ use crate::stores::Stores;
 pub(crate) use body::chunk_bytes;
 pub(crate) use deliver::chain;
 use deliver::{Effort, Outcome, Try};
+pub(crate) use into::Intake;
 pub use memory::Memory;
 pub(crate) use recorded::needed_schemas;
+pub(crate) use replay::{Ended, Replaying};
 pub(crate) use requests::Again;
 use step::{Command, Event, WorkerState};
 pub(crate) use versions::Definitions;
@@ -93,6 +97,8 @@ pub struct Context {
     pub encoders: EncoderPool,
     /// How many chunks are encoded at once.
     pub processors: Arc<Semaphore>,
+    /// Where records are put that are replayed into a stream, once the streams are open.
+    pub(crate) intake: OnceLock<Weak<dyn Intake>>,
 }
 
 impl Context {
@@ -111,7 +117,12 @@ impl Context {
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) stream: StreamName,
+    /// What its progress is known by.
     pub(crate) destination: DestinationId,
+    /// The destination whose shape its batches have: the same, unless it is a replay.
+    pub(crate) of: DestinationId,
+    /// The replay that it is, if it is one.
+    pub(crate) replay: Option<Arc<Replaying>>,
     pub(crate) journal: Journal,
     pub(crate) definitions: Arc<Definitions>,
     /// The schemas that its rows have come to.
@@ -161,6 +172,7 @@ pub enum OrderError {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) destination: DestinationId,
+    pub(crate) replay: Option<Arc<Replaying>>,
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) drained: watch::Receiver<bool>,
     stop: DropGuard,
@@ -176,10 +188,15 @@ impl Worker {
         let (orders, inbox) = mpsc::channel(16);
         let (told, drained) = watch::channel(false);
         let stop = CancellationToken::new();
-        let destination = line.destination.clone();
+        let (destination, replay) = (line.destination.clone(), line.replay.clone());
         let run = Loop::resume(Arc::new(line), told)?;
         let task = tokio::spawn(run.run(inbox, stop.clone()));
-        Ok(Self { destination, orders, drained, stop: stop.drop_guard(), task })
+        Ok(Self { destination, replay, orders, drained, stop: stop.drop_guard(), task })
+    }
+
+    /// Whether it is a replay that is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.replay.as_ref().is_some_and(|replaying| replaying.ended().is_some())
     }
 
     /// Stops it; what it was doing is dropped and resumes at the next start.
@@ -209,6 +226,8 @@ struct Loop {
     /// Batches that an earlier process may have attempted.
     inherited: Vec<BatchId>,
     drained: watch::Sender<bool>,
+    /// Where it ends, where it is a replay.
+    end: Option<Cursor>,
 }
 
 impl Loop {
@@ -224,7 +243,12 @@ impl Loop {
         line.journal.tidy_spools()?;
         let hints = line.hints();
         let cursor = line.journal.cursor_at(position)?;
-        let state = WorkerState::resume(hints, cursor, inherited.clone());
+        let mut state = WorkerState::resume(hints, cursor, inherited.clone());
+        let mut end = None;
+        if let Some(Replaying { replay, .. }) = line.replay.as_deref() {
+            end = Some(line.journal.cursor_at(replay.end)?);
+            state = state.paced(replay.into.is_some(), replay.rate);
+        }
         Ok(Self {
             line,
             state,
@@ -233,6 +257,7 @@ impl Loop {
             tries: HashMap::new(),
             inherited,
             drained,
+            end,
         })
     }
 
@@ -240,7 +265,11 @@ impl Loop {
         let mut tip = self.line.journal.watch();
         let first = self.tip(*tip.borrow_and_update());
         self.step(first);
-        loop {
+        if self.end.is_some() {
+            // It does not wait for records that come in later.
+            self.step(Event::Drain);
+        }
+        while !self.is_over() {
             let came = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -258,10 +287,23 @@ impl Loop {
         }
         // What was under way must have ended before anyone else works on the same batches.
         self.tasks.shutdown().await;
+        if self.is_over() {
+            stop.run_until_cancelled(self.line.end_replay()).await;
+        }
+    }
+
+    /// Whether it is a replay that has come to its end.
+    fn is_over(&self) -> bool {
+        self.end.is_some() && self.state.is_drained()
     }
 
     fn tip(&self, tip: Tip) -> Event {
-        Event::Tip { tip, pressure: self.line.journal.under_pressure() }
+        match self.end {
+            Some(Cursor { position: next, bytes }) => {
+                Event::Tip { tip: Tip { next, bytes }, pressure: false }
+            }
+            None => Event::Tip { tip, pressure: self.line.journal.under_pressure() },
+        }
     }
 
     fn step(&mut self, event: Event) {
@@ -378,8 +420,11 @@ async fn sleep(line: &Line, until_ms: Option<i64>) {
 
 impl Line {
     fn hints(&self) -> Buffering {
+        if self.goes_into().is_some() {
+            return into::BUFFERING;
+        }
         let definition = self.definitions.current();
-        let Some(destination) = definition.spec.destination_of(&self.destination) else {
+        let Some(destination) = definition.spec.destination_of(&self.of) else {
             return Buffering::default();
         };
         let Some(partitioning) = &destination.partitioning else { return destination.buffering };
@@ -437,12 +482,17 @@ impl Line {
         reason: CloseReason,
     ) -> Result<Event, Box<dyn std::error::Error + Send + Sync>> {
         let definition = self.definitions.current();
-        let size = self.hints().size_bytes;
+        let (size, bound) = (self.hints().size_bytes, self.bound(from.position));
         let tip = *self.journal.watch().borrow();
         let (end, arrival) = self
-            .blocking(move |journal| Ok((journal.boundary(from, size)?, journal.arrival_at(from.position)?)))
+            .blocking(move |journal| {
+                let end = journal.boundary(from, size)?;
+                let end = end.unwrap_or(Cursor { position: tip.next, bytes: tip.bytes });
+                let bound = bound.filter(|bound| *bound < end.position);
+                let end = bound.map_or(Ok(end), |bound| journal.cursor_at(bound))?;
+                Ok((end, journal.arrival_at(from.position)?))
+            })
             .await?;
-        let end = end.unwrap_or(Cursor { position: tip.next, bytes: tip.bytes });
         let now = self.context.timer.now();
         let pinned = self.pin(&definition);
         let mut pins = pinned.pins();
@@ -462,14 +512,16 @@ impl Line {
         self.journal.control(vec![Control::Close(close)]).await?;
         // From here on the journal holds them.
         drop(pinned);
-        self.context.metrics.closed(&self.stream, &self.destination, reason.as_str());
+        self.context.metrics.closed(&self.stream, self.label(), reason.as_str());
         tracing::debug!(stream = %self.stream, %batch, reason = reason.as_str(), "batch closed");
         Ok(Event::Closed { batch, end })
     }
 
     /// The functions that a batch is to be transformed by when it is closed now.
     fn pin(&self, definition: &Definition) -> Pinned {
-        self.context.functions.pin(definition.spec.processors_of(&self.destination))
+        let is_transformed = self.goes_into().is_none();
+        let processors = if is_transformed { definition.spec.processors_of(&self.of) } else { &[] };
+        self.context.functions.pin(processors)
     }
 
     fn open_batch(&self, batch: BatchId) -> Option<OpenBatch> {

@@ -71,7 +71,7 @@ impl Line {
         // Only now: an earlier PLAN, of which nobody heard, may have been the one that counts.
         self.drop_spools(batch, Some(spool)).await;
         if shape.keys.is_partitioned() {
-            self.context.metrics.partitioned(&self.stream, &self.destination, partitions, beyond_limit);
+            self.context.metrics.partitioned(&self.stream, self.label(), partitions, beyond_limit);
         }
         Ok(plan)
     }

@@ -53,7 +53,7 @@ impl Line {
         conversion: &Conversion,
         close: &Close,
     ) -> Result<Conversion, SinkError> {
-        let Some(of) = conversion.recorded_of(&self.destination) else { return Ok(conversion.clone()) };
+        let Some(of) = conversion.recorded_of(&self.of) else { return Ok(conversion.clone()) };
         let schema = match pinned(close) {
             None => self.recorded.in_force(&of).1,
             Some(version) => self.recorded.at(version).ok_or_else(|| {
@@ -72,8 +72,8 @@ impl Line {
         definition: &Definition,
         pins: &mut BTreeMap<String, String>,
     ) -> Option<MutexGuard<'_, ()>> {
-        let conversion = definition.spec.destination_of(&self.destination)?.conversion.as_ref()?;
-        let of = conversion.recorded_of(&self.destination).filter(|_| conversion.catalog().is_some())?;
+        let conversion = definition.spec.destination_of(&self.of)?.conversion.as_ref()?;
+        let of = conversion.recorded_of(&self.of).filter(|_| conversion.catalog().is_some())?;
         let held = self.recorded.hold().await;
         let (version, _) = self.recorded.in_force(&of);
         if version > 0 {
@@ -92,7 +92,7 @@ impl Line {
     ) -> Result<Cow<'a, OpenBatch>, AttemptError> {
         let version = self.definitions.version(open.close.version);
         let spec = version.as_ref().map(|version| &version.definition.spec);
-        let destination = spec.and_then(|spec| spec.destination_of(&self.destination));
+        let destination = spec.and_then(|spec| spec.destination_of(&self.of));
         let conversion = destination.and_then(|destination| destination.conversion.as_ref());
         let Some(conversion) =
             conversion.filter(|of| of.columns_from.is_some() && pinned(&open.close).is_none())
@@ -151,7 +151,7 @@ impl Line {
     }
 
     fn in_force(&self, conversion: &Conversion) -> (u64, TableSchema) {
-        conversion.recorded_of(&self.destination).map(|of| self.recorded.in_force(&of)).unwrap_or_default()
+        conversion.recorded_of(&self.of).map(|of| self.recorded.in_force(&of)).unwrap_or_default()
     }
 
     /// Puts what was seen in force; returns the version that is then.
@@ -182,7 +182,7 @@ impl Line {
         }
         let columns = evolved.columns().len();
         let (recorded, needed) = (Arc::clone(&self.recorded), needed_schemas(&self.journal));
-        let of = conversion.recorded_of(&self.destination).unwrap_or_default();
+        let of = conversion.recorded_of(&self.of).unwrap_or_default();
         let made = spawn_blocking(move || recorded.record(of, evolved, &needed)).await;
         let version = made.map_err(|error| unreadable(failed(error)))??;
         tracing::info!(stream = %self.stream, version, columns, "the inferred schema has changed");
@@ -191,18 +191,14 @@ impl Line {
 
     fn tell_of_left_out(&self, max: u32, inferred: &Inferred) {
         let left_out = inferred.left_out();
-        self.context.metrics.keys_left_out(&self.stream, &self.destination, left_out);
+        self.context.metrics.keys_left_out(&self.stream, self.label(), left_out);
         if left_out == 0 {
-            return self.context.alarms.clear(
-                Some(&self.stream),
-                AlarmKind::SchemaFull,
-                self.destination.as_str(),
-            );
+            return self.context.alarms.clear(Some(&self.stream), AlarmKind::SchemaFull, self.of.as_str());
         }
         let message = format!(
             "{left_out} times a key of the latest batch was left out: the inferred schema has its {max} columns and members, \
              or the name is too long"
         );
-        self.raise(AlarmKind::SchemaFull, self.destination.as_str(), message);
+        self.raise(AlarmKind::SchemaFull, self.of.as_str(), message);
     }
 }

@@ -187,7 +187,7 @@ impl Line {
     /// An endpoint of the shape that was pinned, reached and retried as the current version says.
     fn live(&self, pinned: &Endpoint) -> Endpoint {
         let definition = self.definitions.current();
-        let current = definition.spec.destination_of(&self.destination).and_then(|d| d.endpoint.as_ref());
+        let current = definition.spec.destination_of(&self.of).and_then(|d| d.endpoint.as_ref());
         current.map_or_else(|| pinned.clone(), |current| pinned.with_access_of(current))
     }
 
@@ -293,7 +293,7 @@ impl Line {
         Request {
             stream: self.stream.clone(),
             stream_arn: stream_arn(region, account_id, self.stream.as_str()).into(),
-            destination: self.destination.clone(),
+            destination: self.of.clone(),
             batch: sending.identity,
             id,
             version: sending.open.close.version,
@@ -396,7 +396,7 @@ impl Line {
             return false;
         }
         let now = self.context.timer.now();
-        let lag = now.since(sending.open.close.arrived_at);
+        let lag = now.since(self.lags_since(&sending.open.close));
         if endpoint.max_lag_ms.is_some_and(|max| lag >= Duration::from_millis(max)) {
             return true;
         }
@@ -440,15 +440,13 @@ impl Line {
     /// Tells the endpoint what it need not remember any more.
     pub(super) async fn tidy_endpoint(&self) {
         let definition = self.definitions.current();
-        let Some(destination) = definition.spec.destination_of(&self.destination) else { return };
+        let Some(destination) = definition.spec.destination_of(&self.of) else { return };
         let endpoint = destination.endpoint.as_ref();
         let Some(endpoint) = endpoint.filter(|endpoint| endpoint.target.remembers_requests()) else { return };
-        let unsettled: Vec<BatchId> = self.journal.with_state(|state| {
-            let open = state.destinations.get(&self.destination).into_iter().flat_map(|p| p.open.values());
-            open.map(identity).collect()
-        });
+        let unsettled: Vec<BatchId> =
+            self.journal.with_state(|state| state.open_of(&self.of).map(identity).collect());
         let tidied = match self.client(endpoint, destination) {
-            Ok(client) => client.sink.tidy(&self.stream, &self.destination, &unsettled).await,
+            Ok(client) => client.sink.tidy(&self.stream, &self.of, &unsettled).await,
             Err(error) => Err(error),
         };
         if let Err(error) = tidied {

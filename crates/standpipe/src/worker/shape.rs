@@ -70,8 +70,8 @@ impl Line {
             return Err(SinkError::new(ErrorClass::Misconfigured, message));
         };
         let spec = &version.definition.spec;
-        let Some(destination) = spec.destination_of(&self.destination).cloned() else {
-            let message = format!("version {} has no destination {}", close.version, self.destination);
+        let Some(destination) = spec.destination_of(&self.of).cloned() else {
+            let message = format!("version {} has no destination {}", close.version, self.of);
             return Err(SinkError::new(ErrorClass::Misconfigured, message));
         };
         let extension = match destination.file_extension.as_str() {
@@ -86,15 +86,19 @@ impl Line {
             &extension,
             destination.partitioning.is_some(),
         );
-        let keys = Arc::new(keys.map_err(|error| refused(&error))?);
-        let processors = spec.processors_of(&self.destination);
+        let keys = keys.map_err(|error| refused(&error))?;
+        let keys = Arc::new(match &self.replay {
+            Some(_) => keys.marked(&format!("-{}", self.destination)),
+            None => keys,
+        });
+        let processors = spec.processors_of(&self.of);
         let is_made = processors.is_empty() || plan.is_some();
         let calls_function = processors.iter().any(ProcessorSpec::calls_function);
-        let is_planned = spec.is_planned(&self.destination);
+        let is_planned = spec.is_planned(&self.of);
         // Without a plan each pass has to come to the same rows.
         let chain = match is_made {
             true => Ok(Arc::default()),
-            false => version.chain(&self.destination, &close.pins, &self.context.functions, is_planned),
+            false => version.chain(&self.of, &close.pins, &self.context.functions, is_planned),
         };
         let chain = chain.map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "a processor cannot be made").with_source(error)

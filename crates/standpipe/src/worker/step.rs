@@ -11,6 +11,7 @@
 //! - At most one CLOSE is on its way; at most `slots` attempts run; at most `open_max` batches are closed and not
 //!   settled. Closing is lazy: what cannot be attempted now stays in the journal unclosed, where it can still grow.
 //! - A batch that fails holds back only itself, until `open_max` of them wait.
+//! - A worker with a rate closes no batch before the records of the one before had their time.
 
 use std::collections::BTreeMap;
 
@@ -85,6 +86,10 @@ enum Tidy {
 #[derive(Debug)]
 pub(crate) struct WorkerState {
     hints: Buffering,
+    /// How many batches are attempted at once.
+    slots: usize,
+    /// Records per second, at the most.
+    rate: Option<u32>,
     cursor: Cursor,
     tip: Tip,
     pressure: bool,
@@ -107,6 +112,8 @@ impl WorkerState {
         let tip = Tip { next: cursor.position, bytes: cursor.bytes };
         Self {
             hints,
+            slots: SLOTS,
+            rate: None,
             cursor,
             tip,
             pressure: false,
@@ -121,13 +128,18 @@ impl WorkerState {
         }
     }
 
+    /// The same, with no more than one batch at once, or at no more than so many records a second.
+    pub(crate) fn paced(self, in_order: bool, rate: Option<u32>) -> Self {
+        Self { slots: if in_order { 1 } else { self.slots }, rate, ..self }
+    }
+
     /// Takes an event in and says what to do.
     pub(crate) fn step(&mut self, event: Event, now: i64) -> Vec<Command> {
-        self.note(event);
+        self.note(event, now);
         self.decide(now)
     }
 
-    fn note(&mut self, event: Event) {
+    fn note(&mut self, event: Event, now: i64) {
         match event {
             Event::Tip { tip, pressure } => (self.tip, self.pressure) = (tip, pressure),
             Event::Front { position, arrived_ms } => {
@@ -136,6 +148,11 @@ impl WorkerState {
                 self.front = (position == self.cursor.position).then_some(arrived_ms);
             }
             Event::Closed { batch, end } => {
+                if let Some(rate) = self.rate {
+                    let records = end.position.0.saturating_sub(self.cursor.position.0);
+                    self.close_not_before =
+                        now.saturating_add_unsigned(records * 1_000 / u64::from(rate.max(1)));
+                }
                 (self.cursor, self.front, self.closing) = (end, None, false);
                 self.batches.insert(batch, Phase::Ready);
                 self.order.push(batch);
@@ -187,7 +204,7 @@ impl WorkerState {
             if matches!(self.batches.get(&batch), Some(Phase::Parked { until }) if *until <= now) {
                 self.set(batch, Phase::Ready);
             }
-            if self.running() < SLOTS && self.batches.get(&batch) == Some(&Phase::Ready) {
+            if self.running() < self.slots && self.batches.get(&batch) == Some(&Phase::Ready) {
                 self.set(batch, Phase::Running);
                 commands.push(Command::Attempt(batch));
             }
@@ -220,7 +237,7 @@ impl WorkerState {
 
     fn may_close(&self) -> bool {
         let records = self.tip.next > self.cursor.position;
-        let room = self.running() < SLOTS && self.batches.len() < OPEN_MAX;
+        let room = self.running() < self.slots && self.batches.len() < OPEN_MAX;
         records && room && !self.closing && self.close_not_before == i64::MIN
     }
 
@@ -249,7 +266,7 @@ impl WorkerState {
             _ => None,
         });
         let pending = self.tip.next > self.cursor.position && !self.closing;
-        let room = self.running() < SLOTS && self.batches.len() < OPEN_MAX;
+        let room = self.running() < self.slots && self.batches.len() < OPEN_MAX;
         let age = (pending && room).then(|| self.front.map(|arrived| self.age_limit(arrived))).flatten();
         let age = age.map(|at| at.max(self.close_not_before));
         let held = (pending && room && self.front.is_none()).then_some(self.close_not_before);
@@ -397,6 +414,22 @@ mod tests {
         state.step(tip(1, 10), 0);
         assert_eq!(state.step(Event::Drain, 1), [close(CloseReason::Drain)]);
         assert!(!state.is_drained());
+    }
+
+    #[test]
+    fn a_rate_keeps_the_next_close_waiting_and_a_worker_in_order_has_one_slot() {
+        let mut state = state().paced(true, Some(50));
+        state.step(tip(100, 10_000), 0);
+        let commands = state.step(Event::Closed { batch: id(1), end: at(10, 1_000) }, 1_000);
+        assert_eq!(commands, [Command::Attempt(id(1))]);
+        assert_eq!(state.step(Event::Settled { batch: id(1) }, 1_100), [], "ten records have 200 ms");
+        assert_eq!(state.wake_at(), Some(1_200));
+        let close = Command::Close { from: at(10, 1_000), reason: CloseReason::Size };
+        assert!(state.step(Event::Timer, 1_200).contains(&close));
+        let commands = state.step(Event::Closed { batch: id(2), end: at(11, 1_100) }, 1_200);
+        assert_eq!(commands, [Command::Attempt(id(2))]);
+        let commands = state.step(Event::Timer, 9_000);
+        assert_eq!(commands, [], "none is closed while the slot is taken");
     }
 
     #[test]

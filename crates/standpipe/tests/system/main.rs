@@ -35,6 +35,7 @@ mod redrive;
 mod redshift;
 mod reload;
 mod repeats;
+mod replay;
 mod scale;
 mod schemas;
 mod sdks;

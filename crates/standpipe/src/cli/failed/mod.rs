@@ -6,17 +6,15 @@ mod show;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use chrono::DateTime;
 use clap::{Args, Subcommand};
 use form_urlencoded::Serializer;
 use http::Method;
 use serde_json::Value;
-use standpipe_model::{Clock as _, OsClock, Timestamp};
+use standpipe_model::Timestamp;
 
 use super::batches::AdminArgs;
 use super::print;
-use crate::config::parse_duration;
+use super::time::{shown_time, time};
 
 /// What to do with a stream's error output.
 #[derive(Debug, Subcommand)]
@@ -56,18 +54,6 @@ pub struct WantedArgs {
     /// Where to ask.
     #[command(flatten)]
     pub admin: AdminArgs,
-}
-
-/// A point in time, or how long ago it was.
-fn time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
-        let millis = u64::try_from(moment.timestamp_millis());
-        return millis.map(Timestamp).map_err(|_| "it lies before 1970".to_owned());
-    }
-    let ago = parse_duration(text)
-        .map_err(|error| format!("neither a time with a zone nor a duration: {error}"))?;
-    let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
-    Ok(Timestamp(OsClock::start().now().as_millis().saturating_sub(ago)))
 }
 
 /// Runs one of the commands.
@@ -138,30 +124,5 @@ fn redriven(mark: &Value) -> String {
             shown_time(&mark["finished_at"]),
             super::count(mark["records"].as_u64().unwrap_or(0), "record")
         ),
-    }
-}
-
-fn shown_time(millis: &Value) -> String {
-    millis.as_u64().map_or_else(|| "unknown".to_owned(), |millis| Timestamp(millis).to_rfc3339())
-}
-
-/// Where a number of the daemon's answer is missing it is of another version.
-fn number(answer: &Value, name: &str) -> anyhow::Result<u64> {
-    answer[name].as_u64().with_context(|| format!("the daemon's answer has no {name}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_a_moment_or_an_age() {
-        assert_eq!(time("2026-01-01T00:10:00.123Z"), Ok(Timestamp(1_767_226_200_123)));
-        let now = OsClock::start().now();
-        let age = now.since(time("1h30m").unwrap()).as_secs();
-        assert!((5_390..=5_400).contains(&age), "{age}");
-        for wrong in ["yesterday", "12", "2026-01-01", "1960-01-01T00:00:00Z"] {
-            assert!(time(wrong).is_err(), "{wrong}");
-        }
     }
 }

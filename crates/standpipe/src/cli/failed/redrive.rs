@@ -1,23 +1,17 @@
 //! `failed redrive`: has the daemon put what failed again, and follows it. The daemon does it by itself, so that it goes
 //! on without this command; Ctrl-C asks it to stop.
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Args;
 use http::Method;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::Value;
 
-use super::{WantedArgs, number};
-use crate::cli::{complain, count, print};
-
-/// How often the daemon is asked how far it is.
-const LOOK: Duration = Duration::from_millis(250);
-/// How often progress is told where there is no terminal.
-const PLAIN_EVERY: Duration = Duration::from_secs(10);
+use super::WantedArgs;
+use crate::cli::follow::{Task, number, waiting};
+use crate::cli::{count, print};
 
 /// Arguments of `failed redrive`.
 #[derive(Debug, Args)]
@@ -53,7 +47,14 @@ pub(super) async fn run(args: &RedriveArgs) -> anyhow::Result<ExitCode> {
     let flags = [("everywhere", args.everywhere), ("again", args.again), ("dry_run", args.dry_run)];
     query.extend_pairs(flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| (name, "true")));
     let begun = args.wanted.call(Method::POST, "/redrive", &query.finish()).await?;
-    let ended = follow(&args.wanted, begun).await?;
+    let task = Task {
+        admin: &args.wanted.admin,
+        page: format!("/streams/{}/failed/redrive", args.wanted.stream),
+        template: "{wide_bar} {bytes}/{total_bytes}  {msg}  {eta} left",
+        show,
+        summary,
+    };
+    let ended = task.follow(begun).await?;
     match args.json {
         true => print(&format!("{ended}\n"))?,
         false => print(&format!("{}\n", summary(&ended)?))?,
@@ -66,46 +67,10 @@ pub(super) async fn run(args: &RedriveArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Looks until it has ended.
-async fn follow(wanted: &WantedArgs, mut progress: Value) -> anyhow::Result<Value> {
-    let bar = std::io::stderr().is_terminal().then(bar);
-    let (mut told, mut stopping) = (Instant::now(), false);
-    while progress["state"] == "running" {
-        if let Some(bar) = &bar {
-            show(bar, &progress)?;
-        } else if told.elapsed() >= PLAIN_EVERY {
-            told = Instant::now();
-            complain(&summary(&progress)?);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            pressed = tokio::signal::ctrl_c() => {
-                pressed?;
-                if std::mem::replace(&mut stopping, true) {
-                    bail!("not waited for: the daemon stops by itself");
-                }
-                wanted.call(Method::DELETE, "/redrive", "").await?;
-            }
-        }
-        progress = wanted.call(Method::GET, "/redrive", "").await?;
-    }
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
-    Ok(progress)
-}
-
-fn bar() -> ProgressBar {
-    let template = "{wide_bar} {bytes}/{total_bytes}  {msg}  {eta} left";
-    let style = ProgressStyle::with_template(template).expect("the template is well formed");
-    ProgressBar::new(0).with_style(style)
-}
-
 fn show(bar: &ProgressBar, progress: &Value) -> anyhow::Result<()> {
     bar.set_length(progress["bytes_found"].as_u64().unwrap_or(0));
     bar.set_position(number(progress, "bytes")?);
-    let waiting = progress["waiting"].as_str().map(|why| format!(", waiting: {why}")).unwrap_or_default();
-    bar.set_message(count(number(progress, "records")?, "record") + &waiting);
+    bar.set_message(count(number(progress, "records")?, "record") + &waiting(progress, ", "));
     Ok(())
 }
 
@@ -121,10 +86,7 @@ fn summary(progress: &Value) -> anyhow::Result<String> {
     if of("unreadable")? > 0 {
         text.push_str(&format!("; {} without a record", count(of("unreadable")?, "line")));
     }
-    if let Some(why) = progress["waiting"].as_str() {
-        text.push_str(&format!("; waiting: {why}"));
-    }
-    Ok(text)
+    Ok(text + &waiting(progress, "; "))
 }
 
 #[cfg(test)]

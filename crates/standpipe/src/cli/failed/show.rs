@@ -10,8 +10,9 @@ use form_urlencoded::Serializer;
 use http::Method;
 use serde_json::Value;
 
-use super::{WantedArgs, shown_time};
+use super::WantedArgs;
 use crate::cli::complain;
+use crate::cli::time::shown_time;
 
 /// Arguments of `failed show`.
 #[derive(Debug, Args)]

@@ -70,6 +70,7 @@ fn spec(name: &str, destination: S3Destination, backup: Option<S3Destination>) -
         backup,
         processors: Vec::new(),
         journal_limit_bytes: None,
+        retention_ms: 0,
         encryption_key: None,
     }
 }

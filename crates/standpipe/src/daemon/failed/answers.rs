@@ -6,10 +6,8 @@
 use std::sync::Arc;
 
 use base64_simd::STANDARD;
-use form_urlencoded::parse;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use standpipe_model::{StreamName, Timestamp};
 use tokio::task::block_in_place;
 
 use super::lines::{Line, Lines};
@@ -17,6 +15,7 @@ use super::mark::{FOLDER, Mark};
 use super::redrive::Orders;
 use super::{ErrorOutput, FailedError, Found, Wanted, all_types};
 use crate::daemon::Daemon;
+use crate::daemon::parameters::{ParameterError, Parameters};
 use crate::stream::Stream;
 use crate::worker::chain;
 
@@ -25,38 +24,16 @@ const RECORDS_BYTES: usize = 1 << 20;
 /// The most lines in a page.
 const LINES_MAX: usize = 1_000;
 
-/// The parameters of a request.
-struct Parameters<'a>(&'a str);
-
 impl Parameters<'_> {
-    fn all(&self, name: &str) -> impl Iterator<Item = String> {
-        parse(self.0.as_bytes()).filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
-    }
-
-    fn get(&self, name: &str) -> Option<String> {
-        self.all(name).next()
-    }
-
-    fn number(&self, name: &str) -> Result<Option<u64>, FailedError> {
-        let wrong = |text: &str| FailedError::Parameter(format!("{name}: '{text}' is no whole number"));
-        self.get(name).map(|text| text.parse().map_err(|_| wrong(&text))).transpose()
-    }
-
-    fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| value != "false")
-    }
-
     fn wanted(&self) -> Result<Wanted, FailedError> {
         let known = all_types();
         let types = self.all("type").map(|text| {
-            let unknown =
-                || FailedError::Parameter(format!("type: '{text}' is none of {}", known.join(", ")));
+            let unknown = || ParameterError(format!("type: '{text}' is none of {}", known.join(", ")));
             known.iter().copied().find(|kind| *kind == text).ok_or_else(unknown)
         });
         let types = types.collect::<Result<Vec<_>, _>>()?;
-        let time = |name| Ok::<_, FailedError>(self.number(name)?.map(Timestamp));
         let types = if types.is_empty() { known } else { types };
-        Ok(Wanted { types, since: time("since")?, until: time("until")? })
+        Ok(Wanted { types, since: self.time("since")?, until: self.time("until")? })
     }
 
     fn output(&self, daemon: &Daemon, stream: &Stream) -> Result<ErrorOutput, FailedError> {
@@ -64,12 +41,7 @@ impl Parameters<'_> {
     }
 
     fn orders(&self, daemon: &Daemon, stream: &Stream) -> Result<Orders, FailedError> {
-        let to = match self.get("to") {
-            Some(to) => {
-                StreamName::parse(&to).map_err(|error| FailedError::Parameter(format!("to: {error}")))?
-            }
-            None => stream.name().clone(),
-        };
+        let to = self.stream("to")?.unwrap_or_else(|| stream.name().clone());
         if daemon.stream(&to).is_none() {
             return Err(FailedError::NoStream(to));
         }
@@ -78,10 +50,7 @@ impl Parameters<'_> {
         if to == *stream.name() && destinations > 1 && !is_asked {
             return Err(FailedError::Everywhere(destinations));
         }
-        let rate = self.number("rate")?.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX));
-        if rate == Some(0) {
-            return Err(FailedError::Parameter("rate: it has to be 1 or more".to_owned()));
-        }
+        let rate = self.rate()?;
         let (again, dry_run) = (self.flag("again"), self.flag("dry_run"));
         Ok(Orders { wanted: self.wanted()?, to, again, dry_run, rate })
     }
@@ -152,7 +121,7 @@ fn describe(found: &Found, mark: Option<&Mark>) -> Value {
 
 /// Lines of an object from the byte `from` on, where a line has to begin.
 async fn object(daemon: &Daemon, stream: &Stream, parameters: &Parameters<'_>) -> Result<Value, FailedError> {
-    let no_key = || FailedError::Parameter("key: it is missing".to_owned());
+    let no_key = || ParameterError("key: it is missing".to_owned());
     let (key, from) = (parameters.get("key").ok_or_else(no_key)?, parameters.number("from")?.unwrap_or(0));
     let output = parameters.output(daemon, stream)?;
     let found = output.object(&key).await?;

@@ -23,6 +23,7 @@ pub(super) use answers::answer;
 pub(super) use redrive::Redrives;
 
 use super::Daemon;
+use super::parameters::ParameterError;
 use crate::endpoints::ERROR_OUTPUT_TYPES;
 use crate::spec::WhichError;
 use crate::stores::{self, Client, StoreError};
@@ -56,8 +57,8 @@ pub(super) enum FailedError {
     )]
     Everywhere(usize),
     /// A parameter.
-    #[error("{0}")]
-    Parameter(String),
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
     /// The object is none of the stream's error output.
     #[error("the stream has no such object in its error output")]
     NoObject,

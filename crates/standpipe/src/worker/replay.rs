@@ -1,0 +1,120 @@
+//! A replay, as a worker's line: it delivers like the destination that it replays, up to its end, and ends itself.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use standpipe_journal::AppendError;
+use standpipe_journal::control::{Close, Replay};
+use standpipe_model::{DestinationId, Position, StreamName, Tally, Timestamp};
+
+use super::deliver::AttemptError;
+use super::{JOURNAL_RETRY, Line, chain};
+
+/// A replay that is under way, or is over.
+#[derive(Debug)]
+pub(crate) struct Replaying {
+    /// What its progress is known by.
+    pub(crate) id: DestinationId,
+    /// Where it begins.
+    pub(crate) start: Position,
+    /// What it replays.
+    pub(crate) replay: Replay,
+    /// What it is called in the metrics: all replays are one there, as there may be any number of them.
+    label: DestinationId,
+    standing: Mutex<Standing>,
+}
+
+#[derive(Debug, Default)]
+struct Standing {
+    waiting: Option<String>,
+    ended: Option<Ended>,
+}
+
+/// How a replay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) at: Timestamp,
+    /// Somebody stopped it, or its destination is gone.
+    pub(crate) early: bool,
+    /// What became of its records.
+    pub(crate) tally: Tally,
+}
+
+impl Replaying {
+    pub(crate) fn new(id: DestinationId, start: Position, replay: Replay) -> Arc<Self> {
+        Arc::new(Self { id, start, replay, label: DestinationId::any_replay(), standing: Mutex::default() })
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it waits for, as the latest attempt failed.
+    pub(crate) fn waiting(&self) -> Option<String> {
+        self.standing().waiting.clone()
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.standing().ended
+    }
+
+    /// Notes how it ended; who comes first knows.
+    pub(crate) fn end(&self, ended: Ended) {
+        let mut standing = self.standing();
+        standing.waiting = None;
+        standing.ended.get_or_insert(ended);
+    }
+}
+
+impl Line {
+    /// The destination in the metrics.
+    pub(super) fn label(&self) -> &DestinationId {
+        self.replay.as_ref().map_or(&self.destination, |replaying| &replaying.label)
+    }
+
+    /// The stream that its records are put to, where they are.
+    pub(super) fn goes_into(&self) -> Option<&StreamName> {
+        self.replay.as_ref()?.replay.into.as_ref()
+    }
+
+    /// Since when a batch that is not delivered lags behind: what is replayed is old from the beginning.
+    pub(super) fn lags_since(&self, close: &Close) -> Timestamp {
+        if self.replay.is_some() { close.closed_at } else { close.arrived_at }
+    }
+
+    /// The position behind the last record that a batch may have which begins at `from`.
+    pub(super) fn bound(&self, from: Position) -> Option<Position> {
+        let replay = &self.replay.as_ref()?.replay;
+        // With a rate, as many as would have come in by the interval, but those of a second at the least.
+        let most = replay.rate.map_or(u64::MAX, |rate| {
+            u64::from(rate).max(u64::from(rate).saturating_mul(self.hints().interval_ms) / 1_000).max(1)
+        });
+        Some(replay.end.min(from.advance(most)))
+    }
+
+    /// Notes for a replay what it waits for.
+    pub(super) fn note_waiting(&self, error: Option<&AttemptError>) {
+        if let Some(replaying) = &self.replay {
+            replaying.standing().waiting = error.map(|error| chain(error));
+        }
+    }
+
+    /// Ends its replay, which has come to its end, as soon as the journal takes that.
+    pub(super) async fn end_replay(&self) {
+        let Some(replaying) = &self.replay else { return };
+        let tally = self.journal.with_state(|state| state.destinations.get(&replaying.id).map(|p| p.tally));
+        loop {
+            match self.journal.end_replay(replaying.id.clone()).await {
+                Ok(()) => break,
+                Err(AppendError::Closed) => return,
+                Err(error) => {
+                    tracing::warn!(stream = %self.stream, replay = %replaying.id, %error, "a replay cannot be ended yet");
+                }
+            }
+            self.context.timer.sleep_until(self.context.timer.steady() + JOURNAL_RETRY).await;
+        }
+        let tally = tally.unwrap_or_default();
+        replaying.end(Ended { at: self.context.timer.now(), early: false, tally });
+        tracing::info!(stream = %self.stream, replay = %replaying.id, ?tally, "replay ends");
+    }
+}
