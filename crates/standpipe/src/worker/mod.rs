@@ -6,7 +6,6 @@
 mod body;
 mod columns;
 mod convert;
-mod cuts;
 mod decisions;
 mod deliver;
 mod fates;

@@ -15,6 +15,7 @@
 //! - What a human has to mend ([`ErrorClass::Misconfigured`]) gives nothing up, however long it lasts, unless the
 //!   destination may only lag so far behind (`max_lag`).
 
+mod cuts;
 pub(super) mod kept;
 
 use std::collections::{BTreeSet, HashMap};
@@ -34,7 +35,6 @@ use standpipe_model::{
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::Make;
-use super::cuts::{Cut, Cutter, cuts};
 use super::decisions::{Decided, Messages, Refused};
 use super::deliver::{AttemptError, NOTED_WITHIN, Try, chain, graver, unreadable};
 use super::fates::{Counted, Fates, Made};
@@ -44,6 +44,7 @@ use super::{Context, Line, make};
 use crate::alarm::AlarmKind;
 use crate::endpoints::{Endpoint, EndpointClient};
 use crate::spec::S3Destination;
+use cuts::{Cut, Cutter, cuts};
 
 /// Requests of one batch that are on their way at once.
 const REQUESTS_AT_ONCE: usize = 4;

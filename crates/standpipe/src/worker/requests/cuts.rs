@@ -8,8 +8,8 @@ use futures::stream::{self, BoxStream, StreamExt};
 use standpipe_model::{BodyError, RequestLimits, RequestRow};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Memory;
-use super::fates::Counted;
+use super::super::Memory;
+use super::super::fates::Counted;
 
 /// Rows of a batch on their way into requests.
 pub(super) struct Cutter {
