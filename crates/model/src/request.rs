@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{BatchId, DestinationId, Position, SinkError, StreamName, Timestamp};
+use crate::{BatchId, CloseReason, DestinationId, Position, SinkError, StreamName, Timestamp};
 
 /// Where a row comes from: what it is known by, the same at every attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +70,10 @@ pub struct Request {
     pub batch: BatchId,
     /// The request's id.
     pub id: RequestId,
+    /// The stream's version that the batch was closed under (`VersionId`).
+    pub version: u64,
+    /// Why the batch closed.
+    pub closed_by: CloseReason,
     /// The rows, in the order of their origins; never empty.
     pub rows: Vec<RequestRow>,
     /// Whether an earlier attempt may have reached the destination.
@@ -138,6 +142,15 @@ pub trait RequestSink: Send + Sync + Debug {
     /// # Cancel safety
     /// Dropping the future leaves open whether the rows were delivered; the next attempt has `repeated` set.
     async fn attempt(&self, request: &Request) -> Result<Answer, SinkError>;
+
+    /// Keeps a note of rows that were given up, as far as the destination wants one beside the error output: the
+    /// request has its id and what is given up of its rows. Comes again until the batch is settled.
+    ///
+    /// # Errors
+    /// As [`attempt`](RequestSink::attempt); the batch is not settled before it went well.
+    async fn give_up(&self, _request: &Request) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// Says which batches of a destination are not settled. What the destination keeps to recognise repetitions of
     /// others (a ledger) may go, some time later.

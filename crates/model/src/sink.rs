@@ -179,4 +179,10 @@ pub trait Sink: Send + Sync + Debug {
     /// # Errors
     /// As [`attempt`](Sink::attempt).
     async fn sweep(&self, target: &ObjectTarget) -> Result<u32, SinkError>;
+
+    /// Removes a finished object. One that is not there is removed already.
+    ///
+    /// # Errors
+    /// As [`attempt`](Sink::attempt).
+    async fn remove(&self, target: &ObjectTarget) -> Result<(), SinkError>;
 }

@@ -17,6 +17,7 @@ pub mod object;
 pub mod opensearch;
 pub mod postgres;
 mod read;
+pub mod redshift;
 pub mod s3;
 #[cfg(test)]
 mod sample;
@@ -32,5 +33,6 @@ pub use object::{ObjectSink, ObjectStoreOptions};
 pub use opensearch::{OpenSearchOptions, OpenSearchSink};
 pub use postgres::{PostgresOptions, PostgresSink};
 pub use read::{Found, ReadObject};
+pub use redshift::{RedshiftOptions, RedshiftSink};
 pub use s3::{S3Options, S3Sink};
 pub use splunk::{SplunkOptions, SplunkSink};

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use standpipe_model::{
-    BatchId, DestinationId, Position, Request, RequestId, RequestRow, RowOrigin, StreamName, Timestamp,
+    BatchId, CloseReason, DestinationId, Position, Request, RequestId, RequestRow, RowOrigin, StreamName,
+    Timestamp,
 };
 
 /// Rows at the positions from 0 on.
@@ -23,6 +24,8 @@ pub(crate) fn request(rows: Vec<RequestRow>, attempted_at: Timestamp) -> Request
         destination: DestinationId::primary(),
         batch: BatchId([7; 16]),
         id: RequestId([1; 16]),
+        version: 1,
+        closed_by: CloseReason::Age,
         rows,
         repeated: false,
         attempted_at,

@@ -159,23 +159,23 @@ async fn refusals_name_what_is_wrong() {
 #[tokio::test]
 async fn what_cannot_be_delivered_yet_is_refused_by_name_and_what_is_wrong_for_it_first() {
     let server = Server::start().await;
-    let mut redshift = terraform();
-    redshift["ExtendedS3DestinationConfiguration"] = Value::Null;
-    redshift["RedshiftDestinationConfiguration"] = json!({
+    let mut snowflake = terraform();
+    snowflake["ExtendedS3DestinationConfiguration"] = Value::Null;
+    snowflake["SnowflakeDestinationConfiguration"] = json!({
         "RoleARN": "arn:aws:iam::123456789012:role/firehose",
-        "ClusterJDBCURL": "jdbc:postgresql://warehouse:5432/dev",
-        "CopyCommand": {"DataTableName": "t"}, "Username": "u", "Password": "secret",
+        "AccountUrl": "https://me.snowflakecomputing.com", "User": "u", "PrivateKey": "M".repeat(256),
+        "Database": "d", "Schema": "s", "Table": "t",
         "S3Configuration": {"RoleARN": "arn:aws:iam::123456789012:role/firehose", "BucketARN": "arn:aws:s3:::b"},
     });
-    server.call("CreateDeliveryStream", &redshift).await.is_error(
+    server.call("CreateDeliveryStream", &snowflake).await.is_error(
         400,
         "InvalidArgumentException",
-        "RedshiftDestinationConfiguration is not available in this version of standpipe.",
+        "SnowflakeDestinationConfiguration is not available in this version of standpipe.",
     );
-    redshift["RedshiftDestinationConfiguration"]["Password"] = Value::Null;
-    server.call("CreateDeliveryStream", &redshift).await.is_error(
+    snowflake["SnowflakeDestinationConfiguration"]["PrivateKey"] = Value::Null;
+    server.call("CreateDeliveryStream", &snowflake).await.is_error(
         400,
         "InvalidArgumentException",
-        "Redshift Database Password is required for Redshift Destination",
+        "PrivateKey must be provided.",
     );
 }

@@ -112,4 +112,9 @@ impl Sink for FileSink {
         let (place, root) = (self.place(target)?, self.options.root.clone());
         self.blocking("removing temporary files", move || write::sweep(&root, &place)).await
     }
+
+    async fn remove(&self, target: &ObjectTarget) -> Result<(), SinkError> {
+        let (place, root) = (self.place(target)?, self.options.root.clone());
+        self.blocking("removing an object", move || write::remove(&root, &place)).await
+    }
 }

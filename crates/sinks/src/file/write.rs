@@ -153,6 +153,14 @@ pub(super) fn sweep(root: &Path, place: &Place) -> io::Result<u32> {
     Ok(removed)
 }
 
+/// Removes an object.
+pub(super) fn remove(root: &Path, place: &Place) -> io::Result<()> {
+    match fs::remove_file(root.join(&place.folders).join(&place.name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removal => removal,
+    }
+}
+
 /// Tries out whether the root, or what it would be created in, takes files.
 pub(super) fn probe(root: &Path) -> io::Result<()> {
     let place = Place {

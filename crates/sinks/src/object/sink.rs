@@ -196,4 +196,12 @@ impl Sink for ObjectSink {
     async fn sweep(&self, _target: &ObjectTarget) -> Result<u32, SinkError> {
         Ok(0)
     }
+
+    async fn remove(&self, target: &ObjectTarget) -> Result<(), SinkError> {
+        let (store, key) = self.open(target)?;
+        match store.delete(&key).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.failed(target, "removing the object", error)),
+        }
+    }
 }

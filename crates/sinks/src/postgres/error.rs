@@ -12,7 +12,7 @@ use crate::client::coded;
 pub(super) const ROW_WORDS_MAX: usize = 1000;
 
 /// A step of an attempt failed.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The server, or the way to it.
     Server(tokio_postgres::Error),
     /// There was no answer in time.
@@ -34,7 +34,7 @@ impl From<SinkError> for Failure {
 }
 
 /// An error with a state of SQL.
-pub(super) fn fault(class: ErrorClass, state: &str, message: String) -> SinkError {
+pub(crate) fn fault(class: ErrorClass, state: &str, message: String) -> SinkError {
     coded(class, &code(state), message)
 }
 
@@ -74,7 +74,7 @@ impl Failure {
     }
 
     /// The error for the worker, of an attempt at `place`.
-    pub(super) fn into_error(self, place: &str) -> SinkError {
+    pub(crate) fn into_error(self, place: &str) -> SinkError {
         match self {
             Self::Told(error) => SinkError { message: format!("{place}: {}", error.message), ..error },
             Self::Late => {

@@ -24,7 +24,7 @@ const REMOVED_MAX: u32 = 10_000;
 type Given<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Position and number within, as the ledger has them.
-fn numbers_of(origin: RowOrigin) -> (i64, i64) {
+pub(crate) fn numbers_of(origin: RowOrigin) -> (i64, i64) {
     (origin.position.0 as i64, i64::from(origin.sub))
 }
 
@@ -35,14 +35,23 @@ pub(super) struct Ledger {
 
 /// What the ledger has of a batch.
 #[derive(Default)]
-pub(super) struct Known {
+pub(crate) struct Known {
     spans: Vec<(RowOrigin, RowOrigin)>,
     refused: HashMap<RowOrigin, Refused>,
 }
 
 impl Known {
+    /// The rows from one origin to another, by their numbers.
+    pub(crate) fn add_span(&mut self, [position, sub, last_position, last_sub]: [i64; 4]) {
+        let origin = |position: i64, sub| RowOrigin {
+            position: Position(position.max(0) as u64),
+            sub: u32::try_from(sub).unwrap_or(u32::MAX),
+        };
+        self.spans.push((origin(position, sub), origin(last_position, last_sub)));
+    }
+
     /// Whether an earlier attempt said what becomes of that row.
-    pub(super) fn covers(&self, row: RowOrigin) -> bool {
+    pub(crate) fn covers(&self, row: RowOrigin) -> bool {
         self.spans.iter().any(|(first, last)| (*first..=*last).contains(&row))
     }
 
@@ -165,12 +174,7 @@ impl Ledger {
             (&last.1, Type::INT8),
         ];
         for row in client.query_typed(&sql, &asked).await? {
-            let origin = |position, sub| {
-                let (position, sub): (i64, i64) = (row.try_get(position)?, row.try_get(sub)?);
-                let sub = u32::try_from(sub).unwrap_or(u32::MAX);
-                Ok::<_, tokio_postgres::Error>(RowOrigin { position: Position(position.max(0) as u64), sub })
-            };
-            known.spans.push((origin(0, 1)?, origin(2, 3)?));
+            known.add_span([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?]);
             let refused: Vec<Refused> = serde_json::from_str(row.try_get(4)?).map_err(|error| {
                 SinkError::new(ErrorClass::Transient, "the ledger has no refused rows where they should be")
                     .with_source(error)

@@ -18,14 +18,14 @@
 //! - A refused row costs about log2(rows) statements, and all rows refused one statement each.
 //! - The ledger keeps a batch for an hour after it was settled.
 
-mod error;
-mod ledger;
+pub(crate) mod error;
+pub(crate) mod ledger;
 mod load;
-mod names;
+pub(crate) mod names;
 mod options;
 mod path;
 mod request;
-mod session;
+pub(crate) mod session;
 mod sink;
 mod table;
 mod text;

@@ -23,7 +23,7 @@ pub enum NameError {
 
 /// A table's name, perhaps with its schema. Without one the server goes by its search path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TableName {
+pub(crate) struct TableName {
     schema: Option<String>,
     name: String,
 }
@@ -33,7 +33,7 @@ impl TableName {
     ///
     /// # Errors
     /// [`NameError`].
-    pub(super) fn parse(text: &str) -> Result<Self, NameError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, NameError> {
         let mut parts = parts(text)?;
         let name = parts.pop().ok_or_else(|| NameError::Empty(text.to_owned()))?;
         let schema = parts.pop();
@@ -44,7 +44,7 @@ impl TableName {
     }
 
     /// The schema, where one is named.
-    pub(super) fn schema(&self) -> Option<&str> {
+    pub(crate) fn schema(&self) -> Option<&str> {
         self.schema.as_deref()
     }
 }
@@ -60,7 +60,7 @@ impl fmt::Display for TableName {
 }
 
 /// Reads a column's name.
-pub(super) fn column(text: &str) -> Result<String, NameError> {
+pub(crate) fn column(text: &str) -> Result<String, NameError> {
     let mut parts = parts(text)?;
     match (parts.pop(), parts.is_empty()) {
         (Some(name), true) => Ok(name),
@@ -69,12 +69,12 @@ pub(super) fn column(text: &str) -> Result<String, NameError> {
 }
 
 /// A name in double quotes, whatever it has in it.
-pub(super) fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Several of them, with commas between.
-pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
 }
 

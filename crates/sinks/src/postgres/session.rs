@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use standpipe_model::SinkError;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_postgres::config::TargetSessionAttrs;
@@ -14,7 +15,7 @@ use super::options::{PostgresOptions, PostgresOptionsError};
 use super::tls::{self, Connector};
 
 /// The connections of one destination.
-pub(super) struct Sessions {
+pub(crate) struct Sessions {
     config: Config,
     tls: Connector,
     connect_timeout: Duration,
@@ -25,10 +26,10 @@ pub(super) struct Sessions {
 }
 
 /// A connection. Dropping it ends it, and the server then undoes what was not committed.
-pub(super) struct Session {
-    pub(super) client: Client,
+pub(crate) struct Session {
+    pub(crate) client: Client,
     /// Whether the ledger was seen to be there.
-    pub(super) has_ledger: bool,
+    pub(crate) has_ledger: bool,
     task: JoinHandle<()>,
 }
 
@@ -47,7 +48,7 @@ impl Drop for Session {
 }
 
 impl Sessions {
-    pub(super) fn new(options: &PostgresOptions) -> Result<Self, PostgresOptionsError> {
+    pub(crate) fn new(options: &PostgresOptions) -> Result<Self, PostgresOptionsError> {
         let mut config = Config::new();
         let hosts: Vec<&str> = options.host.split(',').map(str::trim).collect();
         for host in &hosts {
@@ -77,7 +78,7 @@ impl Sessions {
     }
 
     /// A connection of one's own, with the right to have it. [`keep`](Self::keep) gives it back.
-    pub(super) async fn take(&self) -> Result<(Session, SemaphorePermit<'_>), Failure> {
+    async fn take(&self) -> Result<(Session, SemaphorePermit<'_>), Failure> {
         let permit = self.permits.acquire().await.expect("it is never closed");
         while let Some(Idle { session, end, .. }) = all(&self.idle).pop() {
             end.abort();
@@ -96,8 +97,21 @@ impl Sessions {
         Ok((Session { client, has_ledger: false, task }, permit))
     }
 
+    /// A connection to `place` for `work`, kept when that went well.
+    pub(crate) async fn connected<T>(
+        &self,
+        place: &str,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, SinkError> {
+        let taken = self.take().await;
+        let (mut session, _permit) = taken.map_err(|failure| failure.into_connect_error(place))?;
+        let done = work(&mut session).await.map_err(|failure| failure.into_error(place))?;
+        self.keep(session);
+        Ok(done)
+    }
+
     /// Keeps a connection on which no transaction is open.
-    pub(super) fn keep(&self, session: Session) {
+    fn keep(&self, session: Session) {
         let (idle, timeout) = (Arc::downgrade(&self.idle), self.idle_timeout);
         let end = tokio::spawn(async move {
             tokio::time::sleep(timeout).await;
@@ -114,7 +128,7 @@ fn all(idle: &Mutex<Vec<Idle>>) -> MutexGuard<'_, Vec<Idle>> {
 }
 
 /// What comes of it in time.
-pub(super) async fn within<T>(
+pub(crate) async fn within<T>(
     time: Duration,
     future: impl Future<Output = Result<T, impl Into<Failure>>>,
 ) -> Result<T, Failure> {

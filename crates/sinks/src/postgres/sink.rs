@@ -83,11 +83,7 @@ impl PostgresSink {
         &self,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, SinkError> {
-        let taken = self.sessions.take().await;
-        let (mut session, _permit) = taken.map_err(|failure| failure.into_connect_error(&self.place))?;
-        let done = work(&mut session).await.map_err(|failure| failure.into_error(&self.place))?;
-        self.sessions.keep(session);
-        Ok(done)
+        self.sessions.connected(&self.place, work).await
     }
 
     async fn describe(&self, client: &Client) -> Result<Arc<Table>, Failure> {

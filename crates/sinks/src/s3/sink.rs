@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::delete_object::DeleteObjectError;
 use aws_sdk_s3::operation::put_object::{PutObjectError, PutObjectOutput};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
@@ -130,5 +131,15 @@ impl Sink for S3Sink {
 
     async fn sweep(&self, target: &ObjectTarget) -> Result<u32, SinkError> {
         self.sweep_uploads(target).await
+    }
+
+    async fn remove(&self, target: &ObjectTarget) -> Result<(), SinkError> {
+        let removed = self.client.delete_object().bucket(&target.bucket).key(&target.key).send().await;
+        match removed.map_err(Failure::of::<DeleteObjectError>) {
+            Err(failure) if failure.code.as_deref() != Some("NoSuchKey") => {
+                Err(failure.into_error(&self.place(target), "removing the object"))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -11,6 +11,7 @@ mod memory;
 mod minio;
 mod opensearch;
 mod postgres;
+mod redshift;
 mod requests;
 mod scripted;
 mod splunk;

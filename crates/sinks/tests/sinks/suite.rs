@@ -38,6 +38,7 @@ pub(crate) async fn run(store: &Store<'_>) {
     dropped_attempts(store).await;
     reads(store).await;
     browses(store).await;
+    removals(store).await;
     assert_eq!((store.leftovers)().await, 0, "nothing is left behind");
 }
 
@@ -65,6 +66,21 @@ async fn repeats(store: &Store<'_>) {
             assert!((store.read)(key.clone()).await.as_ref() == Some(&sent), "{key} was changed");
         }
     }
+}
+
+/// What is removed is gone, its neighbour is not, and it may be removed again.
+async fn removals(store: &Store<'_>) {
+    let [removed, kept] = ["removed/1", "removed/10"].map(|key| delivery(store.bucket, key));
+    for attempt in [&removed, &kept] {
+        store.sink.attempt(attempt, body(&content(5, 100))).await.expect("stored");
+    }
+    for _ in 0..2 {
+        store.sink.remove(&removed.target).await.expect("removed");
+        assert!((store.read)(removed.target.key.clone()).await.is_none());
+    }
+    assert!((store.read)(kept.target.key.clone()).await.is_some());
+    let receipt = store.sink.attempt(&removed, body(&content(5, 100))).await.expect("stored again");
+    assert!(!receipt.existed);
 }
 
 /// Characters that some layer might take for its own.

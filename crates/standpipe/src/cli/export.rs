@@ -21,7 +21,7 @@ use super::{CONFIG_PATH, complain, count, env, print, streams};
 use crate::config::{Config, KeyKeeper};
 use crate::daemon::conversion::compression_name;
 use crate::daemon::{mapping, processing};
-use crate::endpoints::{ClusterAuth, Endpoint, Target};
+use crate::endpoints::{ClusterAuth, CopyRight, Endpoint, RedshiftTarget, Target};
 use crate::spec::{ColumnSource, Conversion, OutputFormat, Partitioning, S3Destination, StreamSpec};
 
 /// Arguments of `export`.
@@ -227,6 +227,16 @@ fn unsaid_of_endpoint(endpoint: &Endpoint) -> Vec<String> {
                 ("ledger", table.ledger != PostgresOptions::LEDGER),
                 ("records_max", table.records_max.is_some()),
                 ("bytes_max", table.bytes_max.is_some()),
+            ],
+        ),
+        Target::Redshift(RedshiftTarget { table, credentials, keeps_staged, .. }) => (
+            &table.reach,
+            vec![
+                ("password", table.password.is_some()),
+                ("ledger", table.ledger != PostgresOptions::LEDGER),
+                ("credentials", matches!(credentials, CopyRight::Keys(_))),
+                ("iam_role", matches!(credentials, CopyRight::Role(role) if !role.starts_with("arn:"))),
+                ("keep_staged", !keeps_staged),
             ],
         ),
         Target::Splunk(splunk) => (

@@ -332,6 +332,12 @@ fn check_destination(
             );
         }
     }
+    let is_staged = destination.spec.endpoint.as_ref().is_some_and(|of| of.target.is_staged());
+    if is_staged && !matches!(config, StoreConfig::S3(_)) {
+        let message =
+            format!("the store \"{store}\" is of type {}, and COPY reads from S3 only", config.kind());
+        refuse(spots.of("store"), message);
+    }
     if destination.spec.bucket.is_empty() && !matches!(config, StoreConfig::File(_)) {
         refuse(
             spots.of("bucket"),

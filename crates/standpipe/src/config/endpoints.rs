@@ -41,26 +41,52 @@ pub(super) struct Common {
     max_lag: Option<Duration>,
 }
 
+/// What an endpoint's object store is for.
+pub(super) struct StoreUse {
+    /// Its key.
+    pub(super) key: &'static str,
+    pub(super) doc: &'static str,
+    /// What may be said of it beside what may be said of any.
+    pub(super) also: &'static [&'static str],
+    /// Why all else may not.
+    pub(super) why: &'static str,
+    /// How long requests may fail.
+    pub(super) retry: &'static str,
+}
+
+const ERROR_OUTPUT: StoreUse = StoreUse {
+    key: "error_output|s3_configuration",
+    doc: "The object store that gets what the destination does not take (`S3Configuration`).",
+    also: &[],
+    why: "this is about objects of rows, and the error output has none: its lines are never compressed nor converted, and \
+          \"buffering\" stands beside \"error_output\"",
+    retry: "5m",
+};
+
 /// Reads the object store that gets the error output, and little else.
 pub(super) fn error_output(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
-    let error_output = section.required(
-        "error_output|s3_configuration",
-        Sub(s3),
-        "The object store that gets what the destination does not take (`S3Configuration`).",
-    );
-    if let Some(draft) = &error_output {
-        for key in draft.spots.all().filter(|key| !OF_ERROR_OUTPUT.contains(key)) {
-            let message = "this is about objects of rows, and the error output has none: its lines are never compressed \
-                           nor converted, and \"buffering\" stands beside \"error_output\"";
-            section.refuse_at(draft.spots.of(key), message);
+    store_of(section, &ERROR_OUTPUT)
+}
+
+fn store_of(section: &mut Section<'_, '_>, store: &StoreUse) -> Option<DestinationDraft> {
+    let draft = section.required(store.key, Sub(s3), store.doc);
+    if let Some(draft) = &draft {
+        let of_store = |key: &&str| OF_ERROR_OUTPUT.contains(key) || store.also.contains(key);
+        for key in draft.spots.all().filter(|key| !of_store(key)) {
+            section.refuse_at(draft.spots.of(key), store.why);
         }
     }
-    error_output
+    draft
 }
 
 /// Reads what all endpoints have in common.
 pub(super) fn common(section: &mut Section<'_, '_>) -> Common {
-    let error_output = error_output(section);
+    common_with(section, &ERROR_OUTPUT)
+}
+
+/// The same, where the object store is for more than the error output.
+pub(super) fn common_with(section: &mut Section<'_, '_>, store: &StoreUse) -> Common {
+    let error_output = store_of(section, store);
     let buffering = section.section(
         "buffering|buffering_hints",
         buffering,
@@ -69,7 +95,7 @@ pub(super) fn common(section: &mut Section<'_, '_>) -> Common {
     let retry = section.or(
         "retry",
         Span(Duration::ZERO..=Duration::from_hours(24)),
-        "5m",
+        store.retry,
         "How long requests may fail before their records go to the error output (`RetryOptions`); what someone has to \
          mend, such as a wrong key, does not count. (The Firehose API allows 0 to 7200 seconds.)",
     );

@@ -31,6 +31,7 @@ mod problem;
 mod processors;
 mod rates;
 mod reader;
+mod redshift;
 mod root;
 mod schema;
 mod settings;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use standpipe_model::Secret;
 use standpipe_sinks::PostgresOptions;
 use standpipe_sinks::postgres::{Conflict, PostgresFormat, TlsMode};
 
@@ -33,11 +34,18 @@ enum OnConflict {
 const ON_CONFLICT: Choice<OnConflict> =
     Choice(&[("error", OnConflict::Error), ("ignore", OnConflict::Ignore), ("update", OnConflict::Update)]);
 
+/// The most connections.
+pub(super) fn connections(section: &mut Section<'_, '_>, usual: &'static str) -> usize {
+    usize::try_from(section.or("connections", Int(1..=100), usual, "The most connections.")).unwrap_or(1)
+}
+
 /// Columns by name, or with where their values stand.
 struct Columns;
 
+/// Columns by name.
+pub(super) const COLUMN_NAMES: List<Text> = List(text(1..=130));
+
 impl Columns {
-    const NAMES: List<Text> = List(text(1..=130));
     const PATHS: Map<Text> = Map(text(1..=1024));
 }
 
@@ -51,11 +59,11 @@ impl Shape for Columns {
                 columns.into_iter().filter_map(|(name, _, path)| Some((name, Some(path?)))).collect(),
             );
         }
-        Some(Self::NAMES.read(at)?.into_iter().map(|name| (name, None)).collect())
+        Some(COLUMN_NAMES.read(at)?.into_iter().map(|name| (name, None)).collect())
     }
 
     fn schema(&self) -> Schema {
-        Schema::Either(Box::new(Self::NAMES.schema()), Box::new(Self::PATHS.schema()))
+        Schema::Either(Box::new(COLUMN_NAMES.schema()), Box::new(Self::PATHS.schema()))
     }
 }
 
@@ -132,31 +140,39 @@ fn conflict(section: &mut Section<'_, '_>) -> Conflict {
     }
 }
 
-/// How the server is reached: host and port, and what all servers are reached by.
-fn reach(section: &mut Section<'_, '_>) -> (Option<String>, u16, TlsMode, Reach) {
-    let host = section.required(
-        "host",
-        text(1..=1024),
-        "The server; several with commas between, of which the one that takes writes is used; or the folder of its socket.",
-    );
-    let port = section.or("port", Int(1..=65535), "5432", "Its port.");
+/// A server that speaks PostgreSQL's protocol: where it is, how it is reached, and who asks.
+pub(super) struct Server {
+    pub(super) host: Option<String>,
+    pub(super) port: u16,
+    pub(super) database: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) tls: TlsMode,
+    pub(super) reach: Reach,
+}
+
+/// What servers differ in.
+pub(super) struct Usual {
+    pub(super) host_doc: &'static str,
+    pub(super) port: &'static str,
+    pub(super) request_timeout: &'static str,
+}
+
+/// Reads a server.
+pub(super) fn server(section: &mut Section<'_, '_>, usual: &Usual) -> Server {
+    let host = section.required("host", text(1..=1024), usual.host_doc);
+    let port = section.or("port", Int(1..=65535), usual.port, "Its port.");
     let (mode, files) =
         section.optional("tls", Sub(protection), "Encryption and certificates.").unwrap_or_default();
     let connect = section.or("connect_timeout", Span::secs(1..=300), "10s", "Until a connection stands.");
     let request = section.or(
         "request_timeout",
         Span::secs(1..=3600),
-        "3m",
+        usual.request_timeout,
         "For one statement with its answer; the server ends it then, too.",
     );
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let reach = Reach { connect_timeout_ms: millis(connect), request_timeout_ms: millis(request), ..files };
-    (host, u16::try_from(port).unwrap_or(u16::MAX), mode, reach)
-}
-
-/// Reads a table.
-pub(super) fn postgres(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
-    let (host, port, tls, reach) = reach(section);
     let database = section.required("database", text(1..=63), "The database.");
     let user = section.required("user|username", text(1..=63), "Who connects (`Username`).");
     let password = secret(
@@ -166,6 +182,19 @@ pub(super) fn postgres(section: &mut Section<'_, '_>) -> Option<DestinationDraft
         "With which password (`Password`).",
         "A file that holds it.",
     );
+    Server { host, port: u16::try_from(port).unwrap_or(u16::MAX), database, user, password, tls: mode, reach }
+}
+
+const USUAL: Usual = Usual {
+    host_doc: "The server; several with commas between, of which the one that takes writes is used; or the folder of its \
+               socket.",
+    port: "5432",
+    request_timeout: "3m",
+};
+
+/// Reads a table.
+pub(super) fn postgres(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
+    let Server { host, port, database, user, password, tls, reach } = server(section, &USUAL);
     let table = section.required(
         "table|data_table_name",
         text(1..=512),
@@ -187,7 +216,7 @@ pub(super) fn postgres(section: &mut Section<'_, '_>) -> Option<DestinationDraft
         PostgresOptions::LEDGER,
         "The table that says what was loaded; it is made where it is not there.",
     );
-    let connections = section.or("connections", Int(1..=100), "4", "The most connections.");
+    let connections_max = connections(section, "4");
     let records_max = section.optional(
         "records_max",
         Int(1..=1_000_000),
@@ -213,7 +242,7 @@ pub(super) fn postgres(section: &mut Section<'_, '_>) -> Option<DestinationDraft
         records_max: records_max.and_then(|most| usize::try_from(most).ok()),
         bytes_max,
         tls,
-        connections_max: usize::try_from(connections).unwrap_or(1),
+        connections_max,
         reach,
     };
     check(section, &target);
@@ -225,6 +254,11 @@ fn check(section: &mut Section<'_, '_>, target: &PostgresTarget) {
     if let Err(error) = target.options().check() {
         section.refuse("", error);
     }
+    check_tls(section, target);
+}
+
+/// TLS that contradicts itself.
+pub(super) fn check_tls(section: &mut Section<'_, '_>, target: &PostgresTarget) {
     let verifies = matches!(target.tls, TlsMode::VerifyCa | TlsMode::VerifyFull);
     if target.reach.ca_file.is_some() && !verifies {
         section.refuse("tls", "\"ca_file\" is looked at with mode: verify-ca and verify-full only");

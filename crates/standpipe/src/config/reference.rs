@@ -148,6 +148,7 @@ fn the_example_files_load() {
         "examples/iceberg.yaml",
         "examples/opensearch.yaml",
         "examples/postgres.yaml",
+        "examples/redshift.yaml",
         "examples/splunk.yaml",
         "examples/fan-out.yaml",
         "deploy/standpipe.yaml",

@@ -17,6 +17,7 @@ use super::postgres::postgres;
 use super::problem::Spot;
 use super::rates::{PutRates, put_rates};
 use super::reader::{Cursor, ReadSection, Section, Shape, Spots};
+use super::redshift::redshift;
 use super::schema::Schema;
 use super::shapes::{Choice, Int, Size, Span, text};
 use crate::spec::{Branch, Buffering, LogTarget, S3Destination, StreamSpec};
@@ -158,7 +159,7 @@ impl Shape for Name {
 const S3: &str = "An object store: S3 or one that speaks its language, a folder, GCS, Azure.";
 
 /// The kinds of destination.
-const KINDS: [&str; 6] = ["s3", "http", "iceberg", "opensearch", "postgres", "splunk"];
+const KINDS: [&str; 7] = ["s3", "http", "iceberg", "opensearch", "postgres", "redshift", "splunk"];
 
 pub(super) fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
     let all = [
@@ -171,6 +172,7 @@ pub(super) fn where_to(section: &mut Section<'_, '_>) -> Option<DestinationDraft
         section.optional("iceberg", Sub(iceberg), "A table of Apache Iceberg, which rows are added to."),
         section.optional("opensearch", Sub(opensearch), "A cluster of OpenSearch or Elasticsearch."),
         section.optional("postgres", Sub(postgres), "A table of PostgreSQL, each record once."),
+        section.optional("redshift", Sub(redshift), "A table of Amazon Redshift, loaded from S3 by `COPY`."),
         section.optional("splunk", Sub(splunk), "Splunk, through its HTTP Event Collector."),
     ];
     let given: Vec<&str> = KINDS.into_iter().filter(|kind| section.given(kind)).collect();

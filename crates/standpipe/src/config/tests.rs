@@ -260,7 +260,7 @@ fn what_is_missing_is_named() {
             "standpipe.yaml:1:13: stores.a: the key \"type\" is missing: one of s3, file, gcs, azure",
             "standpipe.yaml:1:27: stores.b: the key \"path\" is missing: The folder; a stream's bucket is a folder below it.",
             "standpipe.yaml:3:3: streams[0]: the key \"name\" is missing: The stream's name: 1 to 64 letters, digits, `_`, `.` and `-`.",
-            "standpipe.yaml:3:16: streams[0].destination: name where the records go: s3, http, iceberg, opensearch, postgres, splunk",
+            "standpipe.yaml:3:16: streams[0].destination: name where the records go: s3, http, iceberg, opensearch, postgres, redshift, splunk",
             "standpipe.yaml:4:3: streams[1]: the key \"destination\" is missing: Where the records go.",
         ],
     );

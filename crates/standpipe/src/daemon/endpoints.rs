@@ -9,8 +9,8 @@ use standpipe_sinks::postgres::PostgresFormat;
 use standpipe_sinks::splunk::HecEndpoint;
 
 use crate::endpoints::{
-    ClusterAuth, Endpoint, HttpTarget, OpenSearchTarget, PostgresTarget, Reach, SearchProduct, SplunkTarget,
-    Target,
+    ClusterAuth, CopyRight, Endpoint, HttpTarget, OpenSearchTarget, PostgresTarget, Reach, RedshiftTarget,
+    SearchProduct, SplunkTarget, Target,
 };
 
 /// The endpoint that a destination comes to, whose rules have been checked; `None` where it is a store.
@@ -33,12 +33,14 @@ pub(super) fn endpoint(
             Target::OpenSearch(cluster(SearchProduct::Serverless, configuration)?)
         }
         DestinationKind::Splunk => Target::Splunk(splunk(configuration)),
+        DestinationKind::Redshift => Target::Redshift(redshift(configuration)?),
         // The API's tables have refused the others.
         _ => return Ok(None),
     };
     let seconds =
         configuration.get("RetryOptions").and_then(|retry| retry.get("DurationInSeconds")?.as_u64());
-    Ok(Some(Endpoint { retry_ms: seconds.unwrap_or(300) * 1000, max_lag_ms: None, target }))
+    let usual = if kind == DestinationKind::Redshift { 3600 } else { 300 };
+    Ok(Some(Endpoint { retry_ms: seconds.unwrap_or(usual) * 1000, max_lag_ms: None, target }))
 }
 
 /// The `S3BackupMode` of a kind that gives its store a raw copy of every record.
@@ -115,13 +117,74 @@ fn splunk(configuration: &Map<String, Value>) -> SplunkTarget {
     }
 }
 
+/// The bucket is read by the role that the API was given.
+fn redshift(configuration: &Map<String, Value>) -> Result<RedshiftTarget, ApiError> {
+    let none = Map::new();
+    let copy = configuration.get("CopyCommand").and_then(Value::as_object).unwrap_or(&none);
+    let url = text(configuration, "ClusterJDBCURL");
+    let (host, port, database) = jdbc(url).ok_or_else(|| {
+        ApiError::invalid_argument("ClusterJDBCURL has to be like jdbc:redshift://host:port/database.")
+    })?;
+    let user = text(configuration, "Username");
+    if user.is_empty() {
+        return Err(ApiError::invalid_argument(
+            "Redshift Database Username is required for Redshift Destination",
+        ));
+    }
+    let columns = text(copy, "DataTableColumns").split(',').map(str::trim).filter(|name| !name.is_empty());
+    let table = text(copy, "DataTableName").to_owned();
+    let target = RedshiftTarget {
+        table: PostgresTarget {
+            password: Some(Secret::new(text(configuration, "Password"))),
+            columns: columns.map(|name| (name.to_owned(), None)).collect(),
+            records_max: Some(RedshiftTarget::RECORDS_MAX),
+            connections_max: 1,
+            reach: Reach { request_timeout_ms: RedshiftTarget::STATEMENT_MS, ..Reach::default() },
+            ..PostgresTarget::at(host.to_owned(), port, database.to_owned(), user.to_owned(), table)
+        },
+        copy_options: text(copy, "CopyOptions").to_owned(),
+        credentials: CopyRight::Role(text(configuration, "RoleARN").to_owned()),
+        keeps_staged: true,
+    };
+    target.options().check().map_err(|error| ApiError::invalid_argument(error.to_string()))?;
+    Ok(target)
+}
+
+/// Host, port and database of a URL for JDBC.
+fn jdbc(url: &str) -> Option<(&str, u16, &str)> {
+    let rest = url.strip_prefix("jdbc:redshift://").or_else(|| url.strip_prefix("jdbc:postgresql://"))?;
+    let (place, database) = rest.split_once('/')?;
+    let (host, port) = match place.split_once(':') {
+        Some((host, port)) => (host, port.parse().ok()?),
+        None => (place, RedshiftTarget::PORT),
+    };
+    Some((host, port, database))
+}
+
 /// What the endpoint of a stream of the configuration file looks like in the API's members, without its keys and
 /// tokens; the API shows URLs whole.
 pub(super) fn described(endpoint: &Endpoint) -> Map<String, Value> {
     let mut members = match &endpoint.target {
         Target::Http(http) => described_http(http),
         Target::OpenSearch(cluster) => described_cluster(cluster),
-        Target::Postgres(table) => described_table(table),
+        Target::Postgres(table) => {
+            let options = match &table.format {
+                PostgresFormat::Json => "JSON 'auto'".to_owned(),
+                PostgresFormat::Csv { delimiter, null } => {
+                    format!("CSV DELIMITER '{delimiter}' NULL AS '{null}'")
+                }
+            };
+            described_table(table, "postgresql", &options)
+        }
+        Target::Redshift(redshift) => {
+            let mut members = described_table(&redshift.table, "redshift", &redshift.copy_options);
+            if let CopyRight::Role(role) = &redshift.credentials
+                && role.starts_with("arn:")
+            {
+                members.insert("RoleARN".to_owned(), role.as_str().into());
+            }
+            members
+        }
         Target::Splunk(splunk) => described_splunk(splunk),
     };
     let retry = json!({"DurationInSeconds": endpoint.retry_ms.div_ceil(1000)});
@@ -170,19 +233,16 @@ fn described_cluster(cluster: &OpenSearchTarget) -> Map<String, Value> {
 }
 
 /// As Redshift, the API's only table.
-fn described_table(table: &PostgresTarget) -> Map<String, Value> {
+fn described_table(table: &PostgresTarget, protocol: &str, options: &str) -> Map<String, Value> {
     let columns: Vec<&str> = table.columns.iter().map(|(name, _)| name.as_str()).collect();
     let mut copy = json!({ "DataTableName": table.table });
     if !columns.is_empty() {
         copy["DataTableColumns"] = columns.join(",").into();
     }
-    copy["CopyOptions"] = match &table.format {
-        PostgresFormat::Json => "JSON 'auto'".into(),
-        PostgresFormat::Csv { delimiter, null } => {
-            format!("CSV DELIMITER '{delimiter}' NULL AS '{null}'").into()
-        }
-    };
-    let url = format!("jdbc:postgresql://{}:{}/{}", table.host, table.port, table.database);
+    if !options.is_empty() {
+        copy["CopyOptions"] = options.into();
+    }
+    let url = format!("jdbc:{protocol}://{}:{}/{}", table.host, table.port, table.database);
     let members = [("ClusterJDBCURL", json!(url)), ("CopyCommand", copy), ("Username", json!(table.user))];
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

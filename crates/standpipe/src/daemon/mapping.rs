@@ -12,7 +12,7 @@ use standpipe_transform::processors::{DECOMPRESSED_BYTES_MAX, Stage};
 
 use super::{conversion, endpoints, processing};
 use crate::catalog::Definition;
-use crate::config::Config;
+use crate::config::{Config, StoreConfig};
 use crate::processors::{PartitionKeysError, ProcessorSpec, WasmCall, check, check_partition_keys};
 use crate::spec::{Branch, Buffering, LogTarget, Partitioning, S3Destination, StreamSpec};
 
@@ -42,11 +42,14 @@ pub(super) fn to_spec(
         }
         _ => None,
     };
-    if endpoint.is_some() {
-        destination.buffering = buffering(configuration.get("BufferingHints"));
+    if let Some(endpoint) = &endpoint {
+        match endpoint.target.is_staged() {
+            true => check_staging(&destination, config)?,
+            false => destination.buffering = buffering(configuration.get("BufferingHints")),
+        }
         destination.logging = logging(configuration);
-        destination.endpoint = endpoint;
     }
+    destination.endpoint = endpoint;
     if kind == DestinationKind::Iceberg {
         destination.buffering = buffering(configuration.get("BufferingHints"));
         destination.logging = logging(configuration);
@@ -65,6 +68,17 @@ pub(super) fn to_spec(
         retention_ms: 0,
         encryption_key: None,
     })
+}
+
+/// Checks that what is staged there can be loaded.
+fn check_staging(destination: &S3Destination, config: &Config) -> Result<(), ApiError> {
+    match config.stores.get(&destination.store) {
+        Some(StoreConfig::S3(_)) => Ok(()),
+        _ => Err(ApiError::invalid_argument(format!(
+            "The store '{}' of bucket {} is not of type s3, and COPY reads from S3 only.",
+            destination.store, destination.bucket
+        ))),
+    }
 }
 
 /// Checks that the partition keys that the prefix asks for are those that the processors give.
@@ -288,10 +302,11 @@ fn from_branch(
     let mut own = endpoints::described(endpoint);
     for name in ["RoleARN", "BufferingHints", "CloudWatchLoggingOptions"] {
         // One has no role of its own, the other no batches but those of its bucket.
-        if matches!(
+        let lacks = matches!(
             (endpoint.target.kind(), name),
             (DestinationKind::Splunk, "RoleARN") | (DestinationKind::Redshift, "BufferingHints")
-        ) {
+        );
+        if lacks || own.contains_key(name) {
             continue;
         }
         own.extend(members.get(name).map(|value| (name.to_owned(), value.clone())));

@@ -9,6 +9,7 @@ mod http;
 mod opensearch;
 mod postgres;
 mod reach;
+mod redshift;
 mod splunk;
 
 use std::collections::VecDeque;
@@ -23,15 +24,19 @@ use standpipe_sinks::client::ClientError;
 use standpipe_sinks::http::HttpOptionsError;
 use standpipe_sinks::opensearch::OpenSearchOptionsError;
 use standpipe_sinks::postgres::PostgresOptionsError;
+use standpipe_sinks::redshift::{RedshiftOptionsError, Staging};
 use standpipe_sinks::splunk::SplunkOptionsError;
 
+use crate::spec::S3Destination;
 use crate::stamp::Stamp;
+use crate::stores::Store;
 use crate::worker::Memory;
 
 pub use http::HttpTarget;
 pub use opensearch::{ClusterAuth, OpenSearchTarget, SearchProduct};
 pub use postgres::PostgresTarget;
 pub use reach::Reach;
+pub use redshift::{CopyRight, RedshiftTarget};
 pub use splunk::SplunkTarget;
 
 /// The memory of the requests on their way to one endpoint, in bytes; one that needs more waits until it is the only
@@ -70,6 +75,8 @@ pub enum Target {
     OpenSearch(OpenSearchTarget),
     /// A table of PostgreSQL.
     Postgres(PostgresTarget),
+    /// A table of Redshift.
+    Redshift(RedshiftTarget),
     /// Splunk.
     Splunk(SplunkTarget),
 }
@@ -106,17 +113,24 @@ pub enum EndpointError {
     /// A setting of a table.
     #[error(transparent)]
     Postgres(#[from] PostgresOptionsError),
+    /// A setting of a table of Redshift.
+    #[error(transparent)]
+    Redshift(#[from] RedshiftOptionsError),
+    /// Its store is not configured.
+    #[error("the store that it is loaded from is not configured")]
+    Staging,
     /// A setting of a Splunk.
     #[error(transparent)]
     Splunk(#[from] SplunkOptionsError),
 }
 
 /// Every [`error_output_type`](Target::error_output_type) that there is.
-pub(crate) const ERROR_OUTPUT_TYPES: [&str; 5] = [
+pub(crate) const ERROR_OUTPUT_TYPES: [&str; 6] = [
     "http-endpoint-failed",
     "AmazonOpenSearchService-failed",
     "elasticsearch-failed",
     "postgres-failed",
+    "redshift-failed",
     "splunk-failed",
 ];
 
@@ -127,7 +141,7 @@ impl Target {
             Self::Http(_) => DestinationKind::HttpEndpoint,
             Self::OpenSearch(cluster) => cluster.kind(),
             // The API's only kind of table that speaks PostgreSQL's language.
-            Self::Postgres(_) => DestinationKind::Redshift,
+            Self::Postgres(_) | Self::Redshift(_) => DestinationKind::Redshift,
             Self::Splunk(_) => DestinationKind::Splunk,
         }
     }
@@ -138,6 +152,7 @@ impl Target {
             Self::Http(_) => "http",
             Self::OpenSearch(_) => "opensearch",
             Self::Postgres(_) => "postgres",
+            Self::Redshift(_) => "redshift",
             Self::Splunk(_) => "splunk",
         }
     }
@@ -148,6 +163,7 @@ impl Target {
             Self::Http(_) => "http-endpoint-failed",
             Self::OpenSearch(cluster) => cluster.error_output_type(),
             Self::Postgres(_) => "postgres-failed",
+            Self::Redshift(_) => "redshift-failed",
             Self::Splunk(_) => "splunk-failed",
         }
     }
@@ -157,7 +173,7 @@ impl Target {
         match self {
             Self::Http(http) => http.limits(),
             Self::OpenSearch(cluster) => cluster.limits(),
-            Self::Postgres(table) => table.limits(),
+            Self::Postgres(table) | Self::Redshift(RedshiftTarget { table, .. }) => table.limits(),
             Self::Splunk(splunk) => splunk.limits(),
         }
     }
@@ -169,6 +185,8 @@ impl Target {
             Self::OpenSearch(cluster) => cluster.memory_factor(),
             // The rows, and their text.
             Self::Postgres(_) => 3,
+            // The rows, the object, and the parts of it that are on their way.
+            Self::Redshift(_) => 4,
             Self::Splunk(_) => 2,
         }
     }
@@ -179,6 +197,7 @@ impl Target {
             Self::Http(http) => http.address(),
             Self::OpenSearch(cluster) => cluster.address(),
             Self::Postgres(table) => table.address(),
+            Self::Redshift(table) => table.address(),
             Self::Splunk(splunk) => splunk.url.clone(),
         }
     }
@@ -188,7 +207,7 @@ impl Target {
         match self {
             Self::Http(http) => http.error_members(of),
             Self::OpenSearch(cluster) => cluster.error_members(of),
-            Self::Postgres(_) => Map::new(),
+            Self::Postgres(_) | Self::Redshift(_) => Map::new(),
             Self::Splunk(_) => SplunkTarget::error_members(of),
         }
     }
@@ -197,8 +216,13 @@ impl Target {
     pub(crate) fn remembers_requests(&self) -> bool {
         match self {
             Self::Http(_) | Self::OpenSearch(_) | Self::Splunk(_) => false,
-            Self::Postgres(_) => true,
+            Self::Postgres(_) | Self::Redshift(_) => true,
         }
+    }
+
+    /// Whether what it loads is an object of its destination's store before, of which it keeps a note where it is given up.
+    pub(crate) fn is_staged(&self) -> bool {
+        matches!(self, Self::Redshift(_))
     }
 
     fn with_access_of(&self, current: &Self) -> Self {
@@ -208,6 +232,7 @@ impl Target {
                 Self::OpenSearch(shape.with_access_of(access))
             }
             (Self::Postgres(shape), Self::Postgres(access)) => Self::Postgres(shape.with_access_of(access)),
+            (Self::Redshift(shape), Self::Redshift(access)) => Self::Redshift(shape.with_access_of(access)),
             (Self::Splunk(shape), Self::Splunk(access)) => Self::Splunk(shape.with_access_of(access)),
             (shape, _) => shape.clone(),
         }
@@ -217,7 +242,7 @@ impl Target {
         match self {
             Self::Http(http) => http.reach.files(),
             Self::OpenSearch(cluster) => cluster.reach.files(),
-            Self::Postgres(table) => table.reach.files(),
+            Self::Postgres(table) | Self::Redshift(RedshiftTarget { table, .. }) => table.reach.files(),
             Self::Splunk(splunk) => splunk.reach.files(),
         }
     }
@@ -226,11 +251,12 @@ impl Target {
     ///
     /// # Errors
     /// [`EndpointError`].
-    pub(crate) fn sink(&self) -> Result<Arc<dyn RequestSink>, EndpointError> {
+    fn sink(&self, staging: Option<Staging>) -> Result<Arc<dyn RequestSink>, EndpointError> {
         match self {
             Self::Http(http) => http.sink(),
             Self::OpenSearch(cluster) => cluster.sink(),
             Self::Postgres(table) => table.sink(),
+            Self::Redshift(table) => table.sink(staging),
             Self::Splunk(splunk) => splunk.sink(),
         }
     }
@@ -242,13 +268,15 @@ pub(crate) struct EndpointClient {
     pub(crate) sink: Arc<dyn RequestSink>,
     /// What all requests on their way to it may hold together.
     pub(crate) memory: Arc<Memory>,
+    /// Whether it keeps something of what is given up.
+    pub(crate) keeps_given_up: bool,
 }
 
 /// How many clients of a destination are kept: one for each version of its definition that batches are delivered by.
 const CLIENTS_KEPT: usize = 4;
 
-/// A client with what it was made of: settings, and the stamps of their files.
-type Kept = (Target, Vec<Stamp>, Arc<dyn RequestSink>);
+/// A client with what it was made of: settings, the stamps of their files, and where it stages.
+type Kept = (Target, Vec<Stamp>, Option<Staging>, Arc<dyn RequestSink>);
 
 /// The clients of a destination's endpoint, kept with their connections for as long as it is reached in the same way; the
 /// latest last.
@@ -265,22 +293,36 @@ impl Default for EndpointClients {
 }
 
 impl EndpointClients {
-    /// The client of a target, made anew where its settings or one of its files changed.
+    /// The client of a target, made anew where its settings, one of its files or the store of its destination changed.
     ///
     /// # Errors
     /// [`EndpointError`].
-    pub(crate) fn get(&self, target: &Target) -> Result<EndpointClient, EndpointError> {
+    pub(crate) fn get(
+        &self,
+        target: &Target,
+        destination: &S3Destination,
+        store: impl FnOnce() -> Option<Store>,
+    ) -> Result<EndpointClient, EndpointError> {
+        let store = target.is_staged().then(store).flatten();
+        let options = || redshift::staging_options(destination);
+        let staging = store.map(|Store { sink, .. }| Staging { options: options(), store: sink });
         let stamps: Vec<Stamp> = target.files().into_iter().map(Stamp::of).collect();
-        let memory = Arc::clone(&self.memory);
+        let client = |sink: &Arc<dyn RequestSink>| EndpointClient {
+            sink: Arc::clone(sink),
+            memory: Arc::clone(&self.memory),
+            keeps_given_up: target.is_staged(),
+        };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((.., sink)) = kept.iter().find(|(of, at, _)| of == target && *at == stamps) {
-            return Ok(EndpointClient { sink: Arc::clone(sink), memory });
+        let same = |(of, at, on, _): &&Kept| of == target && *at == stamps && *on == staging;
+        if let Some((.., sink)) = kept.iter().find(same) {
+            return Ok(client(sink));
         }
-        let sink = target.sink()?;
+        let sink = target.sink(staging.clone())?;
         if kept.len() == CLIENTS_KEPT {
             kept.pop_front();
         }
-        kept.push_back((target.clone(), stamps, Arc::clone(&sink)));
-        Ok(EndpointClient { sink, memory })
+        let made = client(&sink);
+        kept.push_back((target.clone(), stamps, staging, sink));
+        Ok(made)
     }
 }

@@ -62,6 +62,28 @@ pub struct PostgresTarget {
 }
 
 impl PostgresTarget {
+    /// A table with nothing else said of it.
+    pub(crate) fn at(host: String, port: u16, database: String, user: String, table: String) -> Self {
+        let PostgresOptions { connections_max, ledger, .. } = PostgresOptions::new("", "", "", "");
+        Self {
+            host,
+            port,
+            user,
+            password: None,
+            database,
+            table,
+            columns: Vec::new(),
+            format: PostgresFormat::default(),
+            conflict: Conflict::default(),
+            ledger,
+            records_max: None,
+            bytes_max: None,
+            tls: TlsMode::default(),
+            connections_max,
+            reach: Reach::default(),
+        }
+    }
+
     pub(crate) fn limits(&self) -> RequestLimits {
         RequestLimits {
             rows_max: self.records_max.unwrap_or(RECORDS_MAX),
@@ -96,10 +118,15 @@ impl PostgresTarget {
         }
     }
 
-    pub(super) fn sink(&self) -> Result<Arc<dyn RequestSink>, EndpointError> {
+    /// The same with them.
+    pub(super) fn with_certificates(&self) -> Result<PostgresOptions, EndpointError> {
         let client = self.reach.options()?;
         let mut options = self.options();
         (options.tls.ca_pem, options.tls.identity_pem) = (client.ca_pem, client.identity_pem);
-        Ok(Arc::new(PostgresSink::new(&options)?))
+        Ok(options)
+    }
+
+    pub(super) fn sink(&self) -> Result<Arc<dyn RequestSink>, EndpointError> {
+        Ok(Arc::new(PostgresSink::new(&self.with_certificates()?)?))
     }
 }

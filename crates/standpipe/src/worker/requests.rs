@@ -15,22 +15,22 @@
 //! - What a human has to mend ([`ErrorClass::Misconfigured`]) gives nothing up, however long it lasts, unless the
 //!   destination may only lag so far behind (`max_lag`).
 
+mod cuts;
 pub(super) mod kept;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::StreamExt;
 use ring::digest::{self, SHA256};
 use standpipe_encode::ChunkEncoder;
 use standpipe_journal::AppendError;
 use standpipe_journal::control::{Close, Control, Decide, Done, OpenBatch};
 use standpipe_model::{
-    BatchId, BodyError, ErrorClass, Receipt, Request, RequestId, RequestLimits, RequestRow, RowOrigin,
-    SinkError, stream_arn,
+    BatchId, BodyError, ErrorClass, Receipt, Request, RequestId, RequestRow, RowOrigin, SinkError, stream_arn,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -40,9 +40,11 @@ use super::deliver::{AttemptError, NOTED_WITHIN, Try, chain, graver, unreadable}
 use super::fates::{Counted, Fates, Made};
 use super::pieces::Pieces;
 use super::shape::{Part, Shape};
-use super::{Context, Line, Memory, make};
+use super::{Context, Line, make};
 use crate::alarm::AlarmKind;
 use crate::endpoints::{Endpoint, EndpointClient};
+use crate::spec::S3Destination;
+use cuts::{Cut, Cutter, cuts};
 
 /// Requests of one batch that are on their way at once.
 const REQUESTS_AT_ONCE: usize = 4;
@@ -88,65 +90,23 @@ impl Again {
     }
 }
 
-/// Rows of a batch on their way into requests.
-struct Cutter {
-    /// `None` behind the last.
-    rows: Option<Counted<Vec<RequestRow>>>,
-    waiting: VecDeque<RequestRow>,
-    limits: RequestLimits,
-}
-
-impl Cutter {
-    fn new(rows: Counted<Vec<RequestRow>>, limits: RequestLimits) -> Self {
-        Self { rows: Some(rows), waiting: VecDeque::new(), limits }
-    }
-
-    /// The rows of the next request; `None` behind the last.
-    async fn next(&mut self) -> Result<Option<Vec<RequestRow>>, BodyError> {
-        let (mut rows, mut bytes) = (Vec::new(), 0);
-        loop {
-            let Some(row) = self.waiting.pop_front() else {
-                let Some(source) = &mut self.rows else { break };
-                match source.next().await? {
-                    Some(more) => self.waiting = more.into(),
-                    None => self.rows = None,
-                }
-                continue;
-            };
-            let len = row.data.len() as u64;
-            let full = rows.len() >= self.limits.rows_max || bytes + len > self.limits.bytes_max;
-            if full && !rows.is_empty() {
-                self.waiting.push_front(row);
-                break;
-            }
-            bytes += len;
-            rows.push(row);
-        }
-        Ok((!rows.is_empty()).then_some(rows))
-    }
-}
-
-/// The rows of a request, with the memory that it may take.
-struct Cut {
-    rows: Vec<RequestRow>,
-    _memory: Option<OwnedSemaphorePermit>,
-}
-
 /// A request that was attempted.
 struct Attempted {
     /// What it is known by: the id of its rows as they were cut.
     cut: RequestId,
     refused: Refused,
-    /// Rows that are not over, and why.
-    left: Option<(Vec<RowOrigin>, SinkError)>,
+    /// What is not over of it, and why.
+    left: Option<(Request, SinkError)>,
     bytes: u64,
     /// It was over before.
     was_over: bool,
+    _memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Attempted {
-    fn nothing(cut: RequestId) -> Self {
-        Self { cut, refused: Refused::default(), left: None, bytes: 0, was_over: false }
+    fn nothing(cut: RequestId, memory: Option<OwnedSemaphorePermit>) -> Self {
+        let refused = Refused::default();
+        Self { cut, refused, left: None, bytes: 0, was_over: false, _memory: memory }
     }
 }
 
@@ -183,7 +143,7 @@ impl Line {
     ) -> Result<(Receipt, Fates), AttemptError> {
         self.can_decide()?;
         let endpoint = self.live(sending.endpoint);
-        let client = self.client(&endpoint)?;
+        let client = self.client(&endpoint, &sending.shape.destination)?;
         let rows = Counted::new(rows);
         let seen = rows.seen();
         let given_up = Arc::new(AtomicBool::new(false));
@@ -196,7 +156,7 @@ impl Line {
         let mut progress = Progress::of(sending.open, self.context.timer.steady());
         while let Some(attempted) = attempts.next().await {
             match attempted {
-                Ok(attempted) => self.note(sending, &endpoint, attempted, &mut progress).await?,
+                Ok(attempted) => self.note(sending, &endpoint, &client, attempted, &mut progress).await?,
                 Err(error) => progress.fail(error),
             }
             if let Err(error) = self.can_decide() {
@@ -232,8 +192,9 @@ impl Line {
         current.map_or_else(|| pinned.clone(), |current| pinned.with_access_of(current))
     }
 
-    fn client(&self, endpoint: &Endpoint) -> Result<EndpointClient, SinkError> {
-        self.endpoints.get(&endpoint.target).map_err(|error| {
+    fn client(&self, endpoint: &Endpoint, destination: &S3Destination) -> Result<EndpointClient, SinkError> {
+        let store = || self.context.stores.get(&destination.store);
+        self.endpoints.get(&endpoint.target, destination, store).map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "the endpoint's client cannot be made")
                 .with_source(error)
         })
@@ -247,12 +208,16 @@ impl Line {
         client: &EndpointClient,
         cut: Result<Cut, BodyError>,
     ) -> Result<Attempted, SinkError> {
-        let Cut { mut rows, _memory } = cut.map_err(unreadable)?;
+        let Cut { mut rows, memory } = cut.map_err(unreadable)?;
         let Sending { open, identity, .. } = sending;
         let cut = request_id(open.close.version, *identity, &rows);
-        let mut attempted = Attempted::nothing(cut);
+        let mut attempted = Attempted::nothing(cut, memory);
         attempted.was_over = open.requests.contains(&cut);
-        if let Some((_, again)) = self.again.map().get(&cut) {
+        let again = self.again.map().get(&cut).map(|(_, again)| again.clone());
+        if again.as_ref().is_none_or(|again| !again.is_empty()) {
+            self.keep_given_up(sending, client, cut, &rows).await?;
+        }
+        if let Some(again) = again {
             attempted.was_over |= again.is_empty();
             rows.retain(|row| again.contains(&row.origin));
         }
@@ -265,7 +230,7 @@ impl Line {
             let answer = match client.sink.attempt(&request).await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    attempted.left = Some((request.rows.iter().map(|row| row.origin).collect(), error));
+                    attempted.left = Some((request, error));
                     break;
                 }
             };
@@ -283,11 +248,45 @@ impl Line {
             let asks_for_time = error.class != ErrorClass::Transient || error.retry_after.is_some();
             let at_once = were_refused && !asks_for_time && request.rows.len() < before;
             if !at_once {
-                attempted.left = Some((request.rows.iter().map(|row| row.origin).collect(), error));
+                attempted.left = Some((request, error));
                 break;
             }
         }
         Ok(attempted)
+    }
+
+    /// Has the endpoint keep what it wants to keep of rows that the journal says are given up.
+    async fn keep_given_up(
+        &self,
+        sending: &Sending<'_>,
+        client: &EndpointClient,
+        cut: RequestId,
+        rows: &[RequestRow],
+    ) -> Result<(), SinkError> {
+        let decided = rows.iter().filter(|row| sending.decided.holds(row.origin.position)).cloned();
+        let decided: Vec<RequestRow> = decided.collect();
+        if !client.keeps_given_up || decided.is_empty() {
+            return Ok(());
+        }
+        let all = decided.len() == rows.len();
+        let request = self.request(sending, cut, decided);
+        match all {
+            true => self.give_up(sending.open.close.batch, client, cut, &request).await,
+            false => client.sink.give_up(&request).await,
+        }
+    }
+
+    /// The same of all that was left of a request, of which nothing is left then.
+    async fn give_up(
+        &self,
+        batch: BatchId,
+        client: &EndpointClient,
+        cut: RequestId,
+        request: &Request,
+    ) -> Result<(), SinkError> {
+        client.sink.give_up(request).await?;
+        self.again.map().insert(cut, (batch, BTreeSet::new()));
+        Ok(())
     }
 
     fn request(&self, sending: &Sending<'_>, id: RequestId, rows: Vec<RequestRow>) -> Request {
@@ -298,6 +297,8 @@ impl Line {
             destination: self.of.clone(),
             batch: sending.identity,
             id,
+            version: sending.open.close.version,
+            closed_by: sending.open.close.reason,
             rows,
             repeated: sending.which.is_repeated(),
             attempted_at: self.context.timer.now(),
@@ -309,12 +310,14 @@ impl Line {
         &self,
         sending: &Sending<'_>,
         endpoint: &Endpoint,
+        client: &EndpointClient,
         attempted: Attempted,
         progress: &mut Progress,
     ) -> Result<(), AttemptError> {
-        let Attempted { cut, mut refused, left, bytes, was_over } = attempted;
+        let Attempted { cut, mut refused, left, bytes, was_over, _memory } = attempted;
         let close = &sending.open.close;
         progress.bytes += bytes;
+        let mut given_up = None;
         let is_done = match left {
             None => {
                 if !was_over {
@@ -322,18 +325,19 @@ impl Line {
                 }
                 !was_over
             }
-            Some((rows, error)) if self.is_over(sending, endpoint, progress, &error) => {
+            Some((request, error)) if self.is_over(sending, endpoint, progress, &error) => {
                 if error.class != ErrorClass::Refused {
                     let message = format!("batch {}: given up: {}", close.batch, chain(&error));
                     self.raise(AlarmKind::RetryExhausted, self.destination.as_str(), message);
                 }
                 let code = error.code.clone().unwrap_or_else(|| "InternalError".to_owned());
-                refused.add(code, &error.told(), rows.into_iter().map(|row| row.position));
+                refused.add(code, &error.told(), request.rows.iter().map(|row| row.origin.position));
+                given_up = Some(request).filter(|_| client.keeps_given_up);
                 true
             }
-            Some((rows, error)) => {
+            Some((request, error)) => {
                 progress.fail(error);
-                progress.again.push((cut, rows.into_iter().collect()));
+                progress.again.push((cut, request.rows.iter().map(|row| row.origin).collect()));
                 false
             }
         };
@@ -345,27 +349,40 @@ impl Line {
             Control::Decide(Decide { batch, destination, rows, reason, message, attempts, decided_at })
         }));
         if is_done {
-            (progress.failures, progress.progressed) = (0, true);
-            progress.noted += 1;
-            // Of more the process alone knows that nothing of them is left.
-            match progress.noted <= REQUESTS_NOTED_MAX {
-                true => {
-                    let (batch, destination) = (close.batch, self.destination.clone());
-                    let (ordinal, request) = (Part::Undelivered.ordinal(), Some(cut));
-                    progress.frames.push(Control::Done(Done {
-                        batch,
-                        destination,
-                        ordinal,
-                        further: 0,
-                        request,
-                    }));
-                    self.again.map().remove(&cut);
-                }
-                false => progress.again.push((cut, BTreeSet::new())),
-            }
+            self.note_over(close.batch, cut, progress);
         }
         let late = self.context.timer.steady().saturating_sub(progress.noted_at) >= NOTED_WITHIN;
-        if is_urgent || late { self.flush(close.batch, progress).await } else { Ok(()) }
+        if is_urgent || late {
+            self.flush(close.batch, progress).await?;
+        }
+        if let Some(request) = given_up
+            && let Err(error) = self.give_up(close.batch, client, cut, &request).await
+        {
+            // The next attempt does what is left of it.
+            self.again.map().remove(&cut);
+            progress.fail(error);
+        }
+        Ok(())
+    }
+
+    /// Notes that a request is over.
+    fn note_over(&self, batch: BatchId, cut: RequestId, progress: &mut Progress) {
+        (progress.failures, progress.progressed) = (0, true);
+        progress.noted += 1;
+        // Of more the process alone knows that nothing of them is left.
+        if progress.noted > REQUESTS_NOTED_MAX {
+            progress.again.push((cut, BTreeSet::new()));
+            return;
+        }
+        let (ordinal, destination) = (Part::Undelivered.ordinal(), self.destination.clone());
+        progress.frames.push(Control::Done(Done {
+            batch,
+            destination,
+            ordinal,
+            further: 0,
+            request: Some(cut),
+        }));
+        self.again.map().remove(&cut);
     }
 
     /// Whether rows that failed so are given up.
@@ -424,11 +441,12 @@ impl Line {
     /// Tells the endpoint what it need not remember any more.
     pub(super) async fn tidy_endpoint(&self) {
         let definition = self.definitions.current();
-        let endpoint = definition.spec.destination_of(&self.of).and_then(|d| d.endpoint.as_ref());
+        let Some(destination) = definition.spec.destination_of(&self.of) else { return };
+        let endpoint = destination.endpoint.as_ref();
         let Some(endpoint) = endpoint.filter(|endpoint| endpoint.target.remembers_requests()) else { return };
         let unsettled: Vec<BatchId> =
             self.journal.with_state(|state| state.open_of(&self.of).map(identity).collect());
-        let tidied = match self.client(endpoint) {
+        let tidied = match self.client(endpoint, destination) {
             Ok(client) => client.sink.tidy(&self.stream, &self.of, &unsettled).await,
             Err(error) => Err(error),
         };
@@ -493,27 +511,6 @@ impl Line {
         let (receipt, _) = self.send(close, shape, Part::Undelivered, repeated).await?;
         Ok((records, receipt.bytes))
     }
-}
-
-/// The requests of a batch, each once there is `bytes` of memory for it, until there is no more to be tried.
-fn cuts(
-    cutter: Cutter,
-    memory: Arc<Memory>,
-    bytes: u64,
-    given_up: Arc<AtomicBool>,
-) -> BoxStream<'static, Result<Cut, BodyError>> {
-    let cuts = stream::unfold(Some(cutter), move |cutter| {
-        let (memory, given_up) = (Arc::clone(&memory), Arc::clone(&given_up));
-        async move {
-            let mut cutter = cutter.filter(|_| !given_up.load(Ordering::Relaxed))?;
-            let _memory = memory.reserve(bytes).await;
-            match cutter.next().await {
-                Ok(rows) => rows.map(|rows| (Ok(Cut { rows, _memory }), Some(cutter))),
-                Err(error) => Some((Err(error), None)),
-            }
-        }
-    });
-    cuts.boxed()
 }
 
 impl Progress {

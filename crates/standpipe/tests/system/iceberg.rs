@@ -13,7 +13,7 @@ use standpipe_testkit::servers::Iceberg;
 use standpipe_testkit::{Daemon, http_send};
 
 use crate::client::Client;
-use crate::double::{self, Answer, Asked, Double};
+use crate::double::{Answer, Asked, Double, Listening};
 use crate::lake::Lake;
 use crate::support::{SOON, all_settled, balance, eventually, start};
 use crate::transform::{failures, put};
@@ -224,7 +224,7 @@ fn check_commits(prepare: impl Fn(String) -> String) {
     let script =
         Mutex::new(vec![lost, lost, Answer::Status(409), lost, Answer::Status(503), Answer::Status(409)]);
     let between = Arc::new(Between { catalog: catalog.endpoint(), script });
-    let before = format!("http://127.0.0.1:{}", double::start(Arc::clone(&between)));
+    let before = Listening::start(Arc::clone(&between), None).url();
     let daemon = start(prepare(yaml(&lake, &before, "readings", "{ interval: 0s }")));
     // What comes before the table is there waits for it.
     put(&daemon, "readings", [br#"{"id": 0}"#.to_vec()]);

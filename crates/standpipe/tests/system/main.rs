@@ -37,6 +37,7 @@ mod proxy;
 mod reach;
 mod receiver;
 mod redrive;
+mod redshift;
 mod reload;
 mod repeats;
 mod replay;

@@ -18,6 +18,8 @@ mod minio;
 mod moto;
 mod opensearch;
 mod postgres;
+#[cfg(feature = "redshift")]
+mod redshift;
 mod telegraf;
 mod toxiproxy;
 mod versions;
@@ -33,6 +35,8 @@ pub use minio::Minio;
 pub use moto::Moto;
 pub use opensearch::OpenSearch;
 pub use postgres::Postgres;
+#[cfg(feature = "redshift")]
+pub use redshift::Redshift;
 pub use telegraf::Telegraf;
 pub use toxiproxy::{Proxy, Toxic, Toxiproxy};
 pub use versitygw::Versitygw;

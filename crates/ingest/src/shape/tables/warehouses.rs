@@ -60,7 +60,7 @@ structures! {
         optional("S3BackupMode", RedshiftS3BackupMode).default(r#""Disabled""#),
         optional("S3BackupConfiguration", S3DestinationConfiguration),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions).default(NOT_LOGGED),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     RedshiftDestinationDescription: [
         required("RoleARN", RoleARN),
@@ -73,7 +73,7 @@ structures! {
         optional("S3BackupMode", RedshiftS3BackupMode),
         optional("S3BackupDescription", S3DestinationDescription).stands_for("S3BackupConfiguration"),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     RedshiftDestinationUpdate: [
         optional("RoleARN", RoleARN),
@@ -87,7 +87,7 @@ structures! {
         optional("S3BackupMode", RedshiftS3BackupMode),
         optional("S3BackupUpdate", S3DestinationUpdate).stands_for("S3BackupConfiguration"),
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
-        optional("SecretsManagerConfiguration", SecretsManagerConfiguration),
+        optional("SecretsManagerConfiguration", SecretsManagerConfiguration).only(not_enabled, "`Enabled: false`"),
     ],
     RedshiftRetryOptions: [
         optional("DurationInSeconds", RedshiftRetryDurationInSeconds),

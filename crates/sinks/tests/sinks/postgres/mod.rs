@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use standpipe_model::{
-    BatchId, DestinationId, Position, Request, RequestId, RequestRow, RequestSink, RowOrigin, Secret,
-    StreamName, Timestamp,
+    BatchId, CloseReason, DestinationId, Position, Request, RequestId, RequestRow, RequestSink, RowOrigin,
+    Secret, StreamName, Timestamp,
 };
 use standpipe_sinks::{PostgresOptions, PostgresSink};
 use standpipe_testkit::servers::Postgres;
@@ -59,7 +59,7 @@ fn options(server: &Postgres, database: &str, table: &str) -> PostgresOptions {
 }
 
 /// A request of rows that begin at that position of a batch.
-fn request<T: AsRef<[u8]>>(batch: u8, first: u64, rows: &[T]) -> Request {
+pub(crate) fn request<T: AsRef<[u8]>>(batch: u8, first: u64, rows: &[T]) -> Request {
     let row = |(number, data): (u64, &T)| RequestRow {
         origin: RowOrigin { position: Position(first + number), sub: 0 },
         arrived_at: Timestamp(1),
@@ -73,6 +73,8 @@ fn request<T: AsRef<[u8]>>(batch: u8, first: u64, rows: &[T]) -> Request {
         destination: DestinationId::primary(),
         batch: BatchId([batch; 16]),
         id: RequestId(id),
+        version: 1,
+        closed_by: CloseReason::Age,
         rows: (0..).zip(rows).map(row).collect(),
         repeated: false,
         attempted_at: Timestamp(1),
@@ -80,7 +82,7 @@ fn request<T: AsRef<[u8]>>(batch: u8, first: u64, rows: &[T]) -> Request {
 }
 
 /// Rows `{"n": first}` and on.
-fn numbers(first: u64, count: u64) -> Vec<String> {
+pub(crate) fn numbers(first: u64, count: u64) -> Vec<String> {
     (first..first + count).map(|n| format!(r#"{{"n":{n}}}"#)).collect()
 }
 

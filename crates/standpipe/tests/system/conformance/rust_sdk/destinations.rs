@@ -88,6 +88,7 @@ impl Members<'_> {
             .set_role_arn(given.text("RoleARN"))
             .set_cluster_jdbcurl(given.text("ClusterJDBCURL"))
             .set_copy_command(copy.transpose()?)
+            .set_username(given.text("Username"))
             .set_password(given.text("Password"))
             .set_s3_configuration(given.s3("S3Configuration")?);
         given.finish();
