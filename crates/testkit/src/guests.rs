@@ -98,6 +98,27 @@ pub fn go(name: &str) -> Vec<u8> {
     make(&format!("go/{name}"), &file, &format!("GOOS=wasip1 GOARCH=wasm go build -o {file}"))
 }
 
+/// What components in other languages than Rust are made against, as a folder beside them.
+fn with_wit(build: &str) -> String {
+    format!("ln -sfn '{}/../transform/wit' wit\n{build}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The example in JavaScript of that name.
+pub fn javascript(name: &str) -> Vec<u8> {
+    let build = "npm ci --prefer-offline --no-audit --no-fund --silent && npm run build --silent";
+    make(&format!("javascript/{name}"), &format!("build/{name}.wasm"), &with_wit(build))
+}
+
+/// The example in Python of that name.
+pub fn python(name: &str) -> Vec<u8> {
+    let file = format!("{name}.wasm");
+    let build = format!(
+        "python3 -m venv .venv\n.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt\n\
+         .venv/bin/componentize-py -d wit -w transform componentize --stub-wasi app -o {file}"
+    );
+    make(&format!("python/{name}"), &file, &with_wit(&build))
+}
+
 /// The example in AssemblyScript of that name.
 pub fn assembly_script(name: &str) -> Vec<u8> {
     let commands = "npm ci --prefer-offline --no-audit --no-fund --silent && npm run build --silent";

@@ -301,7 +301,10 @@ fn a_replay_of_what_is_gone_is_not_begun_and_that_of_a_destination_that_goes_goe
     let start = rig.journal.kept().first;
     assert!(wait(rig.journal.begin_replay(replay_id(), start, replay(next))).unwrap());
     wait(rig.journal.set_destinations(&[DestinationId::backup()])).unwrap();
-    assert_eq!(rig.journal.state().destinations.into_keys().collect::<Vec<_>>(), [DestinationId::backup()]);
+    let known = || rig.journal.state().destinations.into_keys().collect::<Vec<_>>();
+    assert_eq!(known(), [DestinationId::backup(), primary()], "what it had to deliver is held");
+    wait(rig.journal.forget_destination(&primary())).unwrap();
+    assert_eq!(known(), [DestinationId::backup()]);
 }
 
 #[test]

@@ -65,6 +65,26 @@ fn a_command_in_go_builds_and_runs_as_it_was_written() {
 }
 
 #[test]
+fn a_component_in_javascript_builds_and_runs_as_it_was_written() {
+    let rows = called(
+        "javascript",
+        "component",
+        &[r#"{"app":"a","device":{"os":"x"}}"#, r#"{"app":"a","debug":true}"#],
+    );
+    assert!(
+        rows.len() == 1 && rows[0].starts_with(r#"{"app":"a","device_os":"x","received_at":"20"#),
+        "{rows:?}"
+    );
+}
+
+#[test]
+fn a_component_in_python_builds_and_runs_as_it_was_written() {
+    let rows = called("python", "component", &[r#"::1 - - [now] "GET / HTTP/1.1" 200 5"#, ""]);
+    let row = r#"{"client":"::1","user":"-","at":"now","method":"GET","path":"/","status":200,"bytes":5}"#;
+    assert_eq!(rows, [row]);
+}
+
+#[test]
 fn a_command_in_assembly_script_builds_and_runs_as_it_was_written() {
     assert_eq!(called("assemblyscript", "command", &["card 4111111111111111"]), ["card ****************"]);
 }

@@ -21,7 +21,7 @@ const LOG_LINE_BYTES: usize = 1024;
 const LAST_LINES_BYTES: usize = 768;
 /// Instances, memories and tables of WebAssembly that one function may have: enough for what compilers of scripting
 /// languages make. The pool is laid out for so many per call.
-pub(super) const INSTANCES_MAX: usize = 32;
+pub(super) const INSTANCES_MAX: usize = 64;
 pub(super) const MEMORIES_MAX: usize = 2;
 pub(super) const TABLES_MAX: usize = 16;
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use standpipe_model::{OsClock, Secret};
 use standpipe_transform::{LoadError, Table, TableFormat};
 
 use crate::running::{ARRIVED_MS, learns_nothing, load, options, rows, run, sandbox};
-use standpipe_testkit::guests::{example, probe_component};
+use standpipe_testkit::guests::{example, javascript, probe_component, python};
 
 #[test]
 fn a_component_gets_records_and_gives_outcomes() {
@@ -32,6 +33,37 @@ fn the_identity_passes_on_any_bytes() {
     options.batch_bytes = 10_000;
     let (done, _) = run(sandbox().load(&example("identity"), options).unwrap(), &data);
     assert_eq!(rows(&done), data);
+}
+
+#[test]
+fn a_component_in_javascript_makes_events_flat() {
+    let events = [
+        r#"{"app":"shop","device":{"os":"x"},"n":1}"#,
+        r#"{"app":"shop","debug":true}"#,
+        "nonsense",
+        r#"{"n":2}"#,
+    ];
+    let mut options = options();
+    options.limits.deadline = Duration::from_secs(30);
+    let (done, pure) = run(sandbox().load(&javascript("clean-events"), options).unwrap(), &events);
+    let received = r#""received_at":"2023-11-14T22:13:20.123Z""#;
+    assert_eq!(rows(&done), [format!(r#"{{"app":"shop","n":1,"device_os":"x",{received}}}"#)]);
+    assert_eq!(done.rows[0].function_keys, BTreeMap::from([("app".to_owned(), "shop".to_owned())]));
+    assert_eq!((done.dropped, done.failures.len(), pure), (1, 2, true));
+    assert!(done.failures[&3].message.ends_with("the event has no app"), "{:?}", done.failures);
+}
+
+#[test]
+fn a_component_in_python_reads_lines_of_an_access_log() {
+    let line = r#"192.0.2.1 - bob [10/Oct/2000:13:55:36 -0700] "GET /a.gif HTTP/1.0" 404 - "-" "x""#;
+    let mut options = options();
+    options.limits.deadline = Duration::from_mins(1);
+    let (done, pure) = run(sandbox().load(&python("parse-logs"), options).unwrap(), &[line, "", "nonsense"]);
+    let row = r#"{"client":"192.0.2.1","user":"bob","at":"10/Oct/2000:13:55:36 -0700","method":"GET","path":"/a.gif","status":404,"bytes":0}"#;
+    assert_eq!(rows(&done), [row]);
+    assert_eq!(done.rows[0].function_keys, BTreeMap::from([("status".to_owned(), "4xx".to_owned())]));
+    assert_eq!((done.dropped, pure), (1, true));
+    assert!(done.failures[&2].message.ends_with("this is no line of an access log"), "{:?}", done.failures);
 }
 
 #[test]

@@ -40,12 +40,9 @@ fn name(name: &str) -> Result<String, String> {
 
 pub(super) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     let (name, lang) = (&args.name, args.lang);
-    let interface = args.interface.unwrap_or(match lang {
-        Lang::Rust => Interface::Component,
-        Lang::Go | Lang::AssemblyScript => Interface::Command,
-    });
+    let interface = args.interface.unwrap_or(lang.interface());
     let Some(template) = Template::of(lang, interface) else {
-        bail!("there is a template for components in Rust only; what is written in {lang:?} is a command");
+        bail!("what is written in {lang:?} is a {:?}; both can be had in Rust only", lang.interface());
     };
     let dir = args.dir.clone().unwrap_or_else(|| name.into());
     write(&template, name, &dir)?;
@@ -108,9 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn every_language_has_a_command_and_what_cannot_be_had_is_refused() {
+    fn every_language_has_a_template_and_what_cannot_be_had_is_refused() {
         for lang in Lang::value_variants() {
-            assert!(Template::of(*lang, Interface::Command).is_some());
+            assert!(Template::of(*lang, lang.interface()).is_some());
         }
         let dir = tempfile::tempdir().unwrap();
         let args = NewArgs {

@@ -12,6 +12,21 @@ pub enum Lang {
     /// AssemblyScript, as a command.
     #[value(name = "assemblyscript")]
     AssemblyScript,
+    /// JavaScript, as a component.
+    #[value(name = "javascript")]
+    JavaScript,
+    /// Python, as a component.
+    Python,
+}
+
+impl Lang {
+    /// The interface that there is a template for; the faster one of two.
+    pub(super) fn interface(self) -> Interface {
+        match self {
+            Self::Rust | Self::JavaScript | Self::Python => Interface::Component,
+            Self::Go | Self::AssemblyScript => Interface::Command,
+        }
+    }
 }
 
 /// The interfaces of functions.
@@ -48,6 +63,8 @@ macro_rules! example {
 
 const WORKSPACE: &str = example!("rust/Cargo.toml");
 const CSV_COLUMNS: &str = "config: { COLUMNS: \"name,city\" }";
+/// An interpreter takes its time.
+const INTERPRETED: &str = "deadline: 30s";
 
 impl Template {
     /// The template in a language, where the interface can be had in it.
@@ -57,7 +74,10 @@ impl Template {
             (Lang::Rust, Interface::Command) => rust_command(),
             (Lang::Go, Interface::Command) => go(),
             (Lang::AssemblyScript, Interface::Command) => assembly_script(),
-            (Lang::Go | Lang::AssemblyScript, Interface::Component) => return None,
+            (Lang::JavaScript, Interface::Component) => javascript(),
+            (Lang::Python, Interface::Component) => python(),
+            (Lang::Go | Lang::AssemblyScript, Interface::Component)
+            | (Lang::JavaScript | Lang::Python, Interface::Command) => return None,
         })
     }
 
@@ -90,7 +110,7 @@ fn rust_component() -> Template {
     files.extend([
         ("src/lib.rs", lib),
         ("src/line.rs", example!("rust/csv-to-json/src/line.rs").to_owned()),
-        ("wit/standpipe.wit", include_str!("../../../../transform/wit/standpipe.wit").to_owned()),
+        wit(),
     ]);
     Template {
         what: "lines of CSV to JSON objects, as a component",
@@ -150,6 +170,48 @@ fn assembly_script() -> Template {
         makes: "build/{}.wasm",
         config: None,
     }
+}
+
+fn javascript() -> Template {
+    let file = |path: &'static str, text: &str| (path, text.to_owned());
+    Template {
+        what: "events of an app made flat, as a component",
+        example: "clean-events",
+        files: vec![
+            file(".gitignore", "/build/\nnode_modules/\n"),
+            file("package.json", example!("javascript/clean-events/package.json")),
+            file("package-lock.json", example!("javascript/clean-events/package-lock.json")),
+            file("build.js", example!("javascript/clean-events/build.js")),
+            file("clean-events.js", example!("javascript/clean-events/clean-events.js")),
+            wit(),
+        ],
+        once: "npm ci",
+        build: "npm run build",
+        makes: "build/{}.wasm",
+        config: Some(INTERPRETED),
+    }
+}
+
+fn python() -> Template {
+    Template {
+        what: "lines of an access log to JSON objects, as a component",
+        example: "parse-logs",
+        files: vec![
+            (".gitignore", "/.venv/\n*.wasm\n".to_owned()),
+            ("requirements.txt", example!("python/parse-logs/requirements.txt").to_owned()),
+            ("app.py", example!("python/parse-logs/app.py").to_owned()),
+            wit(),
+        ],
+        once: "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
+        build: ".venv/bin/componentize-py -d wit -w transform componentize --stub-wasi app -o parse-logs.wasm",
+        makes: "{}.wasm",
+        config: Some(INTERPRETED),
+    }
+}
+
+/// The world, for toolchains that read it.
+fn wit() -> (&'static str, String) {
+    ("wit/standpipe.wit", include_str!("../../../../transform/wit/standpipe.wit").to_owned())
 }
 
 /// What all in Rust have.
