@@ -76,7 +76,11 @@ fn aim(daemon: &Daemon, wanted: Hit, random: u64) {
     let (before, deadline) = (metric(daemon, counter, &[]), Instant::now() + Duration::from_secs(5));
     while metric(daemon, counter, &[]) == before && Instant::now() < deadline {}
     if wanted == Hit::Attempt {
-        thread::sleep(Duration::from_millis(20 + random % 60));
+        // Puts come in bursts: until one has come while the batch is on its way.
+        let (closed, accepted) =
+            (metric(daemon, counter, &[]), || metric(daemon, "standpipe_records_accepted_total", &[]));
+        let before = accepted();
+        while accepted() == before && metric(daemon, counter, &[]) == closed && Instant::now() < deadline {}
     }
 }
 
@@ -110,7 +114,7 @@ fn kills_at_random_moments_lose_nothing_that_was_acknowledged_and_store_nothing_
     let toxiproxy = Toxiproxy::start().unwrap();
     let proxy = toxiproxy.proxy("lake", &lake.server.access().endpoint).unwrap();
     // Attempts take long enough to be hit.
-    proxy.poison(Toxic::Latency(Duration::from_millis(60))).unwrap();
+    proxy.poison(Toxic::Latency(Duration::from_millis(150))).unwrap();
     let mut daemon = start(format!(
         "stores:\n  lake: {}\nstreams:\n  - name: flights\n    destination:\n      s3: {{ store: lake, bucket: lake, \
          compression: gzip, delimiter: newline, buffering: {{ size: 1MiB, interval: 1s }} }}\n",
