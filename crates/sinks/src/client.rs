@@ -1,16 +1,20 @@
 //! The HTTP client of destinations that take rows in requests: connections that are kept, TLS, a proxy, and what it
 //! means when no answer comes.
 
+use std::error::Error as _;
 use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use reqwest::{Certificate, Client, Identity, Proxy, Response, redirect};
+use reqwest::{Certificate, Client, Identity, Proxy, RequestBuilder, Response, redirect};
 use standpipe_model::{ErrorClass, Secret, SinkError};
 
 use crate::cause::{RETRY_AFTER_MAX, WORDS_MAX, causes, refuses_certificate};
+
+/// The connections that are made for a request that is not sent.
+const CONNECTIONS_MAX: usize = 4;
 
 /// How a destination is reached.
 #[derive(Debug, Clone)]
@@ -88,6 +92,25 @@ impl ClientOptions {
         }
         builder.build().map_err(ClientError::Client)
     }
+}
+
+/// Sends a request. A server may end a connection as soon as it is made, as one that misses our certificate does; the
+/// request that was to be its first has then not been sent, and its error does not say why the connection ended. The
+/// next connection tells.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Response, reqwest::Error> {
+    for _ in 1..CONNECTIONS_MAX {
+        let Some(copy) = request.try_clone() else { break };
+        match copy.send().await {
+            Err(error) if is_unsent(&error) => {}
+            outcome => return outcome,
+        }
+    }
+    request.send().await
+}
+
+fn is_unsent(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.filter_map(|cause| cause.downcast_ref()).any(hyper::Error::is_canceled)
 }
 
 /// Why no answer came.

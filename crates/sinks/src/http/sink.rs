@@ -12,7 +12,7 @@ use standpipe_model::{Answer, ErrorClass, Request, RequestSink, SinkError};
 use super::options::{HttpFormat, HttpOptions};
 use super::request::{ANSWER_BYTES_MAX, Made, body, is_taken};
 use crate::client::{
-    BodyTrouble, ClientError, aside, coded, excerpt, gzip, read_body, retry_after, shown, unanswered,
+    BodyTrouble, ClientError, aside, coded, excerpt, gzip, read_body, retry_after, send, shown, unanswered,
 };
 
 /// An HTTP endpoint's settings cannot be used.
@@ -80,7 +80,7 @@ impl HttpSink {
 
     async fn post(&self, request: &Request, body: Vec<u8>) -> Result<Response, SinkError> {
         let post = self.client.post(self.url.clone()).headers(self.headers_of(request)?).body(body);
-        post.send().await.map_err(|error| self.unanswered(error))
+        send(post).await.map_err(|error| self.unanswered(error))
     }
 
     /// What an answer means for the rows: nothing, where they were taken.
@@ -187,7 +187,7 @@ fn common_attributes(pairs: &[(String, String)]) -> Option<String> {
 impl RequestSink for HttpSink {
     /// Whether it answers at all: what it would say to an empty request is its own affair.
     async fn probe(&self) -> Result<(), SinkError> {
-        let asked = self.client.head(self.url.clone()).send().await;
+        let asked = send(self.client.head(self.url.clone())).await;
         asked.map(drop).map_err(|error| self.unanswered(error))
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use super::auth::{Bearer, RestAuth};
 use super::table::TableMetadata;
 use crate::cause::causes;
-use crate::client::{BodyTrouble, ClientError, ClientOptions, coded, excerpt, read_body};
+use crate::client::{BodyTrouble, ClientError, ClientOptions, coded, excerpt, read_body, send};
 
 /// The most bytes of an answer: some thousands of columns, in many versions.
 const ANSWER_MAX: usize = 64 << 20;
@@ -217,7 +217,7 @@ struct Told {
 /// Sends a request, and reads its answer.
 pub(super) async fn receive<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, RestError> {
     let away = |error: reqwest::Error| RestError::Away(causes(&error.without_url()));
-    let response = request.send().await.map_err(away)?;
+    let response = send(request).await.map_err(away)?;
     let status = response.status();
     let body = read_body(response, ANSWER_MAX).await.map_err(|trouble| match trouble {
         BodyTrouble::TooLarge => RestError::Unread(format!("it has more than {ANSWER_MAX} bytes")),

@@ -13,7 +13,9 @@ use standpipe_model::{Answer, ErrorClass, Refusal, Request, RequestSink, SinkErr
 use super::auth::Authority;
 use super::options::{IndexOptions, OpenSearchOptions, OpenSearchOptionsError};
 use super::request::{Bulk, Outcome, Verdict, answer_bytes_max, filter, outcomes, question};
-use crate::client::{BodyTrouble, aside, coded, excerpt, gzip, read_body, retry_after, shown, unanswered};
+use crate::client::{
+    BodyTrouble, aside, coded, excerpt, gzip, read_body, retry_after, send, shown, unanswered,
+};
 
 /// Answers of so many bytes are read where that holds up nobody.
 const LARGE_ANSWER_BYTES: usize = 64 << 10;
@@ -129,7 +131,7 @@ impl OpenSearchSink {
             if self.gzip && !body.is_empty() {
                 post = post.header(CONTENT_ENCODING, "gzip");
             }
-            let outcome = post.send().await;
+            let outcome = send(post).await;
             let elsewhere = match &outcome {
                 Ok(response) => matches!(response.status().as_u16(), 502..=504),
                 Err(error) => error.is_connect(),

@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::options::{HecEndpoint, SplunkOptions};
 use super::request::{self, Made, body, classify, is_acknowledged};
 use crate::client::{
-    BodyTrouble, ClientError, ClientOptions, Silence, aside, coded, excerpt, read_body, retry_after, shown,
+    BodyTrouble, ClientError, ClientOptions, Silence, aside, coded, excerpt, read_body, retry_after, send,
+    shown,
 };
 
 /// The most of an answer that is read.
@@ -91,7 +92,7 @@ impl SplunkSink {
     async fn post(&self, to: Url, channel: &str, media: &str, body: Vec<u8>) -> Result<Response, SinkError> {
         let post = self.client.post(to).header(AUTHORIZATION, self.authorization.clone());
         let post = post.header(CHANNEL, channel).header(CONTENT_TYPE, media).body(body);
-        post.send().await.map_err(|error| self.unanswered(error))
+        send(post).await.map_err(|error| self.unanswered(error))
     }
 
     async fn read(&self, response: Response) -> Result<Vec<u8>, SinkError> {
@@ -175,8 +176,8 @@ fn without(sent: &[usize], wrong: usize, error: SinkError, mut refused: Vec<Refu
 #[async_trait]
 impl RequestSink for SplunkSink {
     async fn probe(&self) -> Result<(), SinkError> {
-        let health =
-            self.client.get(self.url("health")).send().await.map_err(|error| self.unanswered(error))?;
+        let asked = send(self.client.get(self.url("health"))).await;
+        let health = asked.map_err(|error| self.unanswered(error))?;
         let status = health.status();
         let body = self.read(health).await?;
         if status.is_success() { Ok(()) } else { Err(self.refused(status.as_u16(), &body, None).0) }
