@@ -379,6 +379,7 @@ mod tests {
             partitioning: None,
             conversion: None,
             endpoint: None,
+            patience: None,
         };
         let name = StreamName::parse("s").unwrap();
         StreamSpec {

@@ -228,9 +228,41 @@ pub struct S3Destination {
     /// Where rows go in requests, in the place of objects. The store then gets the error output only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Endpoint>,
+    /// What is borne of a table that its files become a part of; an endpoint has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<Patience>,
 }
 
+/// What is borne of a destination before its records go to the error output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patience {
+    /// How long it may fail (`RetryOptions`), in milliseconds. What a human has to mend does not count.
+    pub retry_ms: u64,
+    /// How old a batch's first record may become, whatever it fails of, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lag_ms: Option<u64>,
+}
+
+/// The word in `!{firehose:error-output-type}` for what a table of Iceberg did not take.
+pub(crate) const ICEBERG_FAILED: &str = "iceberg-failed";
+
 impl S3Destination {
+    /// Whether its files become a part of a table.
+    pub fn appends(&self) -> bool {
+        self.conversion.as_ref().is_some_and(Conversion::appends)
+    }
+
+    /// What is borne of it; `None` where it is waited for without end.
+    pub fn bears(&self) -> Option<Patience> {
+        self.endpoint.as_ref().map(Endpoint::patience).or(self.patience)
+    }
+
+    /// The word in `!{firehose:error-output-type}` for what it did not take.
+    pub(crate) fn undelivered_type(&self) -> &'static str {
+        self.endpoint.as_ref().map_or(ICEBERG_FAILED, |endpoint| endpoint.target.error_output_type())
+    }
+
     /// The extension of its objects where [`file_extension`](Self::file_extension) is empty.
     pub fn default_extension(&self) -> String {
         let converted = self.conversion.as_ref().map_or("", |conversion| conversion.output.extension());

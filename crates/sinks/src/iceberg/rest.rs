@@ -64,7 +64,7 @@ impl From<RestError> for SinkError {
             RestError::Conflict(_) => (ErrorClass::Transient, "Iceberg.CommitConflict"),
             RestError::Unread(_) => (ErrorClass::Transient, "Iceberg.UnknownAnswer"),
         };
-        coded(class, code, error.to_string())
+        coded(class, code, error.to_string()).with_source(error)
     }
 }
 

@@ -132,13 +132,14 @@ fn of_spec(spec: &StreamSpec, config: &Config) -> Exported {
     left_out.extend((spec.retention_ms > 0).then(|| "retention".to_owned()));
     let backup = spec.backup.iter().map(|backup| ("backup", backup));
     for (path, destination) in [("destination", &spec.destination)].into_iter().chain(backup) {
-        let appends = destination.conversion.as_ref().is_some_and(Conversion::appends);
         let target = destination.endpoint.as_ref().map(|endpoint| endpoint.target.name());
-        let target = target.or(appends.then_some("iceberg"));
+        let target = target.or(destination.appends().then_some("iceberg"));
         let at = target.map_or("s3".to_owned(), |kind| format!("{kind}.error_output"));
         left_out.extend(unsaid(destination).map(|key| format!("{path}.{at}.{key}")));
     }
     left_out.extend(spec.destination.endpoint.iter().flat_map(unsaid_of_endpoint));
+    let max_lag = spec.destination.patience.and_then(|patience| patience.max_lag_ms);
+    left_out.extend(max_lag.map(|_| "destination.iceberg.max_lag".to_owned()));
     left_out.extend(spec.destination.conversion.iter().flat_map(unsaid_of_format));
     if let Some(backup) = &spec.backup {
         let unsaid = [

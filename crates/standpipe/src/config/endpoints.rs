@@ -14,7 +14,7 @@ use super::shapes::{Choice, FilePath, Int, Size, Span, Truth, Url, secret, secre
 use super::streams::{DestinationDraft, buffering, s3};
 use super::units::format_duration;
 use crate::endpoints::{Endpoint, HttpTarget, Reach, SplunkTarget, Target};
-use crate::spec::Buffering;
+use crate::spec::{Buffering, Patience};
 
 /// What may be said of the object store that gets the error output; everything else there is about objects of rows.
 const OF_ERROR_OUTPUT: [&str; 13] = [
@@ -37,8 +37,7 @@ const OF_ERROR_OUTPUT: [&str; 13] = [
 pub(super) struct Common {
     error_output: Option<DestinationDraft>,
     buffering: (Buffering, [Spot; 2], bool),
-    retry: Duration,
-    max_lag: Option<Duration>,
+    patience: Patience,
 }
 
 /// What an endpoint's object store is for.
@@ -52,21 +51,25 @@ pub(super) struct StoreUse {
     pub(super) why: &'static str,
     /// How long requests may fail.
     pub(super) retry: &'static str,
+    /// What a batch is.
+    pub(super) batch: &'static str,
 }
 
-const ERROR_OUTPUT: StoreUse = StoreUse {
+pub(super) const ERROR_OUTPUT: StoreUse = StoreUse {
     key: "error_output|s3_configuration",
     doc: "The object store that gets what the destination does not take (`S3Configuration`).",
     also: &[],
     why: "this is about objects of rows, and the error output has none: its lines are never compressed nor converted, and \
           \"buffering\" stands beside \"error_output\"",
     retry: "5m",
+    batch: "When a batch closes; whichever comes first. A batch is sent in as few requests as the endpoint's limits allow.",
 };
 
-/// Reads the object store that gets the error output, and little else.
-pub(super) fn error_output(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
-    store_of(section, &ERROR_OUTPUT)
-}
+/// The same of a table of Iceberg.
+pub(super) const ERROR_OUTPUT_OF_TABLE: StoreUse = StoreUse {
+    batch: "When a batch closes; whichever comes first. A batch is a file of the table, and a snapshot.",
+    ..ERROR_OUTPUT
+};
 
 fn store_of(section: &mut Section<'_, '_>, store: &StoreUse) -> Option<DestinationDraft> {
     let draft = section.required(store.key, Sub(s3), store.doc);
@@ -87,11 +90,7 @@ pub(super) fn common(section: &mut Section<'_, '_>) -> Common {
 /// The same, where the object store is for more than the error output.
 pub(super) fn common_with(section: &mut Section<'_, '_>, store: &StoreUse) -> Common {
     let error_output = store_of(section, store);
-    let buffering = section.section(
-        "buffering|buffering_hints",
-        buffering,
-        "When a batch closes; whichever comes first. A batch is sent in as few requests as the endpoint's limits allow.",
-    );
+    let buffering = section.section("buffering|buffering_hints", buffering, store.batch);
     let retry = section.or(
         "retry",
         Span(Duration::ZERO..=Duration::from_hours(24)),
@@ -115,19 +114,27 @@ pub(super) fn common_with(section: &mut Section<'_, '_>, store: &StoreUse) -> Co
         );
         section.refuse("max_lag", message);
     }
-    Common { error_output, buffering, retry, max_lag }
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let patience = Patience { retry_ms: millis(retry), max_lag_ms: max_lag.map(millis) };
+    Common { error_output, buffering, patience }
 }
 
 impl Common {
     /// The destination with its endpoint, if every part of it was right.
     pub(super) fn with(self, target: Target) -> Option<DestinationDraft> {
-        let Self { error_output, buffering: (buffering, [size_spot, interval_spot], size_is_given), .. } =
-            self;
-        let mut draft = error_output?;
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let (retry_ms, max_lag_ms) = (millis(self.retry), self.max_lag.map(millis));
-        draft.spec.buffering = buffering;
+        let Patience { retry_ms, max_lag_ms } = self.patience;
+        let mut draft = self.of_table()?;
+        draft.spec.patience = None;
         draft.spec.endpoint = Some(Endpoint { retry_ms, max_lag_ms, target });
+        Some(draft)
+    }
+
+    /// The destination of files that become a part of a table, if every part of it was right.
+    pub(super) fn of_table(self) -> Option<DestinationDraft> {
+        let Self { error_output, buffering, patience } = self;
+        let (buffering, [size_spot, interval_spot], size_is_given) = buffering;
+        let mut draft = error_output?;
+        (draft.spec.buffering, draft.spec.patience) = (buffering, Some(patience));
         Some(DestinationDraft { size_spot, interval_spot, size_is_given, ..draft })
     }
 }

@@ -2,12 +2,12 @@
 
 use standpipe_convert::parquet::ParquetOptions;
 
-use super::endpoints::error_output;
+use super::endpoints::{ERROR_OUTPUT_OF_TABLE, common_with};
 use super::format::FormatDraft;
 use super::format::parquet::COMPRESSION;
 use super::reader::Section;
 use super::shapes::text;
-use super::streams::{DestinationDraft, buffering};
+use super::streams::DestinationDraft;
 
 /// Reads a table of Iceberg.
 pub(super) fn iceberg(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
@@ -20,17 +20,10 @@ pub(super) fn iceberg(section: &mut Section<'_, '_>) -> Option<DestinationDraft>
     let table = section.required("table", text(1..=255), "The table (`DestinationTableName`).");
     let compression =
         section.or("compression", COMPRESSION, "zstd", "How the pages of its files are compressed.");
-    let error_output = error_output(section);
-    let (buffering, [size_spot, interval_spot], size_is_given) = section.section(
-        "buffering|buffering_hints",
-        buffering,
-        "When a batch closes; whichever comes first. A batch is a file of the table, and a snapshot.",
-    );
+    let common = common_with(section, &ERROR_OUTPUT_OF_TABLE);
     let options = ParquetOptions { compression, ..ParquetOptions::default() };
     let appended = FormatDraft::appended(database?, table?, options, section.spots());
-    let mut draft = error_output?;
-    draft.spec.buffering = buffering;
-    Some(DestinationDraft { size_spot, interval_spot, size_is_given, appended: Some(appended), ..draft })
+    Some(DestinationDraft { appended: Some(appended), ..common.of_table()? })
 }
 
 #[cfg(test)]
@@ -38,7 +31,7 @@ mod tests {
     use standpipe_model::DestinationId;
 
     use super::super::tests::{bad, good};
-    use crate::spec::{CatalogKind, OutputFormat};
+    use crate::spec::{CatalogKind, OutputFormat, Patience};
 
     fn with_table(iceberg: &str, beside: &str) -> String {
         format!(
@@ -54,6 +47,10 @@ mod tests {
         let destination = good(&with_table(iceberg, deserializer)).streams.remove(0).destination;
         assert_eq!((destination.bucket.as_str(), destination.buffering.interval_ms), ("b", 5_000));
         assert_eq!(destination.buffering.size_bytes, 128 << 20);
+        assert_eq!(destination.bears(), Some(Patience { retry_ms: 300_000, max_lag_ms: None }));
+        let patient = iceberg.replace("database", "retry: 0s, max_lag: 6h, database");
+        let patient = good(&with_table(&patient, "")).streams.remove(0).destination;
+        assert_eq!(patient.bears(), Some(Patience { retry_ms: 0, max_lag_ms: Some(21_600_000) }));
         let conversion = destination.conversion.unwrap();
         assert_eq!(conversion.catalog(), Some(CatalogKind::Iceberg));
         assert_eq!(

@@ -4,7 +4,7 @@ use standpipe_model::Compression;
 use standpipe_sinks::PostgresOptions;
 
 use super::compound::Sub;
-use super::endpoints::{StoreUse, common_with};
+use super::endpoints::{ERROR_OUTPUT, StoreUse, common_with};
 use super::postgres::{COLUMN_NAMES, Server, Usual, check_tls, connections, server};
 use super::reader::Section;
 use super::shapes::{Int, Size, Truth, secret, text};
@@ -25,6 +25,7 @@ const STAGING: StoreUse = StoreUse {
     why: "this is not for what COPY reads: \"buffering\" stands beside \"staging\", and objects hold the records one \
           behind the other, as gzip or as they are",
     retry: "1h",
+    batch: ERROR_OUTPUT.batch,
 };
 
 fn keys(section: &mut Section<'_, '_>) -> Option<S3Keys> {

@@ -258,6 +258,7 @@ pub(super) fn s3(section: &mut Section<'_, '_>) -> Option<DestinationDraft> {
         partitioning: partitioning.as_ref().map(|partitioning| partitioning.spec.clone()),
         conversion: None,
         endpoint: None,
+        patience: None,
     };
     Some(DestinationDraft {
         store,

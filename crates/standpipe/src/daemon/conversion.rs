@@ -66,8 +66,7 @@ pub(super) fn appended(configuration: &Members, config: &Config) -> Result<Conve
     if config.catalogs.iceberg.is_none() {
         return Err(ApiError::invalid_argument("No catalog is configured under 'catalogs.iceberg'."));
     }
-    let tables = configuration.get("DestinationTableConfigurationList").and_then(Value::as_array);
-    let Some([table]) = tables.map(Vec::as_slice) else {
+    let Some(table) = table_of(configuration) else {
         let message = "Rows are added to one table: DestinationTableConfigurationList must have one element.";
         return Err(ApiError::invalid_argument(message));
     };
@@ -89,6 +88,14 @@ pub(super) fn appended(configuration: &Members, config: &Config) -> Result<Conve
             ..ParquetOptions::default()
         }),
     })
+}
+
+/// The one table that rows are added to, where there is one.
+pub(super) fn table_of(configuration: &Members) -> Option<&Value> {
+    match configuration.get("DestinationTableConfigurationList")?.as_array()?.as_slice() {
+        [table] => Some(table),
+        _ => None,
+    }
 }
 
 /// A table of Iceberg in the API's members, as far as they are its own.

@@ -12,6 +12,7 @@ use crate::endpoints::{
     ClusterAuth, CopyRight, Endpoint, HttpTarget, OpenSearchTarget, PostgresTarget, Reach, RedshiftTarget,
     SearchProduct, SplunkTarget, Target,
 };
+use crate::spec::Patience;
 
 /// The endpoint that a destination comes to, whose rules have been checked; `None` where it is a store.
 ///
@@ -37,10 +38,21 @@ pub(super) fn endpoint(
         // The API's tables have refused the others.
         _ => return Ok(None),
     };
+    let Patience { retry_ms, max_lag_ms } = patience(kind, configuration);
+    Ok(Some(Endpoint { retry_ms, max_lag_ms, target }))
+}
+
+/// What is borne of a destination (`RetryOptions`).
+pub(super) fn patience(kind: DestinationKind, configuration: &Map<String, Value>) -> Patience {
     let seconds =
         configuration.get("RetryOptions").and_then(|retry| retry.get("DurationInSeconds")?.as_u64());
     let usual = if kind == DestinationKind::Redshift { 3600 } else { 300 };
-    Ok(Some(Endpoint { retry_ms: seconds.unwrap_or(usual) * 1000, max_lag_ms: None, target }))
+    Patience { retry_ms: seconds.unwrap_or(usual) * 1000, max_lag_ms: None }
+}
+
+/// The same in the API's members.
+pub(super) fn described_patience(patience: Patience) -> (String, Value) {
+    ("RetryOptions".to_owned(), json!({"DurationInSeconds": patience.retry_ms.div_ceil(1000)}))
 }
 
 /// The `S3BackupMode` of a kind that gives its store a raw copy of every record.
@@ -187,8 +199,7 @@ pub(super) fn described(endpoint: &Endpoint) -> Map<String, Value> {
         }
         Target::Splunk(splunk) => described_splunk(splunk),
     };
-    let retry = json!({"DurationInSeconds": endpoint.retry_ms.div_ceil(1000)});
-    members.insert("RetryOptions".to_owned(), retry);
+    members.extend([described_patience(endpoint.patience())]);
     members
 }
 

@@ -3,6 +3,8 @@
 //! A bucket ARN leads to a configured store, unless the role ARN does; a log group leads to the delivery log. What was
 //! given is kept as it was, so that it can be merged and described; the specification is derived from it.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 use standpipe_ingest::shape::{enabled, text};
 use standpipe_ingest::{ApiError, Destination, DestinationKind};
@@ -17,6 +19,8 @@ use crate::processors::{PartitionKeysError, ProcessorSpec, WasmCall, check, chec
 use crate::spec::{Branch, Buffering, LogTarget, Partitioning, S3Destination, StreamSpec};
 
 const MIB: u64 = 1 << 20;
+/// Where a table's own error output is.
+const TABLE_PREFIX: &str = "S3ErrorOutputPrefix";
 
 /// The specification that a destination comes to, whose rules have been checked.
 ///
@@ -33,7 +37,12 @@ pub(super) fn to_spec(
         true => configuration.get("S3Configuration").and_then(Value::as_object).unwrap_or(configuration),
         false => configuration,
     };
-    let mut destination = to_destination(of_store, config)?;
+    let mut of_store = Cow::Borrowed(of_store);
+    let of_table = conversion::table_of(configuration).and_then(|table| table.get(TABLE_PREFIX));
+    if let Some(prefix) = of_table.filter(|prefix| *prefix != "") {
+        of_store.to_mut().insert("ErrorOutputPrefix".to_owned(), prefix.clone());
+    }
+    let mut destination = to_destination(&of_store, config)?;
     let backup = match text(configuration, "S3BackupMode") {
         _ if endpoints::backs_up_all(configuration) => Some(destination.clone()),
         "Enabled" => {
@@ -54,6 +63,7 @@ pub(super) fn to_spec(
         destination.buffering = buffering(configuration.get("BufferingHints"));
         destination.logging = logging(configuration);
         destination.conversion = Some(conversion::appended(configuration, config)?);
+        destination.patience = Some(endpoints::patience(kind, configuration));
     }
     let processors = processors(configuration, config)?;
     check_keys(configuration, &processors)?;
@@ -135,6 +145,7 @@ fn to_destination(configuration: &Map<String, Value>, config: &Config) -> Result
         partitioning: partitioning(configuration),
         conversion: conversion::conversion(configuration, config)?,
         endpoint: None,
+        patience: None,
     })
 }
 
@@ -287,6 +298,7 @@ fn from_branch(
         for name in ["RoleARN", "BufferingHints", "CloudWatchLoggingOptions"] {
             own.extend(members.get(name).map(|value| (name.to_owned(), value.clone())));
         }
+        own.extend(destination.patience.map(endpoints::described_patience));
         own.insert("S3Configuration".to_owned(), backup_of(destination, config));
         describe_processors(processors, config, &mut own);
         return Destination { kind: DestinationKind::Iceberg, configuration: own };

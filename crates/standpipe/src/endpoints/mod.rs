@@ -27,7 +27,7 @@ use standpipe_sinks::postgres::PostgresOptionsError;
 use standpipe_sinks::redshift::{RedshiftOptionsError, Staging};
 use standpipe_sinks::splunk::SplunkOptionsError;
 
-use crate::spec::S3Destination;
+use crate::spec::{ICEBERG_FAILED, Patience, S3Destination};
 use crate::stamp::Stamp;
 use crate::stores::Store;
 use crate::worker::Memory;
@@ -59,6 +59,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// What is borne of it.
+    pub(crate) fn patience(&self) -> Patience {
+        let Self { retry_ms, max_lag_ms, .. } = *self;
+        Patience { retry_ms, max_lag_ms }
+    }
+
     /// The same shape, reached and retried as `current` is, where that is of the same kind.
     pub(crate) fn with_access_of(&self, current: &Self) -> Self {
         Self { target: self.target.with_access_of(&current.target), ..*current }
@@ -124,11 +130,12 @@ pub enum EndpointError {
     Splunk(#[from] SplunkOptionsError),
 }
 
-/// Every [`error_output_type`](Target::error_output_type) that there is.
-pub(crate) const ERROR_OUTPUT_TYPES: [&str; 6] = [
+/// Every [`error_output_type`](Target::error_output_type) that there is, and that of tables.
+pub(crate) const ERROR_OUTPUT_TYPES: [&str; 7] = [
     "http-endpoint-failed",
     "AmazonOpenSearchService-failed",
     "elasticsearch-failed",
+    ICEBERG_FAILED,
     "postgres-failed",
     "redshift-failed",
     "splunk-failed",

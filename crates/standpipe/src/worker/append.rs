@@ -9,8 +9,10 @@
 //!
 //! # Invariants
 //! - A file is added once: a commit requires the snapshot that was looked through to be the latest still.
+//! - Before the first commit of a batch the journal says that there may be one.
 
 mod files;
+mod given_up;
 mod table;
 
 use std::sync::Arc;
@@ -69,15 +71,11 @@ impl Line {
         let Some(conversion) = shape.destination.conversion.as_ref().filter(|of| of.appends()) else {
             return Ok(None);
         };
-        let iceberg = self.context.catalogs.iceberg().await.map_err(|error| match error {
-            LookupError::Client(_) => SinkError::new(ErrorClass::Transient, chain(&error)),
-            error => misconfigured(chain(&error)),
-        })?;
         let of = conversion.table.clone();
         let columns = self.with_columns(conversion, close)?.schema;
-        let table = iceberg.table(&of, self.context.timer.now()).await?;
+        let (iceberg, table) = self.look(&of).await?;
         let (scheme, folder) = folder(&table, "write.data.path", "data")?;
-        let name = target.key.rsplit('/').next().unwrap_or_default().to_owned();
+        let name = name_of(&target.key);
         *target = ObjectTarget { key: format!("{}/{}", folder.key, target.key), ..folder };
         let path = format!("{scheme}://{}/{}", target.bucket, target.key);
         let is_done = has(&table, &name);
@@ -85,6 +83,23 @@ impl Line {
             check(&table, &columns)?;
         }
         Ok(Some(Appending { iceberg, of, columns, name, path, is_done }))
+    }
+
+    /// Whether the table has the file of a key.
+    async fn is_in_table(&self, shape: &Shape, key: &str) -> Result<bool, SinkError> {
+        let Some(conversion) = &shape.destination.conversion else { return Ok(false) };
+        let (_, table) = self.look(&conversion.table).await?;
+        Ok(has(&table, &name_of(key)))
+    }
+
+    /// The catalog, and the table as it is now.
+    async fn look(&self, of: &CatalogTable) -> Result<(Arc<Iceberg>, TableMetadata), SinkError> {
+        let iceberg = self.context.catalogs.iceberg().await.map_err(|error| match error {
+            LookupError::Client(_) => SinkError::new(ErrorClass::Transient, chain(&error)),
+            error => misconfigured(chain(&error)),
+        })?;
+        let table = iceberg.table(of, self.context.timer.now()).await?;
+        Ok((iceberg, table))
     }
 
     /// Adds a file that is stored to its table, where it is for one.
@@ -107,6 +122,7 @@ impl Line {
                 return Ok(());
             }
             let change = self.change(&to, &table, &file, store, delivery).await?;
+            self.note_commit(delivery.batch).await?;
             match to.iceberg.commit(&to.of, &change, self.context.timer.now()).await {
                 Err(error @ RestError::Conflict(_)) => conflict = Some(error),
                 committed => return Ok(committed?),
@@ -166,4 +182,9 @@ impl Line {
             }
         }
     }
+}
+
+/// The name of a key's file.
+fn name_of(key: &str) -> String {
+    key.rsplit('/').next().unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! What an endpoint does not take: which records, why, and how that is told in the journal.
+//! What a destination does not take: which records, why, and how that is told in the journal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,8 +54,7 @@ pub(super) struct Refused(BTreeMap<(String, String), BTreeSet<Position>>);
 
 impl Refused {
     pub(super) fn add(&mut self, code: String, message: &str, positions: impl IntoIterator<Item = Position>) {
-        let message = message.chars().take(MESSAGE_CHARS_MAX).collect();
-        self.0.entry((code, message)).or_default().extend(positions);
+        self.0.entry((code, excerpt(message))).or_default().extend(positions);
     }
 
     /// The same with their ranges, each with a message that the batch has a place for.
@@ -100,10 +99,24 @@ impl Messages {
     }
 }
 
+/// What is kept of a message.
+pub(super) fn excerpt(message: &str) -> String {
+    message.chars().take(MESSAGE_CHARS_MAX).collect()
+}
+
+/// Adds a record behind the others, unless it is the last of them.
+pub(super) fn push(ranges: &mut Vec<BatchRange>, position: Position) {
+    match ranges.last_mut() {
+        Some(last) if last.last == position => {}
+        Some(last) if last.end() == position => last.last = position,
+        _ => ranges.push(BatchRange { first: position, last: position }),
+    }
+}
+
 fn ranges(positions: BTreeSet<Position>) -> Vec<BatchRange> {
-    let all: Vec<Position> = positions.into_iter().collect();
-    let runs = all.chunk_by(|a, b| a.0 + 1 == b.0);
-    runs.map(|run| BatchRange { first: run[0], last: run[run.len() - 1] }).collect()
+    let mut ranges = Vec::new();
+    positions.into_iter().for_each(|position| push(&mut ranges, position));
+    ranges
 }
 
 #[cfg(test)]

@@ -105,7 +105,8 @@ pub(crate) enum Outcome {
 pub(super) enum AttemptError {
     #[error(transparent)]
     Sink(#[from] SinkError),
-    /// An endpoint failed; some of the batch's requests may have come to their end all the same.
+    /// An endpoint or a table failed; some of the batch's requests may have come to their end all the same, or it was
+    /// no longer the table that did.
     #[error("{error}")]
     Endpoint { error: SinkError, progressed: bool },
     #[error("what was made of the batch cannot be kept")]
@@ -181,6 +182,7 @@ impl Line {
         let mut fates = Fates::default();
         if !is_done(Part::Rows) {
             let (receipt, seen) = match &shape.destination.endpoint {
+                None if shape.destination.appends() => self.append_rows(open, shape, which).await?,
                 None => self.send(close, shape, Part::Rows, repeated).await?,
                 Some(endpoint) => {
                     let of = &shape.transformation;
@@ -382,7 +384,7 @@ impl Line {
 
     async fn failed(&self, open: &OpenBatch, tries: u32, error: &AttemptError) -> Outcome {
         let now = self.context.timer.now();
-        let since = open.failing_since.unwrap_or(now);
+        let since = self.failing_since(open, now, error);
         let class = error.class();
         self.note_failing(open, now, error).await;
         let (stream, batch) = (&self.stream, open.close.batch);
@@ -411,8 +413,18 @@ impl Line {
         retry.map_or(RETRY_DURATION, Duration::from_millis)
     }
 
-    fn has_endpoint(&self, close: &Close) -> bool {
-        self.closed_for(close, |to| to.endpoint.is_some()).unwrap_or_default()
+    /// Whether its records go to the error output in the end.
+    fn is_given_up(&self, close: &Close) -> bool {
+        self.closed_for(close, |to| to.bears().is_some()).unwrap_or_default()
+    }
+
+    /// Since when a batch has been failing. Of a table that is noted only of its own failures, not of its store's.
+    fn failing_since(&self, open: &OpenBatch, now: Timestamp, error: &AttemptError) -> Timestamp {
+        let of_table = matches!(error, AttemptError::Endpoint { progressed: false, .. });
+        match self.closed_for(&open.close, |to| to.patience.is_some()) {
+            Some(true) if !of_table => open.close.closed_at,
+            _ => open.failing_since.unwrap_or(now),
+        }
     }
 
     /// Tells the log that the destination asks for.
@@ -433,17 +445,16 @@ impl Line {
         self.context.delivery_log.tell(&target, &failure);
     }
 
-    /// Notes since when a batch has been failing. The time that an endpoint has for it runs for nothing but the
-    /// endpoint's own failures, and anew after each attempt that brought the batch further, and after what a human had to
-    /// mend.
+    /// Notes since when a batch has been failing. The time that an endpoint or a table has for it runs for nothing but its
+    /// own failures, and anew after each attempt that brought the batch further, and after what a human had to mend.
     async fn note_failing(&self, open: &OpenBatch, since: Timestamp, error: &AttemptError) {
-        let has_endpoint = self.has_endpoint(&open.close);
+        let is_given_up = self.is_given_up(&open.close);
         let must_mend = error.class() == ErrorClass::Misconfigured;
         let (begins, over) = match error {
             AttemptError::Endpoint { error, progressed } => {
                 (!must_mend && !error.is_ours, *progressed || must_mend)
             }
-            _ => (!has_endpoint, has_endpoint && must_mend),
+            _ => (!is_given_up, is_given_up && must_mend),
         };
         let failing = |over| {
             let (batch, destination) = (open.close.batch, self.destination.clone());
@@ -479,8 +490,9 @@ impl Line {
 
     pub(crate) fn clear_alarms(&self, close: &Close) {
         self.clear(AlarmKind::Misconfigured);
-        if !self.has_endpoint(close) {
-            // A batch of an endpoint may have been given up; once one of its requests is answered, it is cleared.
+        if !self.is_given_up(close) {
+            // A batch of an endpoint may have been given up; once one of its requests is answered, it is cleared. So it
+            // is once a table has taken a file.
             self.clear(AlarmKind::RetryExhausted);
         }
         self.context.alarms.clear(Some(&self.stream), AlarmKind::Refused, &close.batch.to_string());

@@ -63,6 +63,11 @@ impl<T: Send + 'static> Counted<T> {
         Arc::clone(&self.seen)
     }
 
+    /// The same, once all came.
+    pub(crate) fn counted(&self) -> Fates {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The next one; `None` behind the last.
     ///
     /// # Errors

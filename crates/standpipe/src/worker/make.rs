@@ -38,6 +38,8 @@ pub(super) struct Transformation {
     pub(super) converter: Option<Arc<Converter>>,
     /// What comes are the rows of a plan, which have been through all of it: none may fail now.
     pub(super) is_planned: bool,
+    /// They come as a spool keeps them with what they come from.
+    pub(super) has_origins: bool,
     /// About so many bytes of records go through it in one piece.
     pub(super) chunk_bytes: u64,
 }
@@ -57,10 +59,11 @@ impl Transformation {
     }
 
     fn run(&self, chunk: &Chunk) -> Result<Run, BodyError> {
-        let records: Vec<Record> = chunk
-            .records()
-            .map(|(position, arrived_at, data)| Record { position, arrived_at, data })
-            .collect();
+        let records = chunk.records().map(|(position, arrived_at, data)| match self.has_origins {
+            false => Ok(Record { position, arrived_at, data }),
+            true => kept_record(data),
+        });
+        let records = records.collect::<Result<Vec<Record>, BodyError>>()?;
         let mut transformed = self.chain.run(&self.source, &records);
         let converted = self.converter.as_ref().map(|converter| converter.run(&mut transformed));
         Ok(Run { records, transformed, columns: converted.transpose().map_err(failed)? })
@@ -86,6 +89,12 @@ impl Transformation {
     pub(super) fn table(&self) -> Option<&CatalogTable> {
         self.converter.as_ref().map(|converter| &converter.table)
     }
+}
+
+/// A row that a spool has kept with what it comes from.
+fn kept_record(row: Bytes) -> Result<Record, BodyError> {
+    let row = kept::read(row).ok_or_else(|| failed(Misfit))?;
+    Ok(Record { position: row.origin.position, arrived_at: row.arrived_at, data: row.data })
 }
 
 fn fates(transformed: &Transformed) -> Fates {
@@ -162,11 +171,11 @@ pub(super) fn kept_requests() -> Work<Made<Vec<RequestRow>>> {
     })
 }
 
-/// The lines of the error output about what an endpoint did not take. They hold the records as they were put: whoever
+/// The lines of the error output about what an endpoint, or a table, did not take. They hold the records as they were put: whoever
 /// puts them again has them go all the way.
 pub(super) fn undelivered(
     decided: Vec<Decide>,
-    target: Target,
+    target: Option<Target>,
     batch: BatchId,
     encoder: ChunkEncoder,
 ) -> Make {
@@ -175,7 +184,8 @@ pub(super) fn undelivered(
         let lines = chunk.records().filter_map(|(position, arrived_at, data)| {
             let decide = decided.get(apart.about(position)?)?;
             let of = Undelivered { batch, origin: RowOrigin { position, sub: 0 }, arrived_at };
-            Some(undelivered_line(decide, &of, &data, target.error_members(&of)))
+            let members = target.as_ref().map(|target| target.error_members(&of)).unwrap_or_default();
+            Some(undelivered_line(decide, &of, &data, members))
         });
         let lines = lines.collect::<serde_json::Result<Vec<Vec<u8>>>>().map_err(failed)?;
         let made = encoder.encode(lines.iter().map(|line| &line[..])).map_err(failed)?;
@@ -328,7 +338,7 @@ pub(super) fn line(
     Ok(line.into())
 }
 
-/// A line about what an endpoint did not take.
+/// A line about what an endpoint or a table did not take.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UndeliveredLine<'a> {

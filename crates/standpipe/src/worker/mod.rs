@@ -22,6 +22,7 @@ mod replay;
 mod requests;
 mod shape;
 mod step;
+mod undelivered;
 mod versions;
 
 use std::collections::HashMap;

@@ -41,6 +41,9 @@ pub(super) struct PlannedObject {
     /// Its rows are lines of the error output.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_error_output: bool,
+    /// Its rows are kept with what they come from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) has_origins: bool,
     pub(super) place: ObjectPlace,
 }
 
@@ -130,8 +133,8 @@ struct Sorter {
     active_max: usize,
     cut_bytes: u64,
     table: Option<CatalogTable>,
-    /// Rows go to an endpoint.
-    takes_requests: bool,
+    /// Rows go to an endpoint or a table, which may have them given up.
+    keeps_origins: bool,
     /// The partitions that have had a row, and when the first one arrived: their keys are dated by it, as long as the
     /// one that was looked at.
     active: BTreeMap<Partition, Timestamp>,
@@ -159,7 +162,7 @@ impl Sorter {
         let table = shape.transformation.table().cloned();
         let partitioning = shape.destination.partitioning.as_ref();
         let active_max = partitioning.map_or(1, |partitioning| partitioning.active_max as usize);
-        let takes_requests = shape.destination.endpoint.is_some();
+        let keeps_origins = shape.destination.endpoint.is_some() || shape.destination.appends();
         let cut_bytes = partitioning.map_or(u64::MAX, |_| shape.destination.buffering.size_bytes);
         Ok(move |journal: &Journal| {
             let spool = journal.spool(close.batch)?;
@@ -172,7 +175,7 @@ impl Sorter {
                 active_max,
                 cut_bytes,
                 table,
-                takes_requests,
+                keeps_origins,
                 active,
                 lanes,
                 objects,
@@ -191,7 +194,7 @@ impl Sorter {
             let own: Vec<_> = partitions.by_ref().take(rows.len()).collect();
             let Some(record) = records.get(rows[0].origin.record as usize) else { continue };
             match self.admit(own, rows.len(), record.arrived_at) {
-                Ok(_) if self.takes_requests => self.keep_requests(&records, rows)?,
+                Ok(_) if self.keeps_origins => self.keep_with_origins(&records, rows)?,
                 Ok(partitions) => self.keep(rows, partitions)?,
                 Err(failure) => self.fail(record, &failure)?,
             }
@@ -248,7 +251,7 @@ impl Sorter {
     }
 
     /// Keeps rows with what they come from, as requests have it.
-    fn keep_requests(&mut self, records: &[Record], rows: &[Row]) -> Result<(), AttemptError> {
+    fn keep_with_origins(&mut self, records: &[Record], rows: &[Row]) -> Result<(), AttemptError> {
         request_rows(records, rows)
             .try_for_each(|row| self.push(Lane::Rows(Partition::default()), &kept::write(&row)))
     }
@@ -293,7 +296,8 @@ impl Sorter {
         };
         let key = key.map_err(|error| refused(&error))?;
         let is_error_output = matches!(lane, Lane::Failures(_));
-        self.objects.push(PlannedObject { key, is_error_output, place: ObjectPlace::default() });
+        let has_origins = self.keeps_origins && !is_error_output;
+        self.objects.push(PlannedObject { key, is_error_output, has_origins, place: ObjectPlace::default() });
         Ok(object)
     }
 

@@ -8,14 +8,15 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use standpipe_journal::control::{Close, Control, Done, OpenBatch, Plan};
 use standpipe_journal::{AppendError, SpoolDamage, SpoolId, SpoolReader};
-use standpipe_model::{ErrorClass, Receipt, SinkError};
+use standpipe_model::{ErrorClass, Receipt, RequestRow, SinkError};
 
 use super::Line;
 use super::append::Appending;
 use super::decisions::Decided;
 use super::deliver::{AttemptError, NOTED_WITHIN, Try, graver, memory_for, unreadable};
+use super::fates::Made;
 use super::make::{self, Misfit, Transformation};
-use super::pieces::failed;
+use super::pieces::{Pieces, failed};
 use super::plan::PlannedObject;
 use super::requests::Sending;
 use super::shape::Shape;
@@ -132,6 +133,9 @@ impl Line {
                 let sending = Sending { open, decided, shape, endpoint, identity, which };
                 self.send_kept(&sending, plan.spool, object).await
             }
+            None if shape.destination.appends() && !object.is_error_output => {
+                self.append_kept(open, shape, plan.spool, object, which).await
+            }
             _ => {
                 let sent = self.send_spooled(close, shape, plan.spool, object, which.is_repeated()).await;
                 sent.map_err(AttemptError::from)
@@ -153,9 +157,19 @@ impl Line {
         spool: SpoolId,
         object: &PlannedObject,
     ) -> Result<Receipt, AttemptError> {
-        let rows = self.spooled(spool, object).await?;
-        let rows = sending.shape.transformation.pieces(rows, make::kept_requests(), &self.context.processors);
+        let rows = self.kept_rows(sending.shape, spool, object).await?;
         Ok(self.send_requests(sending, rows).await?.0)
+    }
+
+    /// The rows of a spool with what they come from.
+    pub(super) async fn kept_rows(
+        &self,
+        shape: &Shape,
+        spool: SpoolId,
+        object: &PlannedObject,
+    ) -> Result<Pieces<Made<Vec<RequestRow>>>, SinkError> {
+        let rows = self.spooled(spool, object).await?;
+        Ok(shape.transformation.pieces(rows, make::kept_requests(), &self.context.processors))
     }
 
     async fn spooled(&self, spool: SpoolId, object: &PlannedObject) -> Result<SpoolReader, SinkError> {
@@ -164,7 +178,7 @@ impl Line {
         reader.map_err(|error| unreadable(failed(error)))
     }
 
-    async fn send_spooled(
+    pub(super) async fn send_spooled(
         &self,
         close: &Close,
         shape: &Shape,
@@ -186,6 +200,7 @@ impl Line {
         let reader = self.spooled(spool, object).await?;
         let mut of =
             Transformation { chain: Arc::default(), is_planned: true, ..shape.transformation.clone() };
+        of.has_origins = object.has_origins;
         // Lines of text, be they of errors or of JSON, are in the plan as they are sent.
         of.converter = of.converter.filter(|converter| !object.is_error_output && converter.format.is_some());
         let made = self.rows(close, shape, of, reader, &encoding, &object.key).await?;

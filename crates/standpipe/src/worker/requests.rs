@@ -12,8 +12,6 @@
 //! # Invariants
 //! - The same rows have the same request id at every attempt and in every process.
 //! - Rows are given up by DECIDE before anything is done about it, and are never sent again.
-//! - What a human has to mend ([`ErrorClass::Misconfigured`]) gives nothing up, however long it lasts, unless the
-//!   destination may only lag so far behind (`max_lag`).
 
 mod cuts;
 pub(super) mod kept;
@@ -26,21 +24,20 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
 use ring::digest::{self, SHA256};
-use standpipe_encode::ChunkEncoder;
 use standpipe_journal::AppendError;
-use standpipe_journal::control::{Close, Control, Decide, Done, OpenBatch};
+use standpipe_journal::control::{Control, Decide, Done, OpenBatch};
 use standpipe_model::{
     BatchId, BodyError, ErrorClass, Receipt, Request, RequestId, RequestRow, RowOrigin, SinkError, stream_arn,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::body::Make;
 use super::decisions::{Decided, Messages, Refused};
 use super::deliver::{AttemptError, NOTED_WITHIN, Try, chain, graver, unreadable};
 use super::fates::{Counted, Fates, Made};
 use super::pieces::Pieces;
 use super::shape::{Part, Shape};
-use super::{Context, Line, make};
+use super::undelivered::identity;
+use super::{Context, Line};
 use crate::alarm::AlarmKind;
 use crate::endpoints::{Endpoint, EndpointClient};
 use crate::spec::S3Destination;
@@ -325,7 +322,9 @@ impl Line {
                 }
                 !was_over
             }
-            Some((request, error)) if self.is_over(sending, endpoint, progress, &error) => {
+            Some((request, error))
+                if self.gives_up(sending.open, endpoint.patience(), progress.progressed, &error) =>
+            {
                 if error.class != ErrorClass::Refused {
                     let message = format!("batch {}: given up: {}", close.batch, chain(&error));
                     self.raise(AlarmKind::RetryExhausted, self.destination.as_str(), message);
@@ -385,34 +384,6 @@ impl Line {
         self.again.map().remove(&cut);
     }
 
-    /// Whether rows that failed so are given up.
-    fn is_over(
-        &self,
-        sending: &Sending<'_>,
-        endpoint: &Endpoint,
-        progress: &Progress,
-        error: &SinkError,
-    ) -> bool {
-        if error.is_ours {
-            return false;
-        }
-        let now = self.context.timer.now();
-        let lag = now.since(self.lags_since(&sending.open.close));
-        if endpoint.max_lag_ms.is_some_and(|max| lag >= Duration::from_millis(max)) {
-            return true;
-        }
-        match error.class {
-            ErrorClass::Refused => true,
-            ErrorClass::Misconfigured => false,
-            ErrorClass::Transient | ErrorClass::Throttled => {
-                let failing = now.since(sending.open.failing_since.unwrap_or(now));
-                // An attempt that brings the batch further begins the time anew.
-                let endures = progress.progressed && endpoint.retry_ms > 0;
-                !endures && failing >= Duration::from_millis(endpoint.retry_ms)
-            }
-        }
-    }
-
     /// Writes what came of requests. Where there is no room for what only spares a repetition it is left out: the batch
     /// must come to its end to make room.
     async fn flush(&self, batch: BatchId, progress: &mut Progress) -> Result<(), AttemptError> {
@@ -455,62 +426,6 @@ impl Line {
             tracing::warn!(stream = %self.stream, error, "an endpoint keeps what it need not remember for now");
         }
     }
-
-    /// How the lines about them are made.
-    pub(super) fn undelivered(
-        &self,
-        close: &Close,
-        shape: &Shape,
-        encoder: ChunkEncoder,
-    ) -> Result<Make, SinkError> {
-        let (open, endpoint) = (self.still_open(close.batch)?, shape.destination.endpoint.clone());
-        let endpoint = endpoint.ok_or_else(|| {
-            SinkError::new(
-                ErrorClass::Misconfigured,
-                "records were given up by a destination that has no endpoint",
-            )
-        })?;
-        let identity = identity(&open);
-        Ok(make::undelivered(open.decided, endpoint.target, identity, encoder))
-    }
-
-    /// What the key of the object with them derives from: of exactly these decisions.
-    pub(super) fn undelivered_identity(&self, batch: BatchId) -> Result<BatchId, SinkError> {
-        let decided = self.still_open(batch)?.decided;
-        let mut hash = digest::Context::new(&SHA256);
-        hash.update(b"standpipe undelivered");
-        hash.update(&batch.0);
-        for rows in decided.iter().flat_map(|decide| &decide.rows) {
-            hash.update(&rows.first.0.to_le_bytes());
-            hash.update(&rows.last.0.to_le_bytes());
-        }
-        let digest = hash.finish();
-        Ok(BatchId(std::array::from_fn(|byte| digest.as_ref()[byte])))
-    }
-
-    fn still_open(&self, batch: BatchId) -> Result<OpenBatch, SinkError> {
-        let gone = || SinkError::new(ErrorClass::Transient, "the batch is not open any more");
-        self.open_batch(batch).ok_or_else(gone)
-    }
-
-    /// Writes the records that were given up to the error output; their number, and the bytes that were stored. What
-    /// was done and is not noted yet is noted before, as this may fail for long.
-    pub(super) async fn send_undelivered(
-        &self,
-        close: &Close,
-        shape: &Shape,
-        frames: &mut Vec<Control>,
-        repeated: bool,
-    ) -> Result<(u64, u64), AttemptError> {
-        let open = self.open_batch(close.batch);
-        let Some(OpenBatch { decided, .. }) = open.filter(|open| !open.decided.is_empty()) else {
-            return Ok((0, 0));
-        };
-        let records = Decided::of(&decided).count();
-        self.journal.control(std::mem::take(frames)).await?;
-        let (receipt, _) = self.send(close, shape, Part::Undelivered, repeated).await?;
-        Ok((records, receipt.bytes))
-    }
 }
 
 impl Progress {
@@ -532,12 +447,6 @@ impl Progress {
         self.failures += 1;
         self.failure = graver(self.failure.take(), error, |error| (error.class, !error.is_ours));
     }
-}
-
-/// What the identities of a batch's rows derive from.
-fn identity(open: &OpenBatch) -> BatchId {
-    let batch = open.close.batch;
-    open.plan.as_ref().map_or(batch, |plan| plan.spool.identity(batch))
 }
 
 /// The id of a request: of the batch as that version makes it, and of exactly these rows.

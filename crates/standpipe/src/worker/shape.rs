@@ -37,12 +37,14 @@ pub(super) enum Part {
     Rows,
     /// A part of its error output.
     Failures(FailureKind),
-    /// The error output of what its endpoint did not take.
+    /// The error output of what its endpoint or table did not take.
     Undelivered,
 }
 
 /// The ordinal of [`Part::Undelivered`]; no batch has so many objects.
 const UNDELIVERED: u32 = (1 << 19) - 1;
+/// The ordinal by which the journal knows that a commit of the batch may have been sent to its table.
+pub(super) const COMMITTING: u32 = UNDELIVERED - 1;
 
 impl Part {
     /// The object's number within a batch that is not planned; that of [`Part::Undelivered`] in any.
@@ -115,6 +117,7 @@ impl Line {
             source,
             converter: converter.map(Arc::new),
             is_planned: false,
+            has_origins: false,
             chunk_bytes: chunk_bytes(processors),
         };
         Ok(Shape { destination, transformation, keys, is_planned, turns: Arc::clone(turns) })
@@ -167,8 +170,7 @@ impl Shape {
             Part::Rows => self.keys.object_key(version, batch, ordinal, arrived_at, None),
             Part::Failures(kind) => self.keys.error_key(kind.as_str(), version, batch, ordinal, arrived_at),
             Part::Undelivered => {
-                let endpoint = self.destination.endpoint.as_ref();
-                let kind = endpoint.map_or("processing-failed", |e| e.target.error_output_type());
+                let kind = self.destination.undelivered_type();
                 self.keys.error_key(kind, version, batch, ordinal, arrived_at)
             }
         };

@@ -74,7 +74,7 @@ fn sorted(ids: std::ops::Range<u64>) -> Vec<String> {
     all
 }
 
-fn failed(daemon: &Daemon, args: &[&str]) -> Output {
+pub(crate) fn failed(daemon: &Daemon, args: &[&str]) -> Output {
     Command::new(STANDPIPE).arg("failed").args(args).args(["--admin", &daemon.admin()]).output().unwrap()
 }
 

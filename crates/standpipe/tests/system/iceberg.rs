@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use standpipe_testkit::clients::{Python, finish};
 use standpipe_testkit::guests::redact_lambda;
 use standpipe_testkit::servers::Iceberg;
 use standpipe_testkit::{Daemon, http_send};
+use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::double::{Answer, Asked, Double, Listening};
@@ -22,7 +24,7 @@ use crate::transform::{failures, put};
 const WEATHER: u64 = 26_115;
 
 /// A store, and a catalog with the namespace `lake` whose tables are there.
-fn servers() -> (Lake, Iceberg) {
+pub(crate) fn servers() -> (Lake, Iceberg) {
     let lake = Lake::with(&["lake"]);
     let catalog = Iceberg::start(lake.server.access(), "lake").unwrap();
     catalog.create_namespace("lake").unwrap();
@@ -30,7 +32,7 @@ fn servers() -> (Lake, Iceberg) {
 }
 
 /// A stream into the table of its name.
-fn yaml(lake: &Lake, catalog: &str, stream: &str, buffering: &str) -> String {
+pub(crate) fn yaml(lake: &Lake, catalog: &str, stream: &str, buffering: &str) -> String {
     format!(
         r#"stores: {{ lake: {store} }}
 catalogs: {{ iceberg: {{ uri: "{uri}", refresh: 1s, timeout: 30s }} }}
@@ -49,7 +51,7 @@ streams:
 }
 
 /// What a query finds in a table, which it calls `t`.
-fn rows(lake: &Lake, catalog: &Iceberg, table: &str, query: &str) -> Value {
+pub(crate) fn rows(lake: &Lake, catalog: &Iceberg, table: &str, query: &str) -> Value {
     let mut python = Python::installed().unwrap().program("iceberg.py");
     let store = lake.server.access();
     python.args([&catalog.endpoint(), &store.endpoint, &store.access_key_id, &store.secret_access_key]);
@@ -58,7 +60,7 @@ fn rows(lake: &Lake, catalog: &Iceberg, table: &str, query: &str) -> Value {
 }
 
 /// The files that the snapshots of a table say to have added, one for each.
-fn added(catalog: &Iceberg, table: &str) -> Vec<String> {
+pub(crate) fn added(catalog: &Iceberg, table: &str) -> Vec<String> {
     let path = format!("namespaces/lake/tables/{table}");
     let found = catalog.call("GET", &path, &Value::Null).unwrap();
     let snapshots = found["metadata"]["snapshots"].as_array().cloned().unwrap_or_default();
@@ -120,9 +122,12 @@ fn create(daemon: &Daemon, stream: &str) -> Value {
     let role = "arn:aws:iam::000000000000:role/r";
     let destination = json!({
         "RoleARN": role, "CatalogConfiguration": {}, "AppendOnly": true,
-        "DestinationTableConfigurationList": [{"DestinationDatabaseName": "lake", "DestinationTableName": "readings"}],
+        "DestinationTableConfigurationList": [{
+            "DestinationDatabaseName": "lake", "DestinationTableName": "readings",
+            "S3ErrorOutputPrefix": "called/!{firehose:error-output-type}/",
+        }],
         "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 0},
-        "S3Configuration": {"RoleARN": role, "BucketARN": "arn:aws:s3:::lake", "ErrorOutputPrefix": "called/!{firehose:error-output-type}/"},
+        "S3Configuration": {"RoleARN": role, "BucketARN": "arn:aws:s3:::lake", "ErrorOutputPrefix": "elsewhere/!{firehose:error-output-type}/"},
     });
     let wanted = json!({"DeliveryStreamName": stream, "IcebergDestinationConfiguration": destination});
     let client = Client::of(daemon);
@@ -191,15 +196,43 @@ fn two_streams_add_to_one_table_that_changes_and_what_does_not_fit_goes_to_the_e
     assert_eq!(files.iter().collect::<BTreeSet<_>>().len(), files.len(), "a file was added twice");
 }
 
-/// Stands before a catalog: what becomes of the next commits and of their answers, the last first.
-struct Between {
+/// Stands before a catalog: what becomes of the next commits and of their answers, the last first. A commit that is to
+/// hang up is carried out, and then nothing is answered any more.
+pub(crate) struct Between {
     catalog: String,
     script: Mutex<Vec<Answer>>,
+    is_cut: AtomicBool,
+}
+
+impl Between {
+    /// One that does so.
+    pub(crate) fn start(catalog: &Iceberg, script: Vec<Answer>) -> (Arc<Self>, String) {
+        let (catalog, script) = (catalog.endpoint(), Mutex::new(script));
+        let between = Arc::new(Self { catalog, script, is_cut: AtomicBool::new(false) });
+        let url = Listening::start(Arc::clone(&between), None).url();
+        (between, url)
+    }
+
+    /// Whether every commit was made as it was told.
+    pub(crate) fn is_through(&self) -> bool {
+        self.script.lock().unwrap().is_empty()
+    }
+
+    /// Whether nothing is answered.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::SeqCst)
+    }
+
+    /// It answers again, and does no more than hand on.
+    pub(crate) fn resume(&self) {
+        self.script.lock().unwrap().clear();
+        self.is_cut.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Double for Between {
     fn decide(&self, _path: &str) -> Answer {
-        Answer::Take
+        if self.is_cut() { Answer::HangUp } else { Answer::Take }
     }
 
     fn reply(&self, asked: Asked, _answer: Answer) -> Option<(u16, Value)> {
@@ -213,7 +246,9 @@ impl Double for Between {
         let (method, body) = (if is_commit { "POST" } else { "GET" }, String::from_utf8(asked.body).unwrap());
         let reply = http_send(method, &format!("{}{}", self.catalog, asked.path), &body).ok()?;
         let answered = serde_json::from_str(&reply.body).unwrap_or_default();
-        (answer != Some(Answer::TakeAndHangUp)).then_some((reply.status, answered))
+        self.is_cut.fetch_or(answer == Some(Answer::HangUp), Ordering::SeqCst);
+        let is_lost = matches!(answer, Some(Answer::TakeAndHangUp | Answer::HangUp));
+        (!is_lost).then_some((reply.status, answered))
     }
 }
 
@@ -221,10 +256,8 @@ impl Double for Between {
 fn check_commits(prepare: impl Fn(String) -> String) {
     let (lake, catalog) = servers();
     let lost = Answer::TakeAndHangUp;
-    let script =
-        Mutex::new(vec![lost, lost, Answer::Status(409), lost, Answer::Status(503), Answer::Status(409)]);
-    let between = Arc::new(Between { catalog: catalog.endpoint(), script });
-    let before = Listening::start(Arc::clone(&between), None).url();
+    let script = vec![lost, lost, Answer::Status(409), lost, Answer::Status(503), Answer::Status(409)];
+    let (between, before) = Between::start(&catalog, script);
     let daemon = start(prepare(yaml(&lake, &before, "readings", "{ interval: 0s }")));
     // What comes before the table is there waits for it.
     put(&daemon, "readings", [br#"{"id": 0}"#.to_vec()]);
@@ -235,7 +268,7 @@ fn check_commits(prepare: impl Fn(String) -> String) {
         }
         all_settled(&daemon, "readings", SOON);
     }
-    assert!(between.script.lock().unwrap().is_empty(), "every commit was made as it was told");
+    assert!(between.is_through(), "every commit was made as it was told");
     let query = "SELECT count(*), count(DISTINCT id) FROM t";
     assert_eq!(rows(&lake, &catalog, "lake.readings", query), json!([[6, 6]]));
     assert_eq!(added(&catalog, "readings").len(), 6);
@@ -249,11 +282,14 @@ fn a_commit_whose_answer_is_lost_is_not_made_again_and_one_that_others_overtook_
 #[test]
 fn what_functions_have_made_is_added_once_as_well() {
     let folder = tempfile::tempdir().unwrap();
+    check_commits(|yaml| with_function(&folder, yaml));
+}
+
+/// The stream with a function, so that its rows are kept in a spool before they are delivered.
+pub(crate) fn with_function(folder: &TempDir, yaml: String) -> String {
     let function = folder.path().join("redact.wasm");
     fs::write(&function, redact_lambda()).unwrap();
     let functions = format!("functions: {{ redact: {{ path: {} }} }}\ncatalogs:", function.display());
-    check_commits(|yaml| {
-        yaml.replace("catalogs:", &functions)
-            .replace("    destination:", "    processors: [ wasm: redact ]\n    destination:")
-    });
+    yaml.replace("catalogs:", &functions)
+        .replace("    destination:", "    processors: [ wasm: redact ]\n    destination:")
 }

@@ -25,6 +25,7 @@ mod formats;
 mod functions;
 mod hec;
 mod iceberg;
+mod iceberg_outages;
 mod inferred;
 mod kills;
 mod lake;

@@ -2,7 +2,6 @@
 
 use super::*;
 
-const KEPT: &str = "rows are kept until they are in the table";
 const CONFIGURED: &str = "the catalog is the one under `catalogs.iceberg`";
 
 structures! {
@@ -14,7 +13,7 @@ structures! {
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions).default(NOT_LOGGED),
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("S3BackupMode", IcebergS3BackupMode).default(r#""FailedDataOnly""#),
-        optional("RetryOptions", RetryOptions).default(r#"{"DurationInSeconds":300}"#).ignored(KEPT),
+        optional("RetryOptions", RetryOptions).default(r#"{"DurationInSeconds":300}"#),
         required("RoleARN", RoleARN),
         optional("AppendOnly", BooleanObject).default("false"),
         required("CatalogConfiguration", CatalogConfiguration).ignored(CONFIGURED),
@@ -28,7 +27,7 @@ structures! {
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("S3BackupMode", IcebergS3BackupMode),
-        optional("RetryOptions", RetryOptions).ignored(KEPT),
+        optional("RetryOptions", RetryOptions),
         optional("RoleARN", RoleARN),
         optional("AppendOnly", BooleanObject),
         optional("CatalogConfiguration", CatalogConfiguration).ignored(CONFIGURED),
@@ -42,7 +41,7 @@ structures! {
         optional("CloudWatchLoggingOptions", CloudWatchLoggingOptions),
         optional("ProcessingConfiguration", ProcessingConfiguration),
         optional("S3BackupMode", IcebergS3BackupMode),
-        optional("RetryOptions", RetryOptions).ignored(KEPT),
+        optional("RetryOptions", RetryOptions),
         optional("RoleARN", RoleARN),
         optional("AppendOnly", BooleanObject),
         optional("CatalogConfiguration", CatalogConfiguration).ignored(CONFIGURED),
@@ -183,7 +182,7 @@ structures! {
         required("DestinationDatabaseName", StringWithLettersDigitsUnderscoresDots),
         optional("UniqueKeys", ListOfNonEmptyStringsWithoutWhitespace).refused(),
         optional("PartitionSpec", PartitionSpec).refused(),
-        optional("S3ErrorOutputPrefix", ErrorOutputPrefix).refused(),
+        optional("S3ErrorOutputPrefix", ErrorOutputPrefix),
     ],
     PartitionSpec: [
         optional("Identity", PartitionFields),

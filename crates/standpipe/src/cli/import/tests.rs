@@ -92,6 +92,7 @@ fn plain(bucket: &str) -> S3Destination {
         partitioning: None,
         conversion: None,
         endpoint: None,
+        patience: None,
     }
 }
 
