@@ -117,8 +117,8 @@ fn what_boto3_puts_is_in_the_table_once_through_kills_of_the_daemon_and_stops_of
     assert!(lake.keys("lake").iter().all(|key| !key.starts_with("errors/")), "nothing was refused");
 }
 
-/// Makes a stream through the API, into the table `readings`.
-fn create(daemon: &Daemon, stream: &str) -> Value {
+/// Makes a stream through the API, into the table `readings`, whose failures it bears for so long; what it is then.
+pub(crate) fn create(daemon: &Daemon, stream: &str, retry_secs: u64) -> Value {
     let role = "arn:aws:iam::000000000000:role/r";
     let destination = json!({
         "RoleARN": role, "CatalogConfiguration": {}, "AppendOnly": true,
@@ -127,14 +127,20 @@ fn create(daemon: &Daemon, stream: &str) -> Value {
             "S3ErrorOutputPrefix": "called/!{firehose:error-output-type}/",
         }],
         "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 0},
+        "RetryOptions": {"DurationInSeconds": retry_secs},
         "S3Configuration": {"RoleARN": role, "BucketARN": "arn:aws:s3:::lake", "ErrorOutputPrefix": "elsewhere/!{firehose:error-output-type}/"},
     });
     let wanted = json!({"DeliveryStreamName": stream, "IcebergDestinationConfiguration": destination});
     let client = Client::of(daemon);
     let answer = client.call("CreateDeliveryStream", wanted.to_string().into());
     assert_eq!(answer.status, 200, "{answer:?}");
+    described(daemon, stream)
+}
+
+/// How a stream's table is described.
+pub(crate) fn described(daemon: &Daemon, stream: &str) -> Value {
     let shown = json!({"DeliveryStreamName": stream}).to_string();
-    let mut shown = client.call("DescribeDeliveryStream", shown.into()).body;
+    let mut shown = Client::of(daemon).call("DescribeDeliveryStream", shown.into()).body;
     shown["DeliveryStreamDescription"]["Destinations"][0]["IcebergDestinationDescription"].take()
 }
 
@@ -156,7 +162,7 @@ fn two_streams_add_to_one_table_that_changes_and_what_does_not_fit_goes_to_the_e
     ];
     catalog.create_table("lake", "readings", &columns).unwrap();
     let daemon = start(yaml(&lake, &catalog.endpoint(), "readings", "{ interval: 0s }"));
-    let described = create(&daemon, "called");
+    let described = create(&daemon, "called", 300);
     assert_eq!(
         described["DestinationTableConfigurationList"][0]["DestinationTableName"], "readings",
         "{described}"

@@ -9,7 +9,7 @@ use standpipe_testkit::servers::{Iceberg, Toxiproxy};
 
 use crate::double::Answer;
 use crate::fan_out::failed;
-use crate::iceberg::{Between, added, rows, servers, with_function, yaml};
+use crate::iceberg::{Between, added, create, described, rows, servers, with_function, yaml};
 use crate::lake::Lake;
 use crate::reload::reload;
 use crate::support::{SOON, all_settled, balance, eventually, metric, start};
@@ -173,6 +173,23 @@ fn the_table_is_asked_before_rows_are_given_up_and_those_that_it_has_are_deliver
 fn so_it_is_of_what_functions_have_made() {
     let folder = tempfile::tempdir().unwrap();
     check_asked(|yaml| with_function(&folder, yaml));
+}
+
+#[test]
+fn a_stream_of_the_api_bears_what_its_retry_options_say() {
+    let (lake, catalog) = servers();
+    table_of_ids(&catalog);
+    let (_between, before) = Between::start(&catalog, vec![Answer::Status(503)]);
+    let daemon = start(impatient(&lake, &before, "retry: 90s"));
+    assert_eq!(described(&daemon, "readings")["RetryOptions"]["DurationInSeconds"], 90);
+    assert_eq!(create(&daemon, "called", 0)["RetryOptions"]["DurationInSeconds"], 0);
+    for id in 0..2 {
+        put(&daemon, "called", [record(id)]);
+        all_settled(&daemon, "called", SOON);
+    }
+    let lines = failures(&lake, "called/").remove("iceberg-failed").unwrap();
+    assert_eq!(records(&lines), BTreeSet::from([record(0)]));
+    assert_eq!(ids(&lake, &catalog), BTreeSet::from([1]));
 }
 
 #[test]
