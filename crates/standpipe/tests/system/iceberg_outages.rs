@@ -2,6 +2,8 @@
 //! output, and never in both.
 
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use standpipe_testkit::Daemon;
@@ -190,6 +192,66 @@ fn a_stream_of_the_api_bears_what_its_retry_options_say() {
     let lines = failures(&lake, "called/").remove("iceberg-failed").unwrap();
     assert_eq!(records(&lines), BTreeSet::from([record(0)]));
     assert_eq!(ids(&lake, &catalog), BTreeSet::from([1]));
+}
+
+/// Puts rows while the catalog is away and the daemon is killed at any time, and then has them redriven.
+fn check_kills(prepare: impl Fn(String) -> String) {
+    const ROUNDS: u64 = 8;
+    let (lake, mut catalog) = servers();
+    table_of_ids(&catalog);
+    let mut daemon = start(prepare(impatient(&lake, &catalog.endpoint(), "retry: 100ms")));
+    put_ids(&daemon, [0]);
+    all_settled(&daemon, "readings", SOON);
+    catalog.kill().unwrap();
+    for round in 0..ROUNDS {
+        let before = balance(&daemon, "readings").backed_up;
+        put_ids(&daemon, 1 + 6 * round..7 + 6 * round);
+        eventually("some are set aside", SOON, || {
+            (balance(&daemon, "readings").backed_up > before).then_some(())
+        });
+        thread::sleep(Duration::from_millis(37 * round % 100));
+        daemon.kill9().unwrap();
+        daemon.restart().unwrap();
+    }
+    all_settled(&daemon, "readings", SOON);
+    let lines = set_aside(&lake);
+    assert_eq!(lines.len() as u64, 6 * ROUNDS, "each is set aside once");
+    assert_eq!(records(&lines), (1..=6 * ROUNDS).map(record).collect());
+    catalog.restart().unwrap();
+    assert_eq!(redrive(&daemon), 6 * ROUNDS);
+    let settled = all_settled(&daemon, "readings", SOON);
+    assert_eq!((settled.delivered, settled.backed_up), (1 + 6 * ROUNDS, 1 + 12 * ROUNDS));
+    assert_eq!(ids(&lake, &catalog), (0..=6 * ROUNDS).collect());
+}
+
+#[test]
+fn each_row_is_set_aside_once_through_kills_while_the_catalog_is_away() {
+    check_kills(|yaml| yaml);
+}
+
+#[test]
+fn so_is_each_that_a_function_has_made() {
+    let folder = tempfile::tempdir().unwrap();
+    check_kills(|yaml| with_function(&folder, yaml));
+}
+
+#[test]
+fn a_line_says_where_the_table_may_have_a_row_that_lagged_too_far_behind() {
+    let (lake, catalog) = servers();
+    table_of_ids(&catalog);
+    let (between, before) = Between::start(&catalog, vec![Answer::HangUp]);
+    let daemon = start(impatient(&lake, &before, "retry: 0s\n        max_lag: 2s"));
+    put_ids(&daemon, [0]);
+    let settled = all_settled(&daemon, "readings", SOON);
+    assert_eq!((settled.delivered, settled.backed_up), (0, 2));
+    let told = set_aside(&lake)[0]["errorMessage"].as_str().unwrap().to_owned();
+    let file = added(&catalog, "readings").remove(0);
+    assert!(
+        told.starts_with(&format!("A commit of {file} was sent, and the table could not be asked")),
+        "{told}"
+    );
+    between.resume();
+    assert_eq!(ids(&lake, &catalog), BTreeSet::from([0]));
 }
 
 #[test]
