@@ -1,6 +1,7 @@
 //! What lies behind an error.
 
 use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use rustls::AlertDescription;
@@ -26,20 +27,26 @@ pub(crate) fn causes(error: &dyn Error) -> String {
     text.chars().take(WORDS_MAX).collect()
 }
 
-/// Whether a server's certificate is not trusted, or ours not by it, which no waiting mends. The TLS error hides inside I/O errors, which
-/// name only *its* causes.
-pub(crate) fn refuses_certificate(error: &(dyn Error + 'static)) -> bool {
+/// The first cause of a type, the error itself included. One may hide inside an I/O error, which names only *its* causes.
+pub(crate) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(cause) = next {
-        match cause.downcast_ref() {
-            Some(rustls::Error::InvalidCertificate(_)) => return true,
-            Some(rustls::Error::AlertReceived(alert)) if is_about_certificates(*alert) => return true,
-            _ => {}
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
         }
-        let inside = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let inside = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| cause.source());
     }
-    false
+    None
+}
+
+/// Whether a server's certificate is not trusted, or ours not by it, which no waiting mends.
+pub(crate) fn refuses_certificate(error: &(dyn Error + 'static)) -> bool {
+    match find(error) {
+        Some(rustls::Error::InvalidCertificate(_)) => true,
+        Some(rustls::Error::AlertReceived(alert)) => is_about_certificates(*alert),
+        _ => false,
+    }
 }
 
 fn is_about_certificates(alert: AlertDescription) -> bool {

@@ -1,7 +1,6 @@
 //! The HTTP client of destinations that take rows in requests: connections that are kept, TLS, a proxy, and what it
 //! means when no answer comes.
 
-use std::error::Error as _;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use flate2::write::GzEncoder;
 use reqwest::{Certificate, Client, Identity, Proxy, RequestBuilder, Response, redirect};
 use standpipe_model::{ErrorClass, Secret, SinkError};
 
-use crate::cause::{RETRY_AFTER_MAX, WORDS_MAX, causes, refuses_certificate};
+use crate::cause::{RETRY_AFTER_MAX, WORDS_MAX, causes, find, refuses_certificate};
 
 /// The connections that are made for a request that is not sent.
 const CONNECTIONS_MAX: usize = 4;
@@ -101,16 +100,11 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Response, reqwest::E
     for _ in 1..CONNECTIONS_MAX {
         let Some(copy) = request.try_clone() else { break };
         match copy.send().await {
-            Err(error) if is_unsent(&error) => {}
+            Err(error) if find(&error).is_some_and(hyper::Error::is_canceled) => {}
             outcome => return outcome,
         }
     }
     request.send().await
-}
-
-fn is_unsent(error: &reqwest::Error) -> bool {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.filter_map(|cause| cause.downcast_ref()).any(hyper::Error::is_canceled)
 }
 
 /// Why no answer came.

@@ -22,7 +22,6 @@ use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::alarm::{AlarmKind, of_destination};
 use crate::catalog::CatalogError;
-use crate::delivery_log::Failure;
 use crate::spec::S3Destination;
 use crate::stores::Store;
 
@@ -209,7 +208,9 @@ impl Line {
         let mut frames = self.done(close, &mut done);
         let (undelivered, sent) = self.send_undelivered(close, shape, &mut frames, repeated).await?;
         let tally = fates.tally(close.range.count()).back_up(undelivered);
-        Ok(self.settle(close, frames, tally, bytes + sent).await?)
+        self.settle(close, frames, tally, bytes + sent).await?;
+        self.tell_failed(close, &fates);
+        Ok(())
     }
 
     /// DONE for each of the parts, which are then told of.
@@ -239,7 +240,7 @@ impl Line {
             _ => shape.key(close, part, part.ordinal())?,
         };
         let mut delivery = self.delivery(close, shape, &encoding, key, repeated);
-        let Store { sink, memory } = self.store(shape)?;
+        let Store { sink, memory } = self.store(&shape.destination)?;
         let table = match part {
             Part::Rows => self.table_for(close, shape, &mut delivery.target).await?,
             Part::Failures(_) | Part::Undelivered => None,
@@ -281,7 +282,7 @@ impl Line {
 
     /// Goes through the batch only to learn what becomes of its records.
     async fn count(&self, close: &Close, shape: &Shape) -> Result<Fates, SinkError> {
-        let Store { memory, .. } = self.store(shape)?;
+        let Store { memory, .. } = self.store(&shape.destination)?;
         let _reserved = memory.reserve(memory_for(close.record_bytes, shape)).await;
         let (encoding, reader) = (EncodeOptions::default(), self.journal.read(close.range));
         let make = make::counts(shape.transformation.clone(), self.encoder(&encoding)?);
@@ -290,9 +291,9 @@ impl Line {
         Ok(fates)
     }
 
-    pub(super) fn store(&self, shape: &Shape) -> Result<Store, SinkError> {
-        self.context.stores.get(&shape.destination.store).ok_or_else(|| {
-            let message = format!("store '{}' is not configured", shape.destination.store);
+    pub(super) fn store(&self, destination: &S3Destination) -> Result<Store, SinkError> {
+        self.context.stores.get(&destination.store).ok_or_else(|| {
+            let message = format!("store '{}' is not configured", destination.store);
             SinkError::new(ErrorClass::Misconfigured, message)
         })
     }
@@ -389,7 +390,7 @@ impl Line {
         tracing::warn!(%stream, destination = %self.destination, %batch, tries, class = class.as_str(),
             error = %chain(error), "delivery attempt failed");
         self.raise_by_class(open, class, error, now.since(since));
-        self.log_failure(&open.close, error, now);
+        self.tell_attempt(&open.close, error);
         let asked = match error {
             AttemptError::Sink(error) | AttemptError::Endpoint { error, .. } => {
                 error.retry_after.unwrap_or_default()
@@ -400,7 +401,7 @@ impl Line {
     }
 
     /// The destination that a batch was closed for, where its version is still there.
-    fn closed_for<T>(&self, close: &Close, look: impl FnOnce(&S3Destination) -> T) -> Option<T> {
+    pub(super) fn closed_for<T>(&self, close: &Close, look: impl FnOnce(&S3Destination) -> T) -> Option<T> {
         let version = self.definitions.version(close.version).filter(|_| self.goes_into().is_none())?;
         version.definition.spec.destination_of(&self.of).map(look)
     }
@@ -413,24 +414,6 @@ impl Line {
 
     fn has_endpoint(&self, close: &Close) -> bool {
         self.closed_for(close, |to| to.endpoint.is_some()).unwrap_or_default()
-    }
-
-    /// Tells the log that the destination asks for.
-    fn log_failure(&self, close: &Close, error: &AttemptError, at: Timestamp) {
-        let of_endpoint = matches!(error, AttemptError::Endpoint { .. });
-        let place = |to: &S3Destination| {
-            let endpoint = to.endpoint.as_ref().filter(|_| of_endpoint);
-            let store = || format!("arn:aws:s3:::{}", to.bucket);
-            Some((to.logging.clone()?, endpoint.map_or_else(store, |endpoint| endpoint.target.address())))
-        };
-        let Some((target, destination)) = self.closed_for(close, place).flatten() else { return };
-        let code = match error {
-            AttemptError::Sink(error) | AttemptError::Endpoint { error, .. } => error.code.as_deref(),
-            _ => None,
-        };
-        let (stream, version, message) = (&self.stream, close.version, chain(error));
-        let failure = Failure { stream, version, destination, code, message, at };
-        self.context.delivery_log.tell(&target, &failure);
     }
 
     /// Notes since when a batch has been failing. The time that an endpoint has for it runs for nothing but the

@@ -3,6 +3,7 @@
 //! `step` decides, this loop acts: it feeds what happened to the rule and carries out what the rule says. Stopping it
 //! is a planned crash: attempts under way are dropped, and the next start resumes from the journal.
 
+mod ahead;
 mod append;
 mod body;
 mod columns;
@@ -22,6 +23,7 @@ mod replay;
 mod requests;
 mod shape;
 mod step;
+mod told;
 mod versions;
 
 use std::collections::HashMap;
@@ -50,6 +52,7 @@ use crate::metrics::Metrics;
 use crate::spec::Buffering;
 use crate::stores::Stores;
 
+pub(crate) use ahead::LOOKS_AT_ONCE;
 pub(crate) use body::chunk_bytes;
 pub(crate) use deliver::chain;
 use deliver::{Effort, Outcome, Try};
@@ -99,6 +102,8 @@ pub struct Context {
     pub encoders: EncoderPool,
     /// How many chunks are encoded at once.
     pub processors: Arc<Semaphore>,
+    /// Turns of looking at destinations that have nothing to deliver.
+    pub(crate) looks: Semaphore,
     /// Where records are put that are replayed into a stream, once the streams are open.
     pub(crate) intake: OnceLock<Weak<dyn Intake>>,
 }
@@ -237,6 +242,8 @@ struct Loop {
     drained: watch::Sender<bool>,
     /// Where it ends, where it is a replay.
     end: Option<Cursor>,
+    /// Ends the look at the destination, while there is one.
+    looking: Option<DropGuard>,
 }
 
 impl Loop {
@@ -267,12 +274,14 @@ impl Loop {
             inherited,
             drained,
             end,
+            looking: None,
         })
     }
 
     async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken) {
         let mut tip = self.line.journal.watch();
         let first = self.tip(*tip.borrow_and_update());
+        self.look_ahead();
         self.step(first);
         if self.end.is_some() {
             // It does not wait for records that come in later.
@@ -313,6 +322,19 @@ impl Loop {
             }
             None => Event::Tip { tip, pressure: self.line.journal.under_pressure() },
         }
+    }
+
+    /// Looks at the destination, unless there are batches whose attempts say more.
+    fn look_ahead(&mut self) {
+        if self.end.is_some() || !self.state.is_idle() {
+            return;
+        }
+        let (line, ended) = (Arc::clone(&self.line), CancellationToken::new());
+        self.looking = Some(ended.clone().drop_guard());
+        self.tasks.spawn(async move {
+            ended.run_until_cancelled(line.look_ahead()).await;
+            Came { event: Event::Timer, failed: None }
+        });
     }
 
     fn step(&mut self, event: Event) {
@@ -374,6 +396,7 @@ impl Loop {
                 Came { event: Event::Tidied, failed: None }
             }),
             Command::Attempt(batch) => {
+                self.looking = None;
                 let tries = self.tries.get(&batch).copied().unwrap_or_default();
                 let repeated = self.inherited.contains(&batch);
                 let effort = Effort::when_behind(self.state.batches_behind());
@@ -386,7 +409,10 @@ impl Loop {
 
     async fn obey(&mut self, order: Order) -> Option<Event> {
         match order {
-            Order::Respec => Some(Event::Hints(self.line.hints())),
+            Order::Respec => {
+                self.look_ahead();
+                Some(Event::Hints(self.line.hints()))
+            }
             Order::Drain => {
                 // The end that was last heard of may lie before what has been acknowledged since.
                 let tip = *self.line.journal.watch().borrow();

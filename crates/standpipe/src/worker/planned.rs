@@ -172,7 +172,7 @@ impl Line {
         object: &PlannedObject,
         repeated: bool,
     ) -> Result<Receipt, SinkError> {
-        let store = self.store(shape)?;
+        let store = self.store(&shape.destination)?;
         let encoding = shape.encoding(object.is_error_output);
         let mut delivery = self.delivery(close, shape, &encoding, object.key.clone(), repeated);
         let table = match object.is_error_output {

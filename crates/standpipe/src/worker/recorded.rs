@@ -128,7 +128,7 @@ impl Line {
         names_max: u32,
     ) -> Result<Option<Inferred>, AttemptError> {
         let mut shape = self.shape(open)?;
-        let memory = self.store(&shape)?.memory;
+        let memory = self.store(&shape.destination)?.memory;
         let _reserved = memory.reserve(memory_for(open.close.record_bytes, &shape)).await;
         let Some(converter) = shape.transformation.converter.take() else { return Ok(None) };
         let reader = Split::new(self.journal.read(open.close.range), converter.records_max);

@@ -30,7 +30,8 @@ use standpipe_encode::ChunkEncoder;
 use standpipe_journal::AppendError;
 use standpipe_journal::control::{Close, Control, Decide, Done, OpenBatch};
 use standpipe_model::{
-    BatchId, BodyError, ErrorClass, Receipt, Request, RequestId, RequestRow, RowOrigin, SinkError, stream_arn,
+    BatchId, BatchRange, BodyError, ErrorClass, Receipt, Request, RequestId, RequestRow, RowOrigin,
+    SinkError, stream_arn,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -167,7 +168,7 @@ impl Line {
         }
         drop(attempts);
         if let Some(error) = progress.failure.take() {
-            self.flush(sending.open.close.batch, &mut progress).await?;
+            self.flush(&sending.open.close, &mut progress).await?;
             return Err(AttemptError::Endpoint { error, progressed: progress.progressed });
         }
         let fates = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -192,7 +193,11 @@ impl Line {
         current.map_or_else(|| pinned.clone(), |current| pinned.with_access_of(current))
     }
 
-    fn client(&self, endpoint: &Endpoint, destination: &S3Destination) -> Result<EndpointClient, SinkError> {
+    pub(super) fn client(
+        &self,
+        endpoint: &Endpoint,
+        destination: &S3Destination,
+    ) -> Result<EndpointClient, SinkError> {
         let store = || self.context.stores.get(&destination.store);
         self.endpoints.get(&endpoint.target, destination, store).map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "the endpoint's client cannot be made")
@@ -353,7 +358,7 @@ impl Line {
         }
         let late = self.context.timer.steady().saturating_sub(progress.noted_at) >= NOTED_WITHIN;
         if is_urgent || late {
-            self.flush(close.batch, progress).await?;
+            self.flush(close, progress).await?;
         }
         if let Some(request) = given_up
             && let Err(error) = self.give_up(close.batch, client, cut, &request).await
@@ -415,11 +420,17 @@ impl Line {
 
     /// Writes what came of requests. Where there is no room for what only spares a repetition it is left out: the batch
     /// must come to its end to make room.
-    async fn flush(&self, batch: BatchId, progress: &mut Progress) -> Result<(), AttemptError> {
+    async fn flush(&self, close: &Close, progress: &mut Progress) -> Result<(), AttemptError> {
         progress.noted_at = self.context.timer.steady();
         let frames = std::mem::take(&mut progress.frames);
         if !frames.is_empty() {
-            let decides = frames.iter().any(|frame| matches!(frame, Control::Decide(_)));
+            let decides = frames.iter().filter_map(|frame| match frame {
+                Control::Decide(Decide { reason, message, rows, .. }) => {
+                    Some((reason.clone(), message.clone(), rows.iter().map(BatchRange::count).sum()))
+                }
+                _ => None,
+            });
+            let decides: Vec<(String, String, u64)> = decides.collect();
             let over = frames.iter().filter_map(|frame| match frame {
                 Control::Done(done) => done.request,
                 _ => None,
@@ -427,13 +438,16 @@ impl Line {
             let over: Vec<RequestId> = over.collect();
             match self.journal.control(frames).await {
                 // The process knows it, at least.
-                Err(AppendError::Full(_)) if !decides => {
+                Err(AppendError::Full(_)) if decides.is_empty() => {
                     progress.again.extend(over.into_iter().map(|cut| (cut, BTreeSet::new())));
                 }
                 noted => noted?,
             }
+            for (code, message, records) in decides {
+                self.tell_undelivered(close, &code, &message, records);
+            }
         }
-        let again = progress.again.drain(..).map(|(cut, rows)| (cut, (batch, rows)));
+        let again = progress.again.drain(..).map(|(cut, rows)| (cut, (close.batch, rows)));
         self.again.map().extend(again);
         Ok(())
     }

@@ -283,6 +283,11 @@ impl WorkerState {
         self.batches.get(&batch) == Some(&Phase::Running)
     }
 
+    /// Whether no batch waits to be delivered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.batches.is_empty()
+    }
+
     /// Whether everything that the journal held when it was last heard of is delivered.
     pub(crate) fn is_drained(&self) -> bool {
         self.batches.is_empty() && !self.closing && self.tip.next <= self.cursor.position
