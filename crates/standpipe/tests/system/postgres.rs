@@ -252,7 +252,7 @@ fn what_is_set_wrong_is_told_before_the_first_record_and_until_it_is_right() {
     let columns = |name: &str| format!("columns: {{ {name}: .n }}");
     let mut daemon = start(yaml(&lake, &server, "events", &columns("m")));
     told(&daemon, "before there is anything to deliver");
-    told(&daemon, "has no column 'm'");
+    told(&daemon, r#"has no column \"m\""#);
     // A change of the settings is looked at as well.
     daemon.reconfigure(yaml(&lake, &server, "events", &columns("n"))).unwrap();
     daemon.signal(Signal::HUP).unwrap();
