@@ -249,10 +249,10 @@ fn what_is_set_wrong_is_told_before_the_first_record_and_until_it_is_right() {
     let well = |daemon: &Daemon| {
         eventually("the alarm is cleared", SOON, || (alarms(daemon) == 0).then_some(()));
     };
-    let columns = |name: &str| format!("columns: {{ {name}: .n }}");
+    let columns = |name: &str| format!("columns: {{ {name}: .n }}\n        buffering: {{ interval: 1s }}");
     let mut daemon = start(yaml(&lake, &server, "events", &columns("m")));
     told(&daemon, "before there is anything to deliver");
-    told(&daemon, r#"has no column \"m\""#);
+    told(&daemon, "has no column \"m\"");
     // A change of the settings is looked at as well.
     daemon.reconfigure(yaml(&lake, &server, "events", &columns("n"))).unwrap();
     daemon.signal(Signal::HUP).unwrap();
