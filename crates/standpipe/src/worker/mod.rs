@@ -271,9 +271,10 @@ impl Loop {
     }
 
     async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken) {
-        let mut tip = self.line.journal.watch();
+        let (mut tip, mut pressure) = (self.line.journal.watch(), self.line.journal.watch_pressure());
         let first = self.tip(*tip.borrow_and_update());
         self.step(first);
+        pressure.mark_changed();
         if self.end.is_some() {
             // It does not wait for records that come in later.
             self.step(Event::Drain);
@@ -287,6 +288,10 @@ impl Loop {
                 Ok(()) = tip.changed() => {
                     let reached = *tip.borrow_and_update();
                     Some(self.tip(reached))
+                }
+                // A replay closes what it has as fast as it may.
+                Ok(()) = pressure.changed(), if self.end.is_none() => {
+                    Some(Event::Pressure { before: *pressure.borrow_and_update() })
                 }
                 () = sleep(&self.line, self.state.wake_at()) => Some(Event::Timer),
             };
@@ -307,12 +312,8 @@ impl Loop {
     }
 
     fn tip(&self, tip: Tip) -> Event {
-        match self.end {
-            Some(Cursor { position: next, bytes }) => {
-                Event::Tip { tip: Tip { next, bytes }, pressure: false }
-            }
-            None => Event::Tip { tip, pressure: self.line.journal.under_pressure() },
-        }
+        let end = self.end.map(|Cursor { position: next, bytes }| Tip { next, bytes });
+        Event::Tip(end.unwrap_or(tip))
     }
 
     fn step(&mut self, event: Event) {
