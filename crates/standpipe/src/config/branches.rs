@@ -40,6 +40,12 @@ pub(super) struct BranchDraft {
 }
 
 impl BranchDraft {
+    /// Whether a plan is made of its batches, as [`StreamSpec::is_planned`](crate::spec::StreamSpec::is_planned) has it.
+    pub(super) fn is_planned(&self) -> bool {
+        let is_partitioned = self.destination.as_ref().is_some_and(|to| to.partitioning.is_some());
+        is_partitioned || self.processors.iter().any(ProcessorSpec::calls_function)
+    }
+
     /// The branch, if every part of it was right.
     pub(super) fn into_branch(self) -> Option<Branch> {
         Some(Branch { id: self.id?, destination: self.destination?.spec, processors: self.processors })

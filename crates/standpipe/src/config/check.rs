@@ -272,6 +272,7 @@ fn check_stream(stream: &mut StreamDraft, around: &Surroundings<'_>, problems: &
     for branch in &stream.branches {
         partitioning::check(branch, limit, problems);
     }
+    partitioning::check_together(stream, limit, problems);
     let branches = stream.branches.iter_mut().filter_map(|branch| branch.destination.as_mut());
     for destination in branches.chain(&mut stream.backup) {
         check_destination(destination, limit, around, problems);

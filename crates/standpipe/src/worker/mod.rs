@@ -67,9 +67,6 @@ const JOURNAL_RETRY: Duration = Duration::from_millis(500);
 /// How long after a panic a task is made again.
 const PANIC_RETRY: Duration = Duration::from_secs(30);
 
-/// Raw bytes at which the window of a partitioned stream closes early, unless it says otherwise.
-const WINDOW_BYTES_MAX: u64 = 8 << 30;
-
 /// What all workers share.
 #[derive(Debug)]
 pub struct Context {
@@ -433,13 +430,8 @@ impl Line {
         if self.goes_into().is_some() {
             return into::BUFFERING;
         }
-        let definition = self.definitions.current();
-        let Some(destination) = definition.spec.destination_of(&self.of) else {
-            return Buffering::default();
-        };
-        let Some(partitioning) = &destination.partitioning else { return destination.buffering };
-        let window = (self.journal.usage().limit / 4).min(WINDOW_BYTES_MAX);
-        Buffering { size_bytes: partitioning.window_bytes.unwrap_or(window), ..destination.buffering }
+        let (definition, limit) = (self.definitions.current(), self.journal.usage().limit);
+        definition.spec.buffering_of(&self.of, limit).unwrap_or_default()
     }
 
     fn now_ms(&self) -> i64 {
