@@ -17,7 +17,7 @@ use super::decisions::Decided;
 use super::fates::Fates;
 use super::make::Transformation;
 use super::pieces::Chunks;
-use super::requests::Sending;
+use super::requests::{Lagging, Sending};
 use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::alarm::{AlarmKind, of_destination};
@@ -187,7 +187,8 @@ impl Line {
                     let rows =
                         of.pieces(self.journal.read(close.range), make::requests(of.clone()), &shape.turns);
                     let (decided, identity) = (Decided::of(&open.decided), close.batch);
-                    let sending = Sending { open, decided, shape, endpoint, identity, which };
+                    let lagging = &Lagging::default();
+                    let sending = Sending { open, decided, shape, endpoint, identity, which, lagging };
                     self.send_requests(&sending, rows).await?
                 }
             };

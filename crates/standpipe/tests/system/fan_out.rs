@@ -206,6 +206,46 @@ fn one_that_may_lag_only_so_far_gives_up_and_holds_the_journal_no_longer() {
 }
 
 #[test]
+fn one_that_hangs_beyond_its_lag_is_not_asked_for_each_request_that_is_left() {
+    let (lake, receiver) = (Lake::with(&["rows", "lake"]), Receiver::start());
+    receiver.obey(|_| Answer::Hold);
+    let more = "max_lag: 3s, retry: 1s, request_timeout: 1s, records_max: 1,";
+    let daemon = start(yaml(&lake, &[&hook(&receiver, more)]));
+    put_lines(&daemon, 0..200);
+    eventually("it gives them up", SOON, || (at(&daemon, "hook", "backed_up_total") == 200).then_some(()));
+    // Some four at once before their time was over, and once more behind it.
+    assert!(receiver.requests() < 50, "{} requests hung", receiver.requests());
+    assert_eq!(failures(&lake, "errors/")["http-endpoint-failed"].len(), 200);
+}
+
+#[test]
+fn one_that_keeps_up_closes_no_batch_early_while_another_fills_the_journal() {
+    let (lake, receiver) = (Lake::with(&["rows", "lake"]), Receiver::start());
+    receiver.obey(|_| Answer::Status(503));
+    let both = yaml(&lake, &[&hook(&receiver, "retry: 1h,")]);
+    let daemon = start(format!("{both}    journal_limit: 4MiB\n"));
+    let is_scarce = || {
+        let of = |what| metric(&daemon, &format!("standpipe_journal_{what}_bytes"), &[]);
+        of("used") * 100 >= of("limit") * 85
+    };
+    let mut count = 0;
+    while !is_scarce() {
+        let padded = |id| format!("{id},{}", "x".repeat(1_000)).into_bytes();
+        put(&daemon, "readings", (count..count + 100).map(padded));
+        count += 100;
+    }
+    delivered(&daemon, "rows", count);
+    for id in count..count + 20 {
+        put_lines(&daemon, id..id + 1);
+    }
+    delivered(&daemon, "rows", count + 20);
+    assert!(is_scarce() && at(&daemon, "hook", "in_journal") == count + 20, "it is still down");
+    let early = ["destination=\"rows\"", "kind=\"pressure\""];
+    assert_eq!(metric(&daemon, "standpipe_delivery_batches_total", &early), 0);
+    lake.assert_rows("rows", count + 20, |_| 1..=1);
+}
+
+#[test]
 fn the_api_describes_all_of_them() {
     let (lake, receiver) = (Lake::with(&["rows", "raw", "lake"]), Receiver::start());
     let daemon = start(yaml(&lake, &[RAW, &hook(&receiver, "")]));
