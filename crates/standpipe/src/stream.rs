@@ -436,12 +436,9 @@ impl Stream {
         }
     }
 
-    /// The records that some destination has not given a fate yet.
-    pub fn in_journal(&self) -> u64 {
-        self.journal.with_state(|state| {
-            let waiting = state.lasting().map(|(_, progress)| progress.in_journal(state.next));
-            waiting.max().unwrap_or_default()
-        })
+    /// How many records wait for a fate at one destination or more, each counted once: what deleting it loses.
+    pub fn waiting(&self) -> u64 {
+        self.journal.with_state(State::waiting)
     }
 
     /// Whether every record has its fate, whatever is replayed.
