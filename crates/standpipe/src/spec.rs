@@ -328,6 +328,14 @@ impl Conversion {
         Some(if destination.is_primary() { of } else { format!("{of} of {destination}") })
     }
 
+    /// Whether something is [recorded of](Self::recorded_of) this destination.
+    pub(crate) fn is_of(of: &str, destination: &DestinationId) -> bool {
+        match of.rsplit_once(" of ") {
+            Some((_, id)) => id == destination.as_str(),
+            None => destination.is_primary(),
+        }
+    }
+
     /// Where the columns come from that the configuration does not have.
     pub(crate) fn found_in(&self) -> Option<String> {
         let CatalogTable { database, table, version_id, .. } = &self.table;

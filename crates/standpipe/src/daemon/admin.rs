@@ -238,6 +238,9 @@ async fn forget(daemon: &Daemon, name: &str, id: &str) -> Reply {
         Err(error @ ForgetError::Append(_)) => {
             refuse(StatusCode::SERVICE_UNAVAILABLE, &crate::worker::chain(&error))
         }
+        Err(error @ (ForgetError::Recorded(_) | ForgetError::Ended(_))) => {
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, &crate::worker::chain(&error))
+        }
     }
 }
 

@@ -342,7 +342,8 @@ impl Loop {
 
     /// A task that panicked failed, and is made again like any other failure: it must not hold its slot for ever.
     fn panicked(&mut self, error: &JoinError) -> Came {
-        tracing::error!(stream = %self.line.stream, %error, "a task of the worker panicked");
+        let Line { stream, destination, .. } = &*self.line;
+        tracing::error!(%stream, %destination, %error, "a task of the worker panicked");
         let retry_at = self.line.after(PANIC_RETRY);
         match self.doing.remove(&error.id()) {
             Some(Command::Attempt(batch)) => {
@@ -454,7 +455,7 @@ impl Line {
     async fn look_front(&self, position: Position) -> Event {
         let arrival = self.blocking(move |journal| journal.arrival_at(position)).await;
         let arrival = arrival.unwrap_or_else(|error| {
-            tracing::warn!(stream = %self.stream, %error, "the journal cannot be read");
+            tracing::warn!(stream = %self.stream, destination = %self.destination, %error, "the journal cannot be read");
             None
         });
         let arrived_ms = arrival.map_or_else(|| self.now_ms(), |arrival| arrival.steady_ms);
@@ -470,7 +471,8 @@ impl Line {
                     Some(AppendError::Key(_)) => {}
                     _ => {
                         let error = chain(error.as_ref());
-                        tracing::warn!(stream = %self.stream, error, "a batch cannot be closed yet");
+                        let Self { stream, destination, .. } = self;
+                        tracing::warn!(%stream, %destination, error, "a batch cannot be closed yet");
                     }
                 }
                 Event::CloseFailed { retry_at: self.after(JOURNAL_RETRY) }
@@ -515,7 +517,8 @@ impl Line {
         // From here on the journal holds them.
         drop(pinned);
         self.context.metrics.closed(&self.stream, self.label(), reason.as_str());
-        tracing::debug!(stream = %self.stream, %batch, reason = reason.as_str(), "batch closed");
+        tracing::debug!(stream = %self.stream, destination = %self.destination, %batch, reason = reason.as_str(),
+            "batch closed");
         Ok(Event::Closed { batch, end })
     }
 

@@ -200,7 +200,7 @@ impl Line {
             }
             None => Receipt::default(),
         };
-        tracing::debug!(stream = %self.stream, batch = %close.batch, key = object.key,
+        tracing::debug!(stream = %self.stream, destination = %self.destination, batch = %close.batch, key = object.key,
             bytes = receipt.bytes, existed = receipt.existed, "object delivered");
         Ok(receipt)
     }

@@ -470,7 +470,8 @@ impl Line {
         };
         if let Err(error) = tidied {
             let error = chain(&error);
-            tracing::warn!(stream = %self.stream, error, "an endpoint keeps what it need not remember for now");
+            tracing::warn!(stream = %self.stream, destination = %self.destination, error,
+                "an endpoint keeps what it need not remember for now");
         }
     }
 
