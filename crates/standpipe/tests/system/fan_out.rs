@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::double::Answer;
 use crate::lake::Lake;
 use crate::receiver::Receiver;
-use crate::reload::reload;
+use crate::reload::{reload, shown, wait_for_an_open_batch};
 use crate::support::{SOON, STANDPIPE, eventually, metric, start};
 use crate::transform::{failures, put};
 
@@ -174,6 +174,75 @@ fn what_a_destination_had_not_delivered_is_held_when_it_is_taken_out_until_it_is
     assert!(!told(&daemon).contains("destination_removed"));
     assert_eq!(at(&daemon, "hook", "in_journal"), 0);
     assert_eq!(receiver.repeated(), 0);
+}
+
+#[test]
+fn a_single_destination_and_its_backup_go_on_where_they_were_as_two_of_several_and_back() {
+    let (mut lake, receiver) = (Lake::with(&["rows", "lake"]), Receiver::start());
+    receiver.obey(|_| Answer::Status(503));
+    let several = yaml(
+        &lake,
+        &[
+            &hook(&receiver, "retry: 1h,").replace("id: hook", "id: destinationId-000000000001"),
+            &RAW.replace("id: archive", "id: backup-000000000001"),
+        ],
+    );
+    let error_output =
+        "error_output: { bucket: lake, error_output_prefix: \"errors/!{firehose:error-output-type}/\" }";
+    let single = format!(
+        r#"stores: {{ lake: {store} }}
+streams:
+  - name: readings
+    destination:
+      http: {{ url: "{url}", buffering: {{ size: 8KiB, interval: 1s }}, retry: 1h, {error_output} }}
+    backup: {{ s3: {{ bucket: raw, delimiter: newline, buffering: {{ interval: 1s }} }} }}
+"#,
+        store = lake.yaml(),
+        url = receiver.url()
+    );
+    const BOTH: [&str; 2] = ["destinationId-000000000001", "backup-000000000001"];
+    // The bucket of the backup is not there yet.
+    let wait = |daemon: &Daemon, count: u64| BOTH.map(|id| at(daemon, id, "in_journal")) == [count; 2];
+    let version = |daemon: &Daemon, version: u64| {
+        eventually("the new version is in force", SOON, || {
+            (shown(daemon, "readings")?["version"] == version).then_some(())
+        });
+    };
+    let mut daemon = start(&*single);
+    put_lines(&daemon, 0..100);
+    wait_for_an_open_batch(&daemon, "readings");
+    put_lines(&daemon, 100..150);
+    reload(&mut daemon, several);
+    version(&daemon, 2);
+    assert!(wait(&daemon, 150));
+    put_lines(&daemon, 150..250);
+    delivered(&daemon, "rows", 100);
+    lake.make("raw");
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    delivered(&daemon, BOTH[1], 250);
+    lake.server.kill().unwrap();
+    put_lines(&daemon, 250..300);
+    assert_eq!(BOTH.map(|id| at(&daemon, id, "in_journal")), [300, 50]);
+    assert_eq!(at(&daemon, "rows", "in_journal"), 50);
+
+    reload(&mut daemon, single);
+    version(&daemon, 3);
+    put_lines(&daemon, 300..350);
+    assert_eq!(BOTH.map(|id| at(&daemon, id, "in_journal")), [350, 100]);
+    let alarm = "destination_removed: destination rows was taken out and had 50 records to deliver";
+    assert!(
+        daemon.get("/readyz").unwrap().body.contains(alarm),
+        "the one that is not the single one is held"
+    );
+    lake.server.restart().unwrap();
+    receiver.obey(|_| Answer::Take);
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    BOTH.iter().for_each(|id| delivered(&daemon, id, 350));
+    assert_eq!((receiver.records(), receiver.repeated()), (sorted(0..350), 0));
+    assert_eq!(lines(&lake, "raw"), sorted(0..350));
+    assert!(failures(&lake, "errors/").is_empty());
 }
 
 #[test]
