@@ -17,7 +17,7 @@ use super::decisions::Decided;
 use super::fates::Fates;
 use super::make::Transformation;
 use super::pieces::Chunks;
-use super::requests::Sending;
+use super::requests::{Lagging, Sending};
 use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::alarm::{AlarmKind, of_destination};
@@ -186,7 +186,8 @@ impl Line {
                     let rows =
                         of.pieces(self.journal.read(close.range), make::requests(of.clone()), &shape.turns);
                     let (decided, identity) = (Decided::of(&open.decided), close.batch);
-                    let sending = Sending { open, decided, shape, endpoint, identity, which };
+                    let lagging = &Lagging::default();
+                    let sending = Sending { open, decided, shape, endpoint, identity, which, lagging };
                     self.send_requests(&sending, rows).await?
                 }
             };
@@ -275,7 +276,7 @@ impl Line {
             // It was made of the same records; its own attempt read them all.
             fates.lost = 0;
         }
-        tracing::debug!(stream = %self.stream, batch = %close.batch, key,
+        tracing::debug!(stream = %self.stream, destination = %self.destination, batch = %close.batch, key,
             reason = close.reason.as_str(), bytes = receipt.bytes, existed = receipt.existed, "object delivered");
         Ok((receipt, fates))
     }
@@ -377,7 +378,8 @@ impl Line {
     /// Removes the spools of a batch that it does not need any more.
     pub(super) async fn drop_spools(&self, batch: BatchId, kept: Option<SpoolId>) {
         if let Err(error) = self.blocking(move |journal| journal.remove_spools(batch, kept)).await {
-            tracing::warn!(stream = %self.stream, %batch, %error, "a spool cannot be removed before the next start");
+            tracing::warn!(stream = %self.stream, destination = %self.destination, %batch, %error,
+                "a spool cannot be removed before the next start");
         }
     }
 
@@ -443,7 +445,8 @@ impl Line {
             && let Err(error) = self.journal.control(frames).await
         {
             // It only delays an alarm, and the attempt itself is told of already.
-            tracing::warn!(stream = %self.stream, %error, "cannot note the beginning of a failure");
+            tracing::warn!(stream = %self.stream, destination = %self.destination, %error,
+                "cannot note the beginning of a failure");
         }
     }
 

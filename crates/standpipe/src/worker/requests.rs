@@ -14,13 +14,16 @@
 //! - Rows are given up by DECIDE before anything is done about it, and are never sent again.
 //! - What a human has to mend ([`ErrorClass::Misconfigured`]) gives nothing up, however long it lasts, unless the
 //!   destination may only lag so far behind (`max_lag`).
+//! - Once a request of a batch that lags further fails as a whole, no other of that batch is sent.
 
+mod again;
 mod cuts;
 pub(super) mod kept;
+mod lag;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
@@ -45,7 +48,10 @@ use super::{Context, Line, make};
 use crate::alarm::AlarmKind;
 use crate::endpoints::{Endpoint, EndpointClient};
 use crate::spec::S3Destination;
+pub(crate) use again::Again;
 use cuts::{Cut, Cutter, cuts};
+pub(super) use lag::Lagging;
+use lag::{Reason, Why, is_beyond};
 
 /// Requests of one batch that are on their way at once.
 const REQUESTS_AT_ONCE: usize = 4;
@@ -64,6 +70,7 @@ pub(super) struct Sending<'a> {
     /// What the rows' identities derive from.
     pub(super) identity: BatchId,
     pub(super) which: Try,
+    pub(super) lagging: &'a Lagging,
 }
 
 impl Sending<'_> {
@@ -75,29 +82,13 @@ impl Sending<'_> {
     }
 }
 
-/// Rows of a request that its endpoint wants to have again; known only to this process, as all that a repetition of the
-/// others costs is a repetition.
-#[derive(Debug, Default)]
-pub(crate) struct Again(Mutex<HashMap<RequestId, (BatchId, BTreeSet<RowOrigin>)>>);
-
-impl Again {
-    fn map(&self) -> MutexGuard<'_, HashMap<RequestId, (BatchId, BTreeSet<RowOrigin>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Forgets what is known of a batch's requests.
-    pub(crate) fn forget(&self, batch: BatchId) {
-        self.map().retain(|_, (of, _)| *of != batch);
-    }
-}
-
 /// A request that was attempted.
 struct Attempted {
     /// What it is known by: the id of its rows as they were cut.
     cut: RequestId,
     refused: Refused,
     /// What is not over of it, and why.
-    left: Option<(Request, SinkError)>,
+    left: Option<(Request, Why)>,
     bytes: u64,
     /// It was over before.
     was_over: bool,
@@ -232,10 +223,14 @@ impl Line {
         rows.retain(|row| !sending.decided.holds(row.origin.position));
         let mut request = self.request(sending, cut, rows);
         while !request.rows.is_empty() {
+            if let Some(reason) = sending.lagging.reason() {
+                attempted.left = Some((request, Why::Unsent(reason)));
+                break;
+            }
             let answer = match client.sink.attempt(&request).await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    attempted.left = Some((request, error));
+                    attempted.left = Some((request, Why::Failed { error, in_part: false }));
                     break;
                 }
             };
@@ -253,7 +248,8 @@ impl Line {
             let asks_for_time = error.class != ErrorClass::Transient || error.retry_after.is_some();
             let at_once = were_refused && !asks_for_time && request.rows.len() < before;
             if !at_once {
-                attempted.left = Some((request, error));
+                let in_part = request.rows.len() < before;
+                attempted.left = Some((request, Why::Failed { error, in_part }));
                 break;
             }
         }
@@ -330,21 +326,18 @@ impl Line {
                 }
                 !was_over
             }
-            Some((request, error)) if self.is_over(sending, endpoint, progress, &error) => {
-                if error.class != ErrorClass::Refused {
-                    let message = format!("batch {}: given up: {}", close.batch, chain(&error));
-                    self.raise(AlarmKind::RetryExhausted, self.destination.as_str(), message);
+            Some((request, why)) => match self.given_up_for(sending, endpoint, progress, why) {
+                Ok((code, message)) => {
+                    refused.add(code, &message, request.rows.iter().map(|row| row.origin.position));
+                    given_up = Some(request).filter(|_| client.keeps_given_up);
+                    true
                 }
-                let code = error.code.clone().unwrap_or_else(|| "InternalError".to_owned());
-                refused.add(code, &error.told(), request.rows.iter().map(|row| row.origin.position));
-                given_up = Some(request).filter(|_| client.keeps_given_up);
-                true
-            }
-            Some((request, error)) => {
-                progress.fail(error);
-                progress.again.push((cut, request.rows.iter().map(|row| row.origin).collect()));
-                false
-            }
+                Err(error) => {
+                    progress.fail(error);
+                    progress.again.push((cut, request.rows.iter().map(|row| row.origin).collect()));
+                    false
+                }
+            },
         };
         let decisions = refused.decisions(&mut progress.messages);
         let is_urgent = !decisions.is_empty();
@@ -390,7 +383,36 @@ impl Line {
         self.again.map().remove(&cut);
     }
 
-    /// Whether rows that failed so are given up.
+    /// Why rows of which this came are given up, or with what they have failed for now.
+    fn given_up_for(
+        &self,
+        sending: &Sending<'_>,
+        endpoint: &Endpoint,
+        progress: &Progress,
+        why: Why,
+    ) -> Result<Reason, SinkError> {
+        let (error, in_part) = match why {
+            Why::Failed { error, in_part } => (error, in_part),
+            Why::Unsent(reason) => return Ok(reason),
+        };
+        let since = self.lags_since(&sending.open.close);
+        let lags = !error.is_ours && is_beyond(endpoint.max_lag_ms, since, self.context.timer.now());
+        if !lags && !self.is_over(sending, endpoint, progress, &error) {
+            return Err(error);
+        }
+        if error.class != ErrorClass::Refused {
+            let message = format!("batch {}: given up: {}", sending.open.close.batch, chain(&error));
+            self.raise(AlarmKind::RetryExhausted, self.destination.as_str(), message);
+        }
+        let code = error.code.clone().unwrap_or_else(|| "InternalError".to_owned());
+        let reason = (code, error.told());
+        if lags {
+            sending.lagging.note(error.class, in_part, &reason);
+        }
+        Ok(reason)
+    }
+
+    /// Whether rows that failed so are given up, however far they lag.
     fn is_over(
         &self,
         sending: &Sending<'_>,
@@ -401,15 +423,11 @@ impl Line {
         if error.is_ours {
             return false;
         }
-        let now = self.context.timer.now();
-        let lag = now.since(self.lags_since(&sending.open.close));
-        if endpoint.max_lag_ms.is_some_and(|max| lag >= Duration::from_millis(max)) {
-            return true;
-        }
         match error.class {
             ErrorClass::Refused => true,
             ErrorClass::Misconfigured => false,
             ErrorClass::Transient | ErrorClass::Throttled => {
+                let now = self.context.timer.now();
                 let failing = now.since(sending.open.failing_since.unwrap_or(now));
                 // An attempt that brings the batch further begins the time anew.
                 let endures = progress.progressed && endpoint.retry_ms > 0;
@@ -466,7 +484,8 @@ impl Line {
         };
         if let Err(error) = tidied {
             let error = chain(&error);
-            tracing::warn!(stream = %self.stream, error, "an endpoint keeps what it need not remember for now");
+            tracing::warn!(stream = %self.stream, destination = %self.destination, error,
+                "an endpoint keeps what it need not remember for now");
         }
     }
 
