@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
-use standpipe_testkit::servers::{OpenSearch, Postgres, Versitygw};
+use serde_json::json;
+use standpipe_testkit::servers::{Iceberg, OpenSearch, Postgres, Versitygw};
 use standpipe_testkit::{Daemon, cache};
 
 use crate::discard::{self, Pretend};
@@ -43,6 +44,8 @@ struct Case {
     to: &'static str,
     /// Its store in YAML's flow style, where it is one.
     store: Option<String>,
+    /// The catalog that has its table, where it is one.
+    catalog: Option<String>,
     /// The `destination`, likewise.
     destination: String,
     mib: usize,
@@ -55,7 +58,7 @@ struct Case {
 /// When a server or the daemon does not start, or a record is not delivered.
 pub(crate) fn measure(binary: &Path, mib: usize) -> Result<Vec<Delivered>> {
     type Start = fn(usize) -> Result<Case>;
-    let all: [Start; 6] = [folder, s3, http, splunk, postgres, opensearch];
+    let all: [Start; 7] = [folder, s3, iceberg, http, splunk, postgres, opensearch];
     all.into_iter().map(|start| deliver(binary, &start(mib)?)).collect()
 }
 
@@ -64,10 +67,13 @@ fn deliver(binary: &Path, case: &Case) -> Result<Delivered> {
     let daemon = Daemon::start(
         binary,
         format!(
-            "stores:\n  folder: {{ type: file, path: {} }}\n{}default_store: folder\nstreams:\n  - name: {STREAM}\n    \
+            "stores:\n  folder: {{ type: file, path: {} }}\n{}{}default_store: folder\nstreams:\n  - name: {STREAM}\n    \
              destination: {}\n",
             dir.join("folder").display(),
             case.store.as_ref().map_or(String::new(), |store| format!("  store: {store}\n")),
+            case.catalog.as_ref().map_or(String::new(), |uri| {
+                format!("catalogs: {{ iceberg: {{ uri: \"{uri}\", refresh: 1s }} }}\n")
+            }),
             case.destination
         ),
     )?;
@@ -141,7 +147,7 @@ fn objects(store: &str) -> String {
 
 fn folder(mib: usize) -> Result<Case> {
     let destination = objects("folder");
-    Ok(Case { to: "folder, gzip", store: None, destination, mib, _server: None })
+    Ok(Case { to: "folder, gzip", store: None, catalog: None, destination, mib, _server: None })
 }
 
 fn s3(mib: usize) -> Result<Case> {
@@ -150,16 +156,47 @@ fn s3(mib: usize) -> Result<Case> {
     Ok(Case {
         to: "versitygw, gzip",
         store,
+        catalog: None,
         destination: objects("store"),
         mib,
         _server: Some(Box::new(server)),
     })
 }
 
+fn iceberg(mib: usize) -> Result<Case> {
+    let server = Versitygw::start()?;
+    let store = Some(with_bucket(server.access())?.store_yaml());
+    let catalog = Iceberg::start(server.access(), BUCKET)?;
+    catalog.create_namespace("lake")?;
+    let columns = [
+        ("carrier", json!("string")),
+        ("flight", json!("int")),
+        ("origin", json!("string")),
+        ("dest", json!("string")),
+        ("distance", json!("int")),
+        ("time_hour", json!("timestamptz")),
+    ];
+    catalog.create_table("lake", STREAM, &columns.map(|(name, form)| (name, false, form)))?;
+    let destination = format!(
+        "{{ iceberg: {{ database: lake, table: {STREAM}, buffering: {{ interval: 1s }}, error_output: {{ store: store, \
+         bucket: {BUCKET} }} }} }}"
+    );
+    let to = "Iceberg, 6 columns, over versitygw";
+    let catalog_uri = Some(catalog.endpoint());
+    Ok(Case { to, store, catalog: catalog_uri, destination, mib, _server: Some(Box::new((server, catalog))) })
+}
+
 fn http(mib: usize) -> Result<Case> {
     let url = discard::start(Pretend::Endpoint)?;
     let destination = endpoint("http", &format!("url: \"{url}\", gzip: true"));
-    Ok(Case { to: "HTTP endpoint (discards), gzip", store: None, destination, mib, _server: None })
+    Ok(Case {
+        to: "HTTP endpoint (discards), gzip",
+        store: None,
+        catalog: None,
+        destination,
+        mib,
+        _server: None,
+    })
 }
 
 fn splunk(mib: usize) -> Result<Case> {
@@ -169,6 +206,7 @@ fn splunk(mib: usize) -> Result<Case> {
     Ok(Case {
         to: "Splunk (discards), raw",
         store: None,
+        catalog: None,
         destination: endpoint("splunk", &settings),
         mib,
         _server: None,
@@ -190,7 +228,14 @@ fn postgres(mib: usize) -> Result<Case> {
         server.port()
     );
     let destination = endpoint("postgres", &settings);
-    Ok(Case { to: "PostgreSQL, 6 columns", store: None, destination, mib, _server: Some(Box::new(server)) })
+    Ok(Case {
+        to: "PostgreSQL, 6 columns",
+        store: None,
+        catalog: None,
+        destination,
+        mib,
+        _server: Some(Box::new(server)),
+    })
 }
 
 fn opensearch(mib: usize) -> Result<Case> {
@@ -198,5 +243,12 @@ fn opensearch(mib: usize) -> Result<Case> {
     let destination =
         endpoint("opensearch", &format!("endpoints: [ \"{}\" ], index: flights", server.endpoint()));
     let mib = mib.div_ceil(8);
-    Ok(Case { to: "OpenSearch, one node", store: None, destination, mib, _server: Some(Box::new(server)) })
+    Ok(Case {
+        to: "OpenSearch, one node",
+        store: None,
+        catalog: None,
+        destination,
+        mib,
+        _server: Some(Box::new(server)),
+    })
 }

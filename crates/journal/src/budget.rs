@@ -9,7 +9,8 @@ use crate::journal::Shared;
 
 /// Puts that were refused for want of space resume when usage is below this share of the limit.
 const RESUME_PERCENT: u64 = 95;
-/// Above this share of a limit the worker closes what is open, so that it can be delivered and forgotten.
+/// Above this share of a limit workers close what is open and holds the oldest segment, so that it can be delivered and
+/// forgotten.
 const PRESSURE_PERCENT: u64 = 85;
 /// Above this share of a limit, what is settled and only kept makes way: early enough for nobody else to notice it, as
 /// a segment takes a sixteenth of the limit at the most.
@@ -137,7 +138,7 @@ impl DiskBudget {
             && self.admit(bytes, stream_used, stream_limit).is_ok()
     }
 
-    /// Whether open ranges should be closed early.
+    /// Whether room is getting scarce.
     pub(crate) fn under_pressure(&self, stream_used: u64, stream_limit: u64) -> bool {
         is_above(stream_used, stream_limit, PRESSURE_PERCENT)
             || is_above(self.used(), self.limit, PRESSURE_PERCENT)

@@ -428,6 +428,24 @@ impl State {
         self.lowest_of(self.lasting().map(|(_, progress)| progress)) == self.next
     }
 
+    /// How many records wait for a fate at one destination or more, each counted once, whatever is replayed.
+    pub fn waiting(&self) -> u64 {
+        let mut ranges: Vec<(Position, Position)> = Vec::new();
+        for (_, progress) in self.lasting() {
+            let open = progress.open.values().map(|open| (open.close.range.first, open.close.range.end()));
+            ranges.extend(open.chain([(progress.cursor, self.next)]));
+        }
+        ranges.extend(self.unread_from.map(|first| (first, self.next)));
+        ranges.sort_unstable();
+        let mut counted = Position(0);
+        let more = |(first, end): (Position, Position)| {
+            let from = first.max(counted);
+            counted = counted.max(end);
+            end.0.saturating_sub(from.0)
+        };
+        ranges.into_iter().map(more).sum()
+    }
+
     fn lowest_of<'a>(&self, progress: impl Iterator<Item = &'a Progress>) -> Position {
         let lowest = |progress: &Progress| {
             let open = progress.open.values().map(|open| open.close.range.first).min();

@@ -184,6 +184,8 @@ pub(crate) struct Shared {
     pub(crate) spools: Mutex<Spools>,
     pub(crate) keeping: Keeping,
     pub(crate) tip: watch::Sender<Tip>,
+    /// Before where open ranges are to be closed early.
+    pub(crate) pressure: watch::Sender<Position>,
 }
 
 /// What waits to be written, and what decides whether more may.
@@ -396,12 +398,6 @@ impl Journal {
             shortage: queue.shortage,
             poisoned: queue.poisoned_until.is_some_and(|until| self.0.steady_ms() < until),
         }
-    }
-
-    /// Whether what is open should be closed early to make room.
-    pub fn under_pressure(&self) -> bool {
-        let used = self.0.used.load(Ordering::Relaxed);
-        self.0.shelf.budget.under_pressure(used, self.0.options.limit_bytes)
     }
 
     /// Gives its share of the disk back to the daemon's budget; for a closed journal whose folder is put away.

@@ -24,6 +24,7 @@ pub mod journal;
 mod keyed;
 pub mod keys;
 mod pool;
+mod pressure;
 mod puts;
 mod reader;
 mod recover;

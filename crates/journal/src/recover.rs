@@ -153,6 +153,7 @@ pub(crate) fn open(
         spools: Mutex::new(spools),
         keeping: Keeping::default(),
         tip,
+        pressure: watch::Sender::new(Position(0)),
     };
     Ok((Journal(Arc::new(shared)), report))
 }

@@ -1,7 +1,8 @@
 //! The error log of a stream's destination, as CloudWatch Logs would have it (`CloudWatchLoggingOptions`).
 //!
-//! An attempt that failed is one JSON line in `<dir>/<log group>/<log stream>.log`, or in the daemon's own log under the
-//! target `delivery` where no folder is configured. A destination that fails again and again writes at most
+//! An attempt that failed, and records of a batch that go to the error output for the same reason, are one JSON line in
+//! `<dir>/<log group>/<log stream>.log`, or in the daemon's own log under the target `delivery` where no folder is
+//! configured. A destination that fails again and again writes at most
 //! [`PER_MINUTE`] lines a minute, as AWS's are sampled too; the next line says how many were left out.
 //!
 //! A thread of its own writes, so that a folder that hangs holds up no delivery; the lines that find no room to wait go
@@ -29,7 +30,7 @@ const COUNTED_MAX: usize = 1_000;
 /// The most lines that wait to be written.
 const WAITING_MAX: usize = 1_000;
 
-/// A delivery that failed.
+/// An attempt that failed, or records that are not delivered.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure<'a> {
     pub(crate) stream: &'a StreamName,
@@ -37,30 +38,29 @@ pub(crate) struct Failure<'a> {
     pub(crate) version: u64,
     /// Where it failed, as an ARN or an address.
     pub(crate) destination: String,
-    /// The destination's own code, where it gave one.
-    pub(crate) code: Option<&'a str>,
+    pub(crate) code: &'a str,
     pub(crate) message: String,
+    /// The function that it failed in.
+    pub(crate) processor: Option<&'a str>,
     pub(crate) at: Timestamp,
 }
 
-impl Failure<'_> {
-    /// The code under which AWS logs it.
-    fn code(&self) -> String {
-        const KNOWN: [&str; 7] = [
-            "AccessDenied",
-            "NoSuchBucket",
-            "AccountProblem",
-            "AllAccessDisabled",
-            "InvalidPayer",
-            "NotSignedUp",
-            "MethodNotAllowed",
-        ];
-        match self.code {
-            Some(code) if KNOWN.contains(&code) || code.starts_with("KMS.") => format!("S3.{code}"),
-            // Those of endpoints are AWS's own already.
-            Some(code) if code.contains('.') => code.to_owned(),
-            _ => "InternalError".to_owned(),
-        }
+/// The code under which AWS logs an object store's own; none where it has no name for it.
+pub(crate) fn store_code(code: &str) -> Option<String> {
+    const KNOWN: [&str; 7] = [
+        "AccessDenied",
+        "NoSuchBucket",
+        "AccountProblem",
+        "AllAccessDisabled",
+        "InvalidPayer",
+        "NotSignedUp",
+        "MethodNotAllowed",
+    ];
+    match code {
+        code if KNOWN.contains(&code) || code.starts_with("KMS.") => Some(format!("S3.{code}")),
+        // Those of catalogs are AWS's own already.
+        code if code.contains('.') => Some(code.to_owned()),
+        _ => None,
     }
 }
 
@@ -122,8 +122,11 @@ impl DeliveryLog {
             "destination": failure.destination,
             "deliveryStreamVersionId": failure.version,
             "message": failure.message,
-            "errorCode": failure.code(),
+            "errorCode": failure.code,
         });
+        if let Some(processor) = failure.processor {
+            line["processor"] = processor.into();
+        }
         if left_out > 0 {
             line["suppressed"] = left_out.into();
         }
@@ -201,6 +204,15 @@ mod tests {
     }
 
     #[test]
+    fn codes_of_stores_are_told_by_the_names_that_aws_has_for_them() {
+        let told = |code| store_code(code);
+        assert_eq!(told("AccessDenied").as_deref(), Some("S3.AccessDenied"));
+        assert_eq!(told("KMS.NotFoundException").as_deref(), Some("S3.KMS.NotFoundException"));
+        assert_eq!(told("Iceberg.NoSuchTable").as_deref(), Some("Iceberg.NoSuchTable"));
+        assert_eq!(told("SlowDown"), None);
+    }
+
+    #[test]
     fn no_name_leads_out_of_the_folder() {
         let check = |group: &str, stream: &str, expect: &str| {
             assert_eq!(file_of(Path::new("/logs"), &target(group, stream)), Path::new(expect));
@@ -226,14 +238,20 @@ mod tests {
             stream: &stream,
             version: 3,
             destination: "arn:aws:s3:::lake".to_owned(),
-            code: Some("NoSuchBucket"),
+            code: "S3.NoSuchBucket",
             message: "not there".to_owned(),
+            processor: None,
             at: Timestamp(1_767_226_200_123),
         };
         for _ in 0..PER_MINUTE + 5 {
             log.tell(&target, &failure);
         }
-        let later = Failure { code: Some("SlowDown"), at: Timestamp(failure.at.0 + MINUTE_MS), ..failure };
+        let later = Failure {
+            code: "Lambda.FunctionError",
+            processor: Some("clean"),
+            at: Timestamp(failure.at.0 + MINUTE_MS),
+            ..failure
+        };
         log.tell(&target, &later);
         drop(log);
         writer.join().unwrap();
@@ -250,6 +268,7 @@ mod tests {
             })
         );
         let last = lines.last().unwrap();
-        assert_eq!((&last["suppressed"], &last["errorCode"]), (&json!(5), &json!("InternalError")));
+        let of_function = (&json!(5), &json!("Lambda.FunctionError"), &json!("clean"));
+        assert_eq!((&last["suppressed"], &last["errorCode"], &last["processor"]), of_function);
     }
 }

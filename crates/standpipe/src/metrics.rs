@@ -43,6 +43,13 @@ struct LineKind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LineCode {
+    stream: String,
+    destination: String,
+    code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StreamOnly {
     stream: String,
 }
@@ -107,6 +114,8 @@ pub struct Metrics {
     sync_seconds: Histogram,
     sync_bytes: Counter,
     attempts: Family<LineKind, Counter>,
+    errors: Family<LineCode, Counter>,
+    failed: Family<LineCode, Counter>,
     batches: Family<LineKind, Counter>,
     object_bytes: Family<Line, Counter>,
     partitions: Family<Line, Gauge>,
@@ -144,6 +153,8 @@ impl Default for Metrics {
             sync_seconds: seconds(),
             sync_bytes: Counter::default(),
             attempts: Family::default(),
+            errors: Family::default(),
+            failed: Family::default(),
             batches: Family::default(),
             object_bytes: Family::default(),
             partitions: Family::default(),
@@ -191,6 +202,12 @@ impl Default for Metrics {
 impl Metrics {
     fn register_deliveries(&self, r: &mut Registry) {
         r.register("delivery_attempts", "Attempts by class: ok, or what the error asks for (transient, throttled, refused, misconfigured)", self.attempts.clone());
+        r.register(
+            "delivery_errors",
+            "Events of the error log, by code: attempts that failed, and batches with records that failed so",
+            self.errors.clone(),
+        );
+        r.register("records_failed", "Records that went to the error output, by code", self.failed.clone());
         r.register(
             "delivery_batches",
             "Batches closed, by reason: size, age, pressure, drain",
@@ -299,6 +316,16 @@ impl Metrics {
         let Line { stream, destination } = line(stream, destination);
         self.attempts.get_or_create(&LineKind { stream, destination, kind: class }).inc();
         self.attempt_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Something failed with a code: an attempt (of no records), or records for good.
+    pub(crate) fn failed(&self, stream: &StreamName, destination: &DestinationId, code: &str, records: u64) {
+        let Line { stream, destination } = line(stream, destination);
+        let of = LineCode { stream, destination, code: code.to_owned() };
+        self.errors.get_or_create(&of).inc();
+        if records > 0 {
+            self.failed.get_or_create(&of).inc_by(records);
+        }
     }
 
     /// A batch was closed.

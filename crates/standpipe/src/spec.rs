@@ -160,6 +160,18 @@ impl StreamSpec {
         is_partitioned || self.processors_of(id).iter().any(ProcessorSpec::calls_function)
     }
 
+    /// When the batches of a destination close, in a journal of at most so many bytes, if the stream has it.
+    pub fn buffering_of(&self, id: &DestinationId, journal_limit: u64) -> Option<Buffering> {
+        let destination = self.destination_of(id)?;
+        let Some(partitioning) = &destination.partitioning else { return Some(destination.buffering) };
+        let window = || {
+            let planned = self.branches().filter(|branch| self.is_planned(&branch.id)).count();
+            default_window(journal_limit, planned)
+        };
+        let size_bytes = partitioning.window_bytes.unwrap_or_else(window);
+        Some(Buffering { size_bytes, ..destination.buffering })
+    }
+
     /// What a destination is, if the stream has it.
     pub fn destination_of(&self, id: &DestinationId) -> Option<&S3Destination> {
         self.branch(id).map(|branch| branch.destination)
@@ -348,6 +360,14 @@ impl Conversion {
         Some(if destination.is_primary() { of } else { format!("{of} of {destination}") })
     }
 
+    /// Whether something is [recorded of](Self::recorded_of) this destination.
+    pub(crate) fn is_of(of: &str, destination: &DestinationId) -> bool {
+        match of.rsplit_once(" of ") {
+            Some((_, id)) => id == destination.as_str(),
+            None => destination.is_primary(),
+        }
+    }
+
     /// Where the columns come from that the configuration does not have.
     pub(crate) fn found_in(&self) -> Option<String> {
         let CatalogTable { database, table, version_id, .. } = &self.table;
@@ -462,9 +482,19 @@ pub struct Partitioning {
     pub active_max: u32,
     /// How long a delivery may fail before an alarm is raised (`RetryOptions`), in milliseconds.
     pub retry_ms: u64,
-    /// Raw bytes of records at which the window closes early; by the journal's limit where absent.
+    /// Raw bytes of records at which the window closes early; by the journal's limit where absent, see
+    /// [`StreamSpec::buffering_of`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_bytes: Option<u64>,
+}
+
+/// The most raw bytes at which a window closes early that says nothing itself.
+const WINDOW_BYTES_MAX: u64 = 8 << 30;
+
+/// Raw bytes at which a window closes early that says nothing itself. What is made of a window takes about as much again
+/// until it is delivered, beside the journal and within the same limit: all that are planned share a quarter of it.
+pub(crate) fn default_window(journal_limit: u64, planned: usize) -> u64 {
+    (journal_limit / 4 / planned.max(1) as u64).clamp(1, WINDOW_BYTES_MAX)
 }
 
 impl Default for Partitioning {

@@ -264,11 +264,11 @@ impl Stream {
         if self.recorded.in_force(&of).1 == schema {
             return Ok(());
         }
-        let columns = schema.columns().len();
+        let (columns, told) = (schema.columns().len(), of.clone());
         let (recorded, needed) = (Arc::clone(&self.recorded), needed_schemas(&self.journal));
         let made = tokio::task::spawn_blocking(move || recorded.record(of, schema, &needed)).await;
         let version = made.map_err(|error| StreamError::Read(std::io::Error::other(error)))??;
-        tracing::info!(stream = %self.name, version, columns, "the table's columns have changed in the catalog");
+        tracing::info!(stream = %self.name, of = told, version, columns, "the table's columns have changed in the catalog");
         self.nudge().await;
         Ok(())
     }
@@ -436,12 +436,9 @@ impl Stream {
         }
     }
 
-    /// The records that some destination has not given a fate yet.
-    pub fn in_journal(&self) -> u64 {
-        self.journal.with_state(|state| {
-            let waiting = state.lasting().map(|(_, progress)| progress.in_journal(state.next));
-            waiting.max().unwrap_or_default()
-        })
+    /// How many records wait for a fate at one destination or more, each counted once: what deleting it loses.
+    pub fn waiting(&self) -> u64 {
+        self.journal.with_state(State::waiting)
     }
 
     /// Whether every record has its fate, whatever is replayed.

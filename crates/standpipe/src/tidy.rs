@@ -220,6 +220,24 @@ fn every_source_file_says_what_it_is_for_and_is_short() {
 }
 
 #[test]
+fn what_a_worker_logs_says_at_which_destination() {
+    let of_workers = |path: &PathBuf| short(path).starts_with("crates/standpipe/src/worker/");
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for path in files("rs").into_iter().filter(of_workers) {
+        for logged in between(&read(&path), "tracing::", ");") {
+            seen += 1;
+            let fields = logged.split('"').next().unwrap_or_default();
+            if !fields.contains("destination") && !fields.contains("replay") {
+                wrong.push(format!("{}: no destination: {logged}", short(&path)));
+            }
+        }
+    }
+    assert!(seen > 10, "{seen}");
+    nothing(wrong);
+}
+
+#[test]
 fn no_test_is_skipped_and_no_work_is_left_for_nobody() {
     // Written in two halves, or this file would find itself.
     let (skipped, later) = (concat!("#[", "ignore"), concat!("TO", "DO"));

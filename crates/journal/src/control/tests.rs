@@ -45,6 +45,30 @@ fn the_oldest_open_batch_holds_the_journal() {
 }
 
 #[test]
+fn a_record_that_waits_at_several_destinations_is_counted_once() {
+    let mut state = state();
+    let other = DestinationId::parse("other").unwrap();
+    state.destinations.insert(other.clone(), Progress::starting_at(Position(20)));
+    assert_eq!(state.waiting(), 100);
+    let all = [close(1, 0, 9), close(2, 10, 69), Close { destination: other, ..close(3, 20, 49) }];
+    all.iter().for_each(|close| state.apply(&Control::Close(close.clone())));
+    state.apply(&settle(&all[1]));
+    // One has 0 to 9 and what comes behind 69, the other what comes behind 19.
+    assert_eq!(state.waiting(), 10 + 80);
+    state.apply(&settle(&all[2]));
+    assert_eq!(state.waiting(), 10 + 50);
+    let most = state.lasting().map(|(_, progress)| progress.in_journal(state.next)).max();
+    assert_eq!(most, Some(50), "neither has as many by itself");
+    let rest =
+        [close(4, 70, 99), Close { destination: DestinationId::parse("other").unwrap(), ..close(5, 50, 99) }];
+    rest.iter().for_each(|close| state.apply(&Control::Close(close.clone())));
+    rest.iter().for_each(|close| state.apply(&settle(close)));
+    assert_eq!((state.waiting(), state.is_settled()), (10, false));
+    state.apply(&settle(&all[0]));
+    assert_eq!((state.waiting(), state.is_settled()), (0, true));
+}
+
+#[test]
 fn a_settle_counts_once_even_when_its_close_was_lost() {
     let (mut state, lost) = (state(), close(1, 0, 9));
     state.apply(&settle(&lost));

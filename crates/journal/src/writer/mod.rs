@@ -219,6 +219,7 @@ impl Shared {
             self.write_group(&mut writer, group);
             self.prepare(&mut writer);
             self.reclaim(&mut writer);
+            self.look_at_pressure();
         }
         let mut queue = self.queue();
         queue.scheduled = !queue.ops.is_empty();

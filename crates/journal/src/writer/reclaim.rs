@@ -101,6 +101,7 @@ impl Journal {
         let mut writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.0.queue().closed {
             self.0.reclaim(&mut writer);
+            self.0.look_at_pressure();
         }
     }
 }

@@ -9,6 +9,7 @@ mod fixtures;
 mod fuzz;
 mod keys;
 mod model;
+mod pressure;
 mod retention;
 mod sim;
 mod spool;

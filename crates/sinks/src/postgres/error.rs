@@ -1,11 +1,9 @@
 //! What a server's errors mean: whose fault they are, and what the worker does next.
 
-use std::error::Error;
-
 use standpipe_model::{ErrorClass, SinkError};
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::cause::{WORDS_MAX, causes, refuses_certificate};
+use crate::cause::{WORDS_MAX, causes, find, refuses_certificate};
 use crate::client::coded;
 
 /// How much of the server's words about a row is kept, in characters.
@@ -103,9 +101,9 @@ impl Failure {
         if error.as_db_error().is_some() {
             return Self::Server(error).into_error(place);
         }
-        let (class, code) = if refuses_certificate(&error) || has::<rustls::Error>(&error) {
+        let (class, code) = if refuses_certificate(&error) || find::<rustls::Error>(&error).is_some() {
             (ErrorClass::Misconfigured, "Postgres.SSLHandshakeFailure")
-        } else if error.is_closed() || has::<std::io::Error>(&error) {
+        } else if error.is_closed() || find::<std::io::Error>(&error).is_some() {
             (ErrorClass::Transient, "Postgres.ConnectionFailed")
         } else {
             // A server without TLS, no password where one is wanted, a way to prove it that is not known here.
@@ -114,19 +112,6 @@ impl Failure {
         let message = format!("{place}: {}", causes(&error));
         SinkError { code: Some(code.to_owned()), ..SinkError::new(class, message).with_source(error) }
     }
-}
-
-/// Whether an error of that type is among the causes, or inside of one that is an I/O error.
-fn has<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if cause.is::<E>() {
-            return true;
-        }
-        let inside = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| cause.source());
-    }
-    false
 }
 
 /// Whether another row might have been taken.

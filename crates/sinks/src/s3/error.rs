@@ -8,7 +8,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use standpipe_model::{ErrorClass, SinkError};
 
-use crate::cause::{RETRY_AFTER_MAX, WORDS_MAX, causes, refuses_certificate};
+use crate::cause::{RETRY_AFTER_MAX, WORDS_MAX, causes, find, refuses_certificate};
 
 /// A request that failed, reduced to what matters.
 #[derive(Debug)]
@@ -131,16 +131,4 @@ fn by_code(code: &str) -> Option<ErrorClass> {
         "NoSuchUpload" | "RequestTimeout" | "OperationAborted" | "ConditionalRequestConflict" => ErrorClass::Transient,
         _ => return None,
     })
-}
-
-/// The first cause of a type.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if let Some(found) = cause.downcast_ref() {
-            return Some(found);
-        }
-        next = cause.source();
-    }
-    None
 }

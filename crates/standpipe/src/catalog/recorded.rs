@@ -8,9 +8,9 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 use standpipe_convert::TableSchema;
@@ -153,6 +153,35 @@ impl Recorded {
         versions.insert(version, (of, schema));
         Ok(version)
     }
+
+    /// Whether anything is recorded of what `is_meant`.
+    pub(crate) fn has(&self, is_meant: impl Fn(&str) -> bool) -> bool {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        versions.values().any(|(of, _)| is_meant(of))
+    }
+
+    /// Forgets what is recorded of what `is_meant`, where no open batch needs it; blocking. Only by who
+    /// [holds](Self::hold) it.
+    ///
+    /// # Errors
+    /// [`CatalogError`]: a file cannot be removed, and what it holds is still known.
+    pub(crate) fn forget(
+        &self,
+        is_meant: impl Fn(&str) -> bool,
+        needed: &BTreeSet<u64>,
+    ) -> Result<(), CatalogError> {
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        let meant = versions.iter().filter(|(version, (of, _))| !needed.contains(version) && is_meant(of));
+        let meant: Vec<u64> = meant.map(|(version, _)| *version).collect();
+        for version in meant {
+            let path = self.path(version);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&path)(error)),
+                _ => drop(versions.remove(&version)),
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -194,6 +223,23 @@ mod tests {
         fs::write(dir.path().join("schema-9.json"), r#"{"format":2,"of":"rows","rows":[]}"#).unwrap();
         let error = Recorded::open(dir.path().to_owned(), &lost).unwrap_err().to_string();
         assert!(error.contains("schema-9.json has format 2"), "{error}");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_gone_from_the_disk_and_what_a_batch_needs_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Recorded::open(dir.path().to_owned(), &BTreeSet::new()).unwrap().0;
+        let schema = TableSchema::new(vec![Column::parse("a", "int").unwrap()]).unwrap();
+        let recorded = open();
+        for of in ["rows", "rows of a", "glue lake t LATEST of a", "rows of b"] {
+            recorded.record(of.to_owned(), schema.clone(), &BTreeSet::new()).unwrap();
+        }
+        recorded.forget(|of| of.ends_with(" of a"), &BTreeSet::from([2])).unwrap();
+        for recorded in [recorded, open()] {
+            let kept: Vec<_> = (1..=4).map(|version| recorded.at(version).is_some()).collect();
+            assert_eq!(kept, [true, true, false, true]);
+            assert!(recorded.has(|of| of == "rows of b") && !recorded.has(|of| of.starts_with("glue")));
+        }
     }
 
     #[test]

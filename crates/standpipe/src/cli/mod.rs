@@ -28,6 +28,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use form_urlencoded::Serializer;
 
 /// Where the configuration is unless told otherwise.
 pub const CONFIG_PATH: &str = "/etc/standpipe/standpipe.yaml";
@@ -141,6 +142,13 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 /// Writes a line to standard error. Where even that fails there is nobody left to tell.
 pub(crate) fn complain(line: &str) {
     writeln!(std::io::stderr().lock(), "{line}").ok();
+}
+
+/// The parameters of a request that is about a destination, where one was named.
+pub(crate) fn query_about(destination: Option<&str>) -> Serializer<'static, String> {
+    let mut query = Serializer::new(String::new());
+    query.extend_pairs(destination.map(|id| ("destination", id)));
+    query
 }
 
 /// A number of things, in words.

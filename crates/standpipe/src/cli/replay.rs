@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{ArgGroup, Args};
-use form_urlencoded::Serializer;
 use http::Method;
 use indicatif::{HumanBytes, ProgressBar};
 use serde_json::Value;
@@ -14,7 +13,7 @@ use standpipe_model::Timestamp;
 use super::batches::AdminArgs;
 use super::follow::{Task, number, waiting};
 use super::time::{shown_time, time};
-use super::{count, print};
+use super::{count, print, query_about};
 
 /// Arguments of `replay`.
 #[derive(Debug, Args)]
@@ -94,11 +93,10 @@ pub async fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
 
 impl ReplayArgs {
     fn query(&self) -> String {
-        let mut query = Serializer::new(String::new());
+        let mut query = query_about(self.destination.as_deref());
         for (name, at) in [("from", self.from), ("to", self.to)] {
             query.extend_pairs(at.map(|at| (name, at.as_millis().to_string())));
         }
-        query.extend_pairs(self.destination.iter().map(|id| ("destination", id)));
         query.extend_pairs(self.into.iter().map(|into| ("into", into)));
         query.extend_pairs(self.rate.map(|rate| ("rate", rate.to_string())));
         let flags = [("from_oldest", self.from_oldest), ("dry_run", self.dry_run)];

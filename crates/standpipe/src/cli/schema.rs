@@ -13,7 +13,7 @@ use standpipe_convert::infer::Inferred;
 use standpipe_convert::{Column, TableSchema};
 
 use super::batches::AdminArgs;
-use super::{complain, count, input, no_variable, print};
+use super::{complain, count, input, no_variable, print, query_about};
 use crate::config::{check_table_name, schema_json};
 
 /// Arguments of `schema`.
@@ -97,8 +97,7 @@ pub(super) async fn run(args: &SchemaArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn show(args: &ShowArgs) -> anyhow::Result<()> {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(args.destination.iter().map(|id| ("destination", id)));
+    let mut query = query_about(args.destination.as_deref());
     let path = format!("/streams/{}/schema?{}", args.stream, query.finish());
     let answer = args.admin.call(Method::GET, &path).await?;
     let Shown { name, columns } =

@@ -7,7 +7,7 @@ use standpipe_model::DestinationId;
 use super::compound::{List, Sub};
 use super::format::{ConversionDraft, conversion};
 use super::partitioning::extract;
-use super::problem::{Problem, Spot};
+use super::problem::{Problem, Spot, check_names};
 use super::processors::PROCESSOR;
 use super::reader::{Cursor, Section, Shape, Spots};
 use super::schema::Schema;
@@ -40,6 +40,12 @@ pub(super) struct BranchDraft {
 }
 
 impl BranchDraft {
+    /// Whether a plan is made of its batches, as [`StreamSpec::is_planned`](crate::spec::StreamSpec::is_planned) has it.
+    pub(super) fn is_planned(&self) -> bool {
+        let is_partitioned = self.destination.as_ref().is_some_and(|to| to.partitioning.is_some());
+        is_partitioned || self.processors.iter().any(ProcessorSpec::calls_function)
+    }
+
     /// The branch, if every part of it was right.
     pub(super) fn into_branch(self) -> Option<Branch> {
         Some(Branch { id: self.id?, destination: self.destination?.spec, processors: self.processors })
@@ -124,7 +130,11 @@ fn one_branch(
 
 /// No two destinations of a stream have one id, or one error output, as what is there is known by its stream only.
 pub(super) fn check_apart(stream: &StreamDraft, problems: &mut Vec<Problem>) {
-    check_ids(stream, problems);
+    let ids = stream
+        .branches
+        .iter()
+        .filter_map(|branch| Some((branch.id.as_ref()?.as_str(), branch.spots.of("id"))));
+    check_names("destination", ids, problems);
     let mut seen: BTreeMap<_, &DestinationId> = BTreeMap::new();
     for branch in &stream.branches {
         let (Some(id), Some(draft)) = (&branch.id, &branch.destination) else { continue };
@@ -139,23 +149,6 @@ pub(super) fn check_apart(stream: &StreamDraft, problems: &mut Vec<Problem>) {
                 "its error output is at the same place as that of \"{other}\": let the prefixes differ"
             );
             problems.push(Problem { spot: draft.spots.of("error_output_prefix"), message });
-        }
-    }
-}
-
-fn check_ids(stream: &StreamDraft, problems: &mut Vec<Problem>) {
-    let mut seen: BTreeMap<&DestinationId, Spot> = BTreeMap::new();
-    for branch in &stream.branches {
-        let Some(id) = &branch.id else { continue };
-        let spot = branch.spots.of("id");
-        match seen.get(id) {
-            Some(earlier) => {
-                problems.push(Problem {
-                    spot,
-                    message: format!("a destination \"{id}\" is at {earlier} already"),
-                });
-            }
-            None => drop(seen.insert(id, spot)),
         }
     }
 }

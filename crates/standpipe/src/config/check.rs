@@ -14,7 +14,7 @@ use super::compound::Named;
 use super::format;
 use super::functions::is_function_name;
 use super::partitioning;
-use super::problem::{Problem, Spot, did_you_mean};
+use super::problem::{Problem, Spot, check_names, did_you_mean};
 use super::root::Draft;
 use super::settings::DiskShare;
 use super::stores::StoreConfig;
@@ -39,7 +39,7 @@ pub(super) fn finish(mut draft: Draft, problems: &mut Vec<Problem>) -> Option<Co
     check_functions(&draft, problems);
     check_tables(&mut draft, problems);
     check_schemas(&draft.schemas, problems);
-    check_names(&draft.streams, problems);
+    check_stream_names(&draft.streams, problems);
     let only = match draft.stores.as_slice() {
         [(name, ..)] => Some(name.clone()),
         _ => None,
@@ -230,21 +230,10 @@ fn check_tables(draft: &mut Draft, problems: &mut Vec<Problem>) {
 }
 
 /// Streams share one space of names, whichever file they come from.
-fn check_names(streams: &[StreamDraft], problems: &mut Vec<Problem>) {
-    let mut seen: BTreeMap<&str, Spot> = BTreeMap::new();
-    for stream in streams {
-        let Some(name) = &stream.name else { continue };
-        let spot = stream.spots.of("name");
-        match seen.get(name.as_str()) {
-            Some(earlier) => {
-                let message = format!("a stream \"{name}\" is at {earlier} already");
-                problems.push(Problem { spot, message });
-            }
-            None => {
-                seen.insert(name.as_str(), spot);
-            }
-        }
-    }
+fn check_stream_names(streams: &[StreamDraft], problems: &mut Vec<Problem>) {
+    let names =
+        streams.iter().filter_map(|stream| Some((stream.name.as_ref()?.as_str(), stream.spots.of("name"))));
+    check_names("stream", names, problems);
 }
 
 /// Whether a name of a `what` is under the section `what`s.
@@ -272,6 +261,7 @@ fn check_stream(stream: &mut StreamDraft, around: &Surroundings<'_>, problems: &
     for branch in &stream.branches {
         partitioning::check(branch, limit, problems);
     }
+    partitioning::check_together(stream, limit, problems);
     let branches = stream.branches.iter_mut().filter_map(|branch| branch.destination.as_mut());
     for destination in branches.chain(&mut stream.backup) {
         check_destination(destination, limit, around, problems);

@@ -11,10 +11,10 @@ use super::compound::Map;
 use super::problem::{Problem, Spot};
 use super::reader::Section;
 use super::shapes::{Int, Size, Span, text};
-use super::streams::JOURNAL_LIMIT_MAX;
+use super::streams::{DestinationDraft, JOURNAL_LIMIT_MAX, StreamDraft};
 use super::units::{format_duration, format_size};
 use crate::processors::{JQ, PartitionKeysError, ProcessorSpec, check_partition_keys};
-use crate::spec::Partitioning;
+use crate::spec::{Partitioning, default_window};
 
 /// The most partitions that a window may have: twice what the service goes to. Each of them is an object that the plan of
 /// a batch names.
@@ -52,7 +52,7 @@ pub(super) fn partitioning(section: &mut Section<'_, '_>) -> Option<Partitioning
         "window",
         Size(1 << 20..=JOURNAL_LIMIT_MAX),
         "Raw bytes of records after which a window closes before its interval is over; where absent a quarter of the \
-         journal's limit, at most 8 GiB.",
+         journal's limit, at most 8 GiB, shared by the stream's destinations that are planned.",
     );
     let spec = Partitioning {
         active_max: u32::try_from(limit).unwrap_or(u32::MAX),
@@ -145,6 +145,54 @@ pub(super) fn check(branch: &BranchDraft, journal_limit: Option<u64>, problems: 
             refuse(destination.spots.of("partitioning"), error.to_string());
         }
         Err(error) => refuse(branch.spots.of("processors"), error.to_string()),
+    }
+}
+
+/// The windows of a stream, or what batches come to of which a plan is made for their functions' sake, share its journal's
+/// limit with the records that they are made of: there has to be room for all of them at once. Sizes that nobody gave
+/// are made to fit.
+pub(super) fn check_together(
+    stream: &mut StreamDraft,
+    journal_limit: Option<u64>,
+    problems: &mut Vec<Problem>,
+) {
+    let name = stream.name.as_ref().map_or("", StreamName::as_str);
+    let planned = stream.branches.iter_mut().filter(|branch| branch.is_planned());
+    let planned: Vec<_> = planned.filter_map(|branch| branch.destination.as_mut()).collect();
+    let count = planned.len();
+    let Some(limit) = journal_limit.filter(|_| count > 1) else { return };
+    let default = default_window(limit, count);
+    // Each with its spot where it was given.
+    let windows = planned.into_iter().map(
+        |DestinationDraft { partitioning, spec, size_is_given, size_spot, .. }| {
+            let size = &mut spec.buffering.size_bytes;
+            match partitioning {
+                Some(PartitioningDraft { spec, window_spot, .. }) => (
+                    spec.window_bytes.unwrap_or(default),
+                    spec.window_bytes.is_some().then_some(&*window_spot),
+                ),
+                None if *size_is_given => (*size, Some(&*size_spot)),
+                None => {
+                    *size = default.min(*size);
+                    (*size, None)
+                }
+            }
+        },
+    );
+    let windows: Vec<(u64, Option<&Spot>)> = windows.collect();
+    let sum = windows.iter().fold(0_u64, |sum, (window, _)| sum.saturating_add(*window));
+    // One that is too large by itself is told by itself.
+    let fits = sum <= limit / 2 || windows.iter().any(|(window, _)| *window > limit / 2);
+    let given = windows.into_iter().filter_map(|(window, spot)| Some((window, spot?)));
+    if let Some((window, spot)) = given.max_by_key(|(window, _)| *window).filter(|_| !fits) {
+        let message = format!(
+            "{} makes {} for the {count} destinations of \"{name}\" that are planned, more than half of the journal's limit, \
+             {}: what is made of their windows would not fit in beside the records",
+            format_size(window),
+            format_size(sum),
+            format_size(limit)
+        );
+        problems.push(Problem { spot: spot.clone(), message });
     }
 }
 
@@ -296,6 +344,72 @@ mod tests {
         // The size is where objects are cut, and closes nothing.
         let small = format!("{QUERY}\n  journal_limit: 8MiB");
         good(&partitioned("partitioning: {}, buffering: {size: 64MiB}", &small));
+    }
+
+    /// A stream with a journal of so much and these destinations; `call` calls a function.
+    fn several(limit: &str, entries: &[String]) -> String {
+        format!(
+            "stores: {{disk: {{type: file, path: /tmp/x}}}}\nfunctions: {{call: {{path: /tmp/x.wasm}}}}\nstreams:\n- name: \
+             many\n  journal_limit: {limit}\n  destinations: [{}]\n",
+            entries.join(", ")
+        )
+    }
+
+    fn entry(id: &str, partitioning: &str) -> String {
+        let s3 = format!(
+            "prefix: \"{id}/!{{partitionKeyFromQuery:a}}/\", error_output_prefix: \"{id}/!{{firehose:error-output-type}}/\""
+        );
+        format!("{{id: {id}, s3: {{{s3}, partitioning: {partitioning}}}, processors: {QUERY}}}")
+    }
+
+    fn calling(id: &str, buffering: &str) -> String {
+        let s3 = format!("prefix: {id}/, buffering: {buffering}");
+        format!("{{id: {id}, s3: {{{s3}}}, processors: [{{wasm: call}}]}}")
+    }
+
+    #[test]
+    fn windows_of_several_destinations_fit_into_a_journal_together() {
+        let by_default: Vec<_> = (0..8).map(|n| entry(&format!("p{n}"), "{}")).collect();
+        let calls: Vec<_> = (0..8).map(|n| calling(&format!("c{n}"), "{}")).collect();
+        for (limit, text) in [("1MiB", 1 << 20), ("100MiB", 100 << 20), ("1TiB", 1_u64 << 40)] {
+            let spec = loaded(&several(limit, &[&*by_default, &calls].concat()));
+            let sizes =
+                spec.destinations().into_iter().map(|id| spec.buffering_of(&id, text).unwrap().size_bytes);
+            let sizes: Vec<u64> = sizes.collect();
+            assert!(
+                sizes.iter().all(|size| *size > 0) && sizes.iter().sum::<u64>() <= text / 4,
+                "{limit}: {sizes:?}"
+            );
+        }
+        // One alone has what it always had.
+        let alone = loaded(&several("100MiB", &by_default[..1]));
+        assert_eq!(alone.buffering_of(&alone.id, 100 << 20).unwrap().size_bytes, 25 << 20);
+        let text = [entry("a", "{window: 3MiB}"), calling("b", "{size: 2MiB}")];
+        good(&several("10MiB", &text));
+    }
+
+    #[test]
+    fn windows_that_only_fit_one_by_one_are_refused_at_the_largest() {
+        let told = |field: &str, window: &str, sum: &str, count: u32| {
+            format!(
+                "streams[0].{field}: {window} makes {sum} for the {count} destinations of \"many\" that are planned, more \
+                 than half of the journal's limit, 10MiB: what is made of their windows would not fit in beside the records"
+            )
+        };
+        let (large, small) = (entry("a", "{window: 4MiB}"), entry("b", "{window: 2MiB}"));
+        refused(
+            &several("10MiB", &[small, large.clone()]),
+            &told("destinations[1].s3.partitioning.window", "4MiB", "6MiB", 2),
+        );
+        refused(
+            &several("10MiB", &[calling("b", "{size: 5MiB}"), large]),
+            &told("destinations[0].s3.buffering.size", "5MiB", "9MiB", 2),
+        );
+        let by_default = entry("b", "{}");
+        refused(
+            &several("10MiB", &[entry("a", "{window: 5MiB}"), by_default]),
+            &told("destinations[0].s3.partitioning.window", "5MiB", "6400KiB", 2),
+        );
     }
 
     #[test]

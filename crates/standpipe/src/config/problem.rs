@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, and where: all of it at once, one line each, as a compiler prints it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -87,6 +88,24 @@ impl fmt::Display for ConfigProblems {
 }
 
 impl std::error::Error for ConfigProblems {}
+
+/// Refuses names of a `what` that somebody earlier has.
+pub(super) fn check_names<'n>(
+    what: &str,
+    names: impl IntoIterator<Item = (&'n str, Spot)>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut seen: BTreeMap<&str, Spot> = BTreeMap::new();
+    for (name, spot) in names {
+        match seen.get(name) {
+            Some(earlier) => {
+                let message = format!("a {what} \"{name}\" is at {earlier} already");
+                problems.push(Problem { spot, message });
+            }
+            None => drop(seen.insert(name, spot)),
+        }
+    }
+}
 
 /// The one of `known` that `given` was probably meant to be.
 pub(super) fn nearest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {

@@ -177,7 +177,8 @@ fn targets(section: &mut Section<'_, '_>) -> Targets {
         "delivery_log_dir",
         FilePath,
         "A folder for the log groups of streams (`CloudWatchLoggingOptions`): `<log group>/<log stream>.log` in it gets a \
-         JSON line for each attempt that failed, at most 30 a minute. Where absent, they go to the daemon's own log.",
+         JSON line for each attempt that failed and for records that are not delivered, at most 30 a minute. Where absent, \
+         they go to the daemon's own log.",
     );
     Targets { default_store, roles, delivery_log_dir }
 }

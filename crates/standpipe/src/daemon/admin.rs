@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Daemon;
+use super::parameters::Parameters;
 use crate::alarm::AlarmKind;
 use crate::metrics::Snapshot;
 use crate::spec::Conversion;
@@ -77,7 +78,7 @@ async fn answer(daemon: &Arc<Daemon>, frontend: &Frontend, request: &Request<Inc
         (&Method::DELETE, ["streams", name]) => discard(daemon, name).await,
         (&Method::DELETE, ["streams", name, "destinations", id]) => forget(daemon, name, id).await,
         (&Method::GET, ["streams", name, "schema"]) => {
-            let destination = parameter(request.uri().query().unwrap_or_default(), "destination");
+            let destination = Parameters(request.uri().query().unwrap_or_default()).get("destination");
             with_stream(daemon, name, |stream| schema(stream, destination.as_deref()))
         }
         (&Method::GET, ["streams", name, "batches"]) => with_stream(daemon, name, batches),
@@ -96,12 +97,6 @@ async fn answer(daemon: &Arc<Daemon>, frontend: &Frontend, request: &Request<Inc
 /// For what reads journals: it may wait for the disk, and must not keep other tasks waiting with it.
 fn blocking(answer: impl FnOnce() -> Reply) -> Reply {
     tokio::task::block_in_place(answer)
-}
-
-/// The first parameter of that name in a query.
-fn parameter(query: &str, name: &str) -> Option<String> {
-    let mut all = form_urlencoded::parse(query.as_bytes());
-    all.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: String) -> Reply {
@@ -242,6 +237,9 @@ async fn forget(daemon: &Daemon, name: &str, id: &str) -> Reply {
         Err(error @ ForgetError::Unknown(_)) => refuse(StatusCode::NOT_FOUND, &error.to_string()),
         Err(error @ ForgetError::Append(_)) => {
             refuse(StatusCode::SERVICE_UNAVAILABLE, &crate::worker::chain(&error))
+        }
+        Err(error @ (ForgetError::Recorded(_) | ForgetError::Ended(_))) => {
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, &crate::worker::chain(&error))
         }
     }
 }

@@ -65,7 +65,7 @@ impl Daemon {
     /// [`CatalogError`]: it could not be moved.
     pub(super) async fn discard(&self, stream: &Stream) -> Result<(), CatalogError> {
         stream.stop().await;
-        let discarded = stream.in_journal();
+        let discarded = stream.waiting();
         self.move_away(stream, Away::Trash)?;
         self.context.metrics.discarded(stream.name(), discarded);
         tracing::info!(stream = %stream.name(), discarded, "stream deleted");

@@ -41,7 +41,7 @@ use crate::metrics::Metrics;
 use crate::stores::Stores;
 use crate::tls::dev::{self, DevTlsError};
 use crate::tls::{self, ListenerTls, TlsFileError};
-use crate::worker::Context;
+use crate::worker::{Context, LOOKS_AT_ONCE};
 
 /// The file of the data directory that says where the daemon listens.
 const ENDPOINTS: &str = "endpoints.json";
@@ -288,6 +288,7 @@ fn context(
         account_id: config.account_id.clone(),
         encoders: EncoderPool::new(processors),
         processors: Arc::new(Semaphore::new(processors)),
+        looks: Semaphore::new(LOOKS_AT_ONCE),
         intake: OnceLock::new(),
     }))
 }

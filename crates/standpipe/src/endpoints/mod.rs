@@ -219,6 +219,11 @@ impl Target {
         }
     }
 
+    /// Whether it may be asked for something else than to take records. Who listens behind a URL may know nothing else.
+    pub(crate) fn can_be_looked_at(&self) -> bool {
+        !matches!(self, Self::Http(_))
+    }
+
     /// Whether it keeps something of each request, to recognise repetitions.
     pub(crate) fn remembers_requests(&self) -> bool {
         match self {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 
 use standpipe_journal::AppendError;
 use standpipe_journal::control::Progress;
@@ -10,8 +11,9 @@ use standpipe_model::DestinationId;
 
 use super::{Stream, StreamError};
 use crate::alarm::AlarmKind;
-use crate::catalog::Definition;
-use crate::worker::{Order, Worker, chain};
+use crate::catalog::{CatalogError, Definition};
+use crate::spec::Conversion;
+use crate::worker::{Order, Worker, chain, needed_schemas};
 
 /// A destination was not forgotten.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,12 @@ pub(crate) enum ForgetError {
     /// The journal took no frame.
     #[error("the journal took no frame")]
     Append(#[from] AppendError),
+    /// What is recorded of its rows is still there.
+    #[error("what its rows were converted to could not be removed")]
+    Recorded(#[from] CatalogError),
+    /// The same.
+    #[error("removing what its rows were converted to ended badly")]
+    Ended(#[source] io::Error),
 }
 
 impl Stream {
@@ -134,7 +142,8 @@ impl Stream {
         })
     }
 
-    /// Gives up what is held for a destination that was taken out; how many records that were.
+    /// Gives up what is held for a destination that was taken out, and what is recorded of its rows; how many records that
+    /// were.
     ///
     /// # Errors
     /// [`ForgetError`]: it is still held.
@@ -144,11 +153,24 @@ impl Stream {
             return Err(ForgetError::InUse(id.clone()));
         }
         let held = self.removed(&destinations).into_iter().find(|(held, ..)| held == id);
-        let (_, records, _) = held.ok_or_else(|| ForgetError::Unknown(id.clone()))?;
+        if held.is_none() && !self.recorded.has(|of| Conversion::is_of(of, id)) {
+            return Err(ForgetError::Unknown(id.clone()));
+        }
+        let records = held.map_or(0, |(_, records, _)| records);
         self.journal.forget_destination(id).await?;
         self.context.metrics.discarded(&self.name, records);
         self.context.alarms.clear(Some(&self.name), AlarmKind::DestinationRemoved, id.as_str());
         tracing::warn!(stream = %self.name, destination = %id, records, "what was held for a destination is discarded");
+        self.forget_schemas(id).await?;
         Ok(records)
+    }
+
+    async fn forget_schemas(&self, of: &DestinationId) -> Result<(), ForgetError> {
+        let _held = self.recorded.hold().await;
+        let (recorded, needed) = (Arc::clone(&self.recorded), needed_schemas(&self.journal));
+        let of = of.clone();
+        let forget = move || recorded.forget(|recorded| Conversion::is_of(recorded, &of), &needed);
+        let forgotten = tokio::task::spawn_blocking(forget).await;
+        Ok(forgotten.map_err(|error| ForgetError::Ended(io::Error::other(error)))??)
     }
 }

@@ -73,7 +73,7 @@ impl Line {
         };
         let of = conversion.table.clone();
         let columns = self.with_columns(conversion, close)?.schema;
-        let (iceberg, table) = self.look(&of).await?;
+        let (iceberg, table) = self.look_at(&of).await?;
         let (scheme, folder) = folder(&table, "write.data.path", "data")?;
         let name = name_of(&target.key);
         *target = ObjectTarget { key: format!("{}/{}", folder.key, target.key), ..folder };
@@ -88,12 +88,12 @@ impl Line {
     /// Whether the table has the file of a key.
     async fn is_in_table(&self, shape: &Shape, key: &str) -> Result<bool, SinkError> {
         let Some(conversion) = &shape.destination.conversion else { return Ok(false) };
-        let (_, table) = self.look(&conversion.table).await?;
+        let (_, table) = self.look_at(&conversion.table).await?;
         Ok(has(&table, &name_of(key)))
     }
 
     /// The catalog, and the table as it is now.
-    async fn look(&self, of: &CatalogTable) -> Result<(Arc<Iceberg>, TableMetadata), SinkError> {
+    async fn look_at(&self, of: &CatalogTable) -> Result<(Arc<Iceberg>, TableMetadata), SinkError> {
         let iceberg = self.context.catalogs.iceberg().await.map_err(|error| match error {
             LookupError::Client(_) => SinkError::new(ErrorClass::Transient, chain(&error)),
             error => misconfigured(chain(&error)),

@@ -17,12 +17,11 @@ use super::decisions::Decided;
 use super::fates::Fates;
 use super::make::Transformation;
 use super::pieces::Chunks;
-use super::requests::Sending;
+use super::requests::{Lagging, Sending};
 use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::alarm::{AlarmKind, of_destination};
 use crate::catalog::CatalogError;
-use crate::delivery_log::Failure;
 use crate::spec::S3Destination;
 use crate::stores::Store;
 
@@ -105,8 +104,7 @@ pub(crate) enum Outcome {
 pub(super) enum AttemptError {
     #[error(transparent)]
     Sink(#[from] SinkError),
-    /// An endpoint or a table failed; some of the batch's requests may have come to their end all the same, or it was
-    /// no longer the table that did.
+    /// An endpoint or a table failed; some of the batch's requests may have come to their end all the same.
     #[error("{error}")]
     Endpoint { error: SinkError, progressed: bool },
     #[error("what was made of the batch cannot be kept")]
@@ -189,7 +187,8 @@ impl Line {
                     let rows =
                         of.pieces(self.journal.read(close.range), make::requests(of.clone()), &shape.turns);
                     let (decided, identity) = (Decided::of(&open.decided), close.batch);
-                    let sending = Sending { open, decided, shape, endpoint, identity, which };
+                    let lagging = &Lagging::default();
+                    let sending = Sending { open, decided, shape, endpoint, identity, which, lagging };
                     self.send_requests(&sending, rows).await?
                 }
             };
@@ -211,7 +210,9 @@ impl Line {
         let mut frames = self.done(close, &mut done);
         let (undelivered, sent) = self.send_undelivered(close, shape, &mut frames, repeated).await?;
         let tally = fates.tally(close.range.count()).back_up(undelivered);
-        Ok(self.settle(close, frames, tally, bytes + sent).await?)
+        self.settle(close, frames, tally, bytes + sent).await?;
+        self.tell_failed(close, &fates);
+        Ok(())
     }
 
     /// DONE for each of the parts, which are then told of.
@@ -241,7 +242,7 @@ impl Line {
             _ => shape.key(close, part, part.ordinal())?,
         };
         let mut delivery = self.delivery(close, shape, &encoding, key, repeated);
-        let Store { sink, memory } = self.store(shape)?;
+        let Store { sink, memory } = self.store(&shape.destination)?;
         let table = match part {
             Part::Rows => self.table_for(close, shape, &mut delivery.target).await?,
             Part::Failures(_) | Part::Undelivered => None,
@@ -276,14 +277,14 @@ impl Line {
             // It was made of the same records; its own attempt read them all.
             fates.lost = 0;
         }
-        tracing::debug!(stream = %self.stream, batch = %close.batch, key,
+        tracing::debug!(stream = %self.stream, destination = %self.destination, batch = %close.batch, key,
             reason = close.reason.as_str(), bytes = receipt.bytes, existed = receipt.existed, "object delivered");
         Ok((receipt, fates))
     }
 
     /// Goes through the batch only to learn what becomes of its records.
     async fn count(&self, close: &Close, shape: &Shape) -> Result<Fates, SinkError> {
-        let Store { memory, .. } = self.store(shape)?;
+        let Store { memory, .. } = self.store(&shape.destination)?;
         let _reserved = memory.reserve(memory_for(close.record_bytes, shape)).await;
         let (encoding, reader) = (EncodeOptions::default(), self.journal.read(close.range));
         let make = make::counts(shape.transformation.clone(), self.encoder(&encoding)?);
@@ -292,9 +293,9 @@ impl Line {
         Ok(fates)
     }
 
-    pub(super) fn store(&self, shape: &Shape) -> Result<Store, SinkError> {
-        self.context.stores.get(&shape.destination.store).ok_or_else(|| {
-            let message = format!("store '{}' is not configured", shape.destination.store);
+    pub(super) fn store(&self, destination: &S3Destination) -> Result<Store, SinkError> {
+        self.context.stores.get(&destination.store).ok_or_else(|| {
+            let message = format!("store '{}' is not configured", destination.store);
             SinkError::new(ErrorClass::Misconfigured, message)
         })
     }
@@ -378,7 +379,8 @@ impl Line {
     /// Removes the spools of a batch that it does not need any more.
     pub(super) async fn drop_spools(&self, batch: BatchId, kept: Option<SpoolId>) {
         if let Err(error) = self.blocking(move |journal| journal.remove_spools(batch, kept)).await {
-            tracing::warn!(stream = %self.stream, %batch, %error, "a spool cannot be removed before the next start");
+            tracing::warn!(stream = %self.stream, destination = %self.destination, %batch, %error,
+                "a spool cannot be removed before the next start");
         }
     }
 
@@ -391,7 +393,7 @@ impl Line {
         tracing::warn!(%stream, destination = %self.destination, %batch, tries, class = class.as_str(),
             error = %chain(error), "delivery attempt failed");
         self.raise_by_class(open, class, error, now.since(since));
-        self.log_failure(&open.close, error, now);
+        self.tell_attempt(&open.close, error);
         let asked = match error {
             AttemptError::Sink(error) | AttemptError::Endpoint { error, .. } => {
                 error.retry_after.unwrap_or_default()
@@ -402,7 +404,7 @@ impl Line {
     }
 
     /// The destination that a batch was closed for, where its version is still there.
-    fn closed_for<T>(&self, close: &Close, look: impl FnOnce(&S3Destination) -> T) -> Option<T> {
+    pub(super) fn closed_for<T>(&self, close: &Close, look: impl FnOnce(&S3Destination) -> T) -> Option<T> {
         let version = self.definitions.version(close.version).filter(|_| self.goes_into().is_none())?;
         version.definition.spec.destination_of(&self.of).map(look)
     }
@@ -420,29 +422,15 @@ impl Line {
 
     /// Since when a batch has been failing. Of a table that is noted only of its own failures, not of its store's.
     fn failing_since(&self, open: &OpenBatch, now: Timestamp, error: &AttemptError) -> Timestamp {
-        let of_table = matches!(error, AttemptError::Endpoint { progressed: false, .. });
-        match self.closed_for(&open.close, |to| to.patience.is_some()) {
-            Some(true) if !of_table => open.close.closed_at,
+        match error {
+            AttemptError::Endpoint { .. } => open.failing_since.unwrap_or(now),
+            _ if self.is_of_table(&open.close) => open.close.closed_at,
             _ => open.failing_since.unwrap_or(now),
         }
     }
 
-    /// Tells the log that the destination asks for.
-    fn log_failure(&self, close: &Close, error: &AttemptError, at: Timestamp) {
-        let of_endpoint = matches!(error, AttemptError::Endpoint { .. });
-        let place = |to: &S3Destination| {
-            let endpoint = to.endpoint.as_ref().filter(|_| of_endpoint);
-            let store = || format!("arn:aws:s3:::{}", to.bucket);
-            Some((to.logging.clone()?, endpoint.map_or_else(store, |endpoint| endpoint.target.address())))
-        };
-        let Some((target, destination)) = self.closed_for(close, place).flatten() else { return };
-        let code = match error {
-            AttemptError::Sink(error) | AttemptError::Endpoint { error, .. } => error.code.as_deref(),
-            _ => None,
-        };
-        let (stream, version, message) = (&self.stream, close.version, chain(error));
-        let failure = Failure { stream, version, destination, code, message, at };
-        self.context.delivery_log.tell(&target, &failure);
+    fn is_of_table(&self, close: &Close) -> bool {
+        self.closed_for(close, |to| to.patience.is_some()).unwrap_or_default()
     }
 
     /// Notes since when a batch has been failing. The time that an endpoint or a table has for it runs for nothing but its
@@ -454,7 +442,8 @@ impl Line {
             AttemptError::Endpoint { error, progressed } => {
                 (!must_mend && !error.is_ours, *progressed || must_mend)
             }
-            _ => (!is_given_up, is_given_up && must_mend),
+            // What comes behind the catalog failed, which answers then.
+            _ => (!is_given_up, is_given_up && (must_mend || self.is_of_table(&open.close))),
         };
         let failing = |over| {
             let (batch, destination) = (open.close.batch, self.destination.clone());
@@ -471,7 +460,8 @@ impl Line {
             && let Err(error) = self.journal.control(frames).await
         {
             // It only delays an alarm, and the attempt itself is told of already.
-            tracing::warn!(stream = %self.stream, %error, "cannot note the beginning of a failure");
+            tracing::warn!(stream = %self.stream, destination = %self.destination, %error,
+                "cannot note the beginning of a failure");
         }
     }
 

@@ -1,10 +1,11 @@
 //! What became of a batch's records, counted while its objects are made.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use standpipe_model::{BodyError, Tally};
-use standpipe_transform::FailureKind;
+use standpipe_transform::{Failure, FailureKind};
 
 use super::pieces::Pieces;
 
@@ -13,26 +14,53 @@ use super::pieces::Pieces;
 pub(crate) struct Fates {
     /// Records that a processor dropped.
     pub(crate) dropped: u64,
-    /// Records that failed, by the part of the error output that they belong to.
-    pub(crate) failed: BTreeMap<FailureKind, u64>,
+    /// Records that failed, by the part of the error output that they belong to and by code.
+    pub(crate) failed: BTreeMap<FailureKind, BTreeMap<String, FailedRecords>>,
     /// Records that the journal could not read back.
     pub(crate) lost: u64,
     /// Every record of the batch was seen.
     pub(crate) complete: bool,
 }
 
+/// Records that failed with the same code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FailedRecords {
+    pub(crate) records: u64,
+    /// What was said of the first of them.
+    pub(crate) message: String,
+    /// The function that the first of them failed in, where it was one.
+    pub(crate) function: Option<String>,
+}
+
 impl Fates {
     /// Adds those of a chunk.
-    pub(crate) fn add(&mut self, chunk: &Self) {
+    pub(crate) fn add(&mut self, chunk: Self) {
         self.dropped += chunk.dropped;
-        for (kind, records) in &chunk.failed {
-            *self.failed.entry(*kind).or_default() += records;
+        for (kind, codes) in chunk.failed {
+            let of_kind = self.failed.entry(kind).or_default();
+            for (code, failed) in codes {
+                match of_kind.entry(code) {
+                    Entry::Occupied(mut known) => known.get_mut().records += failed.records,
+                    Entry::Vacant(new) => drop(new.insert(failed)),
+                }
+            }
         }
+    }
+
+    /// Adds a record that failed.
+    pub(crate) fn fail(&mut self, failure: &Failure) {
+        let of_kind = self.failed.entry(failure.kind).or_default();
+        if let Some(known) = of_kind.get_mut(&failure.code) {
+            known.records += 1;
+            return;
+        }
+        let (message, function) = (failure.message.clone(), failure.function.clone());
+        of_kind.insert(failure.code.clone(), FailedRecords { records: 1, message, function });
     }
 
     /// Where the records of a batch of `count` end once everything is sent.
     pub(crate) fn tally(&self, count: u64) -> Tally {
-        let backed_up = self.failed.values().sum();
+        let backed_up = self.failed.values().flat_map(BTreeMap::values).map(|failed| failed.records).sum();
         let delivered = count - self.dropped - backed_up - self.lost;
         Tally { delivered, dropped: self.dropped, backed_up, lost: self.lost }
     }
@@ -77,7 +105,7 @@ impl<T: Send + 'static> Counted<T> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(match made {
             Some(Made { made, fates }) => {
-                seen.add(&fates);
+                seen.add(fates);
                 Some(made)
             }
             None => {

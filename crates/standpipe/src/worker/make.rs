@@ -99,9 +99,7 @@ fn kept_record(row: Bytes) -> Result<Record, BodyError> {
 
 fn fates(transformed: &Transformed) -> Fates {
     let mut fates = Fates { dropped: transformed.dropped, ..Fates::default() };
-    for failure in transformed.failures.values() {
-        *fates.failed.entry(failure.kind).or_default() += 1;
-    }
+    transformed.failures.values().for_each(|failure| fates.fail(failure));
     fates
 }
 

@@ -3,6 +3,7 @@
 //! `step` decides, this loop acts: it feeds what happened to the rule and carries out what the rule says. Stopping it
 //! is a planned crash: attempts under way are dropped, and the next start resumes from the journal.
 
+mod ahead;
 mod append;
 mod body;
 mod columns;
@@ -22,6 +23,7 @@ mod replay;
 mod requests;
 mod shape;
 mod step;
+mod told;
 mod undelivered;
 mod versions;
 
@@ -51,6 +53,7 @@ use crate::metrics::Metrics;
 use crate::spec::Buffering;
 use crate::stores::Stores;
 
+pub(crate) use ahead::LOOKS_AT_ONCE;
 pub(crate) use body::chunk_bytes;
 pub(crate) use deliver::chain;
 use deliver::{Effort, Outcome, Try};
@@ -67,9 +70,6 @@ const JOURNAL_RETRY: Duration = Duration::from_millis(500);
 
 /// How long after a panic a task is made again.
 const PANIC_RETRY: Duration = Duration::from_secs(30);
-
-/// Raw bytes at which the window of a partitioned stream closes early, unless it says otherwise.
-const WINDOW_BYTES_MAX: u64 = 8 << 30;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -100,6 +100,8 @@ pub struct Context {
     pub encoders: EncoderPool,
     /// How many chunks are encoded at once.
     pub processors: Arc<Semaphore>,
+    /// Turns of looking at destinations that have nothing to deliver.
+    pub(crate) looks: Semaphore,
     /// Where records are put that are replayed into a stream, once the streams are open.
     pub(crate) intake: OnceLock<Weak<dyn Intake>>,
 }
@@ -238,6 +240,8 @@ struct Loop {
     drained: watch::Sender<bool>,
     /// Where it ends, where it is a replay.
     end: Option<Cursor>,
+    /// Ends the look at the destination, while there is one.
+    looking: Option<DropGuard>,
 }
 
 impl Loop {
@@ -268,13 +272,16 @@ impl Loop {
             inherited,
             drained,
             end,
+            looking: None,
         })
     }
 
     async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken) {
-        let mut tip = self.line.journal.watch();
+        let (mut tip, mut pressure) = (self.line.journal.watch(), self.line.journal.watch_pressure());
         let first = self.tip(*tip.borrow_and_update());
+        self.look_ahead();
         self.step(first);
+        pressure.mark_changed();
         if self.end.is_some() {
             // It does not wait for records that come in later.
             self.step(Event::Drain);
@@ -288,6 +295,10 @@ impl Loop {
                 Ok(()) = tip.changed() => {
                     let reached = *tip.borrow_and_update();
                     Some(self.tip(reached))
+                }
+                // A replay closes what it has as fast as it may.
+                Ok(()) = pressure.changed(), if self.end.is_none() => {
+                    Some(Event::Pressure { before: *pressure.borrow_and_update() })
                 }
                 () = sleep(&self.line, self.state.wake_at()) => Some(Event::Timer),
             };
@@ -308,12 +319,21 @@ impl Loop {
     }
 
     fn tip(&self, tip: Tip) -> Event {
-        match self.end {
-            Some(Cursor { position: next, bytes }) => {
-                Event::Tip { tip: Tip { next, bytes }, pressure: false }
-            }
-            None => Event::Tip { tip, pressure: self.line.journal.under_pressure() },
+        let end = self.end.map(|Cursor { position: next, bytes }| Tip { next, bytes });
+        Event::Tip(end.unwrap_or(tip))
+    }
+
+    /// Looks at the destination, unless there are batches whose attempts say more.
+    fn look_ahead(&mut self) {
+        if self.end.is_some() || !self.state.is_idle() {
+            return;
         }
+        let (line, ended) = (Arc::clone(&self.line), CancellationToken::new());
+        self.looking = Some(ended.clone().drop_guard());
+        self.tasks.spawn(async move {
+            ended.run_until_cancelled(line.look_ahead()).await;
+            Came { event: Event::Timer, failed: None }
+        });
     }
 
     fn step(&mut self, event: Event) {
@@ -345,7 +365,8 @@ impl Loop {
 
     /// A task that panicked failed, and is made again like any other failure: it must not hold its slot for ever.
     fn panicked(&mut self, error: &JoinError) -> Came {
-        tracing::error!(stream = %self.line.stream, %error, "a task of the worker panicked");
+        let Line { stream, destination, .. } = &*self.line;
+        tracing::error!(%stream, %destination, %error, "a task of the worker panicked");
         let retry_at = self.line.after(PANIC_RETRY);
         match self.doing.remove(&error.id()) {
             Some(Command::Attempt(batch)) => {
@@ -375,6 +396,7 @@ impl Loop {
                 Came { event: Event::Tidied, failed: None }
             }),
             Command::Attempt(batch) => {
+                self.looking = None;
                 let tries = self.tries.get(&batch).copied().unwrap_or_default();
                 let repeated = self.inherited.contains(&batch);
                 let effort = Effort::when_behind(self.state.batches_behind());
@@ -387,7 +409,10 @@ impl Loop {
 
     async fn obey(&mut self, order: Order) -> Option<Event> {
         match order {
-            Order::Respec => Some(Event::Hints(self.line.hints())),
+            Order::Respec => {
+                self.look_ahead();
+                Some(Event::Hints(self.line.hints()))
+            }
             Order::Drain => {
                 // The end that was last heard of may lie before what has been acknowledged since.
                 let tip = *self.line.journal.watch().borrow();
@@ -433,13 +458,8 @@ impl Line {
         if self.goes_into().is_some() {
             return into::BUFFERING;
         }
-        let definition = self.definitions.current();
-        let Some(destination) = definition.spec.destination_of(&self.of) else {
-            return Buffering::default();
-        };
-        let Some(partitioning) = &destination.partitioning else { return destination.buffering };
-        let window = (self.journal.usage().limit / 4).min(WINDOW_BYTES_MAX);
-        Buffering { size_bytes: partitioning.window_bytes.unwrap_or(window), ..destination.buffering }
+        let (definition, limit) = (self.definitions.current(), self.journal.usage().limit);
+        definition.spec.buffering_of(&self.of, limit).unwrap_or_default()
     }
 
     fn now_ms(&self) -> i64 {
@@ -462,7 +482,7 @@ impl Line {
     async fn look_front(&self, position: Position) -> Event {
         let arrival = self.blocking(move |journal| journal.arrival_at(position)).await;
         let arrival = arrival.unwrap_or_else(|error| {
-            tracing::warn!(stream = %self.stream, %error, "the journal cannot be read");
+            tracing::warn!(stream = %self.stream, destination = %self.destination, %error, "the journal cannot be read");
             None
         });
         let arrived_ms = arrival.map_or_else(|| self.now_ms(), |arrival| arrival.steady_ms);
@@ -478,7 +498,8 @@ impl Line {
                     Some(AppendError::Key(_)) => {}
                     _ => {
                         let error = chain(error.as_ref());
-                        tracing::warn!(stream = %self.stream, error, "a batch cannot be closed yet");
+                        let Self { stream, destination, .. } = self;
+                        tracing::warn!(%stream, %destination, error, "a batch cannot be closed yet");
                     }
                 }
                 Event::CloseFailed { retry_at: self.after(JOURNAL_RETRY) }
@@ -523,7 +544,8 @@ impl Line {
         // From here on the journal holds them.
         drop(pinned);
         self.context.metrics.closed(&self.stream, self.label(), reason.as_str());
-        tracing::debug!(stream = %self.stream, %batch, reason = reason.as_str(), "batch closed");
+        tracing::debug!(stream = %self.stream, destination = %self.destination, %batch, reason = reason.as_str(),
+            "batch closed");
         Ok(Event::Closed { batch, end })
     }
 

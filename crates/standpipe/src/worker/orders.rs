@@ -19,7 +19,8 @@ impl Line {
         drop(pinned);
         self.again.forget(batch);
         self.drop_spools(batch, None).await;
-        tracing::info!(stream = %self.stream, %batch, version, "batch bound to the current version");
+        tracing::info!(stream = %self.stream, destination = %self.destination, %batch, version,
+            "batch bound to the current version");
         Ok(())
     }
 
@@ -38,7 +39,8 @@ impl Line {
         }
         self.journal.control(vec![Control::Close(close)]).await?;
         drop(pinned);
-        tracing::info!(stream = %self.stream, %batch, "batch bound to tables that it was closed without");
+        tracing::info!(stream = %self.stream, destination = %self.destination, %batch,
+            "batch bound to tables that it was closed without");
         Ok(())
     }
 
@@ -64,7 +66,8 @@ impl Line {
         self.again.forget(batch);
         self.drop_spools(batch, None).await;
         self.clear_alarms(&open.close);
-        tracing::warn!(stream = %self.stream, %batch, records = range.count(), "batch abandoned by an operator");
+        tracing::warn!(stream = %self.stream, destination = %self.destination, %batch, records = range.count(),
+            "batch abandoned by an operator");
         Ok(())
     }
 }

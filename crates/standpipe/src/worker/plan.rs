@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use standpipe_journal::control::{Close, Control, Plan};
 use standpipe_journal::{Journal, ObjectPlace, SPOOL_BUFFER_BYTES, SpoolError, SpoolId, SpoolWriter};
-use standpipe_model::{BatchId, ErrorClass, SinkError, Tally, Timestamp};
+use standpipe_model::{BatchId, ErrorClass, SinkError, Timestamp};
 use standpipe_sinks::key::{ObjectKeys, Partition, PartitionError};
 use standpipe_transform::{Failure, FailureKind, Record, Row};
 use tokio::task::spawn_blocking;
@@ -54,7 +54,7 @@ impl Line {
             // Its PLAN would be refused, after all of the work and with the space that it takes.
             return Err(SinkError::new(ErrorClass::Transient, "the journal takes no decisions now").into());
         }
-        let memory = self.store(shape)?.memory;
+        let memory = self.store(&shape.destination)?.memory;
         let _reserved = memory.reserve(WORKING_BYTES + 2 * SPOOL_BUFFER_BYTES as u64).await;
         let of = &shape.transformation;
         let work = sorted(of.clone(), Arc::clone(&shape.keys));
@@ -66,11 +66,12 @@ impl Line {
         }
         let (lost, count) = (pieces.lost(), close.range.count());
         let (partitions, beyond_limit) = (sorter.active.len(), sorter.beyond_limit);
-        let planned = blocking(move || sorter.finish(lost, count)).await?;
-        let Planned { spool, objects, index, tally } = planned;
+        let planned = blocking(move || sorter.finish(lost)).await?;
+        let Planned { spool, objects, index, fates } = planned;
         let (batch, destination) = (close.batch, self.destination.clone());
-        let plan = Plan { batch, destination, spool, objects, index, tally };
+        let plan = Plan { batch, destination, spool, objects, index, tally: fates.tally(count) };
         self.journal.control(vec![Control::Plan(plan.clone())]).await?;
+        self.tell_failed(close, &fates);
         // Only now: an earlier PLAN, of which nobody heard, may have been the one that counts.
         self.drop_spools(batch, Some(spool)).await;
         if shape.keys.is_partitioned() {
@@ -108,7 +109,7 @@ struct Planned {
     spool: SpoolId,
     objects: u32,
     index: ObjectPlace,
-    tally: Tally,
+    fates: Fates,
 }
 
 /// What the rows of an object that is being filled have in common.
@@ -257,7 +258,7 @@ impl Sorter {
     }
 
     fn fail(&mut self, record: &Record, failure: &Failure) -> Result<(), AttemptError> {
-        *self.fates.failed.entry(failure.kind).or_default() += 1;
+        self.fates.fail(failure);
         let line = line(record, failure, self.close.closed_at.as_millis(), self.table.as_ref())
             .map_err(io::Error::other);
         let lane = Lane::Failures(failure.kind);
@@ -323,7 +324,7 @@ impl Sorter {
     }
 
     /// Ends all objects and writes the index.
-    fn finish(mut self, lost: u64, count: u64) -> Result<Planned, AttemptError> {
+    fn finish(mut self, lost: u64) -> Result<Planned, AttemptError> {
         let mut open: Vec<u32> = self.lanes.drain().map(|(_, filling)| filling.object).collect();
         open.sort_unstable();
         open.into_iter().try_for_each(|object| self.end(object))?;
@@ -337,6 +338,6 @@ impl Sorter {
         let spool = self.spool.id();
         self.spool.finish()?;
         let objects = u32::try_from(self.objects.len()).unwrap_or(u32::MAX);
-        Ok(Planned { spool, objects, index, tally: self.fates.tally(count) })
+        Ok(Planned { spool, objects, index, fates: self.fates })
     }
 }

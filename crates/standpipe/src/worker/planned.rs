@@ -18,7 +18,7 @@ use super::fates::Made;
 use super::make::{self, Misfit, Transformation};
 use super::pieces::{Pieces, failed};
 use super::plan::PlannedObject;
-use super::requests::Sending;
+use super::requests::{Lagging, Sending};
 use super::shape::Shape;
 
 /// Objects of one batch that are on their way at once; most are small, and the memory of large ones is reserved.
@@ -49,12 +49,14 @@ impl Line {
         let (close, repeated) = (&open.close, which.is_repeated());
         let objects = self.objects(plan).await;
         let objects = objects.map_err(|error| self.damaged(close, unreadable(failed(error))))?;
-        let given_up = AtomicBool::new(false);
+        let (given_up, lagging) = (AtomicBool::new(false), Lagging::default());
+        let lagging = &lagging;
         // They are made as there is room for them.
         let attempts = (0..).zip(objects).filter(|(ordinal, _)| !open.done.contains(ordinal)).map_while(
             |(ordinal, object): (u32, PlannedObject)| {
-                let attempt =
-                    async move { (ordinal, self.send_planned(open, shape, plan, &object, which).await) };
+                let attempt = async move {
+                    (ordinal, self.send_planned(open, shape, plan, &object, which, lagging).await)
+                };
                 (!given_up.load(Ordering::Relaxed)).then_some(attempt)
             },
         );
@@ -124,13 +126,14 @@ impl Line {
         plan: &Plan,
         object: &PlannedObject,
         which: Try,
+        lagging: &Lagging,
     ) -> Result<Receipt, AttemptError> {
         let close = &open.close;
         let sent = match &shape.destination.endpoint {
             Some(endpoint) if !object.is_error_output => {
                 let identity = plan.spool.identity(close.batch);
                 let decided = Decided::of(&open.decided);
-                let sending = Sending { open, decided, shape, endpoint, identity, which };
+                let sending = Sending { open, decided, shape, endpoint, identity, which, lagging };
                 self.send_kept(&sending, plan.spool, object).await
             }
             None if shape.destination.appends() && !object.is_error_output => {
@@ -186,7 +189,7 @@ impl Line {
         object: &PlannedObject,
         repeated: bool,
     ) -> Result<Receipt, SinkError> {
-        let store = self.store(shape)?;
+        let store = self.store(&shape.destination)?;
         let encoding = shape.encoding(object.is_error_output);
         let mut delivery = self.delivery(close, shape, &encoding, object.key.clone(), repeated);
         let table = match object.is_error_output {
@@ -212,7 +215,7 @@ impl Line {
             }
             None => Receipt::default(),
         };
-        tracing::debug!(stream = %self.stream, batch = %close.batch, key = object.key,
+        tracing::debug!(stream = %self.stream, destination = %self.destination, batch = %close.batch, key = object.key,
             bytes = receipt.bytes, existed = receipt.existed, "object delivered");
         Ok(receipt)
     }

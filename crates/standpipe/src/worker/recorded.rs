@@ -128,7 +128,7 @@ impl Line {
         names_max: u32,
     ) -> Result<Option<Inferred>, AttemptError> {
         let mut shape = self.shape(open)?;
-        let memory = self.store(&shape)?.memory;
+        let memory = self.store(&shape.destination)?.memory;
         let _reserved = memory.reserve(memory_for(open.close.record_bytes, &shape)).await;
         let Some(converter) = shape.transformation.converter.take() else { return Ok(None) };
         let reader = Split::new(self.journal.read(open.close.range), converter.records_max);
@@ -171,13 +171,14 @@ impl Line {
             Ok(evolved) if evolved != schema => evolved,
             Ok(_) => return Ok(version),
             Err(error) => {
-                tracing::error!(stream = %self.stream, %error, "an inferred schema cannot be used");
+                tracing::error!(stream = %self.stream, destination = %self.destination, %error,
+                    "an inferred schema cannot be used");
                 return Ok(version);
             }
         };
         if let Err(error) = conversion.with(evolved.clone()).format() {
             let error = chain(&error);
-            tracing::error!(stream = %self.stream, error, "an inferred schema cannot be used");
+            tracing::error!(stream = %self.stream, destination = %self.destination, error, "an inferred schema cannot be used");
             return Ok(version);
         }
         let columns = evolved.columns().len();
@@ -185,7 +186,8 @@ impl Line {
         let of = conversion.recorded_of(&self.of).unwrap_or_default();
         let made = spawn_blocking(move || recorded.record(of, evolved, &needed)).await;
         let version = made.map_err(|error| unreadable(failed(error)))??;
-        tracing::info!(stream = %self.stream, version, columns, "the inferred schema has changed");
+        tracing::info!(stream = %self.stream, destination = %self.destination, version, columns,
+            "the inferred schema has changed");
         Ok(version)
     }
 

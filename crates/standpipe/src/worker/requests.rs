@@ -12,22 +12,26 @@
 //! # Invariants
 //! - The same rows have the same request id at every attempt and in every process.
 //! - Rows are given up by DECIDE before anything is done about it, and are never sent again.
+//! - Once a request of a batch that lags further than it may fails as a whole, no other of that batch is sent.
 
+mod again;
 mod cuts;
 pub(super) mod kept;
+mod lag;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
 use ring::digest::{self, SHA256};
 use standpipe_journal::AppendError;
-use standpipe_journal::control::{Control, Decide, Done, OpenBatch};
+use standpipe_journal::control::{Close, Control, Decide, Done, OpenBatch};
 use standpipe_model::{
-    BatchId, BodyError, ErrorClass, Receipt, Request, RequestId, RequestRow, RowOrigin, SinkError, stream_arn,
+    BatchId, BatchRange, BodyError, ErrorClass, Receipt, Request, RequestId, RequestRow, RowOrigin,
+    SinkError, stream_arn,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -41,7 +45,11 @@ use super::{Context, Line};
 use crate::alarm::AlarmKind;
 use crate::endpoints::{Endpoint, EndpointClient};
 use crate::spec::S3Destination;
+pub(crate) use again::Again;
 use cuts::{Cut, Cutter, cuts};
+pub(super) use lag::Lagging;
+pub(super) use lag::is_beyond;
+use lag::{Reason, Why};
 
 /// Requests of one batch that are on their way at once.
 const REQUESTS_AT_ONCE: usize = 4;
@@ -60,6 +68,7 @@ pub(super) struct Sending<'a> {
     /// What the rows' identities derive from.
     pub(super) identity: BatchId,
     pub(super) which: Try,
+    pub(super) lagging: &'a Lagging,
 }
 
 impl Sending<'_> {
@@ -71,29 +80,13 @@ impl Sending<'_> {
     }
 }
 
-/// Rows of a request that its endpoint wants to have again; known only to this process, as all that a repetition of the
-/// others costs is a repetition.
-#[derive(Debug, Default)]
-pub(crate) struct Again(Mutex<HashMap<RequestId, (BatchId, BTreeSet<RowOrigin>)>>);
-
-impl Again {
-    fn map(&self) -> MutexGuard<'_, HashMap<RequestId, (BatchId, BTreeSet<RowOrigin>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Forgets what is known of a batch's requests.
-    pub(crate) fn forget(&self, batch: BatchId) {
-        self.map().retain(|_, (of, _)| *of != batch);
-    }
-}
-
 /// A request that was attempted.
 struct Attempted {
     /// What it is known by: the id of its rows as they were cut.
     cut: RequestId,
     refused: Refused,
     /// What is not over of it, and why.
-    left: Option<(Request, SinkError)>,
+    left: Option<(Request, Why)>,
     bytes: u64,
     /// It was over before.
     was_over: bool,
@@ -164,7 +157,7 @@ impl Line {
         }
         drop(attempts);
         if let Some(error) = progress.failure.take() {
-            self.flush(sending.open.close.batch, &mut progress).await?;
+            self.flush(&sending.open.close, &mut progress).await?;
             return Err(AttemptError::Endpoint { error, progressed: progress.progressed });
         }
         let fates = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -189,7 +182,11 @@ impl Line {
         current.map_or_else(|| pinned.clone(), |current| pinned.with_access_of(current))
     }
 
-    fn client(&self, endpoint: &Endpoint, destination: &S3Destination) -> Result<EndpointClient, SinkError> {
+    pub(super) fn client(
+        &self,
+        endpoint: &Endpoint,
+        destination: &S3Destination,
+    ) -> Result<EndpointClient, SinkError> {
         let store = || self.context.stores.get(&destination.store);
         self.endpoints.get(&endpoint.target, destination, store).map_err(|error| {
             SinkError::new(ErrorClass::Misconfigured, "the endpoint's client cannot be made")
@@ -224,10 +221,14 @@ impl Line {
         rows.retain(|row| !sending.decided.holds(row.origin.position));
         let mut request = self.request(sending, cut, rows);
         while !request.rows.is_empty() {
+            if let Some(reason) = sending.lagging.reason() {
+                attempted.left = Some((request, Why::Unsent(reason)));
+                break;
+            }
             let answer = match client.sink.attempt(&request).await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    attempted.left = Some((request, error));
+                    attempted.left = Some((request, Why::Failed { error, in_part: false }));
                     break;
                 }
             };
@@ -245,7 +246,8 @@ impl Line {
             let asks_for_time = error.class != ErrorClass::Transient || error.retry_after.is_some();
             let at_once = were_refused && !asks_for_time && request.rows.len() < before;
             if !at_once {
-                attempted.left = Some((request, error));
+                let in_part = request.rows.len() < before;
+                attempted.left = Some((request, Why::Failed { error, in_part }));
                 break;
             }
         }
@@ -322,23 +324,18 @@ impl Line {
                 }
                 !was_over
             }
-            Some((request, error))
-                if self.gives_up(sending.open, endpoint.patience(), progress.progressed, &error) =>
-            {
-                if error.class != ErrorClass::Refused {
-                    let message = format!("batch {}: given up: {}", close.batch, chain(&error));
-                    self.raise(AlarmKind::RetryExhausted, self.destination.as_str(), message);
+            Some((request, why)) => match self.given_up_for(sending, endpoint, progress, why) {
+                Ok((code, message)) => {
+                    refused.add(code, &message, request.rows.iter().map(|row| row.origin.position));
+                    given_up = Some(request).filter(|_| client.keeps_given_up);
+                    true
                 }
-                let code = error.code.clone().unwrap_or_else(|| "InternalError".to_owned());
-                refused.add(code, &error.told(), request.rows.iter().map(|row| row.origin.position));
-                given_up = Some(request).filter(|_| client.keeps_given_up);
-                true
-            }
-            Some((request, error)) => {
-                progress.fail(error);
-                progress.again.push((cut, request.rows.iter().map(|row| row.origin).collect()));
-                false
-            }
+                Err(error) => {
+                    progress.fail(error);
+                    progress.again.push((cut, request.rows.iter().map(|row| row.origin).collect()));
+                    false
+                }
+            },
         };
         let decisions = refused.decisions(&mut progress.messages);
         let is_urgent = !decisions.is_empty();
@@ -352,7 +349,7 @@ impl Line {
         }
         let late = self.context.timer.steady().saturating_sub(progress.noted_at) >= NOTED_WITHIN;
         if is_urgent || late {
-            self.flush(close.batch, progress).await?;
+            self.flush(close, progress).await?;
         }
         if let Some(request) = given_up
             && let Err(error) = self.give_up(close.batch, client, cut, &request).await
@@ -384,13 +381,48 @@ impl Line {
         self.again.map().remove(&cut);
     }
 
+    /// Why rows of which this came are given up, or with what they have failed for now.
+    fn given_up_for(
+        &self,
+        sending: &Sending<'_>,
+        endpoint: &Endpoint,
+        progress: &Progress,
+        why: Why,
+    ) -> Result<Reason, SinkError> {
+        let (error, in_part) = match why {
+            Why::Failed { error, in_part } => (error, in_part),
+            Why::Unsent(reason) => return Ok(reason),
+        };
+        let (open, patience) = (sending.open, endpoint.patience());
+        let lags = self.lags(open, patience, &error);
+        if !lags && !self.is_over(open, patience, progress.progressed, &error) {
+            return Err(error);
+        }
+        if error.class != ErrorClass::Refused {
+            let message = format!("batch {}: given up: {}", sending.open.close.batch, chain(&error));
+            self.raise(AlarmKind::RetryExhausted, self.destination.as_str(), message);
+        }
+        let code = error.code.clone().unwrap_or_else(|| "InternalError".to_owned());
+        let reason = (code, error.told());
+        if lags {
+            sending.lagging.note(error.class, in_part, &reason);
+        }
+        Ok(reason)
+    }
+
     /// Writes what came of requests. Where there is no room for what only spares a repetition it is left out: the batch
     /// must come to its end to make room.
-    async fn flush(&self, batch: BatchId, progress: &mut Progress) -> Result<(), AttemptError> {
+    async fn flush(&self, close: &Close, progress: &mut Progress) -> Result<(), AttemptError> {
         progress.noted_at = self.context.timer.steady();
         let frames = std::mem::take(&mut progress.frames);
         if !frames.is_empty() {
-            let decides = frames.iter().any(|frame| matches!(frame, Control::Decide(_)));
+            let decides = frames.iter().filter_map(|frame| match frame {
+                Control::Decide(Decide { reason, message, rows, .. }) => {
+                    Some((reason.clone(), message.clone(), rows.iter().map(BatchRange::count).sum()))
+                }
+                _ => None,
+            });
+            let decides: Vec<(String, String, u64)> = decides.collect();
             let over = frames.iter().filter_map(|frame| match frame {
                 Control::Done(done) => done.request,
                 _ => None,
@@ -398,13 +430,16 @@ impl Line {
             let over: Vec<RequestId> = over.collect();
             match self.journal.control(frames).await {
                 // The process knows it, at least.
-                Err(AppendError::Full(_)) if !decides => {
+                Err(AppendError::Full(_)) if decides.is_empty() => {
                     progress.again.extend(over.into_iter().map(|cut| (cut, BTreeSet::new())));
                 }
                 noted => noted?,
             }
+            for (code, message, records) in decides {
+                self.tell_undelivered(close, &code, &message, records);
+            }
         }
-        let again = progress.again.drain(..).map(|(cut, rows)| (cut, (batch, rows)));
+        let again = progress.again.drain(..).map(|(cut, rows)| (cut, (close.batch, rows)));
         self.again.map().extend(again);
         Ok(())
     }
@@ -423,7 +458,8 @@ impl Line {
         };
         if let Err(error) = tidied {
             let error = chain(&error);
-            tracing::warn!(stream = %self.stream, error, "an endpoint keeps what it need not remember for now");
+            tracing::warn!(stream = %self.stream, destination = %self.destination, error,
+                "an endpoint keeps what it need not remember for now");
         }
     }
 }

@@ -11,6 +11,8 @@
 //! - At most one CLOSE is on its way; at most `slots` attempts run; at most `open_max` batches are closed and not
 //!   settled. Closing is lazy: what cannot be attempted now stays in the journal unclosed, where it can still grow.
 //! - A batch that fails holds back only itself, until `open_max` of them wait.
+//! - Pressure closes only what helps: a range that begins in the oldest segment of the journal. Behind a close the next
+//!   range begins at the end, so that a destination which keeps up is not made to close small batches by one that does not.
 //! - A worker with a rate closes no batch before the records of the one before had their time.
 
 use std::collections::BTreeMap;
@@ -31,8 +33,10 @@ const TIDY_MS: i64 = 60_000;
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The journal reaches further; `pressure` says that room is getting scarce.
-    Tip { tip: Tip, pressure: bool },
+    /// The journal reaches further.
+    Tip(Tip),
+    /// Room is getting scarce, and closing early what begins before this position makes some; 0 where nothing does.
+    Pressure { before: Position },
     /// The record at the cursor arrived at this steady time, in milliseconds.
     Front { position: Position, arrived_ms: i64 },
     /// A batch's CLOSE is durable.
@@ -92,7 +96,8 @@ pub(crate) struct WorkerState {
     rate: Option<u32>,
     cursor: Cursor,
     tip: Tip,
-    pressure: bool,
+    /// What begins before this is to be closed to make room.
+    pressed_before: Position,
     /// What lies before this is to be closed and delivered, whatever its size and age.
     drain_to: Option<Position>,
     /// When the record at the cursor arrived, once it is known.
@@ -116,7 +121,7 @@ impl WorkerState {
             rate: None,
             cursor,
             tip,
-            pressure: false,
+            pressed_before: Position(0),
             drain_to: None,
             front: None,
             looking: false,
@@ -141,7 +146,8 @@ impl WorkerState {
 
     fn note(&mut self, event: Event, now: i64) {
         match event {
-            Event::Tip { tip, pressure } => (self.tip, self.pressure) = (tip, pressure),
+            Event::Tip(tip) => self.tip = tip,
+            Event::Pressure { before } => self.pressed_before = before,
             Event::Front { position, arrived_ms } => {
                 self.looking = false;
                 // A close may have moved the cursor on while the journal was being asked.
@@ -248,7 +254,7 @@ impl WorkerState {
             Some(CloseReason::Size)
         } else if aged {
             Some(CloseReason::Age)
-        } else if self.pressure {
+        } else if self.cursor.position < self.pressed_before {
             Some(CloseReason::Pressure)
         } else {
             self.drain_to.is_some_and(|to| self.cursor.position < to).then_some(CloseReason::Drain)
@@ -283,6 +289,11 @@ impl WorkerState {
         self.batches.get(&batch) == Some(&Phase::Running)
     }
 
+    /// Whether no batch waits to be delivered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.batches.is_empty()
+    }
+
     /// Whether everything that the journal held when it was last heard of is delivered.
     pub(crate) fn is_drained(&self) -> bool {
         self.batches.is_empty() && !self.closing && self.tip.next <= self.cursor.position
@@ -300,7 +311,7 @@ mod tests {
     }
 
     fn tip(next: u64, bytes: u64) -> Event {
-        Event::Tip { tip: Tip { next: Position(next), bytes }, pressure: false }
+        Event::Tip(Tip { next: Position(next), bytes })
     }
 
     fn id(number: u8) -> BatchId {
@@ -407,13 +418,31 @@ mod tests {
     fn pressure_and_drain_close_what_is_open() {
         let mut state = state();
         state.step(tip(1, 10), 0);
-        let pressed = Event::Tip { tip: Tip { next: Position(1), bytes: 10 }, pressure: true };
         let close = |reason| Command::Close { from: at(0, 0), reason };
+        let pressed = Event::Pressure { before: Position(1) };
         assert_eq!(state.step(pressed, 1), [close(CloseReason::Pressure)]);
         let mut state = WorkerState::resume(HINTS, at(0, 0), Vec::new());
         state.step(tip(1, 10), 0);
         assert_eq!(state.step(Event::Drain, 1), [close(CloseReason::Drain)]);
         assert!(!state.is_drained());
+    }
+
+    #[test]
+    fn pressure_closes_nothing_that_begins_behind_the_oldest_segment() {
+        let mut state = WorkerState::resume(HINTS, at(50, 5_000), Vec::new());
+        state.step(Event::Pressure { before: Position(50) }, 0);
+        assert_eq!(state.step(tip(51, 5_010), 1), [Command::LookFront(Position(50))]);
+        state.step(Event::Front { position: Position(50), arrived_ms: 1 }, 2);
+        for next in 52..100 {
+            assert_eq!(state.step(tip(next, 5_000 + next), 3), [], "another holds the journal");
+        }
+        assert_eq!(state.wake_at(), Some(60_001), "it closes by its own size and age");
+        // The other is through, and the oldest segment is one that this range begins in.
+        let close = Command::Close { from: at(50, 5_000), reason: CloseReason::Pressure };
+        assert_eq!(state.step(Event::Pressure { before: Position(90) }, 4), [close]);
+        let commands = state.step(Event::Closed { batch: id(1), end: at(99, 5_099) }, 5);
+        assert_eq!(commands, [Command::Attempt(id(1))]);
+        assert_eq!(state.step(tip(100, 5_100), 6), [Command::LookFront(Position(99))], "once is enough");
     }
 
     #[test]

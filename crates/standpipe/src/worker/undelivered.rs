@@ -16,6 +16,7 @@ use standpipe_model::{BatchId, ErrorClass, SinkError};
 use super::body::Make;
 use super::decisions::Decided;
 use super::deliver::AttemptError;
+use super::requests::is_beyond;
 use super::shape::{Part, Shape};
 use super::{Line, make};
 use crate::spec::{Patience, S3Destination};
@@ -29,8 +30,8 @@ impl Line {
         pinned.bears().map(|pinned| current.unwrap_or(pinned))
     }
 
-    /// Whether what failed so is given up.
-    pub(super) fn gives_up(
+    /// Whether what failed so is given up, however far it lags.
+    pub(super) fn is_over(
         &self,
         open: &OpenBatch,
         patience: Patience,
@@ -39,9 +40,6 @@ impl Line {
     ) -> bool {
         if error.is_ours {
             return false;
-        }
-        if self.lags(open, patience) {
-            return true;
         }
         match error.class {
             ErrorClass::Refused => true,
@@ -56,10 +54,10 @@ impl Line {
         }
     }
 
-    /// Whether a batch lags further behind than it may.
-    pub(super) fn lags(&self, open: &OpenBatch, patience: Patience) -> bool {
-        let lag = self.context.timer.now().since(self.lags_since(&open.close));
-        patience.max_lag_ms.is_some_and(|max| lag >= Duration::from_millis(max))
+    /// Whether a batch that failed so lags further behind than it may.
+    pub(super) fn lags(&self, open: &OpenBatch, patience: Patience, error: &SinkError) -> bool {
+        let (since, now) = (self.lags_since(&open.close), self.context.timer.now());
+        !error.is_ours && is_beyond(patience.max_lag_ms, since, now)
     }
 
     /// How the lines about what was given up are made.

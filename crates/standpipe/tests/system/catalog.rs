@@ -8,9 +8,9 @@ use standpipe_testkit::servers::{Iceberg, Moto, Toxiproxy};
 
 use crate::client::{Client, batch_of};
 use crate::double::Held;
-use crate::formats::{download, duckdb};
+use crate::formats::{download, download_from, duckdb};
 use crate::lake::Lake;
-use crate::support::{SOON, all_settled, eventually, start};
+use crate::support::{SOON, all_settled, eventually, metric, start};
 
 fn table(columns: &[[&str; 2]]) -> Value {
     let columns: Vec<_> = columns.iter().map(|[name, kind]| json!({"Name": name, "Type": kind})).collect();
@@ -133,6 +133,77 @@ fn check_files(lake: &Lake) {
     let rows = "SELECT id, CAST(day AS VARCHAR) FROM read_parquet('{}/called/**/*.parquet', union_by_name = true) ORDER BY id";
     let expected = json!([[1, null], [2, "2013-01-02"], [3, "2013-01-03"], [4, "2013-01-04"]]);
     assert_eq!(duckdb(rows, folder.path()), expected);
+    assert_eq!(
+        duckdb("SELECT count(*) FROM read_parquet('{}/fixed/**/*.parquet')", folder.path()),
+        json!([[2]])
+    );
+}
+
+#[test]
+fn two_destinations_with_the_same_table_of_a_catalog_have_its_columns_each_at_its_own_time() {
+    let (lake, moto) = (Lake::with(&["lake"]), Moto::start().unwrap());
+    moto.glue("create_database", &json!({"DatabaseInput": {"Name": "lake"}})).unwrap();
+    moto.glue("create_table", &table(&[["id", "bigint"]])).unwrap();
+    let entry = |id: &str, bucket: &str, version: &str| {
+        format!(
+            r#"      - id: {id}
+        format: {{ parquet: {{ schema: {{ catalog: glue, database: lake, table: flights{version} }} }} }}
+        s3: {{ bucket: {bucket}, prefix: {id}/, error_output_prefix: "errors/{id}/!{{firehose:error-output-type}}/", buffering: {{ interval: 1s }} }}
+"#
+        )
+    };
+    let mut daemon = start(format!(
+        r#"stores: {{ lake: {store} }}
+catalogs:
+  glue: {{ endpoint: "{glue}", region: us-east-1, access_key_id: a, secret_access_key: s, refresh: 1s, timeout: 10s }}
+streams:
+  - name: shared
+    destinations:
+{entries}"#,
+        store = lake.yaml(),
+        glue = moto.endpoint(),
+        entries =
+            [entry("quick", "lake", ""), entry("late", "later", ""), entry("fixed", "lake", ", version: 1")]
+                .concat(),
+    ));
+    let columns = |daemon: &Daemon, id: &str| {
+        let shown = daemon.get(&format!("/streams/shared/schema?destination={id}")).unwrap().body;
+        serde_json::from_str::<Value>(&shown).unwrap()["columns"].as_array().map_or(0, Vec::len)
+    };
+    let delivered = |daemon: &Daemon, id: &str| {
+        metric(daemon, "standpipe_records_delivered_total", &[&format!("destination=\"{id}\"")])
+    };
+    let put = |daemon: &Daemon, row: Value| {
+        let body = batch_of("shared", [row.to_string().into_bytes()]);
+        assert_eq!(Client::of(daemon).call("PutRecordBatch", body).status, 200);
+    };
+    let ids = ["quick", "late", "fixed"];
+    eventually("all have its columns", SOON, || ids.iter().all(|id| columns(&daemon, id) == 1).then_some(()));
+    put(&daemon, json!({"id": 1, "day": "2013-01-01"}));
+    let open = || metric(&daemon, "standpipe_delivery_open_batches", &["destination=\"late\""]);
+    eventually("those with a bucket have the row, and the other a batch", SOON, || {
+        (delivered(&daemon, "quick") + delivered(&daemon, "fixed") + open() == 3).then_some(())
+    });
+    moto.glue("update_table", &table(&[["id", "bigint"], ["day", "date"]])).unwrap();
+    let of_latest = || ids.map(|id| columns(&daemon, id)) == [2, 2, 1];
+    eventually("both that follow it see the change", SOON, || of_latest().then_some(()));
+    put(&daemon, json!({"id": 2, "day": "2013-01-02"}));
+    eventually("the row is there", SOON, || (delivered(&daemon, "quick") == 2).then_some(()));
+    // What was closed under the columns before is delivered under them, though the others have forgotten them.
+    lake.make("later");
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    eventually("all have both rows", SOON, || ids.iter().all(|id| delivered(&daemon, id) == 2).then_some(()));
+    let folder = tempfile::tempdir().unwrap();
+    download_from(&lake, "lake", "", folder.path());
+    download_from(&lake, "later", "", folder.path());
+    let rows = |of: &str| {
+        let select = "SELECT id, CAST(day AS VARCHAR) FROM read_parquet('{}/";
+        duckdb(&format!("{select}{of}/**/*.parquet', union_by_name = true) ORDER BY id"), folder.path())
+    };
+    for id in ["quick", "late"] {
+        assert_eq!(rows(id), json!([[1, null], [2, "2013-01-02"]]), "{id}");
+    }
     assert_eq!(
         duckdb("SELECT count(*) FROM read_parquet('{}/fixed/**/*.parquet')", folder.path()),
         json!([[2]])

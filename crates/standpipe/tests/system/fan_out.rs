@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::double::Answer;
 use crate::lake::Lake;
 use crate::receiver::Receiver;
-use crate::reload::reload;
+use crate::reload::{reload, shown, wait_for_an_open_batch};
 use crate::support::{SOON, STANDPIPE, eventually, metric, start};
 use crate::transform::{failures, put};
 
@@ -177,6 +177,75 @@ fn what_a_destination_had_not_delivered_is_held_when_it_is_taken_out_until_it_is
 }
 
 #[test]
+fn a_single_destination_and_its_backup_go_on_where_they_were_as_two_of_several_and_back() {
+    let (mut lake, receiver) = (Lake::with(&["rows", "lake"]), Receiver::start());
+    receiver.obey(|_| Answer::Status(503));
+    let several = yaml(
+        &lake,
+        &[
+            &hook(&receiver, "retry: 1h,").replace("id: hook", "id: destinationId-000000000001"),
+            &RAW.replace("id: archive", "id: backup-000000000001"),
+        ],
+    );
+    let error_output =
+        "error_output: { bucket: lake, error_output_prefix: \"errors/!{firehose:error-output-type}/\" }";
+    let single = format!(
+        r#"stores: {{ lake: {store} }}
+streams:
+  - name: readings
+    destination:
+      http: {{ url: "{url}", buffering: {{ size: 8KiB, interval: 1s }}, retry: 1h, {error_output} }}
+    backup: {{ s3: {{ bucket: raw, delimiter: newline, buffering: {{ interval: 1s }} }} }}
+"#,
+        store = lake.yaml(),
+        url = receiver.url()
+    );
+    const BOTH: [&str; 2] = ["destinationId-000000000001", "backup-000000000001"];
+    // The bucket of the backup is not there yet.
+    let wait = |daemon: &Daemon, count: u64| BOTH.map(|id| at(daemon, id, "in_journal")) == [count; 2];
+    let version = |daemon: &Daemon, version: u64| {
+        eventually("the new version is in force", SOON, || {
+            (shown(daemon, "readings")?["version"] == version).then_some(())
+        });
+    };
+    let mut daemon = start(&*single);
+    put_lines(&daemon, 0..100);
+    wait_for_an_open_batch(&daemon, "readings");
+    put_lines(&daemon, 100..150);
+    reload(&mut daemon, several);
+    version(&daemon, 2);
+    assert!(wait(&daemon, 150));
+    put_lines(&daemon, 150..250);
+    delivered(&daemon, "rows", 100);
+    lake.make("raw");
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    delivered(&daemon, BOTH[1], 250);
+    lake.server.kill().unwrap();
+    put_lines(&daemon, 250..300);
+    assert_eq!(BOTH.map(|id| at(&daemon, id, "in_journal")), [300, 50]);
+    assert_eq!(at(&daemon, "rows", "in_journal"), 50);
+
+    reload(&mut daemon, single);
+    version(&daemon, 3);
+    put_lines(&daemon, 300..350);
+    assert_eq!(BOTH.map(|id| at(&daemon, id, "in_journal")), [350, 100]);
+    let alarm = "destination_removed: destination rows was taken out and had 50 records to deliver";
+    assert!(
+        daemon.get("/readyz").unwrap().body.contains(alarm),
+        "the one that is not the single one is held"
+    );
+    lake.server.restart().unwrap();
+    receiver.obey(|_| Answer::Take);
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    BOTH.iter().for_each(|id| delivered(&daemon, id, 350));
+    assert_eq!((receiver.records(), receiver.repeated()), (sorted(0..350), 0));
+    assert_eq!(lines(&lake, "raw"), sorted(0..350));
+    assert!(failures(&lake, "errors/").is_empty());
+}
+
+#[test]
 fn one_that_may_lag_only_so_far_gives_up_and_holds_the_journal_no_longer() {
     let (lake, receiver) = (Lake::with(&["rows", "lake"]), Receiver::start());
     receiver.obey(|_| Answer::Status(401));
@@ -203,6 +272,46 @@ fn one_that_may_lag_only_so_far_gives_up_and_holds_the_journal_no_longer() {
     assert_eq!(done["records"], 100, "{done}");
     delivered(&daemon, "hook", 100);
     assert_eq!(receiver.records(), sorted(0..100));
+}
+
+#[test]
+fn one_that_hangs_beyond_its_lag_is_not_asked_for_each_request_that_is_left() {
+    let (lake, receiver) = (Lake::with(&["rows", "lake"]), Receiver::start());
+    receiver.obey(|_| Answer::Hold);
+    let more = "max_lag: 3s, retry: 1s, request_timeout: 1s, records_max: 1,";
+    let daemon = start(yaml(&lake, &[&hook(&receiver, more)]));
+    put_lines(&daemon, 0..200);
+    eventually("it gives them up", SOON, || (at(&daemon, "hook", "backed_up_total") == 200).then_some(()));
+    // Some four at once before their time was over, and once more behind it.
+    assert!(receiver.requests() < 50, "{} requests hung", receiver.requests());
+    assert_eq!(failures(&lake, "errors/")["http-endpoint-failed"].len(), 200);
+}
+
+#[test]
+fn one_that_keeps_up_closes_no_batch_early_while_another_fills_the_journal() {
+    let (lake, receiver) = (Lake::with(&["rows", "lake"]), Receiver::start());
+    receiver.obey(|_| Answer::Status(503));
+    let both = yaml(&lake, &[&hook(&receiver, "retry: 1h,")]);
+    let daemon = start(format!("{both}    journal_limit: 4MiB\n"));
+    let is_scarce = || {
+        let of = |what| metric(&daemon, &format!("standpipe_journal_{what}_bytes"), &[]);
+        of("used") * 100 >= of("limit") * 85
+    };
+    let mut count = 0;
+    while !is_scarce() {
+        let padded = |id| format!("{id},{}", "x".repeat(1_000)).into_bytes();
+        put(&daemon, "readings", (count..count + 100).map(padded));
+        count += 100;
+    }
+    delivered(&daemon, "rows", count);
+    for id in count..count + 20 {
+        put_lines(&daemon, id..id + 1);
+    }
+    delivered(&daemon, "rows", count + 20);
+    assert!(is_scarce() && at(&daemon, "hook", "in_journal") == count + 20, "it is still down");
+    let early = ["destination=\"rows\"", "kind=\"pressure\""];
+    assert_eq!(metric(&daemon, "standpipe_delivery_batches_total", &early), 0);
+    lake.assert_rows("rows", count + 20, |_| 1..=1);
 }
 
 #[test]

@@ -17,10 +17,14 @@ const WEATHER: u64 = 26_115;
 
 /// Saves what lies below a prefix of the bucket under the same names.
 pub(crate) fn download(lake: &Lake, prefix: &str, folder: &Path) {
-    for key in lake.keys("lake").iter().filter(|key| key.starts_with(prefix)) {
+    download_from(lake, "lake", prefix, folder);
+}
+
+pub(crate) fn download_from(lake: &Lake, bucket: &str, prefix: &str, folder: &Path) {
+    for key in lake.keys(bucket).iter().filter(|key| key.starts_with(prefix)) {
         let path = folder.join(key);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, lake.get("lake", key)).unwrap();
+        fs::write(path, lake.get(bucket, key)).unwrap();
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Deserializer, Value, json};
 
 use crate::double::{Answer, Asked, Double, Listening};
 
+const HEALTH: &str = "/services/collector/health";
 pub(crate) const TOKEN: &str = "11111111-2222-3333-4444-555555555555";
 
 struct State {
@@ -109,7 +110,7 @@ impl Hec {
 impl Double for Shared {
     fn decide(&self, path: &str) -> Answer {
         let mut state = self.0.lock().unwrap();
-        if path == "/services/collector/ack" {
+        if matches!(path, "/services/collector/ack" | HEALTH) {
             return Answer::Take;
         }
         let answer = state.script.next().unwrap_or(Answer::Take);
@@ -118,6 +119,9 @@ impl Double for Shared {
     }
 
     fn reply(&self, asked: Asked, answer: Answer) -> Option<(u16, Value)> {
+        if asked.path == HEALTH {
+            return Some((200, json!({ "text": "HEC is healthy", "code": 17 })));
+        }
         let mut state = self.0.lock().unwrap();
         if asked.headers.get("authorization") != Some(&format!("Splunk {}", state.token)) {
             return Some((403, json!({ "text": "Invalid token", "code": 4 })));

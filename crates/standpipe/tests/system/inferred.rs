@@ -10,8 +10,8 @@ use standpipe_testkit::servers::Toxiproxy;
 
 use crate::formats::{download, duckdb};
 use crate::lake::Lake;
-use crate::reload::reload;
-use crate::support::{SOON, STANDPIPE, all_settled, eventually, metric, start};
+use crate::reload::{reload, shown as shown_stream};
+use crate::support::{SOON, STANDPIPE, all_settled, eventually, files_below, metric, start};
 use crate::transform::{failures, put, raw};
 
 /// A stream `rows` that goes to a store with this format.
@@ -236,4 +236,81 @@ fn a_producer_cannot_make_a_schema_grow_without_end_and_rows_that_say_nothing_ar
     let balance = all_settled(&daemon, "rows", SOON);
     assert_eq!((balance.delivered, balance.backed_up), (3, 3));
     assert!(!daemon.get("/readyz").unwrap().body.contains("schema_full"));
+}
+
+/// What is recorded of the rows of the stream's destinations, in order.
+fn recorded(daemon: &Daemon) -> Vec<String> {
+    let files = files_below(&daemon.data_dir().join("streams/rows")).into_iter();
+    let files = files.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("schema-"));
+    let of = |path| {
+        serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap()["of"].as_str().unwrap().to_owned()
+    };
+    let mut all: Vec<String> = files.map(of).collect();
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn two_destinations_that_infer_have_each_the_columns_of_its_own_rows_until_one_is_forgotten() {
+    let lake = Lake::with(&["lake"]);
+    let entry = |id: &str, program: &str| {
+        format!(
+            r#"      - id: {id}
+        processors: [ {{ jq: {{ program: "{program}" }} }} ]
+        format: {{ parquet: {{ schema: infer }} }}
+        s3: {{ bucket: lake, prefix: {id}/, error_output_prefix: "errors/{id}/!{{firehose:error-output-type}}/", buffering: {{ interval: 1s }} }}
+"#
+        )
+    };
+    let yaml = |entries: &[String]| {
+        let head = "streams:\n  - name: rows\n    destinations:\n";
+        format!("stores: {{ lake: {} }}\n{head}{}", lake.yaml(), entries.concat())
+    };
+    let both = yaml(&[entry("whole", "."), entry("names", "{name, size: (.id | tostring)}")]);
+    let mut daemon = start(&*both);
+    let columns = |daemon: &Daemon, id: &str| {
+        let shown = daemon.get(&format!("/streams/rows/schema?destination={id}")).unwrap().body;
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        let text = |column: &Value| ["name", "type"].map(|part| column[part].as_str().unwrap()).join(" ");
+        shown["columns"].as_array().unwrap().iter().map(text).collect::<Vec<_>>()
+    };
+    put_rows(&daemon, &[json!({"id": 1, "name": "one"})]);
+    assert_eq!(all_settled(&daemon, "rows", SOON).delivered, 2);
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    put_rows(&daemon, &[json!({"id": 3_000_000_000_u64, "name": "many", "day": "2020-01-02"})]);
+    assert_eq!(all_settled(&daemon, "rows", SOON).delivered, 4);
+    assert_eq!(columns(&daemon, "whole"), ["id bigint", "name string", "day date"]);
+    assert_eq!(columns(&daemon, "names"), ["name string", "size string"]);
+    let folder = tempfile::tempdir().unwrap();
+    download(&lake, "", folder.path());
+    let rows = |of: &str| {
+        format!("SELECT * FROM read_parquet('{{}}/{of}/**/*.parquet', union_by_name = true) ORDER BY name")
+    };
+    let day = "SELECT id, name, CAST(day AS VARCHAR) FROM read_parquet('{}/whole/**/*.parquet', union_by_name = true) ORDER BY id";
+    assert_eq!(
+        duckdb(day, folder.path()),
+        json!([[1, "one", null], [3_000_000_000_u64, "many", "2020-01-02"]])
+    );
+    assert_eq!(duckdb(&rows("names"), folder.path()), json!([["many", "3000000000"], ["one", "1"]]));
+
+    assert_eq!(recorded(&daemon), ["rows of names", "rows of whole"]);
+    reload(&mut daemon, yaml(&[entry("whole", ".")]));
+    eventually("one is taken out", SOON, || (shown_stream(&daemon, "rows")?["version"] == 2).then_some(()));
+    assert_eq!(recorded(&daemon), ["rows of names", "rows of whole"], "it may come back");
+    let forget = || {
+        let mut forget = Command::new(STANDPIPE);
+        forget.args(["streams", "forget", "rows", "--destination", "names", "--admin", &daemon.admin()]);
+        forget.output().unwrap()
+    };
+    assert_eq!(forget().stdout, b"0 records given up\n");
+    assert_eq!(recorded(&daemon), ["rows of whole"]);
+    assert!(!forget().status.success(), "nothing is held any more");
+    reload(&mut daemon, both);
+    eventually("it is there anew", SOON, || (shown_stream(&daemon, "rows")?["version"] == 3).then_some(()));
+    assert!(columns(&daemon, "names").is_empty());
+    put_rows(&daemon, &[json!({"id": 5, "name": "five"})]);
+    all_settled(&daemon, "rows", SOON);
+    assert_eq!(columns(&daemon, "names"), ["name string", "size string"]);
+    assert_eq!(columns(&daemon, "whole").len(), 3);
 }

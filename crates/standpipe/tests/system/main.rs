@@ -16,6 +16,7 @@ mod definitions;
 mod double;
 mod encryption;
 mod endpoints;
+mod error_log;
 mod examples;
 mod fan_out;
 mod file_store;

@@ -1,5 +1,6 @@
 //! Records into a table of the real PostgreSQL: each one once in the table or in the error output, whatever fails.
 
+use rustix::process::Signal;
 use serde_json::json;
 use standpipe_testkit::Daemon;
 use standpipe_testkit::clients::{Python, finish};
@@ -234,4 +235,36 @@ fn what_someone_has_to_mend_holds_the_data_until_it_is_mended() {
     }
     assert!(lake.keys("lake").is_empty(), "nothing was given up");
     assert!(!daemon.log().contains("loader-secret"), "a secret is in the log");
+}
+
+#[test]
+fn what_is_set_wrong_is_told_before_the_first_record_and_until_it_is_right() {
+    let lake = Lake::with(&["lake"]);
+    let server = server("events", "CREATE TABLE events (n int)");
+    let told = |daemon: &Daemon, words: &str| {
+        let told = || daemon.get("/readyz").unwrap().body.contains(words).then_some(());
+        eventually(words, SOON, told);
+        assert_eq!(alarms(daemon), 1);
+    };
+    let well = |daemon: &Daemon| {
+        eventually("the alarm is cleared", SOON, || (alarms(daemon) == 0).then_some(()));
+    };
+    let columns = |name: &str| format!("columns: {{ {name}: .n }}\n        buffering: {{ interval: 1s }}");
+    let mut daemon = start(yaml(&lake, &server, "events", &columns("m")));
+    told(&daemon, "before there is anything to deliver");
+    told(&daemon, "has no column \"m\"");
+    // A change of the settings is looked at as well.
+    daemon.reconfigure(yaml(&lake, &server, "events", &columns("n"))).unwrap();
+    daemon.signal(Signal::HUP).unwrap();
+    well(&daemon);
+    // What was mended on the other side is noticed without a record.
+    sql(&server, "ALTER TABLE events RENAME TO kept");
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    told(&daemon, "events");
+    sql(&server, "ALTER TABLE kept RENAME TO events");
+    well(&daemon);
+
+    put(&daemon, "events", [br#"{"n":1}"#.to_vec()]);
+    assert_eq!(all_settled(&daemon, "events", SOON).delivered, 1);
 }

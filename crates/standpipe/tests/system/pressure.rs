@@ -15,8 +15,12 @@ use crate::support::{SOON, all_settled, balance, eventually, metric, start};
 const CALL: u64 = 200;
 
 fn rows_of(call: u64) -> Bytes {
+    rows_for("small", call)
+}
+
+fn rows_for(stream: &str, call: u64) -> Bytes {
     let row = |id| json!({"id": id, "padding": "x".repeat(1000)}).to_string() + "\n";
-    batch_of("small", (call * CALL..(call + 1) * CALL).map(|id| row(id).into_bytes()))
+    batch_of(stream, (call * CALL..(call + 1) * CALL).map(|id| row(id).into_bytes()))
 }
 
 #[test]
@@ -75,4 +79,54 @@ fn a_full_journal_refuses_whole_puts_until_its_store_is_back() {
         let times = u32::from(acknowledged.contains(&id));
         times..=times
     });
+}
+
+#[test]
+fn a_stream_closes_early_what_makes_room_and_nothing_more_while_another_fills_the_disk() {
+    let lake = Lake::with(&["lake"]);
+    let daemon = start(format!(
+        r#"journal: {{ limit: 4MiB }}
+default_store: lake
+stores:
+  lake: {store}
+  away: {{ type: s3, endpoint: "http://127.0.0.1:9", access_key_id: a, secret_access_key: b }}
+streams:
+  - name: held
+    journal_limit: 4MiB
+    destination: {{ s3: {{ store: away, bucket: none, buffering: {{ size: 64KiB, interval: 1s }} }} }}
+  - name: quick
+    journal_limit: 4MiB
+    destination: {{ s3: {{ bucket: lake, buffering: {{ size: 2MiB, interval: 1h }} }} }}
+"#,
+        store = lake.yaml()
+    ));
+    let client = Client::of(&daemon);
+    let of_quick = |name, more: &[&str]| metric(&daemon, name, &[&["stream=\"quick\""], more].concat());
+    let early = || of_quick("standpipe_delivery_batches_total", &["kind=\"pressure\""]);
+    let mut calls = 0..;
+    while metric(&daemon, "standpipe_journal_used_bytes", &[]) < 5 << 19 {
+        let answer = client.call("PutRecordBatch", rows_for("held", calls.next().unwrap()));
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    eventually("what holds segments is closed an hour before its time", SOON, || {
+        if early() > 0 {
+            return Some(());
+        }
+        client.call("PutRecordBatch", rows_for("quick", calls.next().unwrap()));
+        None
+    });
+    eventually("it is delivered", SOON, || {
+        (of_quick("standpipe_delivery_open_batches", &[]) == 0).then_some(())
+    });
+    let is_scarce = || metric(&daemon, "standpipe_journal_used_bytes", &[]) * 100 >= (4 << 20) * 85;
+    let before = early();
+    for id in 0..20 {
+        while !is_scarce() {
+            let answer = client.call("PutRecordBatch", rows_for("held", calls.next().unwrap()));
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        let body = batch_of("quick", [json!({ "id": id }).to_string().into_bytes()]);
+        assert_eq!(client.call("PutRecordBatch", body).status, 200);
+    }
+    assert!(early() <= before + 1, "{} batches for 20 records", early() - before);
 }

@@ -13,8 +13,8 @@ use serde_json::Value;
 use standpipe_model::Timestamp;
 
 use super::batches::AdminArgs;
-use super::print;
 use super::time::{shown_time, time};
+use super::{print, query_about};
 
 /// What to do with a stream's error output.
 #[derive(Debug, Subcommand)]
@@ -70,8 +70,7 @@ pub async fn run(command: FailedCommand) -> anyhow::Result<ExitCode> {
 
 impl WantedArgs {
     fn query(&self) -> Serializer<'static, String> {
-        let mut query = Serializer::new(String::new());
-        query.extend_pairs(self.destination.iter().map(|id| ("destination", id)));
+        let mut query = query_about(self.destination.as_deref());
         query.extend_pairs(self.types.iter().map(|kind| ("type", kind)));
         for (name, at) in [("since", self.since), ("until", self.until)] {
             query.extend_pairs(at.map(|at| (name, at.as_millis().to_string())));

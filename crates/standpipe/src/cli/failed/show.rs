@@ -6,13 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use base64_simd::STANDARD;
 use clap::Args;
-use form_urlencoded::Serializer;
 use http::Method;
 use serde_json::Value;
 
 use super::WantedArgs;
-use crate::cli::complain;
 use crate::cli::time::shown_time;
+use crate::cli::{complain, query_about};
 
 /// Arguments of `failed show`.
 #[derive(Debug, Args)]
@@ -38,8 +37,7 @@ pub(super) async fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     }
     let (mut from, mut line, mut unreadable) = (0, 0_u64, 0);
     loop {
-        let mut query = Serializer::new(String::new());
-        query.extend_pairs(args.wanted.destination.iter().map(|id| ("destination", id)));
+        let mut query = query_about(args.wanted.destination.as_deref());
         let query = query.append_pair("key", &key).append_pair("from", &from.to_string()).finish();
         let page = args.wanted.call(Method::GET, "/object", &query).await?;
         for record in page["lines"].as_array().into_iter().flatten() {

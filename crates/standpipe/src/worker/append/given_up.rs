@@ -99,10 +99,13 @@ impl Line {
     ) -> Result<Option<Reason>, AttemptError> {
         let Some(patience) = self.bears(&shape.destination) else { return Err(error.into()) };
         let (batch, of_table) = (open.close.batch, is_of_table(&error));
-        let lags = !error.is_ours && self.lags(open, patience);
-        let is_over = lags || of_table && self.gives_up(open, patience, false, &error);
+        let lags = self.lags(open, patience, &error);
+        let is_over = lags || of_table && self.is_over(open, patience, false, &error);
         if !is_over {
-            return Err(AttemptError::Endpoint { error, progressed: !of_table });
+            return Err(match of_table {
+                true => AttemptError::Endpoint { error, progressed: false },
+                false => error.into(),
+            });
         }
         let (told, name) = (error.told(), name_of(key));
         let message = match self.may_be_committed(batch) {
@@ -146,7 +149,7 @@ impl Line {
         rows: Pieces<Made<Vec<RequestRow>>>,
     ) -> Result<Fates, AttemptError> {
         let close = &open.close;
-        let memory = self.store(shape)?.memory;
+        let memory = self.store(&shape.destination)?.memory;
         let _reserved = memory.reserve(memory_for(close.record_bytes, shape)).await;
         let mut rows = Counted::new(rows);
         let mut given_up: Vec<BatchRange> = Vec::new();
@@ -154,11 +157,14 @@ impl Line {
             rows.iter().for_each(|row| push(&mut given_up, row.origin.position));
         }
         if !given_up.is_empty() {
-            let Reason { code: reason, message } = reason;
+            let Reason { code, message } = reason;
+            let records = given_up.iter().map(BatchRange::count).sum();
             let (batch, destination, rows) = (close.batch, self.destination.clone(), given_up);
             let (attempts, decided_at) = (which.tries + 1, self.context.timer.now());
+            let (reason, said) = (code.clone(), message.clone());
             let decide = Decide { batch, destination, rows, reason, message, attempts, decided_at };
             self.journal.control(vec![Control::Decide(decide)]).await?;
+            self.tell_undelivered(close, &code, &said, records);
         }
         Ok(rows.counted())
     }
