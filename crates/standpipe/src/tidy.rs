@@ -82,6 +82,7 @@ fn scrape() -> String {
     let (metrics, stream, destination) =
         (Metrics::default(), StreamName::parse("s").unwrap(), DestinationId::primary());
     metrics.attempted(&stream, &destination, "ok", Duration::ZERO);
+    metrics.failed(&stream, &destination, "S3.NoSuchBucket", 1);
     metrics.closed(&stream, &destination, "age");
     metrics.delivered(&stream, &destination, 1);
     metrics.partitioned(&stream, &destination, 2, 1);

@@ -50,7 +50,7 @@ impl DaemonOptions {
             yaml: yaml.into(),
             args: Vec::new(),
             envs: Vec::new(),
-            ready_within: Duration::from_secs(30),
+            ready_within: Duration::from_secs(120),
         }
     }
 
