@@ -95,6 +95,9 @@ fn what_a_catalog_that_stays_away_does_not_take_is_set_aside_and_goes_to_the_tab
         assert!(ended >= line["arrivalTimestamp"].as_u64().unwrap() + 2_000, "{line}");
     }
 
+    let told = metric(&daemon, "standpipe_records_failed_total", &[&format!("code=\"{UNAVAILABLE}\"")]);
+    assert_eq!(told, 22);
+
     catalog.restart().unwrap();
     put_ids(&daemon, 25..28);
     let after = all_settled(&daemon, "readings", SOON);
