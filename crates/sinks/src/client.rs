@@ -109,7 +109,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Response, reqwest::E
 }
 
 fn is_unsent(error: &reqwest::Error) -> bool {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
     causes.filter_map(|cause| cause.downcast_ref()).any(hyper::Error::is_canceled)
 }
 
