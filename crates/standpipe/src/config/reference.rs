@@ -145,6 +145,7 @@ fn the_example_files_load() {
         "examples/parquet.yaml",
         "examples/orc.yaml",
         "examples/http.yaml",
+        "examples/http-presets.yaml",
         "examples/iceberg.yaml",
         "examples/opensearch.yaml",
         "examples/postgres.yaml",
