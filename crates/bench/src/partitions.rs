@@ -51,9 +51,9 @@ fn window(binary: &Path, mib: usize, partitions: usize) -> Result<Window> {
         binary,
         format!(
             "stores: {{ lake: {{ type: file, path: {} }} }}\nstreams:\n  - name: {STREAM}\n    destination:\n      s3: {{ \
-             prefix: 'rows/device=!{{partitionKeyFromQuery:device}}/', error_output_prefix: 'errors/', compression: gzip, \
-             delimiter: newline, partitioning: {{ keys: {{ device: .device }}, limit: {PARTITIONS} }}, buffering: {{ size: \
-             5MiB, interval: {}s }} }}\n",
+             prefix: 'rows/device=!{{partitionKeyFromQuery:device}}/', error_output_prefix: \
+             'errors/!{{firehose:error-output-type}}/', compression: gzip, delimiter: newline, partitioning: {{ keys: {{ \
+             device: .device }}, limit: {PARTITIONS} }}, buffering: {{ size: 5MiB, interval: {}s }} }}\n",
             lake.display(),
             WINDOW.as_secs(),
         ),
