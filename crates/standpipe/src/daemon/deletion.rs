@@ -114,6 +114,7 @@ impl Daemon {
         self.remove(stream.name());
         self.context.alarms.forget_stream(stream.name());
         self.access.forget_stream(stream.name());
+        self.redrives.forget_marks(&self.catalog.folder(stream.name()));
         tracing::info!(stream = %stream.name(), ?into, "stream put away");
         Ok(())
     }

@@ -110,7 +110,7 @@ async fn a_replay_whose_destination_goes_keeps_its_numbers_and_leaves_no_alarm()
     })
     .await;
     let shapes: Vec<_> = rig.stream.open_shapes().into_iter().map(|(of, _)| of).collect();
-    assert_eq!(shapes, [replaying.replay.of.clone()], "it is delivered as its destination's are");
+    assert_eq!(shapes, [DestinationId::parse("two").unwrap()], "it is delivered as its destination's are");
     let now = Timestamp(1);
     let (name, refused) = (Some(rig.stream.name()), AlarmKind::Refused);
     rig.context.alarms.raise(name, refused, &batch.close.batch.to_string(), "never".to_owned(), now);

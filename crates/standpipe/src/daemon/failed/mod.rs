@@ -101,8 +101,7 @@ impl FailedError {
         match self {
             Self::Store(error) => matches!(error.class, ErrorClass::Transient | ErrorClass::Throttled),
             Self::Put { source, .. } => matches!(source, PutError::Unavailable { .. }),
-            // Where the folder is gone the stream is.
-            Self::Mark(error) => error.kind() != std::io::ErrorKind::NotFound,
+            Self::Mark(_) => true,
             _ => false,
         }
     }

@@ -6,6 +6,7 @@
 //! - Memory: a block of records, a line and a piece of an object.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -142,6 +143,11 @@ impl Redrives {
     /// The disk has it.
     fn note_saved(&self, folder: &Path, mark: &Mark) {
         self.unsaved().retain(|(of, unsaved)| of != folder || unsaved.object() != mark.object());
+    }
+
+    /// The folder of a stream is put away, and all its marks.
+    pub(in crate::daemon) fn forget_marks(&self, stream: &Path) {
+        self.unsaved().retain(|(folder, _)| !folder.starts_with(stream));
     }
 
     /// The mark of an object that the disk has not taken.
@@ -463,6 +469,10 @@ impl Run {
                 Ok(()) => {
                     self.daemon.redrives.note_saved(&self.folder, mark);
                     return Ok(());
+                }
+                // The stream is gone, and all its marks.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(FailedError::Mark(error));
                 }
                 Err(error) => {
                     self.daemon.redrives.note_unsaved(&self.folder, mark);
