@@ -443,7 +443,7 @@ impl Stream {
 
     /// How many records wait for a fate at one destination or more, each counted once: what deleting it loses.
     pub fn waiting(&self) -> u64 {
-        self.journal.with_state(State::waiting)
+        self.journal.with_state(|state| state.waiting())
     }
 
     /// Whether every record has its fate, and none is replayed.
