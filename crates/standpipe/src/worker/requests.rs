@@ -220,7 +220,7 @@ impl Line {
         attempted.was_over = open.requests.contains(&cut);
         let again = self.again.map().get(&cut).map(|(_, again)| again.clone());
         if again.as_ref().is_none_or(|again| !again.is_empty()) {
-            self.keep_given_up(sending, client, cut, &rows).await?;
+            self.keep_given_up(sending, client, cut, attempted.was_over, &rows).await?;
         }
         if let Some(again) = again {
             attempted.was_over |= again.is_empty();
@@ -260,20 +260,22 @@ impl Line {
         Ok(attempted)
     }
 
-    /// Has the endpoint keep what it wants to keep of rows that the journal says are given up.
+    /// Has the endpoint keep what it wants to keep of rows that the journal says are given up. In a request that is over it
+    /// took the others, and with them perhaps rows of a record that was given up for those in another request.
     async fn keep_given_up(
         &self,
         sending: &Sending<'_>,
         client: &EndpointClient,
         cut: RequestId,
+        was_over: bool,
         rows: &[RequestRow],
     ) -> Result<(), SinkError> {
         let decided = rows.iter().filter(|row| sending.decided.holds(row.origin.position)).cloned();
         let decided: Vec<RequestRow> = decided.collect();
-        if !client.keeps_given_up || decided.is_empty() {
+        let all = decided.len() == rows.len();
+        if !client.keeps_given_up || decided.is_empty() || was_over && !all {
             return Ok(());
         }
-        let all = decided.len() == rows.len();
         let request = self.request(sending, cut, decided);
         match all {
             true => self.give_up(sending.open.close.batch, client, cut, &request).await,
