@@ -179,8 +179,8 @@ fn a_manifest_of_errors_names_no_rows_that_are_loaded() {
         "{STAGING}\n        retry: 0s\n        bytes_max: 1KiB\n    processors: [{{ jq: {{ program: '.rows // [.] | \
          .[]' }} }}]"
     );
-    // What is no folder takes no error output.
-    lake.put("lake", "lines", b"in the way");
+    // What is no folder takes no manifest, so that an attempt is made again.
+    lake.put("lake", "errors", b"in the way");
     let daemon = start(yaml(&lake, &server, "readings", &more));
     let row = |id: u64, celsius: Value| json!({"id": id, "celsius": celsius, "pad": "x".repeat(400)});
     let several = json!({"rows": [row(1, 1.into()), row(2, "warm".into())]});
@@ -188,7 +188,7 @@ fn a_manifest_of_errors_names_no_rows_that_are_loaded() {
     put(&daemon, "readings", [row(0, 1.into()), several].map(|record| record.to_string().into_bytes()));
     let failed = || daemon.log().matches("delivery attempt failed").count();
     eventually("attempts fail", SOON, || (failed() >= 3).then_some(()));
-    lake.remove("lake", "lines");
+    lake.remove("lake", "errors");
     let balance = all_settled(&daemon, "readings", SOON);
     assert_eq!((balance.delivered, balance.backed_up), (1, 1));
     assert_eq!(sql(&server, "SELECT id FROM readings ORDER BY id"), "0\n1");
