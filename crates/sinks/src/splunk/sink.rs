@@ -181,7 +181,7 @@ impl SplunkSink {
         while let Some(part) = open.pop() {
             match (told, part) {
                 (Err(error), [(Some(_), rows)]) if is_about_index(&error) => {
-                    refuse(&mut answer, rows, &error)
+                    refuse(&mut answer, rows, &error);
                 }
                 (Err(error), [_, _, ..]) if is_about_index(&error) => {
                     let (some, others) = part.split_at(part.len() / 2);
