@@ -4,7 +4,7 @@
 //!
 //! Reading order: `records` (what is put), `request` and `load` (how), `target` (to what), `measure` and `special` (the
 //! runs), `discard` and `machine` (the yardsticks), `functions` (what the sandbox costs), `formats` (what a conversion
-//! does), `destinations` (each kind of them), `report`.
+//! does), `destinations` (each kind of them), `partitions` (memory), `report`.
 
 mod destinations;
 mod discard;
@@ -13,6 +13,7 @@ mod functions;
 mod load;
 mod machine;
 mod measure;
+mod partitions;
 mod process;
 mod records;
 mod report;
@@ -72,11 +73,14 @@ struct Args {
     /// How much goes to each kind of destination, in MiB.
     #[arg(long, default_value_t = 128)]
     destinations_mib: usize,
+    /// How much is put in a window whose rows have partitions, in MiB.
+    #[arg(long, default_value_t = 272)]
+    partitions_mib: usize,
     /// What to measure.
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "scale,full,kept,half,step,backlog,disk,functions,formats,destinations"
+        default_value = "scale,full,kept,half,step,backlog,disk,functions,formats,destinations,partitions"
     )]
     parts: Vec<Part>,
     /// Where the figures go as JSON.
@@ -106,6 +110,8 @@ enum Part {
     Formats,
     /// Each kind of destination, to real servers where there are some.
     Destinations,
+    /// The memory that a window with thousands of partitions takes.
+    Partitions,
 }
 
 fn shape(text: &str) -> Result<Shape, String> {
@@ -199,6 +205,10 @@ impl Bench<'_> {
         if self.has(Part::Destinations) {
             say("destinations")?;
             report.destinations = destinations::measure(&self.args.standpipe, self.args.destinations_mib)?;
+        }
+        if self.has(Part::Partitions) {
+            say("partitions")?;
+            report.partitions = partitions::measure(&self.args.standpipe, self.args.partitions_mib)?;
         }
         Ok(report)
     }

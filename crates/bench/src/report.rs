@@ -11,6 +11,7 @@ use crate::destinations::Delivered;
 use crate::formats::Formats;
 use crate::functions::FunctionRun;
 use crate::measure::Run;
+use crate::partitions::Window;
 use crate::special::{Backlog, Step};
 
 /// What the fastest peer with a memory buffer took on a machine of scale [`SCALE_MB_PER_S`], and the least CPU of any.
@@ -76,6 +77,7 @@ pub(crate) struct Report {
     pub(crate) functions: Vec<FunctionRun>,
     pub(crate) formats: Option<Formats>,
     pub(crate) destinations: Vec<Delivered>,
+    pub(crate) partitions: Vec<Window>,
 }
 
 impl Report {
@@ -125,6 +127,7 @@ impl Report {
         print_functions(out, &self.functions)?;
         self.formats.iter().try_for_each(|formats| print_formats(out, formats))?;
         print_destinations(out, &self.destinations)?;
+        self.partitions.iter().try_for_each(|window| print_window(out, window))?;
         self.print_floor(out)
     }
 
@@ -246,6 +249,14 @@ fn print_destinations(out: &mut impl Write, all: &[Delivered]) -> io::Result<()>
         )
     })?;
     writeln!(out, "daemon, others: CPU-s per GB; busy: processors on average")
+}
+
+fn print_window(out: &mut impl Write, window: &Window) -> io::Result<()> {
+    let Window { partitions, rows, mb, objects, rss_peak_mib } = window;
+    writeln!(
+        out,
+        "a window of {rows} rows, {mb:.0} MB, with {partitions} partitions: {objects} objects, {rss_peak_mib:.0} MiB at its peak"
+    )
 }
 
 fn print_functions(out: &mut impl Write, functions: &[FunctionRun]) -> io::Result<()> {

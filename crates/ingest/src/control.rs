@@ -1,7 +1,8 @@
 //! The control plane: validated JSON to the daemon's typed inputs.
 //!
 //! AWS's rules that span members ([`rules`], [`processing`]) come before what this version does not honour is refused:
-//! a definition that AWS would not take is told so in AWS's words.
+//! a definition that AWS would not take is told so in AWS's words. A kind of destination that is not honoured at all is told
+//! before its rules are asked, since nothing that its user mends would help.
 
 mod processing;
 mod rules;
@@ -105,6 +106,7 @@ impl Input<'_> {
     fn create(mut self) -> Result<CreateDeliveryStream, ApiError> {
         rules::check_source(&self.members)?;
         let mut destination = self.destination("Configuration")?;
+        self.refuse_kind(destination.kind)?;
         destination.size_objects();
         check_destination(&destination)?;
         self.refuse_unsupported(&destination)?;
@@ -195,6 +197,12 @@ impl Input<'_> {
             return Ok(Destination { kind: *kind, configuration });
         }
         Err(ApiError::invalid_argument("Exactly one destination configuration is supported for a Firehose"))
+    }
+
+    /// Refuses a kind of destination of which this version honours nothing.
+    fn refuse_kind(&self, kind: DestinationKind) -> Result<(), ApiError> {
+        let member = format!("{}DestinationConfiguration", kind.name());
+        shape::unsupported(self.structure, &json!({ member: {} })).map_or(Ok(()), Err)
     }
 
     /// Refuses what this version does not honour, the destination that was taken out included.

@@ -121,6 +121,13 @@ impl PutTable {
         (frames, digests)
     }
 
+    /// Whether puts that may still come again would be forgotten with a segment.
+    pub(crate) fn is_home(&mut self, segment: u64, now_ms: u64) -> bool {
+        self.expire(now_ms);
+        let is_there = |entry: &Entry| matches!(entry, Entry::Answered { home, .. } if *home == segment);
+        self.entries.values().any(is_there)
+    }
+
     /// The puts were carried on into another segment.
     pub(crate) fn carried(&mut self, digests: &[PutDigest], to: u64) {
         for digest in digests {
@@ -228,6 +235,7 @@ mod tests {
         let (frames, digests) = table.carry(&[1], REMEMBERED_MS + 99);
         assert_eq!((frames.len(), digests.len()), (1, 250), "those of the last ten minutes");
         table.carried(&digests, 9);
+        assert!(table.is_home(9, 0) && !table.is_home(1, 0) && !table.is_home(9, REMEMBERED_MS + 600));
         assert!(table.carry(&[1], REMEMBERED_MS + 99).1.is_empty());
         let mut again = PutTable::default();
         for frame in &frames {

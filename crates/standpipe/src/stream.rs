@@ -3,6 +3,8 @@
 mod destinations;
 mod encryption;
 mod replays;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +14,6 @@ use std::time::Duration;
 
 use standpipe_convert::TableSchema;
 use standpipe_ingest::{Put, PutError, PutReceipt};
-use standpipe_journal::control::State;
 use standpipe_journal::keys::KeyTrouble;
 use standpipe_journal::{
     Append, AppendError, Journal, JournalOptions, OpenError, RecoveryReport, Shelf, Shortage,
@@ -27,7 +28,8 @@ use crate::keys::StateError;
 use crate::metrics::{JournalState, LineState};
 use crate::spec::Conversion;
 use crate::worker::{
-    Again, Context, Definitions, Line, Order, OrderError, Replaying, Worker, chain, needed_schemas,
+    Again, Context, Definitions, Line, Order, OrderError, PutThrough, Replaying, Stuck, Worker, chain,
+    needed_schemas,
 };
 
 pub(crate) use destinations::ForgetError;
@@ -209,6 +211,8 @@ impl Stream {
             turns: Arc::new(Semaphore::new(processors.min(TURNS_MAX))),
             endpoints: EndpointClients::default(),
             again: Again::default(),
+            stuck: Stuck::default(),
+            put_through: PutThrough::default(),
             appending: Mutex::default(),
         }
     }
@@ -392,7 +396,8 @@ impl Stream {
 
     async fn order_all(&self, order: impl Fn() -> Order) {
         for worker in self.workers.lock().await.iter() {
-            if worker.orders.send(order()).await.is_err() && !worker.is_over() {
+            // A replay takes no orders any more once it has come to its end.
+            if worker.orders.send(order()).await.is_err() && worker.replay.is_none() {
                 tracing::error!(stream = %self.name, destination = %worker.destination, "a worker is gone");
             }
         }
@@ -438,12 +443,13 @@ impl Stream {
 
     /// How many records wait for a fate at one destination or more, each counted once: what deleting it loses.
     pub fn waiting(&self) -> u64 {
-        self.journal.with_state(State::waiting)
+        self.journal.with_state(|state| state.waiting())
     }
 
-    /// Whether every record has its fate, whatever is replayed.
-    pub fn is_settled(&self) -> bool {
-        self.journal.with_state(State::is_settled)
+    /// Whether every record has its fate, and none is replayed.
+    pub fn is_finished(&self) -> bool {
+        self.journal
+            .with_state(|state| state.is_settled() && state.lasting().count() == state.destinations.len())
     }
 
     /// Stops it as a planned crash: what waits to be synced is, the rest is the next start's.

@@ -157,7 +157,7 @@ async fn refusals_name_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_delivered_yet_is_refused_by_name_and_what_is_wrong_for_it_first() {
+async fn a_kind_of_destination_that_there_is_not_yet_is_refused_by_name_before_its_own_rules() {
     let server = Server::start().await;
     let mut snowflake = terraform();
     snowflake["ExtendedS3DestinationConfiguration"] = Value::Null;
@@ -176,6 +176,6 @@ async fn what_cannot_be_delivered_yet_is_refused_by_name_and_what_is_wrong_for_i
     server.call("CreateDeliveryStream", &snowflake).await.is_error(
         400,
         "InvalidArgumentException",
-        "PrivateKey must be provided.",
+        "SnowflakeDestinationConfiguration is not available in this version of standpipe.",
     );
 }

@@ -8,9 +8,12 @@
 //! # Invariants
 //! - A segment goes only when everything in it is settled, at destinations and replays.
 //! - Segments go in the order of the log, so that what is there has no gaps.
+//! - Whenever segments go whose puts are carried on, records go with them: puts that do not fit one segment would else go
+//!   round and round, each half of them making way for the other.
 //! - Only one journal's writer is ever waited for; that of another is used when it is free, and makes way by itself when
 //!   it is not.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,20 +138,32 @@ impl Shared {
         }
     }
 
-    /// The settled segments from the oldest on, for as long as they are `wanted`.
+    /// The settled segments from the oldest on, for as long as they are `wanted`. Those at the end that have no records
+    /// but puts which may still come again are not among them.
     fn settled(&self, wanted: impl Fn(&Segment) -> bool) -> Vec<Arc<Segment>> {
-        let view = self.view();
-        let lowest = view.state.lowest_unsettled();
-        let newest = view.segments.keys().next_back().copied();
-        let gone = |segment: &&Arc<Segment>| {
-            Some(segment.sequence) != newest && segment.extent().next <= lowest && wanted(segment)
+        let mut settled: Vec<Arc<Segment>> = {
+            let view = self.view();
+            let lowest = view.state.lowest_unsettled();
+            let newest = view.segments.keys().next_back().copied();
+            let gone = |segment: &&Arc<Segment>| {
+                Some(segment.sequence) != newest && segment.extent().next <= lowest && wanted(segment)
+            };
+            view.segments.values().take_while(gone).cloned().collect()
         };
-        view.segments.values().take_while(gone).cloned().collect()
+        let is_needed = |segment: &Arc<Segment>| {
+            let has_records = segment.extent().records > 0;
+            !has_records && self.queue().puts.is_home(segment.sequence, self.steady_ms())
+        };
+        while settled.last().is_some_and(is_needed) {
+            settled.pop();
+        }
+        settled
     }
 
-    fn oldest_settled(&self) -> Option<Arc<Segment>> {
-        let taken = std::cell::Cell::new(false);
-        self.settled(|_| !taken.replace(true)).pop()
+    /// The oldest settled segment that has records, and those before it.
+    fn oldest_settled(&self) -> Vec<Arc<Segment>> {
+        let taken = Cell::new(false);
+        self.settled(|segment| !taken.replace(taken.get() || segment.extent().records > 0))
     }
 
     /// Forgets settled segments, the oldest. Returns whether they are gone.
@@ -189,7 +204,7 @@ impl Shared {
     /// Forgets the oldest kept segment of all journals; that of one which commits right now is passed over.
     fn cut_oldest_of_all(&self, writer: &mut Writer) -> bool {
         let keepers = self.shelf.budget.keepers().into_iter();
-        let oldest = |keeper: &Arc<Shared>| Some(keeper.oldest_settled()?.extent().max_arrived);
+        let oldest = |keeper: &Arc<Shared>| Some(keeper.oldest_settled().last()?.extent().max_arrived);
         let mut keepers: Vec<_> = keepers.filter_map(|keeper| Some((oldest(&keeper)?, keeper))).collect();
         keepers.sort_by_key(|(arrived, _)| *arrived);
         keepers.into_iter().any(|(_, keeper)| {
@@ -204,20 +219,22 @@ impl Shared {
         })
     }
 
-    /// Forgets its oldest kept segment. Returns whether there was one.
+    /// Forgets its oldest kept records. Returns whether something went.
     fn cut(&self, writer: &mut Writer) -> bool {
         // The folder of a closed journal may be on its way elsewhere.
-        let Some(oldest) = self.oldest_settled().filter(|_| !writer.poisoned && !self.queue().closed) else {
-            return false;
-        };
-        let (up_to, retention_ms) =
-            (oldest.extent().max_arrived, self.keeping.retention_ms.load(Ordering::Relaxed));
-        if !self.forget_settled(writer, vec![oldest]) {
+        if writer.poisoned || self.queue().closed {
             return false;
         }
-        self.keeping.cut.fetch_add(1, Ordering::Relaxed);
+        let oldest = self.oldest_settled();
+        let Some(up_to) = oldest.last().map(|last| last.extent().max_arrived) else { return false };
+        let retention_ms = self.keeping.retention_ms.load(Ordering::Relaxed);
+        let with_records = oldest.iter().filter(|segment| segment.extent().records > 0).count() as u64;
+        if !self.forget_settled(writer, oldest) {
+            return false;
+        }
+        self.keeping.cut.fetch_add(with_records, Ordering::Relaxed);
         let now = self.steady_ms();
-        if writer.cut_told.is_none_or(|told| now >= told + CUT_TOLD_MS) {
+        if with_records > 0 && writer.cut_told.is_none_or(|told| now >= told + CUT_TOLD_MS) {
             writer.cut_told = Some(now);
             tracing::warn!(dir = %self.dir.display(), up_to = up_to.to_rfc3339(), retention_ms,
                 "room is needed: delivered records are forgotten before their retention is over");

@@ -10,10 +10,10 @@ use standpipe_journal::{CommitPool, DiskBudget, Journal, JournalOptions, Kept, S
 use standpipe_model::{Clock as _, DestinationId, Position, Timestamp};
 
 use crate::keys::TestKeys;
-use crate::sim::SimDisk;
+use crate::sim::{Fault, SimDisk};
 use crate::support::{
-    PER_PUT, TestClock, append, close, deliver, fill, open_with, primary, range, read_all, record, settle,
-    shelf, wait,
+    PER_PUT, TestClock, append, close, deliver, fill, open_with, primary, put, range, read_all, record,
+    settle, shelf, wait,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -233,6 +233,45 @@ fn a_put_is_recognised_when_its_segment_had_to_go() {
     assert!(rig.kept().cut_segments > 0);
     rig.reopen(HOUR);
     assert!(append(&rig.journal, 0).unwrap().repeated);
+}
+
+#[test]
+fn below_the_floor_puts_that_are_carried_on_do_not_go_round() {
+    const PUTS: u64 = 12_000;
+    let mut rig = Rig::keeping(HOUR);
+    rig.shelf.budget = Arc::new(DiskBudget::new(Arc::new(rig.disk.clone()), "/".into(), LIMIT * 4, 4 << 20));
+    rig.journal = open(&rig.shelf, HOUR);
+    let small = |number| put(&[vec![7]], number);
+    for number in 0..PUTS {
+        wait(rig.journal.append(small(number))).unwrap();
+    }
+    deliver(&rig.journal, 1, range(0, PUTS - 1));
+    let before = rig.journal.usage().used;
+    assert!(before > 8 * (32 << 10), "{before}");
+    rig.disk.set_capacity(3 << 20);
+    // Whoever goes on for ever comes to it.
+    rig.disk.inject(5_000, Fault::Crash);
+    rig.journal.tidy();
+    assert!(!rig.disk.is_down(), "it comes to an end");
+    let (kept, usage) = (rig.journal.kept(), rig.journal.usage());
+    assert!(kept.first > Position(PUTS - 1_000) && kept.cut_segments > 2, "{kept:?}");
+    assert!(usage.used < before, "room is made: {usage:?}, it was {before}");
+    rig.disk.clear_faults();
+    rig.disk.inject(0, Fault::Crash);
+    rig.journal.tidy();
+    assert!(!rig.disk.is_down(), "and nothing is carried on once more");
+    rig.disk.clear_faults();
+    for number in [0, PUTS / 2, PUTS - 1] {
+        assert!(wait(rig.journal.append(small(number))).unwrap().repeated, "{number}");
+    }
+    rig.expect_sound();
+    rig.disk.power_cycle();
+    rig.journal = open(&rig.shelf, HOUR);
+    assert!(wait(rig.journal.append(small(0))).unwrap().repeated);
+    rig.clock.advance(Duration::from_mins(10));
+    rig.journal.tidy();
+    assert!(rig.journal.usage().used < usage.used, "puts that nobody sends again take no room");
+    rig.expect_sound();
 }
 
 #[test]

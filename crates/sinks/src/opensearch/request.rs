@@ -173,9 +173,19 @@ impl Outcome {
             | (_, "index_closed_exception" | "invalid_index_name_exception" | "validation_exception") => {
                 Verdict::Again(ErrorClass::Misconfigured)
             }
+            (400, "illegal_argument_exception") if self.lacks_pipeline() => {
+                Verdict::Again(ErrorClass::Misconfigured)
+            }
             (400..=499, _) => Verdict::Refused,
             _ => Verdict::Again(ErrorClass::Transient),
         }
+    }
+
+    /// Whether the pipeline that the index has for its documents is not there. Nothing but the words tells this from a
+    /// document with too many fields, and no question that writes nothing goes through a pipeline.
+    fn lacks_pipeline(&self) -> bool {
+        let reason = self.error["reason"].as_str().unwrap_or_default();
+        reason.starts_with("pipeline with id [") && reason.ends_with("] does not exist")
     }
 
     /// In the cluster's words: each cause with its type.

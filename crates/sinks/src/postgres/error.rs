@@ -53,13 +53,23 @@ impl Failure {
     pub(super) fn perhaps_about_rows(&self) -> Option<(String, String)> {
         match self {
             Self::Server(error) => {
-                error.as_db_error().filter(|error| is_perhaps_about_rows(error.code())).map(words)
+                error.as_db_error().filter(|error| is_perhaps_about_rows(error)).map(words)
             }
             Self::Late | Self::Told(_) => None,
         }
     }
 
-    /// The same where another attempt at the batch was waited for: that is nobody's failure.
+    /// The error that holds rows of which the table took none, all for that reason: `None` where it is of a kind that is
+    /// about rows more often than not. Of a `few` nobody knows whether they are at fault, so it does not hold them for ever.
+    pub(super) fn of_all(&self, few: bool) -> Option<SinkError> {
+        let Self::Server(error) = self else { return None };
+        let said = error.as_db_error().filter(|said| class(said.code()) == ErrorClass::Misconfigured)?;
+        let message = said.message().chars().take(WORDS_MAX).collect();
+        let class = if few { ErrorClass::Transient } else { ErrorClass::Misconfigured };
+        Some(fault(class, said.code().code(), message))
+    }
+
+    /// The same failure where another attempt at the batch was waited for: that is nobody's.
     pub(super) fn of_lock(self) -> Self {
         match &self {
             Self::Server(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
@@ -123,10 +133,15 @@ pub(super) fn is_about_rows(state: &SqlState) -> bool {
 
 /// Whether it may be about a row: not where the connection, the transaction, the session, the server's resources or who
 /// we are is at fault, nor where its data is damaged.
-fn is_perhaps_about_rows(state: &SqlState) -> bool {
+fn is_perhaps_about_rows(said: &DbError) -> bool {
+    let state = said.code();
     let not = ["08", "25", "28", "3D", "3F", "40", "53", "55", "57", "58"];
     let damaged = ["XX001", "XX002"].contains(&state.code());
-    !damaged && state.code().get(..2).is_some_and(|class| !not.contains(&class))
+    // What a row sets off (a sequence, a trigger) may lack a permission that no row can have. It is the row's own where a
+    // policy's check or a trigger's RAISE says so.
+    let of_row = matches!(said.routine(), Some("ExecWithCheckOptions" | "exec_stmt_raise"));
+    let lacks_permission = *state == SqlState::INSUFFICIENT_PRIVILEGE && !of_row;
+    !damaged && !lacks_permission && state.code().get(..2).is_some_and(|class| !not.contains(&class))
 }
 
 /// Unknown is [`Transient`](ErrorClass::Transient): a server that stops, a deadlock, a full disk and much more pass.

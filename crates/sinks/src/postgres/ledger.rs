@@ -1,16 +1,19 @@
 //! The ledger: which rows of which batch are in the table already, and which were refused.
 //!
-//! A note covers the rows from its first to its last origin: what lies between and was not in the request is never sent
-//! again, as requests take the rows of a batch in their order.
+//! A note covers the rows from its first to its last origin, but those of records between that had no rows in the request:
+//! a batch that gets other processors (`rebind`) may have rows of them. A record whose rows were noted is noted whole.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use standpipe_model::{
     BatchId, DestinationId, ErrorClass, Position, Refusal, Request, RowOrigin, SinkError, StreamName,
 };
-use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error};
 
 use super::error::{Failure, fault};
 use super::names::TableName;
@@ -36,8 +39,29 @@ pub(super) struct Ledger {
 /// What the ledger has of a batch.
 #[derive(Default)]
 pub(crate) struct Known {
-    spans: Vec<(RowOrigin, RowOrigin)>,
+    spans: Vec<Span>,
     refused: HashMap<RowOrigin, Refused>,
+}
+
+/// What a note covers.
+struct Span {
+    first: RowOrigin,
+    last: RowOrigin,
+    absent: Vec<Absent>,
+}
+
+/// Records without rows: how many from which on, counted from the first record of the note.
+type Absent = (u64, u64);
+
+impl Span {
+    fn covers(&self, row: RowOrigin) -> bool {
+        if !(self.first..=self.last).contains(&row) {
+            return false;
+        }
+        let at = row.position.0 - self.first.position.0;
+        let before = self.absent.partition_point(|(from, _)| *from <= at);
+        before.checked_sub(1).map(|last| self.absent[last]).is_none_or(|(from, count)| at - from >= count)
+    }
 }
 
 impl Known {
@@ -47,12 +71,29 @@ impl Known {
             position: Position(position.max(0) as u64),
             sub: u32::try_from(sub).unwrap_or(u32::MAX),
         };
-        self.spans.push((origin(position, sub), origin(last_position, last_sub)));
+        let (first, last) = (origin(position, sub), origin(last_position, last_sub));
+        self.spans.push(Span { first, last, absent: Vec::new() });
+    }
+
+    /// What else a note has, about the span that was added last.
+    fn add_more(&mut self, noted: Vec<Noted>) {
+        for one in noted {
+            match one {
+                Noted::Refused(one) => {
+                    self.refused.insert(RowOrigin { position: one.position, sub: one.sub }, one);
+                }
+                Noted::Absent { absent } => {
+                    if let Some(span) = self.spans.last_mut() {
+                        span.absent = absent;
+                    }
+                }
+            }
+        }
     }
 
     /// Whether an earlier attempt said what becomes of that row.
     pub(crate) fn covers(&self, row: RowOrigin) -> bool {
-        self.spans.iter().any(|(first, last)| (*first..=*last).contains(&row))
+        self.spans.iter().any(|span| span.covers(row))
     }
 
     /// Why that row was refused, if it was.
@@ -82,6 +123,28 @@ struct Refused {
     sub: u32,
     code: String,
     message: String,
+}
+
+/// What the ledger has of a request beside its ends.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Noted {
+    Refused(Refused),
+    Absent { absent: Vec<Absent> },
+}
+
+/// The runs of rows between which no record is without rows, by their numbers; at most so many, where the narrowest gaps
+/// are taken for none.
+pub(crate) fn runs(origins: &[RowOrigin], most: usize) -> Vec<Range<usize>> {
+    let gap = |at: usize| origins[at].position.0 - origins[at - 1].position.0;
+    let mut cuts: Vec<usize> = (1..origins.len()).filter(|&at| gap(at) > 1).collect();
+    if cuts.len() >= most {
+        cuts.sort_by_key(|&at| Reverse(gap(at)));
+        cuts.truncate(most.saturating_sub(1));
+        cuts.sort_unstable();
+    }
+    let starts = [0].into_iter().chain(cuts.iter().copied());
+    starts.zip(cuts.iter().copied().chain([origins.len()])).map(|(start, end)| start..end).collect()
 }
 
 impl Ledger {
@@ -175,13 +238,10 @@ impl Ledger {
         ];
         for row in client.query_typed(&sql, &asked).await? {
             known.add_span([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?]);
-            let refused: Vec<Refused> = serde_json::from_str(row.try_get(4)?).map_err(|error| {
+            known.add_more(serde_json::from_str(row.try_get(4)?).map_err(|error| {
                 SinkError::new(ErrorClass::Transient, "the ledger has no refused rows where they should be")
                     .with_source(error)
-            })?;
-            for one in refused {
-                known.refused.insert(RowOrigin { position: one.position, sub: one.sub }, one);
-            }
+            })?);
         }
         Ok(known)
     }
@@ -194,16 +254,35 @@ impl Ledger {
         numbers: &[usize],
         refusals: &[Refusal],
     ) -> Result<(), Failure> {
+        let noted = noted(request, numbers, refusals);
+        let loaded = (numbers.len() - refusals.len()) as i64;
+        if noted.is_ascii() {
+            return Ok(self.insert(client, request, numbers, loaded, &noted).await?);
+        }
+        client.batch_execute("SAVEPOINT standpipe_note").await?;
+        match self.insert(client, request, numbers, loaded, &noted).await {
+            Err(error) if error.code() == Some(&SqlState::UNTRANSLATABLE_CHARACTER) => {}
+            inserted => return Ok(inserted?),
+        }
+        // The database has another encoding than records, and not all of their characters.
+        client.batch_execute("ROLLBACK TO SAVEPOINT standpipe_note").await?;
+        let noted: String = noted.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
+        Ok(self.insert(client, request, numbers, loaded, &noted).await?)
+    }
+
+    async fn insert(
+        &self,
+        client: &Client,
+        request: &Request,
+        numbers: &[usize],
+        loaded: i64,
+        noted: &str,
+    ) -> Result<(), Error> {
         let (Some(&first), Some(&last)) = (numbers.first(), numbers.last()) else {
             return Ok(());
         };
-        let origin = |number: usize| request.rows[number].origin;
-        let refused = refusals.iter().map(|refusal| {
-            let RowOrigin { position, sub } = origin(refusal.row);
-            Refused { position, sub, code: refusal.code.clone(), message: refusal.message.clone() }
-        });
-        let refused = serde_json::to_string(&refused.collect::<Vec<_>>()).expect("texts and numbers");
-        let (first, last) = (numbers_of(origin(first)), numbers_of(origin(last)));
+        let origin = |number: usize| numbers_of(request.rows[number].origin);
+        let (first, last) = (origin(first), origin(last));
         let sql = format!(
             "INSERT INTO {} (request, stream, destination, batch, first_position, first_sub, last_position, last_sub, \
              loaded, refused) VALUES ($1::text::uuid, $2, $3, $4::text::uuid, $5, $6, $7, $8, $9, $10::text::jsonb)",
@@ -221,12 +300,12 @@ impl Ledger {
                     (&first.1, Type::INT8),
                     (&last.0, Type::INT8),
                     (&last.1, Type::INT8),
-                    (&((numbers.len() - refusals.len()) as i64), Type::INT8),
-                    (&refused, Type::TEXT),
+                    (&loaded, Type::INT8),
+                    (&noted, Type::TEXT),
                 ],
             )
-            .await?;
-        Ok(())
+            .await
+            .map(drop)
     }
 
     /// Marks the batches that are settled, and removes those that have been for a while. A batch that closed after
@@ -263,4 +342,23 @@ impl Ledger {
         client.execute_typed(&remove, &of[..2]).await?;
         Ok(())
     }
+}
+
+/// What is noted of the rows with those numbers, as JSON.
+fn noted(request: &Request, numbers: &[usize], refusals: &[Refusal]) -> String {
+    let refused = refusals.iter().map(|refusal| {
+        let RowOrigin { position, sub } = request.rows[refusal.row].origin;
+        let (code, message) = (refusal.code.clone(), refusal.message.clone());
+        Noted::Refused(Refused { position, sub, code, message })
+    });
+    let mut noted: Vec<Noted> = refused.collect();
+    let position = |number: usize| request.rows[number].origin.position.0;
+    let first = numbers.first().map_or(0, |&first| position(first));
+    let pairs = numbers.iter().zip(&numbers[numbers.len().min(1)..]);
+    let gaps = pairs.map(|(&one, &next)| (position(one) + 1, position(next))).filter(|(from, to)| from < to);
+    let absent: Vec<Absent> = gaps.map(|(from, to)| (from - first, to - from)).collect();
+    if !absent.is_empty() {
+        noted.push(Noted::Absent { absent });
+    }
+    serde_json::to_string(&noted).expect("texts and numbers")
 }

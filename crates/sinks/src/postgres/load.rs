@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use futures::SinkExt as _;
-use standpipe_model::Refusal;
+use standpipe_model::{Refusal, SinkError};
 use tokio_postgres::{Client, CopyInSink, Statement};
 
 use super::error::Failure;
@@ -17,7 +17,7 @@ use super::table::Table;
 
 /// How much is handed over at once.
 const PIECE_BYTES: usize = 1 << 20;
-/// So many refused rows tell nothing yet about the others.
+/// So many refused rows, or fewer, tell nothing yet about the others.
 const FEW: usize = 16;
 
 /// The table where rows wait that may take others' places.
@@ -38,6 +38,29 @@ struct Steps {
     merge: Option<Merge>,
 }
 
+/// Rows that were refused for a reason that may be anyone's.
+#[derive(Default)]
+struct Doubts {
+    /// The reason of the first.
+    first: Option<(String, Failure)>,
+    /// How many have that one.
+    alike: usize,
+}
+
+impl Doubts {
+    fn add(&mut self, code: &str, failure: Failure) {
+        let (first, _) = self.first.get_or_insert_with(|| (code.to_owned(), failure));
+        self.alike += usize::from(first == code);
+    }
+
+    /// The error of a request of which nothing was loaded, if all of its rows were refused for one such reason: then it is
+    /// probably nobody's row.
+    fn about_none(&self, refused: usize, loaded: usize) -> Option<SinkError> {
+        let (_, failure) = self.first.as_ref().filter(|_| loaded == 0 && self.alike == refused)?;
+        failure.of_all(refused <= FEW)
+    }
+}
+
 impl Loader<'_> {
     /// Loads all rows but those that it returns. `unchanged` is asked before the first row is believed to be at fault.
     pub(super) async fn load<F>(&self, rows: &Rows, unchanged: F) -> Result<Vec<Refusal>, Failure>
@@ -46,7 +69,7 @@ impl Loader<'_> {
     {
         let steps = self.prepare().await?;
         let mut unchanged = Some(unchanged);
-        let (mut refused, mut loaded) = (Vec::new(), 0);
+        let (mut refused, mut loaded, mut doubts) = (Vec::new(), 0, Doubts::default());
         let all = 0..rows.numbers.len();
         let mut open = vec![all];
         self.run("SAVEPOINT standpipe").await?;
@@ -61,7 +84,9 @@ impl Loader<'_> {
                 }
                 Err(failure) => failure,
             };
-            let (code, message) = match (failure.about_rows(), failure.perhaps_about_rows()) {
+            let is_clear = failure.about_rows();
+            let in_doubt = is_clear.is_none();
+            let (code, message) = match (is_clear, failure.perhaps_about_rows()) {
                 (Some(about), _) => about,
                 (None, Some(about)) => {
                     self.run("ROLLBACK TO SAVEPOINT standpipe").await?;
@@ -78,6 +103,9 @@ impl Loader<'_> {
                 unchanged().await?;
             }
             if range.len() == 1 {
+                if in_doubt {
+                    doubts.add(&code, failure);
+                }
                 refused.push(Refusal { row: rows.numbers[range.start], code, message });
             } else if refused.len() >= FEW && refused.len() > loaded {
                 // Halving would find what one by one finds in fewer statements.
@@ -87,7 +115,10 @@ impl Loader<'_> {
                 open.extend([middle..range.end, range.start..middle]);
             }
         }
-        Ok(refused)
+        match doubts.about_none(refused.len(), loaded) {
+            Some(error) => Err(error.into()),
+            None => Ok(refused),
+        }
     }
 
     async fn prepare(&self) -> Result<Steps, Failure> {

@@ -1,10 +1,11 @@
 //! Names, paths, texts, classes and settings, without a server.
 
-use standpipe_model::{ErrorClass, Secret};
+use standpipe_model::{ErrorClass, Position, RowOrigin, Secret};
 use tokio_postgres::error::SqlState;
 
 use super::PostgresSink;
 use super::error::{class, is_about_rows};
+use super::ledger::runs;
 use super::names::{NameError, TableName, column};
 use super::options::{Conflict, PostgresFormat, PostgresOptions, PostgresTls, TlsMode};
 use super::path::Path;
@@ -254,4 +255,19 @@ fn debug_shows_nothing_of_the_password_and_settings_that_contradict_are_refused(
         refusal(&|it| it.tls = ca(TlsMode::VerifyFull))
             .starts_with("the file of certificate authorities cannot")
     );
+}
+
+#[test]
+fn rows_are_noted_in_runs_of_records_and_where_there_are_too_many_over_the_narrowest_gaps() {
+    let of = [(1, 0), (2, 0), (2, 1), (3, 0), (5, 0), (9, 0), (10, 2), (12, 0)];
+    let origins = of.map(|(position, sub)| RowOrigin { position: Position(position), sub });
+    for (most, expect) in [
+        (9, "[0..4, 4..5, 5..7, 7..8]"),
+        (4, "[0..4, 4..5, 5..7, 7..8]"),
+        (3, "[0..4, 4..5, 5..8]"),
+        (2, "[0..5, 5..8]"),
+        (1, "[0..8]"),
+    ] {
+        assert_eq!(format!("{:?}", runs(&origins, most)), expect, "{most}");
+    }
 }

@@ -1,6 +1,27 @@
 //! What errors are called, and what they must not repeat.
 
-use standpipe_model::{Secret, SinkError};
+use standpipe_model::{ErrorClass, Secret, SinkError};
+use tokio_postgres::error::SqlState;
+
+use crate::postgres::error::{Failure, fault};
+
+/// The failure of a statement that waits for the ledger's lock: where it was ended for its time, another load is under way,
+/// and that is nobody's failure.
+pub(super) fn of_lock(failure: Failure) -> Failure {
+    let waited = match &failure {
+        Failure::Late => true,
+        Failure::Server(error) => error
+            .code()
+            .is_some_and(|state| [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE].contains(state)),
+        Failure::Told(_) => false,
+    };
+    if !waited {
+        return failure;
+    }
+    let message = "another load holds the ledger's lock".to_owned();
+    let error = fault(ErrorClass::Transient, SqlState::LOCK_NOT_AVAILABLE.code(), message);
+    Failure::Told(SinkError { is_ours: true, ..error })
+}
 
 /// The same error by AWS's names for them, without secrets. What it means was decided where it arose: a name that is not
 /// there, a password or a permission waits for somebody to mend it, all else may pass.

@@ -6,11 +6,13 @@ use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::copy::literal;
 use crate::postgres::error::{Failure, fault};
-use crate::postgres::ledger::{Known, numbers_of};
+use crate::postgres::ledger::{Known, numbers_of, runs};
 use crate::postgres::names::TableName;
 
 /// How long a request stays at least.
 const KEPT: &str = "1 hour";
+/// So many runs of a request's rows are noted one by one; those of more are noted as if what lies between were there.
+const RUNS_MAX: usize = 1_000;
 
 /// The ledger of a destination.
 pub(super) struct Ledger {
@@ -66,28 +68,35 @@ impl Ledger {
         Ok(known)
     }
 
-    /// Notes the rows with those numbers.
+    /// Notes the rows with those numbers, in runs between which no record of the batch is without rows: one that gets other
+    /// processors (`rebind`) may have rows of it.
     pub(super) async fn note(
         &self,
         client: &Client,
         request: &Request,
         numbers: &[usize],
     ) -> Result<(), Error> {
-        let (Some(&first), Some(&last)) = (numbers.first(), numbers.last()) else { return Ok(()) };
-        let origin = |number: usize| -> RowOrigin { request.rows[number].origin };
-        let ((first, first_sub), (last, last_sub)) = (numbers_of(origin(first)), numbers_of(origin(last)));
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let origins: Vec<RowOrigin> = numbers.iter().map(|&number| request.rows[number].origin).collect();
         let texts = [
             request.id.to_string(),
             request.stream.to_string(),
             request.destination.to_string(),
             request.batch.to_string(),
         ];
+        let texts = texts.map(|text| literal(&text)).join(", ");
+        let values = runs(&origins, RUNS_MAX).into_iter().map(|run| {
+            let (first, first_sub) = numbers_of(origins[run.start]);
+            let (last, last_sub) = numbers_of(origins[run.end - 1]);
+            format!("({texts}, {first}, {first_sub}, {last}, {last_sub}, {}, GETDATE())", run.len())
+        });
         let sql = format!(
             "INSERT INTO {} (request, stream, destination, batch, first_position, first_sub, last_position, last_sub, \
-             loaded, loaded_at) VALUES ({}, {first}, {first_sub}, {last}, {last_sub}, {}, GETDATE())",
+             loaded, loaded_at) VALUES {}",
             self.table,
-            texts.map(|text| literal(&text)).join(", "),
-            numbers.len()
+            values.collect::<Vec<_>>().join(", "),
         );
         client.batch_execute(&sql).await
     }

@@ -10,7 +10,7 @@ use standpipe_model::{
 };
 
 use super::copy::Copy;
-use super::error::told;
+use super::error::{of_lock, told};
 use super::ledger::Ledger;
 use super::options::{RedshiftOptions, RedshiftOptionsError};
 use super::staging::{Place, Staging};
@@ -77,7 +77,7 @@ impl RedshiftSink {
             if !session.has_ledger {
                 let limit = format!("SET statement_timeout TO {}", self.request_timeout.as_millis());
                 self.in_time(session.client.batch_execute(&limit)).await?;
-                self.in_time(self.ledger.create(&session.client)).await?;
+                self.in_time(self.ledger.create(&session.client)).await.map_err(of_lock)?;
                 session.has_ledger = true;
             }
             work(session).await
@@ -95,14 +95,16 @@ impl RedshiftSink {
     }
 
     async fn known(&self, session: &Session, request: &Request) -> Result<Known, Failure> {
-        self.in_time(self.ledger.known(&session.client, request.batch)).await
+        self.in_time(self.ledger.known(&session.client, request.batch)).await.map_err(of_lock)
     }
 
     /// Loads what is staged there; `false` where that was done by another attempt.
     async fn load(&self, session: &mut Session, request: &Request, place: &Place) -> Result<bool, Failure> {
         let client = &session.client;
-        let begin = format!("BEGIN; LOCK {}", self.ledger.table);
-        self.in_time(client.batch_execute(&begin)).await?;
+        // By itself, so that a server that does not answer is not taken for a lock.
+        self.in_time(client.batch_execute("BEGIN")).await?;
+        let lock = format!("LOCK {}", self.ledger.table);
+        self.in_time(client.batch_execute(&lock)).await.map_err(of_lock)?;
         let known = self.known(session, request).await?;
         let there = place.rows.iter().filter(|&&row| known.covers(request.rows[row].origin)).count();
         if there > 0 {
@@ -155,12 +157,12 @@ impl RequestSink for RedshiftSink {
             let all = rows.clone();
             rows.retain(|&row| !known.covers(request.rows[row].origin));
             if rows.is_empty() {
-                self.clean(&self.staging.place(request, all)?).await;
+                self.clean(&self.staging.place(request, all, self.has_lines)?).await;
                 return Ok(Answer { existed: true, ..Answer::default() });
             }
         }
-        let place = self.staging.place(request, rows)?;
-        let bytes = self.staging.put(request, &place, self.has_lines).await?;
+        let place = self.staging.place(request, rows, self.has_lines)?;
+        let bytes = self.staging.put(request, &place).await?;
         self.staging.put_manifest(request, &place).await?;
         let loaded = self.connected(async |session| self.load(session, request, &place).await).await?;
         self.clean(&place).await;
@@ -168,8 +170,8 @@ impl RequestSink for RedshiftSink {
     }
 
     async fn give_up(&self, request: &Request) -> Result<(), SinkError> {
-        let place = self.staging.place(request, (0..request.rows.len()).collect())?;
-        self.staging.put(request, &place, self.has_lines).await?;
+        let place = self.staging.place(request, (0..request.rows.len()).collect(), self.has_lines)?;
+        self.staging.put(request, &place).await?;
         self.staging.give_up(request, &place).await
     }
 

@@ -56,10 +56,12 @@ impl PartialEq for Staging {
     }
 }
 
-/// Where some rows of a request are staged, which follows from the rows.
+/// Where some rows of a request are staged, which follows from the rows and how they are put together.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) rows: Vec<usize>,
+    /// Whether each ends as a line.
+    lines: bool,
     object: ObjectTarget,
     pub(super) manifest: ObjectTarget,
     /// Their manifest once they are given up.
@@ -75,16 +77,17 @@ enum PlaceError {
 }
 
 impl Staging {
-    /// Where the rows with those numbers are staged.
+    /// Where the rows with those numbers are staged, as `lines` or as they are.
     ///
     /// # Errors
     /// A key is too long.
-    pub(super) fn place(&self, request: &Request, rows: Vec<usize>) -> Result<Place, SinkError> {
+    pub(super) fn place(&self, request: &Request, rows: Vec<usize>, lines: bool) -> Result<Place, SinkError> {
+        let identity = identity(request, &rows, lines, self.options.gzip);
         let key = |prefix: &str, extension: &str| -> Result<ObjectTarget, PlaceError> {
             let zone = &self.options.custom_time_zone;
             let keys = ObjectKeys::new(request.stream.clone(), prefix, "", zone, extension, false);
             let arrived_at = rows.first().map(|&row| request.rows[row].arrived_at).unwrap_or_default();
-            let key = keys?.object_key(request.version, identity(request, &rows), 0, arrived_at, None)?;
+            let key = keys?.object_key(request.version, identity, 0, arrived_at, None)?;
             Ok(ObjectTarget { bucket: self.options.bucket.clone(), key })
         };
         let all = || {
@@ -97,12 +100,13 @@ impl Staging {
             let message = format!("the key of a staged object cannot be made: {error}");
             SinkError::new(ErrorClass::Misconfigured, message).with_source(error)
         })?;
-        Ok(Place { rows, object, manifest, failed })
+        Ok(Place { rows, lines, object, manifest, failed })
     }
 
-    /// Stages rows; where they are `lines`, each ends as one. Gives the bytes that were sent.
-    pub(super) async fn put(&self, request: &Request, place: &Place, lines: bool) -> Result<u64, SinkError> {
+    /// Stages rows. Gives the bytes that were sent.
+    pub(super) async fn put(&self, request: &Request, place: &Place) -> Result<u64, SinkError> {
         let rows: Vec<Bytes> = place.rows.iter().map(|&row| request.rows[row].data.clone()).collect();
+        let lines = place.lines;
         let packs = self.options.gzip;
         let body = aside(move || {
             let body = joined(&rows, lines);
@@ -171,11 +175,13 @@ impl Staging {
     }
 }
 
-/// What keys derive from: the request, and exactly these rows of it.
-fn identity(request: &Request, rows: &[usize]) -> BatchId {
+/// What keys derive from: the request, exactly these rows of it, and what is made of them, as an object that is there
+/// already is not written again, and what is told to `COPY` may have been mended since.
+fn identity(request: &Request, rows: &[usize], lines: bool, gzip: bool) -> BatchId {
     let mut hash = Sha256::new();
     hash.update(b"standpipe staged");
     hash.update(request.id.0);
+    hash.update([u8::from(lines), u8::from(gzip)]);
     for &row in rows {
         let origin = request.rows[row].origin;
         hash.update(origin.position.0.to_le_bytes());

@@ -11,6 +11,7 @@
 //! - Splunk knows no identity of events: a request whose answer or acknowledgement was lost is sent again, and its
 //!   events may be there twice.
 //! - A record that is no event is refused by itself, before anything is sent.
+//! - Where acknowledgements cannot be asked for, which somebody has to mend, nothing is sent before they can.
 //!
 //! # Limits
 //! - Waiting for an acknowledgement is a part of the attempt: it holds the request's memory and one of its batch's places.

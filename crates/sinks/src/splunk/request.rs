@@ -1,5 +1,7 @@
 //! From rows to HEC's body, and what its answers mean.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 use standpipe_model::{ErrorClass, Refusal, RequestRow};
@@ -13,12 +15,13 @@ pub(super) struct Made {
     pub(super) refused: Vec<Refusal>,
 }
 
-pub(super) fn body(endpoint: HecEndpoint, rows: &[RequestRow]) -> Made {
+/// The body of the rows with those numbers.
+pub(super) fn body(endpoint: HecEndpoint, rows: &[RequestRow], numbers: &[usize]) -> Made {
     let (mut body, mut sent, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-    for (number, row) in rows.iter().enumerate() {
-        match misfit(endpoint, &row.data) {
+    for &number in numbers {
+        match misfit(endpoint, &rows[number].data) {
             None => {
-                body.extend_from_slice(&row.data);
+                body.extend_from_slice(&rows[number].data);
                 sent.push(number);
             }
             Some(message) => {
@@ -30,6 +33,27 @@ pub(super) fn body(endpoint: HecEndpoint, rows: &[RequestRow]) -> Made {
 }
 
 const INVALID_DATA: &str = "Splunk.InvalidDataFormat";
+/// An index that is not there, or that the token may not write to.
+pub(super) const NO_INDEX: &str = "Splunk.InvalidIndex";
+/// Whoever is asked is not the one who was told.
+pub(super) const NO_STICKINESS: &str = "Splunk.ProxyWithoutStickySessions";
+
+/// An index as events name it, `None` for the token's, with the rows that go there.
+pub(super) type Index = (Option<String>, Vec<usize>);
+
+/// The indexes of the rows with those numbers.
+pub(super) fn by_index(endpoint: HecEndpoint, rows: &[RequestRow], numbers: &[usize]) -> Vec<Index> {
+    let mut indexes: BTreeMap<Option<String>, Vec<usize>> = BTreeMap::new();
+    for &number in numbers {
+        let event: Value = match endpoint {
+            HecEndpoint::Event => serde_json::from_slice(&rows[number].data).unwrap_or_default(),
+            HecEndpoint::Raw => Value::Null,
+        };
+        let index = Some(&event["index"]).filter(|index| !index.is_null()).map(Value::to_string);
+        indexes.entry(index).or_default().push(number);
+    }
+    indexes.into_iter().collect()
+}
 
 /// Why a record cannot be sent.
 fn misfit(endpoint: HecEndpoint, data: &[u8]) -> Option<String> {
@@ -69,9 +93,9 @@ pub(super) fn classify(status: u16, code: Option<u32>) -> (ErrorClass, &'static 
         (Some(1), _) => (Misconfigured, "Splunk.DisabledToken"),
         (Some(2..=4), _) => (Misconfigured, "Splunk.InvalidToken"),
         (Some(5 | 6 | 12 | 13 | 15), 400) => (Refused, INVALID_DATA),
-        (Some(7), _) => (Misconfigured, "Splunk.InvalidIndex"),
-        // The channel is missing or not known: whoever is asked is not the one who was told.
-        (Some(10 | 11), _) => (Misconfigured, "Splunk.ProxyWithoutStickySessions"),
+        (Some(7), _) => (Misconfigured, NO_INDEX),
+        // The channel is missing or not known.
+        (Some(10 | 11), _) => (Misconfigured, NO_STICKINESS),
         (Some(14), _) => (Misconfigured, "Splunk.DisabledAck"),
         (Some(9), _) | (_, 429 | 503) => (Throttled, "Splunk.ServerError"),
         (_, 413) => (Refused, "Splunk.ServerError"),

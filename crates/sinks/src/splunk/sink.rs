@@ -1,6 +1,7 @@
 //! One request to Splunk, until it is acknowledged.
 
 use std::fmt::{self, Debug};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use standpipe_model::{Answer, ErrorClass, Refusal, Request, RequestId, RequestSi
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::options::{HecEndpoint, SplunkOptions};
-use super::request::{self, Made, body, classify, is_acknowledged};
+use super::request::{self, Index, Made, NO_INDEX, NO_STICKINESS, body, by_index, classify, is_acknowledged};
 use crate::client::{
     BodyTrouble, ClientError, ClientOptions, Silence, aside, coded, excerpt, read_body, retry_after, send,
     shown,
@@ -24,6 +25,10 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 const ASK_FIRST: Duration = Duration::from_millis(100);
 const ASK_MOST: Duration = Duration::from_secs(5);
 const CHANNEL: &str = "x-splunk-request-channel";
+/// The id of an acknowledgement that nothing is ever given: who is asked for it forgets nothing.
+const ID_NEVER_GIVEN: u64 = i32::MAX as u64;
+/// A collector may know a channel only once it was told something there: it is told again after this time.
+const CHANNEL_TOLD_AFTER: Duration = Duration::from_hours(1);
 
 /// The settings of a Splunk cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +52,8 @@ pub struct SplunkSink {
     endpoint: HecEndpoint,
     acknowledgement: Option<Duration>,
     place: String,
+    /// Since when Splunk takes events and does not say whether they are indexed, which somebody has to mend.
+    silent_since: Mutex<Option<Instant>>,
 }
 
 impl Debug for SplunkSink {
@@ -70,7 +77,8 @@ impl SplunkSink {
         let client = ClientOptions { keep_cookies: true, ..options.client.clone() }.client()?;
         let place = shown(&collector);
         let (endpoint, acknowledgement) = (options.endpoint, options.acknowledgement);
-        Ok(Self { client, collector, authorization, endpoint, acknowledgement, place })
+        let silent_since = Mutex::default();
+        Ok(Self { client, collector, authorization, endpoint, acknowledgement, place, silent_since })
     }
 
     fn url(&self, last: &str) -> Url {
@@ -104,6 +112,119 @@ impl SplunkSink {
                 Err(coded(ErrorClass::Transient, "Splunk.ServerError", message))
             }
         }
+    }
+
+    /// Asks for an acknowledgement before anything is sent, where the last events were taken and nobody could be asked for
+    /// theirs: whatever is sent before that is mended is there once more.
+    async fn listens(&self, channel: &str) -> Result<(), SinkError> {
+        let Some(since) = self.silence(|silent_since| *silent_since) else { return Ok(()) };
+        let asked = json!({ "acks": [ID_NEVER_GIVEN] }).to_string().into_bytes();
+        let known = self.ask(channel, asked, ID_NEVER_GIVEN).await;
+        if let Err(error) = known.map(drop)
+            && !is_worth_telling(&error, since.elapsed())
+        {
+            return Err(error);
+        }
+        self.silence(|silent_since| *silent_since = None);
+        Ok(())
+    }
+
+    fn silence<T>(&self, look: impl FnOnce(&mut Option<Instant>) -> T) -> T {
+        look(&mut self.silent_since.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn made(&self, request: &Request, rows: Vec<usize>) -> Result<Made, SinkError> {
+        let (endpoint, all) = (self.endpoint, request.rows.clone());
+        aside(move || body(endpoint, &all, &rows)).await
+    }
+
+    /// Sends the body of those rows.
+    async fn tell(&self, channel: &str, body: Vec<u8>, sent: &[usize]) -> Result<Answer, SinkError> {
+        let (path, media) = match self.endpoint {
+            HecEndpoint::Raw => ("raw", "text/plain"),
+            HecEndpoint::Event => ("event", "application/json"),
+        };
+        let bytes = body.len() as u64;
+        let response = self.post(self.url(path), channel, media, body).await?;
+        let (status, wait) = (response.status(), retry_after(&response));
+        let body = self.read(response).await?;
+        let answer: request::Answer = serde_json::from_slice(&body).unwrap_or_default();
+        if !status.is_success() || answer.code != Some(0) {
+            let (error, wrong) = self.refused(status.as_u16(), &body, wait);
+            let wrong = wrong.filter(|_| error.class == ErrorClass::Refused);
+            return match wrong.and_then(|wrong| sent.get(wrong)) {
+                Some(wrong) => Ok(without(sent, *wrong, error)),
+                None => Err(error),
+            };
+        }
+        self.indexed(channel, answer.ack_id).await?;
+        Ok(Answer { bytes, ..Answer::default() })
+    }
+
+    /// Sends events again, one of which names an index that Splunk does not take: halved by their indexes, until those are
+    /// found. Where none of them names one it is the token's default that is wrong.
+    async fn tell_by_index(
+        &self,
+        request: &Request,
+        channel: &str,
+        sent: Vec<usize>,
+        error: SinkError,
+    ) -> Result<Answer, SinkError> {
+        let (endpoint, rows) = (self.endpoint, request.rows.clone());
+        let indexes = aside(move || by_index(endpoint, &rows, &sent)).await?;
+        if indexes.iter().all(|(index, _)| index.is_none()) {
+            return Err(error);
+        }
+        let mut answer = Answer::default();
+        let mut open = vec![&indexes[..]];
+        let mut told: Result<Answer, SinkError> = Err(error);
+        while let Some(part) = open.pop() {
+            match (told, part) {
+                (Err(error), [(Some(_), rows)]) if is_about_index(&error) => {
+                    refuse(&mut answer, rows, &error);
+                }
+                (Err(error), [_, _, ..]) if is_about_index(&error) => {
+                    let (some, others) = part.split_at(part.len() / 2);
+                    open.extend([others, some]);
+                }
+                (Err(error), _) if error.class == ErrorClass::Refused => {
+                    refuse(&mut answer, &rows_of(part), &error);
+                }
+                (Err(error), _) if is_about_index(&error) => again(&mut answer, rows_of(part), error),
+                // Nobody takes anything now.
+                (Err(error), _) => {
+                    open.push(part);
+                    again(&mut answer, open.drain(..).flat_map(rows_of).collect(), error);
+                }
+                (Ok(taken), _) => {
+                    answer.bytes += taken.bytes;
+                    answer.refused.extend(taken.refused);
+                    if let Some((rows, error)) = taken.again {
+                        again(&mut answer, rows, error);
+                    }
+                }
+            }
+            let Some(next) = open.last() else { break };
+            let Made { body, sent, .. } = self.made(request, rows_of(next)).await?;
+            told = self.tell(channel, body, &sent).await;
+        }
+        Ok(answer)
+    }
+
+    /// Waits until the indexer acknowledges what was taken, where it is to.
+    async fn indexed(&self, channel: &str, id: Option<u64>) -> Result<(), SinkError> {
+        let done = match (self.acknowledgement, id) {
+            (None, _) => return Ok(()),
+            (Some(within), Some(id)) => self.acknowledged(channel, id, within).await,
+            (Some(_), None) => {
+                let message = format!("{}: the token has no indexer acknowledgement", self.place);
+                Err(coded(ErrorClass::Misconfigured, "Splunk.DisabledAck", message))
+            }
+        };
+        if done.as_ref().is_err_and(|error| error.class == ErrorClass::Misconfigured) {
+            self.silence(|silent_since| *silent_since = Some(Instant::now()));
+        }
+        done
     }
 
     /// Waits until the indexer acknowledges.
@@ -157,20 +278,62 @@ impl SplunkSink {
     }
 }
 
+/// Whether a collector that could not be asked for an acknowledgement for so long is told something all the same. It
+/// refuses the question and not the events, where it calls that wrong.
+pub(super) fn is_worth_telling(error: &SinkError, silent: Duration) -> bool {
+    let is_channel = error.code.as_deref() == Some(NO_STICKINESS);
+    error.class == ErrorClass::Refused || is_channel && silent >= CHANNEL_TOLD_AFTER
+}
+
 /// The channel of a destination: acknowledgements are counted by channel.
 fn channel(request: &Request) -> String {
     let hash = Sha256::digest(format!("{}/{}", request.stream_arn, request.destination));
     RequestId(std::array::from_fn(|byte| hash[byte])).to_string()
 }
 
+/// Whether it is about the index of an event, or the token's.
+fn is_about_index(error: &SinkError) -> bool {
+    error.code.as_deref() == Some(NO_INDEX)
+}
+
+/// The rows of some indexes, ascending.
+fn rows_of(indexes: &[Index]) -> Vec<usize> {
+    let mut rows: Vec<usize> = indexes.iter().flat_map(|(_, rows)| rows).copied().collect();
+    rows.sort_unstable();
+    rows
+}
+
+fn refuse(answer: &mut Answer, rows: &[usize], error: &SinkError) {
+    let (code, message) = (error.code.clone().unwrap_or_default(), error.told());
+    answer.refused.extend(rows.iter().map(|&row| Refusal {
+        row,
+        code: code.clone(),
+        message: message.clone(),
+    }));
+}
+
+/// Rows that are to come again; the gravest reason counts.
+fn again(answer: &mut Answer, rows: Vec<usize>, error: SinkError) {
+    let Some((all, worst)) = &mut answer.again else {
+        answer.again = Some((rows, error));
+        return;
+    };
+    all.extend(rows);
+    if error.class > worst.class {
+        *worst = error;
+    }
+}
+
 /// Everything else again, where one event of a request is wrong.
-fn without(sent: &[usize], wrong: usize, error: SinkError, mut refused: Vec<Refusal>) -> Answer {
-    refused.push(Refusal { row: wrong, code: error.code.clone().unwrap_or_default(), message: error.told() });
-    refused.sort_unstable_by_key(|refusal| refusal.row);
+fn without(sent: &[usize], wrong: usize, error: SinkError) -> Answer {
+    let mut answer = Answer::default();
+    refuse(&mut answer, &[wrong], &error);
     let rest: Vec<usize> = sent.iter().copied().filter(|row| *row != wrong).collect();
-    // What is left failed only for its neighbour.
-    let again = SinkError { class: ErrorClass::Transient, ..error };
-    Answer { refused, again: (!rest.is_empty()).then_some((rest, again)), ..Answer::default() }
+    if !rest.is_empty() {
+        // What is left failed only for its neighbour.
+        again(&mut answer, rest, SinkError { class: ErrorClass::Transient, ..error });
+    }
+    answer
 }
 
 #[async_trait]
@@ -184,36 +347,23 @@ impl RequestSink for SplunkSink {
     }
 
     async fn attempt(&self, request: &Request) -> Result<Answer, SinkError> {
-        let (endpoint, rows) = (self.endpoint, request.rows.clone());
-        let Made { body, sent, refused } = aside(move || body(endpoint, &rows)).await?;
+        let channel = channel(request);
+        self.listens(&channel).await?;
+        let Made { body, sent, refused } = self.made(request, (0..request.rows.len()).collect()).await?;
         if sent.is_empty() {
             return Ok(Answer { refused, ..Answer::default() });
         }
-        let (path, media) = match self.endpoint {
-            HecEndpoint::Raw => ("raw", "text/plain"),
-            HecEndpoint::Event => ("event", "application/json"),
-        };
-        let (channel, bytes) = (channel(request), body.len() as u64);
-        let response = self.post(self.url(path), &channel, media, body).await?;
-        let (status, wait) = (response.status(), retry_after(&response));
-        let body = self.read(response).await?;
-        let answer: request::Answer = serde_json::from_slice(&body).unwrap_or_default();
-        if !status.is_success() || answer.code != Some(0) {
-            let (error, wrong) = self.refused(status.as_u16(), &body, wait);
-            let wrong = wrong.filter(|_| error.class == ErrorClass::Refused);
-            return match wrong.and_then(|wrong| sent.get(wrong)) {
-                Some(wrong) => Ok(without(&sent, *wrong, error, refused)),
-                None => Err(error),
-            };
-        }
-        match (self.acknowledgement, answer.ack_id) {
-            (None, _) => {}
-            (Some(within), Some(id)) => self.acknowledged(&channel, id, within).await?,
-            (Some(_), None) => {
-                let message = format!("{}: the token has no indexer acknowledgement", self.place);
-                return Err(coded(ErrorClass::Misconfigured, "Splunk.DisabledAck", message));
+        let mut answer = match self.tell(&channel, body, &sent).await {
+            Err(error) if is_about_index(&error) => {
+                self.tell_by_index(request, &channel, sent, error).await?
             }
+            told => told?,
+        };
+        answer.refused.extend(refused);
+        answer.refused.sort_unstable_by_key(|refusal| refusal.row);
+        if let Some((rows, _)) = &mut answer.again {
+            rows.sort_unstable();
         }
-        Ok(Answer { refused, bytes, ..Answer::default() })
+        Ok(answer)
     }
 }

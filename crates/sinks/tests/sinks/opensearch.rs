@@ -278,6 +278,27 @@ async fn an_index_that_refuses_whatever_comes_holds_the_rows() {
     assert_eq!(node.documents("one-of-two").expect("a search").len(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_whose_pipeline_is_gone_holds_the_rows_until_it_is_there() {
+    let node = node();
+    let limits = json!({"index.default_pipeline": "absent", "index.mapping.total_fields.limit": 3});
+    node.call("PUT", "unpiped", &json!({ "settings": limits })).expect("an index");
+    let rows = with_first(request(1, 0..3), &["{\"n\":1,\"a\":1,\"b\":1,\"c\":1}"]);
+    for ids in [DocumentIds::FirehoseDefault, DocumentIds::NoDocumentId] {
+        let index = IndexOptions { document_ids: ids, ..plain("unpiped") };
+        let answer = sink(&options(node.endpoint(), index)).attempt(&rows).await.expect("an answer");
+        let (again, error) = answer.again.expect("it is no fault of theirs");
+        assert_eq!((again, error.class), (vec![0, 1, 2], ErrorClass::Misconfigured), "{error}");
+        assert!(error.message.contains("pipeline with id [absent] does not exist"), "{error}");
+    }
+    node.call("PUT", "_ingest/pipeline/absent", &json!({"processors": []})).expect("a pipeline");
+    let answer = sink(&options(node.endpoint(), plain("unpiped"))).attempt(&rows).await.expect("an answer");
+    // A document's own fault has the same type.
+    assert_eq!(answer.refused.iter().map(|one| one.row).collect::<Vec<_>>(), [0], "{answer:?}");
+    assert!(answer.refused[0].message.contains("illegal_argument_exception"), "{answer:?}");
+    assert!(answer.again.is_none());
+}
+
 #[test]
 fn a_large_answer_is_read_where_it_holds_up_nobody() {
     static GATE: Barrier = Barrier::new(2);

@@ -224,6 +224,7 @@ fn unsaid_of_endpoint(endpoint: &Endpoint) -> Vec<String> {
             &table.reach,
             vec![
                 ("password", table.password.is_some()),
+                ("columns", table.columns.iter().any(|(_, path)| path.is_some())),
                 ("conflict", table.conflict != Conflict::default()),
                 ("ledger", table.ledger != PostgresOptions::LEDGER),
                 ("records_max", table.records_max.is_some()),
@@ -280,13 +281,16 @@ fn unsaid(destination: &S3Destination) -> impl Iterator<Item = &'static str> {
     .filter_map(|(key, set)| set.then_some(key))
 }
 
-/// Checks the input as the API would.
+/// Checks the input as the API would, with a password for the one that is not written.
 fn check(input: &Map<String, Value>) -> Result<(), String> {
     let structure = shape::input_of(Operation::CreateDeliveryStream);
     let rules = |_| {
         let destination = DestinationKind::ALL.into_iter().find_map(|kind| {
             let member = format!("{}DestinationConfiguration", kind.name());
-            let configuration = input.get(&member)?.as_object()?.clone();
+            let mut configuration = input.get(&member)?.as_object()?.clone();
+            if kind == DestinationKind::Redshift {
+                configuration.entry("Password").or_insert_with(|| "********".into());
+            }
             Some(Destination { kind, configuration })
         });
         destination.as_ref().map_or(Ok(()), check_destination)
@@ -307,4 +311,35 @@ fn write(stream: &Exported, output: &Path) -> anyhow::Result<()> {
     let file = std::fs::File::create_new(&path);
     let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
     written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_exported_without_their_passwords_and_what_the_api_has_no_word_for_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("standpipe.yaml");
+        let text = "stores: {aws: {type: s3}}
+streams:
+- name: to-redshift
+  destination:
+    redshift: {host: r, database: d, user: u, password: hunter2, table: t, iam_role: 'arn:aws:iam::123456789012:role/r', staging: {bucket: b}}
+- name: to-postgres
+  destination:
+    postgres: {host: p, database: d, user: u, password: hunter2, table: t, columns: {a: .b}, error_output: {bucket: b}}
+";
+        std::fs::write(&path, text).unwrap();
+        let exported = of_file(&[], &path).unwrap();
+        let left_out = [
+            vec!["destination.redshift.password"],
+            vec!["destination.postgres.password", "destination.postgres.columns"],
+        ];
+        for (stream, left_out) in exported.iter().zip(left_out) {
+            assert_eq!(check(&stream.input), Ok(()), "{}", stream.name);
+            assert_eq!(stream.left_out, left_out);
+            assert!(!Value::Object(stream.input.clone()).to_string().contains("hunter2"));
+        }
+    }
 }

@@ -85,10 +85,15 @@ pub async fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let ended = task.follow(begun.clone()).await?;
     say(args, &ended, summary)?;
     match ended["state"].as_str() {
-        Some("done") if number(&ended, "backed_up")? + number(&ended, "lost")? == 0 => Ok(ExitCode::SUCCESS),
+        Some("done") if undelivered(&ended)? == 0 => Ok(ExitCode::SUCCESS),
         Some("done") => Ok(ExitCode::FAILURE),
         _ => bail!("it was stopped"),
     }
+}
+
+/// The records that did not get to where they were to go.
+fn undelivered(ended: &Value) -> anyhow::Result<u64> {
+    ["abandoned", "backed_up", "lost"].into_iter().map(|fate| number(ended, fate)).sum()
 }
 
 impl ReplayArgs {
@@ -136,7 +141,12 @@ fn summary(progress: &Value) -> anyhow::Result<String> {
     let (done, all) = (fates(progress)?, count(number(progress, "records")?, "record"));
     let [id, state] = ["id", "state"].map(|name| progress[name].as_str().unwrap_or_default());
     let mut text = format!("{id} to {}: {done} of {all}, {state}", target(progress));
-    for (fate, word) in [("dropped", "dropped"), ("backed_up", "in the error output"), ("lost", "lost")] {
+    for (fate, word) in [
+        ("dropped", "dropped"),
+        ("abandoned", "of these given up"),
+        ("backed_up", "in the error output"),
+        ("lost", "lost"),
+    ] {
         let number = number(progress, fate)?;
         if number > 0 {
             text.push_str(&format!("; {number} {word}"));
@@ -180,18 +190,23 @@ mod tests {
     fn a_summary_says_how_far_it_is_and_what_became_of_the_records() {
         let mut progress = json!({
             "id": "replay-1", "state": "running", "of": "d", "into": null, "records": 10,
-            "delivered": 3, "dropped": 0, "backed_up": 0, "lost": 0, "waiting": "the store is away",
+            "delivered": 3, "dropped": 0, "abandoned": 0, "backed_up": 0, "lost": 0,
+            "waiting": "the store is away",
         });
         let expect = "replay-1 to d: 3 of 10 records, running; waiting: the store is away";
         assert_eq!(summary(&progress).unwrap(), expect);
         for (name, value) in [("into", json!("views")), ("state", "done".into()), ("waiting", Value::Null)] {
             progress[name] = value;
         }
-        for (fate, number) in [("delivered", 7), ("backed_up", 2), ("lost", 1)] {
+        for (fate, number) in
+            [("delivered", 4), ("dropped", 3), ("abandoned", 2), ("backed_up", 2), ("lost", 1)]
+        {
             progress[fate] = number.into();
         }
-        let expect = "replay-1 to views: 10 of 10 records, done; 2 in the error output; 1 lost";
+        let expect = "replay-1 to views: 10 of 10 records, done; 3 dropped; 2 of these given up; \
+                      2 in the error output; 1 lost";
         assert_eq!(summary(&progress).unwrap(), expect);
+        assert_eq!(undelivered(&progress).unwrap(), 5);
         assert!(summary(&json!({})).is_err());
     }
 

@@ -145,6 +145,7 @@ fn the_example_files_load() {
         "examples/parquet.yaml",
         "examples/orc.yaml",
         "examples/http.yaml",
+        "examples/http-presets.yaml",
         "examples/iceberg.yaml",
         "examples/opensearch.yaml",
         "examples/postgres.yaml",
@@ -165,4 +166,15 @@ fn the_example_files_load() {
         assert!(config.is_ok(), "{}", config.unwrap_err());
         schema_accepts(&fs::read_to_string(path).unwrap()).unwrap();
     }
+}
+
+#[test]
+fn the_page_of_http_endpoints_names_each_preset() {
+    let config = Config::load(&repository().join("examples/http-presets.yaml"), &|_| None).unwrap();
+    let page = fs::read_to_string(repository().join("docs/http-endpoint.md")).unwrap();
+    for stream in &config.streams {
+        assert!(page.contains(&format!("| `{}` |", stream.name)), "{} has no line", stream.name);
+    }
+    let lines = page.lines().filter(|line| line.contains("| `to-")).count();
+    assert_eq!(lines, config.streams.len(), "each line has its stream");
 }

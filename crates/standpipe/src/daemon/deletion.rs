@@ -98,8 +98,9 @@ impl Daemon {
         // From now on nothing can be put to it, so that what is settled stays settled.
         self.remove(stream.name());
         stream.stop().await;
-        if !stream.is_settled() {
-            // A put was still on its way when the stream was found settled: it is acknowledged, so it is delivered.
+        if !stream.is_finished() {
+            // A put or a replay was still on its way when the stream was found finished: it is acknowledged, so it is
+            // delivered.
             stream.journal().release();
             self.open_one(stream.name(), None).await;
             return Ok(());
@@ -113,6 +114,7 @@ impl Daemon {
         self.remove(stream.name());
         self.context.alarms.forget_stream(stream.name());
         self.access.forget_stream(stream.name());
+        self.redrives.forget_marks(&self.catalog.folder(stream.name()));
         tracing::info!(stream = %stream.name(), ?into, "stream put away");
         Ok(())
     }

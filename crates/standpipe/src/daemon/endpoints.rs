@@ -5,9 +5,9 @@ use standpipe_ingest::shape::text;
 use standpipe_ingest::{ApiError, DestinationKind};
 use standpipe_model::Secret;
 use standpipe_sinks::opensearch::{DocumentIds, IndexOptions, IndexRotation};
-use standpipe_sinks::postgres::PostgresFormat;
 use standpipe_sinks::splunk::HecEndpoint;
 
+use crate::endpoints::jdbc::{self, JdbcUrl};
 use crate::endpoints::{
     ClusterAuth, CopyRight, Endpoint, HttpTarget, OpenSearchTarget, PostgresTarget, Reach, RedshiftTarget,
     SearchProduct, SplunkTarget, Target,
@@ -34,7 +34,7 @@ pub(super) fn endpoint(
             Target::OpenSearch(cluster(SearchProduct::Serverless, configuration)?)
         }
         DestinationKind::Splunk => Target::Splunk(splunk(configuration)),
-        DestinationKind::Redshift => Target::Redshift(redshift(configuration)?),
+        DestinationKind::Redshift => table(configuration)?,
         // The API's tables have refused the others.
         _ => return Ok(None),
     };
@@ -129,48 +129,63 @@ fn splunk(configuration: &Map<String, Value>) -> SplunkTarget {
     }
 }
 
-/// The bucket is read by the role that the API was given.
-fn redshift(configuration: &Map<String, Value>) -> Result<RedshiftTarget, ApiError> {
+/// A table, of Redshift or of PostgreSQL as its URL says.
+fn table(configuration: &Map<String, Value>) -> Result<Target, ApiError> {
     let none = Map::new();
     let copy = configuration.get("CopyCommand").and_then(Value::as_object).unwrap_or(&none);
-    let url = text(configuration, "ClusterJDBCURL");
-    let (host, port, database) = jdbc(url).ok_or_else(|| {
-        ApiError::invalid_argument("ClusterJDBCURL has to be like jdbc:redshift://host:port/database.")
+    let url = JdbcUrl::parse(text(configuration, "ClusterJDBCURL")).ok_or_else(|| {
+        ApiError::invalid_argument(
+            "ClusterJDBCURL has to be like jdbc:redshift://host:port/database or jdbc:postgresql://host:port/database.",
+        )
     })?;
-    let user = text(configuration, "Username");
+    let user = text(configuration, "Username").to_owned();
     if user.is_empty() {
         return Err(ApiError::invalid_argument(
             "Redshift Database Username is required for Redshift Destination",
         ));
     }
     let columns = text(copy, "DataTableColumns").split(',').map(str::trim).filter(|name| !name.is_empty());
-    let table = text(copy, "DataTableName").to_owned();
+    let table = PostgresTarget {
+        password: Some(Secret::new(text(configuration, "Password"))),
+        columns: columns.map(|name| (name.to_owned(), None)).collect(),
+        ..PostgresTarget::at(url.host, url.port, url.database, user, text(copy, "DataTableName").to_owned())
+    };
+    let options = text(copy, "CopyOptions");
+    match url.is_postgres {
+        true => postgres(table, options, configuration),
+        false => redshift(table, options, text(configuration, "RoleARN")),
+    }
+}
+
+fn postgres(
+    table: PostgresTarget,
+    copy_options: &str,
+    configuration: &Map<String, Value>,
+) -> Result<Target, ApiError> {
+    let bucket = configuration.get("S3Configuration").and_then(Value::as_object);
+    let gzip = bucket.is_some_and(|bucket| text(bucket, "CompressionFormat") == "GZIP");
+    let format =
+        jdbc::format_of(copy_options, gzip).map_err(|error| ApiError::invalid_argument(error.to_string()))?;
+    let target = PostgresTarget { format, ..table };
+    target.options().check().map_err(|error| ApiError::invalid_argument(error.to_string()))?;
+    Ok(Target::Postgres(target))
+}
+
+/// The bucket is read by the role that the API was given.
+fn redshift(table: PostgresTarget, copy_options: &str, role: &str) -> Result<Target, ApiError> {
     let target = RedshiftTarget {
         table: PostgresTarget {
-            password: Some(Secret::new(text(configuration, "Password"))),
-            columns: columns.map(|name| (name.to_owned(), None)).collect(),
             records_max: Some(RedshiftTarget::RECORDS_MAX),
             connections_max: 1,
             reach: Reach { request_timeout_ms: RedshiftTarget::STATEMENT_MS, ..Reach::default() },
-            ..PostgresTarget::at(host.to_owned(), port, database.to_owned(), user.to_owned(), table)
+            ..table
         },
-        copy_options: text(copy, "CopyOptions").to_owned(),
-        credentials: CopyRight::Role(text(configuration, "RoleARN").to_owned()),
+        copy_options: copy_options.to_owned(),
+        credentials: CopyRight::Role(role.to_owned()),
         keeps_staged: true,
     };
     target.options().check().map_err(|error| ApiError::invalid_argument(error.to_string()))?;
-    Ok(target)
-}
-
-/// Host, port and database of a URL for JDBC.
-fn jdbc(url: &str) -> Option<(&str, u16, &str)> {
-    let rest = url.strip_prefix("jdbc:redshift://").or_else(|| url.strip_prefix("jdbc:postgresql://"))?;
-    let (place, database) = rest.split_once('/')?;
-    let (host, port) = match place.split_once(':') {
-        Some((host, port)) => (host, port.parse().ok()?),
-        None => (place, RedshiftTarget::PORT),
-    };
-    Some((host, port, database))
+    Ok(Target::Redshift(target))
 }
 
 /// What the endpoint of a stream of the configuration file looks like in the API's members, without its keys and
@@ -179,15 +194,7 @@ pub(super) fn described(endpoint: &Endpoint) -> Map<String, Value> {
     let mut members = match &endpoint.target {
         Target::Http(http) => described_http(http),
         Target::OpenSearch(cluster) => described_cluster(cluster),
-        Target::Postgres(table) => {
-            let options = match &table.format {
-                PostgresFormat::Json => "JSON 'auto'".to_owned(),
-                PostgresFormat::Csv { delimiter, null } => {
-                    format!("CSV DELIMITER '{delimiter}' NULL AS '{null}'")
-                }
-            };
-            described_table(table, "postgresql", &options)
-        }
+        Target::Postgres(table) => described_table(table, "postgresql", &jdbc::options_of(&table.format)),
         Target::Redshift(redshift) => {
             let mut members = described_table(&redshift.table, "redshift", &redshift.copy_options);
             if let CopyRight::Role(role) = &redshift.credentials

@@ -52,9 +52,12 @@ pub(super) fn to_spec(
         _ => None,
     };
     if let Some(endpoint) = &endpoint {
-        match endpoint.target.is_staged() {
-            true => check_staging(&destination, config)?,
-            false => destination.buffering = buffering(configuration.get("BufferingHints")),
+        if endpoint.target.is_staged() {
+            check_staging(&destination, config)?;
+        }
+        // Where the API knows no others, batches are those of the bucket.
+        if kind != DestinationKind::Redshift {
+            destination.buffering = buffering(configuration.get("BufferingHints"));
         }
         destination.logging = logging(configuration);
     }

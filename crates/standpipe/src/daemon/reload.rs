@@ -395,14 +395,11 @@ impl Daemon {
         let (current, definitions) = (stream.definition(), stream.definitions());
         let redefined = config.streams.iter().find(|spec| spec.name == *stream.name());
         let staying = redefined.unwrap_or(&current.spec).destinations();
-        let of_batch = |id: &DestinationId, version: u64| {
-            let of = stream.shape_of(id);
+        let of_batch = |(of, version): (DestinationId, u64)| {
             let closed_under = definitions.iter().find(|definition| definition.version == version)?;
             Some(closed_under.spec.destination_of(&of).filter(|_| staying.contains(&of))?.store.clone())
         };
-        let open = stream.open_batches();
-        let open = open.iter().flat_map(|(id, open)| open.iter().map(move |open| (id, open.close.version)));
-        let mut needed: BTreeSet<String> = open.filter_map(|(id, version)| of_batch(id, version)).collect();
+        let mut needed: BTreeSet<String> = stream.open_shapes().into_iter().filter_map(of_batch).collect();
         if redefined.is_none() {
             needed.extend(current.spec.branches().map(|branch| branch.destination.store.clone()));
         }
@@ -441,8 +438,10 @@ impl Daemon {
     pub(super) async fn archive_retired(&self) {
         let _changing = self.changing.lock().await;
         for stream in self.streams() {
-            let done = stream.is_retired() && stream.is_settled() && !stream.is_replaying();
-            if done && let Err(error) = self.archive(&stream).await {
+            if stream.is_retired()
+                && stream.is_finished()
+                && let Err(error) = self.archive(&stream).await
+            {
                 tracing::warn!(stream = %stream.name(), %error, "a retired stream could not be archived");
             }
         }

@@ -33,9 +33,9 @@ impl RefusedReplay {
     fn status(&self) -> StatusCode {
         match self {
             Self::Parameter(_) | Self::Which(_) | Self::NoStream(_) => StatusCode::BAD_REQUEST,
-            Self::Replay(ReplayError::NotKept(_) | ReplayError::Nothing | ReplayError::Busy) => {
-                StatusCode::CONFLICT
-            }
+            Self::Replay(
+                ReplayError::NotKept(_) | ReplayError::Nothing | ReplayError::Busy | ReplayError::Deleting,
+            ) => StatusCode::CONFLICT,
             Self::Replay(ReplayError::Unknown) => StatusCode::NOT_FOUND,
             Self::Replay(ReplayError::Append(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Replay(ReplayError::Read(_)) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -59,6 +59,11 @@ impl Parameters<'_> {
         let of = match &into {
             Some(_) if destination.is_some() => {
                 return Err(RefusedReplay::parameter("\"destination\" and \"into\" exclude each other"));
+            }
+            Some(into) if into == stream.name() => {
+                let text =
+                    format!("into: '{into}' is the stream itself; leave it out to replay to a destination");
+                return Err(RefusedReplay::parameter(&text));
             }
             Some(into) if daemon.stream(into).is_none() => {
                 return Err(RefusedReplay::NoStream(into.clone()));
@@ -155,6 +160,7 @@ fn show(stream: &Stream, replaying: &Replaying) -> Value {
         "records": replay.end.0 - replaying.start.0,
         "delivered": tally.delivered,
         "dropped": tally.dropped,
+        "abandoned": replaying.abandoned(),
         "backed_up": tally.backed_up,
         "lost": tally.lost,
         "waiting": replaying.waiting(),

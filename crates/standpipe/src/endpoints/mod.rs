@@ -6,6 +6,7 @@
 //! the current version.
 
 mod http;
+pub(crate) mod jdbc;
 mod opensearch;
 mod postgres;
 mod reach;

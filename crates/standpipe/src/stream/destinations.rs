@@ -49,8 +49,10 @@ impl Stream {
         let destinations = definition.spec.destinations();
         self.obey_file(&definition).await;
         self.stop_workers(|worker| !destinations.contains(worker.of())).await;
+        let leaving = self.replays_of_others(&destinations);
         let changed = self.journal.set_destinations(&destinations).await;
         if changed.is_ok() {
+            self.end_with_destination(leaving).await;
             self.put_in_force(definition).await;
         }
         // By the definition that is in force now, which is the old one where the journal took no new destinations.
@@ -115,7 +117,8 @@ impl Stream {
         let (kind, name, now) = (AlarmKind::DestinationRemoved, Some(&self.name), self.context.timer.now());
         destinations.iter().for_each(|id| alarms.clear(name, kind, id.as_str()));
         for (id, records, open) in self.removed(destinations) {
-            for kind in [AlarmKind::Misconfigured, AlarmKind::RetryExhausted, AlarmKind::SchemaFull] {
+            use AlarmKind::{JournalFailed, Misconfigured, RetryExhausted, SchemaFull};
+            for kind in [JournalFailed, Misconfigured, RetryExhausted, SchemaFull] {
                 alarms.clear(name, kind, id.as_str());
             }
             open.iter().for_each(|batch| alarms.clear(name, AlarmKind::Refused, batch));
@@ -158,6 +161,7 @@ impl Stream {
         }
         let records = held.map_or(0, |(_, records, _)| records);
         self.journal.forget_destination(id).await?;
+        self.tidy_spools().await;
         self.context.metrics.discarded(&self.name, records);
         self.context.alarms.clear(Some(&self.name), AlarmKind::DestinationRemoved, id.as_str());
         tracing::warn!(stream = %self.name, destination = %id, records, "what was held for a destination is discarded");

@@ -1,5 +1,6 @@
 //! Replays of a stream: what a range of time has, beginning one, stopping it, and taking up those that the journal knows.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +10,7 @@ use standpipe_model::{DestinationId, Position, StreamName, Tally, Timestamp};
 
 use super::Stream;
 use crate::alarm::AlarmKind;
-use crate::worker::{Ended, Replaying, Worker};
+use crate::worker::{Ended, JOURNAL_RETRY, Replaying, Worker};
 
 /// How many replays of a stream may be under way.
 const REPLAYS_MAX: usize = 4;
@@ -50,6 +51,9 @@ pub(crate) enum ReplayError {
     /// It has no records.
     #[error("no record arrived in that time")]
     Nothing,
+    /// The stream goes, with everything in it.
+    #[error("the stream is being deleted")]
+    Deleting,
     /// There are enough.
     #[error("{REPLAYS_MAX} replays of the stream are under way already")]
     Busy,
@@ -119,11 +123,6 @@ impl Stream {
         self.replays.all().clone()
     }
 
-    /// Whether one is under way.
-    pub(crate) fn is_replaying(&self) -> bool {
-        self.journal.with_state(|state| state.lasting().count() < state.destinations.len())
-    }
-
     /// What a replay has come to.
     pub(crate) fn replayed(&self, replaying: &Replaying) -> Tally {
         let tally = || {
@@ -131,6 +130,23 @@ impl Stream {
                 .with_state(|state| state.destinations.get(&replaying.id).map(|progress| progress.tally))
         };
         replaying.ended().map(|ended| ended.tally).or_else(tally).unwrap_or_default()
+    }
+
+    /// The destinations and versions by which the open batches are delivered: of a replay, those of what it replays; none
+    /// where it goes into another stream.
+    pub(crate) fn open_shapes(&self) -> BTreeSet<(DestinationId, u64)> {
+        self.journal.with_state(|state| {
+            let mut shapes = BTreeSet::new();
+            for (id, progress) in &state.destinations {
+                let of = match &progress.replay {
+                    None => id,
+                    Some(Replay { into: None, of, .. }) => of,
+                    Some(Replay { into: Some(_), .. }) => continue,
+                };
+                shapes.extend(progress.open.values().map(|open| (of.clone(), open.close.version)));
+            }
+            shapes
+        })
     }
 
     /// The destination whose shape the batches of a destination have: that which it replays, if it is a replay.
@@ -155,6 +171,9 @@ impl Stream {
     /// # Errors
     /// [`ReplayError`]: none was begun.
     pub(crate) async fn begin_replay(&self, orders: ReplayOrders) -> Result<Arc<Replaying>, ReplayError> {
+        if self.is_being_deleted() {
+            return Err(ReplayError::Deleting);
+        }
         let mut workers = self.workers.lock().await;
         workers.retain(|worker| !worker.is_over());
         if workers.iter().filter(|worker| worker.replay.is_some()).count() >= REPLAYS_MAX {
@@ -166,12 +185,21 @@ impl Stream {
         let from = from.or(span.kept.oldest).unwrap_or(now);
         let replay = Replay { of, end: span.end, from, to: to.unwrap_or(now), into, rate, begun_at: now };
         let id = DestinationId::replay(self.context.entropy.next_u64() as u32);
-        if !self.journal.begin_replay(id.clone(), span.start, replay.clone()).await? {
-            return Err(ReplayError::NotKept(self.journal.kept()));
+        match self.journal.begin_replay(id.clone(), span.start, replay.clone()).await {
+            Ok(true) => {}
+            Ok(false) => return Err(ReplayError::NotKept(self.journal.kept())),
+            Err(error) => {
+                self.end_unrun(id);
+                return Err(error.into());
+            }
         }
-        let replaying = Replaying::new(id, span.start, replay);
+        let replaying = Replaying::new(id.clone(), span.start, replay);
+        let worker = self.start_replay(Arc::clone(&replaying)).map_err(|error| {
+            self.end_unrun(id);
+            ReplayError::Read(error)
+        })?;
+        workers.push(worker);
         self.replays.add(&replaying);
-        workers.push(self.start_replay(Arc::clone(&replaying)).map_err(ReplayError::Read)?);
         tracing::info!(stream = %self.name, replay = %replaying.id, start = span.start.0, end = span.end.0,
             "replay begins");
         Ok(replaying)
@@ -182,7 +210,27 @@ impl Stream {
         Worker::start(self.line(replaying.id.clone(), of, Some(replaying)))
     }
 
-    /// Those that the journal knows; what is not among them any more is over.
+    /// Ends a replay that was not begun after all, if the journal knows it, as soon as that takes it: nobody runs it.
+    fn end_unrun(&self, id: DestinationId) {
+        if !self.journal.with_state(|state| state.destinations.contains_key(&id)) {
+            return;
+        }
+        let (journal, timer, stream) =
+            (self.journal.clone(), Arc::clone(&self.context.timer), self.name.clone());
+        tokio::spawn(async move {
+            loop {
+                match journal.end_replay(id.clone()).await {
+                    Ok(()) | Err(AppendError::Closed) => return,
+                    Err(error) => {
+                        tracing::warn!(%stream, replay = %id, %error, "a replay that could not be begun cannot be ended yet");
+                    }
+                }
+                timer.sleep_until(timer.steady() + JOURNAL_RETRY).await;
+            }
+        });
+    }
+
+    /// Those that the journal knows.
     pub(super) fn replays_of_journal(&self) -> Vec<Arc<Replaying>> {
         let known = self.journal.with_state(|state| {
             let replay = |(id, progress): (&DestinationId, &Progress)| {
@@ -190,12 +238,6 @@ impl Stream {
             };
             state.destinations.iter().filter_map(replay).collect::<Vec<_>>()
         });
-        for replaying in self.replays().iter().filter(|replaying| replaying.ended().is_none()) {
-            if known.iter().all(|(id, ..)| *id != replaying.id) {
-                tracing::warn!(stream = %self.name, replay = %replaying.id, "a replay ended with its destination");
-                self.end_early(replaying, Tally::default());
-            }
-        }
         let take_up = |(id, start, replay)| {
             let under_way = self.replays().into_iter().find(|replaying| replaying.id == id);
             under_way.unwrap_or_else(|| {
@@ -214,30 +256,67 @@ impl Stream {
     pub(crate) async fn stop_replay(&self, id: &str) -> Result<Arc<Replaying>, ReplayError> {
         let mut workers = self.workers.lock().await;
         let is_it = |worker: &Worker| worker.destination.as_str() == id && !worker.is_over();
-        let at = workers.iter().position(is_it).ok_or(ReplayError::Unknown)?;
-        let replaying = workers[at].replay.clone().ok_or(ReplayError::Unknown)?;
+        let at = workers.iter().position(is_it);
+        // One that could not be taken up at a start has no worker.
+        let known = || self.replays_of_journal().into_iter().find(|replaying| replaying.id.as_str() == id);
+        let replaying = at.map_or_else(known, |at| workers[at].replay.clone()).ok_or(ReplayError::Unknown)?;
         let progress = self.journal.with_state(|state| state.destinations.get(&replaying.id).cloned());
         let progress = progress.unwrap_or_default();
         self.journal.end_replay(replaying.id.clone()).await?;
-        workers.swap_remove(at).stop().await;
+        if let Some(at) = at {
+            workers.swap_remove(at).stop().await;
+        }
         drop(workers);
-        for batch in progress.open.keys() {
-            self.context.alarms.clear(Some(&self.name), AlarmKind::Refused, &batch.to_string());
-        }
-        let journal = self.journal.clone();
-        let tidied = tokio::task::spawn_blocking(move || journal.tidy_spools()).await;
-        if let Err(error) = tidied.map_err(io::Error::other).flatten() {
-            tracing::warn!(stream = %self.name, %error, "spools of a replay cannot be removed before the next start");
-        }
-        self.end_early(&replaying, progress.tally);
+        self.tidy_spools().await;
+        self.end_early(&replaying, &progress);
         tracing::info!(stream = %self.name, replay = id, tally = ?progress.tally, "replay stopped");
         Ok(replaying)
     }
 
-    fn end_early(&self, replaying: &Replaying, tally: Tally) {
-        for kind in [AlarmKind::Misconfigured, AlarmKind::RetryExhausted] {
-            self.context.alarms.clear(Some(&self.name), kind, replaying.id.as_str());
+    /// The replays under way of destinations that are not among these, with how far they have come.
+    pub(super) fn replays_of_others(&self, staying: &[DestinationId]) -> Vec<(Arc<Replaying>, Progress)> {
+        let leaves = |Replay { of, into, .. }: &Replay| into.is_none() && !staying.contains(of);
+        let all = self.replays_of_journal().into_iter().filter(|replaying| leaves(&replaying.replay));
+        self.journal.with_state(|state| {
+            let with_progress = |replaying: Arc<Replaying>| {
+                let progress = state.destinations.get(&replaying.id).cloned();
+                (replaying, progress.unwrap_or_default())
+            };
+            all.map(with_progress).collect()
+        })
+    }
+
+    /// Notes that these are gone with their destination.
+    pub(super) async fn end_with_destination(&self, gone: Vec<(Arc<Replaying>, Progress)>) {
+        if gone.is_empty() {
+            return;
         }
-        replaying.end(Ended { at: self.context.timer.now(), early: true, tally });
+        self.tidy_spools().await;
+        for (replaying, progress) in gone {
+            self.end_early(&replaying, &progress);
+            tracing::warn!(stream = %self.name, replay = %replaying.id, tally = ?progress.tally,
+                "a replay ended with its destination");
+        }
+    }
+
+    /// Removes the spools of batches that are not open any more.
+    pub(super) async fn tidy_spools(&self) {
+        let journal = self.journal.clone();
+        let tidied = tokio::task::spawn_blocking(move || journal.tidy_spools()).await;
+        if let Err(error) = tidied.map_err(io::Error::other).flatten() {
+            tracing::warn!(stream = %self.name, %error, "spools cannot be removed before the next start");
+        }
+    }
+
+    /// Notes that one is over which had come so far.
+    fn end_early(&self, replaying: &Replaying, progress: &Progress) {
+        let (alarms, name) = (&self.context.alarms, Some(&self.name));
+        for batch in progress.open.keys() {
+            alarms.clear(name, AlarmKind::Refused, &batch.to_string());
+        }
+        for kind in [AlarmKind::JournalFailed, AlarmKind::Misconfigured, AlarmKind::RetryExhausted] {
+            alarms.clear(name, kind, replaying.id.as_str());
+        }
+        replaying.end(Ended { at: self.context.timer.now(), early: true, tally: progress.tally });
     }
 }

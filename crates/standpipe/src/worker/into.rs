@@ -1,12 +1,18 @@
-//! A replay into another stream: the records of a batch are put there, in blocks as a put may have them.
+//! A replay into another stream: the records of a batch are put there, in parts as a put may have them.
 //!
-//! Blocks are cut by positions, and each put has a digest that derives from the batch and its records' positions: an
-//! attempt that is repeated puts the same again, which that stream's journal recognises for ten minutes. A block that is
-//! there is noted before the next one is put, so that nobody needs to remember for longer than the block under way.
+//! Parts are cut by positions, and each put has a digest that derives from the batch and its records' positions: an
+//! attempt that is repeated puts the same again, which that stream's journal recognises for ten minutes. A part that is
+//! there is noted at once, and before anything else is put of its batch, so that nobody needs to remember for longer than
+//! the part under way.
+//!
+//! # Invariants
+//! - DONE has for its ordinal the place in the batch of the last record that is there. All before it is there too.
+//! - What is put and could not be noted is known in this process, and noted before the batch goes on.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
-use std::sync::Weak;
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 use ring::digest::{SHA256, digest};
@@ -41,11 +47,28 @@ pub(crate) trait Intake: Debug + Send + Sync {
     async fn put(&self, put: Put) -> Result<PutReceipt, PutError>;
 }
 
+/// How far batches are put that could not note it, in this process: the place of the last record that is there.
+#[derive(Debug, Default)]
+pub(crate) struct PutThrough(Mutex<BTreeMap<BatchId, u32>>);
+
+impl PutThrough {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<BatchId, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(&self, batch: BatchId) -> Option<u32> {
+        self.all().get(&batch).copied()
+    }
+
+    /// Forgets a batch: it is noted.
+    pub(super) fn forget(&self, batch: BatchId) {
+        self.all().remove(&batch);
+    }
+}
+
 /// What goes into one put: all of a block, or as much of it as a put may have.
 #[derive(Debug, PartialEq)]
 struct Part {
-    /// The number of its block in the batch.
-    block: u32,
     positions: RangeInclusive<u64>,
     records: RecordBlock,
 }
@@ -67,7 +90,8 @@ impl Part {
 /// Cuts records into parts.
 struct Parts {
     first: Position,
-    filling: Option<(u32, RangeInclusive<u64>)>,
+    /// The number of the block in the batch, and what it has so far.
+    filling: Option<(u64, RangeInclusive<u64>)>,
     records: RecordBlockBuilder,
 }
 
@@ -78,7 +102,7 @@ impl Parts {
 
     /// Adds a record; the part before it comes back where that ends here.
     fn push(&mut self, position: Position, record: &[u8]) -> Option<Part> {
-        let block = u32::try_from((position.0 - self.first.0) / BLOCK_RECORDS).unwrap_or(u32::MAX);
+        let block = (position.0 - self.first.0) / BLOCK_RECORDS;
         let is_full = self.records.record_bytes() + record.len() > PART_BYTES;
         let ended = self.filling.as_ref().is_some_and(|(filling, _)| *filling != block || is_full);
         let part = if ended { self.end() } else { None };
@@ -90,9 +114,9 @@ impl Parts {
 
     /// What has been begun.
     fn end(&mut self) -> Option<Part> {
-        let (block, positions) = self.filling.take()?;
+        let (_, positions) = self.filling.take()?;
         let records = std::mem::replace(&mut self.records, RecordBlockBuilder::with_capacity(0, 0)).finish();
-        Some(Part { block, positions, records })
+        Some(Part { positions, records })
     }
 }
 
@@ -100,24 +124,34 @@ impl Line {
     /// Puts what is not noted yet of the batch.
     pub(super) async fn put_into(&self, open: &OpenBatch, into: &StreamName) -> Result<(), AttemptError> {
         let close = &open.close;
+        let unnoted = self.put_through.of(close.batch);
+        if let Some(last) = unnoted {
+            self.note_put(close, last).await?;
+        }
+        let done = open.done.last().copied().max(unnoted);
         let (mut reader, mut parts) = (self.journal.read(close.range), Parts::new(close.range.first));
-        let (mut bytes, mut under_way) = (0, None);
+        let mut bytes = 0;
         loop {
             let (read, chunk) = self.read(reader).await?;
             reader = read;
             let mut ready = Vec::new();
             for (position, _, record) in chunk.iter().flat_map(Chunk::records) {
-                ready.extend(parts.push(position, &record));
+                if Some(place(close, position.0)) > done {
+                    ready.extend(parts.push(position, &record));
+                }
             }
             if chunk.is_none() {
                 ready.extend(parts.end());
             }
-            for part in ready.into_iter().filter(|part| !open.done.contains(&part.block)) {
-                if let Some(block) = under_way.replace(part.block).filter(|block| *block != part.block) {
-                    self.note_block(close, block).await?;
-                }
+            for part in ready {
+                let last = place(close, *part.positions.end());
                 bytes += part.records.record_bytes();
                 self.put_part(close, part, into).await?;
+                self.put_through.all().insert(close.batch, last);
+                // The last one is noted as the whole batch is.
+                if last < place(close, close.range.last.0) {
+                    self.note_put(close, last).await?;
+                }
             }
             if chunk.is_none() {
                 break;
@@ -125,7 +159,9 @@ impl Line {
         }
         let lost = reader.lost();
         let tally = Tally { delivered: close.range.count().saturating_sub(lost), lost, ..Tally::default() };
-        Ok(self.settle(close, Vec::new(), tally, bytes).await?)
+        self.settle(close, Vec::new(), tally, bytes).await?;
+        self.put_through.forget(close.batch);
+        Ok(())
     }
 
     async fn read(&self, mut reader: BatchReader) -> Result<(BatchReader, Option<Chunk>), AttemptError> {
@@ -147,18 +183,26 @@ impl Line {
         taken.map(drop).map_err(|source| AttemptError::Put { into: into.clone(), source })
     }
 
-    async fn note_block(&self, close: &Close, ordinal: u32) -> Result<(), AttemptError> {
+    /// Notes that the batch is put up to a place.
+    async fn note_put(&self, close: &Close, last: u32) -> Result<(), AttemptError> {
         let (batch, destination) = (close.batch, self.destination.clone());
-        let done = Done { batch, destination, ordinal, further: 0, request: None };
-        Ok(self.journal.control(vec![Control::Done(done)]).await?)
+        let done = Done { batch, destination, ordinal: last, further: 0, request: None };
+        self.journal.control(vec![Control::Done(done)]).await?;
+        self.put_through.forget(batch);
+        Ok(())
     }
+}
+
+/// The place of a position in its batch.
+fn place(close: &Close, position: u64) -> u32 {
+    u32::try_from(position.saturating_sub(close.range.first.0)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cut(records: impl IntoIterator<Item = (u64, usize)>) -> Vec<(u32, RangeInclusive<u64>, u32)> {
+    fn cut(records: impl IntoIterator<Item = (u64, usize)>) -> Vec<(RangeInclusive<u64>, u32)> {
         let mut parts = Parts::new(Position(100));
         let mut all = Vec::new();
         for (position, len) in records {
@@ -166,7 +210,7 @@ mod tests {
         }
         all.extend(parts.end());
         assert_eq!(parts.end(), None);
-        all.into_iter().map(|part| (part.block, part.positions, part.records.count())).collect()
+        all.into_iter().map(|part| (part.positions, part.records.count())).collect()
     }
 
     #[test]
@@ -174,26 +218,22 @@ mod tests {
         assert_eq!(cut([]), []);
         assert_eq!(
             cut((100..1_101).map(|at| (at, 1))),
-            [(0, 100..=599, 500), (1, 600..=1_099, 500), (2, 1_100..=1_100, 1)]
+            [(100..=599, 500), (600..=1_099, 500), (1_100..=1_100, 1)]
         );
         let with_gap = (100..1_101).filter(|at| !(300..700).contains(at)).map(|at| (at, 1));
-        assert_eq!(cut(with_gap), [(0, 100..=299, 200), (1, 700..=1_099, 400), (2, 1_100..=1_100, 1)]);
+        assert_eq!(cut(with_gap), [(100..=299, 200), (700..=1_099, 400), (1_100..=1_100, 1)]);
     }
 
     #[test]
     fn a_part_has_no_more_bytes_than_a_put() {
         let large = cut((100..110).map(|at| (at, 1_000_000)));
-        assert_eq!(large, [(0, 100..=103, 4), (0, 104..=107, 4), (0, 108..=109, 2)]);
+        assert_eq!(large, [(100..=103, 4), (104..=107, 4), (108..=109, 2)]);
     }
 
     #[test]
     fn each_part_of_each_batch_has_a_digest_of_its_own() {
         let [into, other] = ["into", "other"].map(|name| StreamName::parse(name).unwrap());
-        let part = |positions| Part {
-            block: 0,
-            positions,
-            records: RecordBlockBuilder::with_capacity(0, 0).finish(),
-        };
+        let part = |positions| Part { positions, records: RecordBlockBuilder::with_capacity(0, 0).finish() };
         let batch = BatchId([1; 16]);
         let digests = [
             part(0..=9).digest(batch, &into),

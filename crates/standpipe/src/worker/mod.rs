@@ -23,6 +23,7 @@ mod replay;
 mod requests;
 mod shape;
 mod step;
+mod stuck;
 mod told;
 mod undelivered;
 mod versions;
@@ -57,16 +58,17 @@ pub(crate) use ahead::LOOKS_AT_ONCE;
 pub(crate) use body::chunk_bytes;
 pub(crate) use deliver::chain;
 use deliver::{Effort, Outcome, Try};
-pub(crate) use into::Intake;
+pub(crate) use into::{Intake, PutThrough};
 pub use memory::Memory;
 pub(crate) use recorded::needed_schemas;
 pub(crate) use replay::{Ended, Replaying};
 pub(crate) use requests::Again;
 use step::{Command, Event, WorkerState};
+pub(crate) use stuck::Stuck;
 pub(crate) use versions::Definitions;
 
 /// How long after a refusal by the journal a control frame is tried again.
-const JOURNAL_RETRY: Duration = Duration::from_millis(500);
+pub(crate) const JOURNAL_RETRY: Duration = Duration::from_millis(500);
 
 /// How long after a panic a task is made again.
 const PANIC_RETRY: Duration = Duration::from_secs(30);
@@ -140,6 +142,10 @@ pub(crate) struct Line {
     pub(crate) endpoints: EndpointClients,
     /// Rows that the endpoint wants to have again.
     pub(crate) again: Again,
+    /// Since when the journal keeps something from being done.
+    pub(crate) stuck: Stuck,
+    /// How far its batches are put to another stream, where they are.
+    pub(crate) put_through: PutThrough,
     /// One change of the table that its files become a part of at a time: others would meet each other there.
     pub(crate) appending: Mutex<()>,
 }
@@ -309,6 +315,8 @@ impl Loop {
         // What was under way must have ended before anyone else works on the same batches.
         self.tasks.shutdown().await;
         if self.is_over() {
+            // Whoever gives an order from here on must not wait for it.
+            drop(orders);
             stop.run_until_cancelled(self.line.end_replay()).await;
         }
     }
@@ -491,17 +499,19 @@ impl Line {
 
     async fn close(&self, from: Cursor, reason: CloseReason) -> Event {
         match self.try_close(from, reason).await {
-            Ok(event) => event,
+            Ok(event) => {
+                self.note_unstuck();
+                event
+            }
             Err(error) => {
-                match error.downcast_ref() {
-                    // An alarm tells of it.
-                    Some(AppendError::Key(_)) => {}
-                    _ => {
-                        let error = chain(error.as_ref());
-                        let Self { stream, destination, .. } = self;
-                        tracing::warn!(%stream, %destination, error, "a batch cannot be closed yet");
-                    }
+                // An alarm tells of it.
+                let has_alarm = matches!(error.downcast_ref(), Some(AppendError::Key(_)));
+                let error = chain(error.as_ref());
+                if !has_alarm {
+                    let Self { stream, destination, .. } = self;
+                    tracing::warn!(%stream, %destination, error, "a batch cannot be closed yet");
                 }
+                self.note_stuck(format!("a batch cannot be closed: {error}"), has_alarm);
                 Event::CloseFailed { retry_at: self.after(JOURNAL_RETRY) }
             }
         }

@@ -27,6 +27,7 @@ pub(crate) struct Replaying {
 #[derive(Debug, Default)]
 struct Standing {
     waiting: Option<String>,
+    abandoned: u64,
     ended: Option<Ended>,
 }
 
@@ -52,6 +53,20 @@ impl Replaying {
     /// What it waits for, as the latest attempt failed.
     pub(crate) fn waiting(&self) -> Option<String> {
         self.standing().waiting.clone()
+    }
+
+    /// Notes what it waits for.
+    pub(crate) fn wait_for(&self, waiting: Option<String>) {
+        self.standing().waiting = waiting;
+    }
+
+    /// Records that an operator gave up, in this process; they count as dropped.
+    pub(crate) fn abandoned(&self) -> u64 {
+        self.standing().abandoned
+    }
+
+    pub(super) fn note_abandoned(&self, records: u64) {
+        self.standing().abandoned += records;
     }
 
     /// How it ended, if it has.
@@ -95,8 +110,12 @@ impl Line {
 
     /// Notes for a replay what it waits for.
     pub(super) fn note_waiting(&self, error: Option<&AttemptError>) {
+        self.set_waiting(error.map(|error| chain(error)));
+    }
+
+    pub(super) fn set_waiting(&self, waiting: Option<String>) {
         if let Some(replaying) = &self.replay {
-            replaying.standing().waiting = error.map(|error| chain(error));
+            replaying.wait_for(waiting);
         }
     }
 
@@ -110,10 +129,13 @@ impl Line {
                 Err(AppendError::Closed) => return,
                 Err(error) => {
                     tracing::warn!(stream = %self.stream, replay = %replaying.id, %error, "a replay cannot be ended yet");
+                    let has_alarm = matches!(error, AppendError::Key(_));
+                    self.note_stuck(format!("the replay cannot be ended: {}", chain(&error)), has_alarm);
                 }
             }
             self.context.timer.sleep_until(self.context.timer.steady() + JOURNAL_RETRY).await;
         }
+        self.note_unstuck();
         let tally = tally.unwrap_or_default();
         [AlarmKind::Misconfigured, AlarmKind::RetryExhausted].into_iter().for_each(|kind| self.clear(kind));
         replaying.end(Ended { at: self.context.timer.now(), early: false, tally });

@@ -16,6 +16,7 @@
 
 mod again;
 mod cuts;
+mod given_up;
 pub(super) mod kept;
 mod lag;
 
@@ -209,7 +210,7 @@ impl Line {
         attempted.was_over = open.requests.contains(&cut);
         let again = self.again.map().get(&cut).map(|(_, again)| again.clone());
         if again.as_ref().is_none_or(|again| !again.is_empty()) {
-            self.keep_given_up(sending, client, cut, &rows).await?;
+            self.keep_given_up(sending, client, cut, attempted.was_over, &rows).await?;
         }
         if let Some(again) = again {
             attempted.was_over |= again.is_empty();
@@ -252,40 +253,6 @@ impl Line {
             }
         }
         Ok(attempted)
-    }
-
-    /// Has the endpoint keep what it wants to keep of rows that the journal says are given up.
-    async fn keep_given_up(
-        &self,
-        sending: &Sending<'_>,
-        client: &EndpointClient,
-        cut: RequestId,
-        rows: &[RequestRow],
-    ) -> Result<(), SinkError> {
-        let decided = rows.iter().filter(|row| sending.decided.holds(row.origin.position)).cloned();
-        let decided: Vec<RequestRow> = decided.collect();
-        if !client.keeps_given_up || decided.is_empty() {
-            return Ok(());
-        }
-        let all = decided.len() == rows.len();
-        let request = self.request(sending, cut, decided);
-        match all {
-            true => self.give_up(sending.open.close.batch, client, cut, &request).await,
-            false => client.sink.give_up(&request).await,
-        }
-    }
-
-    /// The same of all that was left of a request, of which nothing is left then.
-    async fn give_up(
-        &self,
-        batch: BatchId,
-        client: &EndpointClient,
-        cut: RequestId,
-        request: &Request,
-    ) -> Result<(), SinkError> {
-        client.sink.give_up(request).await?;
-        self.again.map().insert(cut, (batch, BTreeSet::new()));
-        Ok(())
     }
 
     fn request(&self, sending: &Sending<'_>, id: RequestId, rows: Vec<RequestRow>) -> Request {

@@ -22,6 +22,8 @@ struct State {
     /// Whether what was taken is acknowledged.
     indexing: bool,
     token: String,
+    /// Whether it gives what to ask for acknowledgements with, and answers who asks.
+    acknowledging: bool,
     /// Events with one of these ids are invalid, which only the collector knows.
     invalid: Vec<u64>,
     next_ack: u64,
@@ -51,6 +53,7 @@ impl Hec {
             asked: 0,
             indexing: true,
             token: TOKEN.to_owned(),
+            acknowledging: true,
             invalid: Vec::new(),
             next_ack: 0,
             taken: BTreeMap::new(),
@@ -75,6 +78,10 @@ impl Hec {
 
     pub(crate) fn index(&self, indexing: bool) {
         self.state().indexing = indexing;
+    }
+
+    pub(crate) fn acknowledge(&self, acknowledging: bool) {
+        self.state().acknowledging = acknowledging;
     }
 
     pub(crate) fn refuse(&self, ids: &[u64]) {
@@ -132,6 +139,9 @@ impl Double for Shared {
         state.channels.push(channel.clone());
         if asked.path == "/services/collector/ack" {
             state.asked += 1;
+            if !state.acknowledging {
+                return Some((400, json!({ "text": "ACK is disabled", "code": 14 })));
+            }
             state.held += u64::from(!state.indexing);
             let request: Value = serde_json::from_slice(&asked.body).unwrap();
             let ids = request["acks"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap());
@@ -146,7 +156,11 @@ impl Double for Shared {
             "/services/collector/raw" => vec![Value::String(String::from_utf8(asked.body).unwrap())],
             "/services/collector/event" => {
                 let all = Deserializer::from_slice(&asked.body).into_iter::<Value>();
-                all.map(|event| event.unwrap()["event"].clone()).collect()
+                let all: Vec<Value> = all.map(Result::unwrap).collect();
+                if all.iter().any(|event| event["index"].as_str().is_some_and(|index| index != "main")) {
+                    return Some((400, json!({ "text": "Incorrect index", "code": 7 })));
+                }
+                all.into_iter().map(|mut event| event["event"].take()).collect()
             }
             other => panic!("{other}"),
         };
@@ -159,6 +173,7 @@ impl Double for Shared {
         state.next_ack += 1;
         state.held += u64::from(answer == Answer::TakeAndHold);
         state.taken.insert(ack_id, events);
+        let ack_id = state.acknowledging.then_some(ack_id);
         let taken = json!({ "text": "Success", "code": 0, "ackId": ack_id });
         (answer == Answer::Take).then_some((200, taken))
     }

@@ -253,3 +253,35 @@ fn a_spool_that_cannot_be_read_holds_its_batch_until_it_is_made_anew() {
     // What was delivered before the damage was met comes again: it is not known any more which rows those were.
     assert!(delivered.len() < 2 * COUNT as usize);
 }
+
+#[test]
+fn what_fails_for_longer_than_the_retry_of_its_partitions_raises_an_alarm_and_is_delivered_later() {
+    const COUNT: u64 = 100;
+    let mut lake = Lake::with(&["lake"]);
+    let usual = yaml(&lake.yaml(), 60);
+    let (_, patient) = usual.split_once("streams:\n").unwrap();
+    let patient = patient.replace("name: readings", "name: patient").replace("'readings/", "'patient/");
+    let mut daemon = start(usual.replace("limit: 60 }", "limit: 60, retry: 2s }") + &patient);
+    lake.server.kill().unwrap();
+    for stream in ["readings", "patient"] {
+        put(&daemon, stream, (0..COUNT).map(record));
+    }
+    let alarm = |daemon: &Daemon, stream: &str| {
+        let stream = format!("stream=\"{stream}\"");
+        metric(daemon, "standpipe_alarm", &["kind=\"retry_exhausted\"", &stream])
+    };
+    eventually("the alarm is raised", SOON, || (alarm(&daemon, "readings") > 0).then_some(()));
+    daemon.kill9().unwrap();
+    daemon.restart().unwrap();
+    eventually("it is raised again", SOON, || (alarm(&daemon, "readings") > 0).then_some(()));
+    let failed = || metric(&daemon, "standpipe_delivery_attempts_total", &["kind=\"transient\"", "patient"]);
+    eventually("the other fails too", SOON, || (failed() > 0).then_some(()));
+    assert_eq!(alarm(&daemon, "patient"), 0, "its time is not over");
+    lake.server.restart().unwrap();
+    for stream in ["readings", "patient"] {
+        let balance = all_settled(&daemon, stream, SOON);
+        assert_eq!((balance.delivered, balance.backed_up), (COUNT, 0));
+    }
+    eventually("the alarm is cleared", SOON, || (alarm(&daemon, "readings") == 0).then_some(()));
+    assert_eq!(ids(&objects(&lake)), (0..COUNT).collect::<Vec<_>>());
+}

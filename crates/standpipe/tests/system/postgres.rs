@@ -1,7 +1,7 @@
 //! Records into a table of the real PostgreSQL: each one once in the table or in the error output, whatever fails.
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use standpipe_testkit::Daemon;
 use standpipe_testkit::clients::{Python, finish};
 use standpipe_testkit::servers::Postgres;
@@ -267,4 +267,66 @@ fn what_is_set_wrong_is_told_before_the_first_record_and_until_it_is_right() {
 
     put(&daemon, "events", [br#"{"n":1}"#.to_vec()]);
     assert_eq!(all_settled(&daemon, "events", SOON).delivered, 1);
+}
+
+#[test]
+fn a_stream_that_the_aws_cli_makes_by_a_url_of_postgresql_loads_each_row_and_is_described_as_given() {
+    let lake = Lake::with(&["lake", "raw"]);
+    let server = server("made", "CREATE TABLE made (id int UNIQUE, name text)");
+    let daemon = start(format!("stores: {{ lake: {} }}\n", lake.yaml()));
+    let python = Python::installed().unwrap();
+    let aws = |operation: &str, input: &Value| {
+        python.aws_firehose(&daemon.endpoint(), &[operation, "--cli-input-json", &input.to_string()])
+    };
+    let bucket = |name: &str| {
+        json!({"RoleARN": "arn:aws:iam::000000000000:role/r", "BucketARN": format!("arn:aws:s3:::{name}"), "Prefix": "in/",
+            "CompressionFormat": "GZIP", "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 1}})
+    };
+    let given = json!({
+        "RoleARN": "arn:aws:iam::000000000000:role/r",
+        "ClusterJDBCURL": format!("jdbc:postgresql://localhost:{}/postgres", server.port()),
+        "CopyCommand": {"DataTableName": "made", "DataTableColumns": "id, name", "CopyOptions": "json 'auto' gzip"},
+        "Username": "loader", "Password": "mistyped", "RetryOptions": {"DurationInSeconds": 7},
+        "S3Configuration": bucket("lake"), "S3BackupMode": "Enabled", "S3BackupConfiguration": bucket("raw"),
+    });
+    aws(
+        "create-delivery-stream",
+        &json!({"DeliveryStreamName": "made", "RedshiftDestinationConfiguration": given}),
+    )
+    .unwrap();
+    let describe = || {
+        let answer = aws("describe-delivery-stream", &json!({"DeliveryStreamName": "made"})).unwrap();
+        answer["DeliveryStreamDescription"].clone()
+    };
+    eventually("it is there", SOON, || (describe()["DeliveryStreamStatus"] == "ACTIVE").then_some(()));
+    let rows = (0..400).map(|id| format!("{{\"id\":{id},\"name\":\"row {id}\"}}"));
+    put(&daemon, "made", rows.chain(["{\"id\":\"x\"}".to_owned()]).map(String::into_bytes));
+    eventually("the alarm is raised", SOON, || (alarms(&daemon) > 0).then_some(()));
+    let update = json!({"DeliveryStreamName": "made", "CurrentDeliveryStreamVersionId": "1",
+        "DestinationId": "destinationId-000000000001", "RedshiftDestinationUpdate": {"Password": "loader-secret"}});
+    aws("update-destination", &update).unwrap();
+    let balance = all_settled(&daemon, "made", SOON);
+    assert_eq!(
+        (balance.accepted, balance.delivered, balance.backed_up),
+        (802, 801, 1),
+        "the copy counts, too"
+    );
+    assert_eq!(
+        sql(&server, "SELECT count(*), max(id), bool_and(name = 'row ' || id) FROM made"),
+        "400|399|t"
+    );
+    assert_eq!(failures(&lake, "in/").remove("postgres-failed").unwrap()[0]["errorCode"], "Postgres.22P02");
+    assert_eq!(lake.keys("lake").len(), 1, "nothing is staged");
+    assert!(!lake.keys("raw").is_empty(), "a copy of what came");
+
+    let described = describe()["Destinations"][0]["RedshiftDestinationDescription"].clone();
+    for name in ["RoleARN", "ClusterJDBCURL", "CopyCommand", "Username", "RetryOptions", "S3BackupMode"] {
+        assert_eq!(described[name], given[name], "{described}");
+    }
+    assert_eq!(
+        described["S3DestinationDescription"]["BufferingHints"],
+        given["S3Configuration"]["BufferingHints"]
+    );
+    assert!(described.get("Password").is_none(), "{described}");
+    assert!(!daemon.log().contains("loader-secret"), "a secret is in the log");
 }

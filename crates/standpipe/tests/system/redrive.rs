@@ -1,5 +1,6 @@
 //! What stands in the error output is listed, shown and put again: each record once, whatever is killed meanwhile.
 
+use std::fs;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -198,4 +199,39 @@ fn a_redrive_that_is_stopped_goes_on_from_there_and_only_to_the_same_stream() {
     assert_eq!(rest["state"], "done", "{rest}");
     all_settled(&daemon, "views", SOON);
     assert_eq!(views(&lake), records(0..1_000));
+}
+
+#[test]
+fn a_redrive_waits_while_it_cannot_be_noted_how_far_it_is() {
+    const COUNT: u64 = 600;
+    let (lake, receiver) = (Lake::with(&["errors", "views"]), Receiver::start());
+    receiver.obey(|_| Answer::Status(500));
+    let daemon = start(yaml(&lake, &receiver.url(), "").replace("size: 4KiB", "size: 1MiB"));
+    put_all(&daemon, 0..COUNT);
+    all_settled(&daemon, "clicks", SOON);
+    receiver.obey(|_| Answer::Take);
+
+    assert!(daemon.post("/streams/clicks/failed/redrive?rate=100", "").unwrap().is_ok());
+    eventually("some are put", SOON, || (balance(&daemon, "clicks").accepted > COUNT).then_some(()));
+    let [folder, away] =
+        ["redriven", "redriven.away"].map(|it| daemon.data_dir().join("streams/clicks").join(it));
+    fs::rename(&folder, &away).unwrap();
+    fs::write(&folder, "").unwrap();
+    let waits = |now: &Value| now["waiting"].as_str().is_some_and(|why| why.contains("could not be noted"));
+    eventually("it waits", SOON, || waits(&state(&daemon)).then_some(()));
+    assert_eq!(state(&daemon)["state"], "running");
+    assert!(daemon.log().contains("a redrive waits"), "the log is told");
+    let asked = format!("{}/streams/clicks/failed/redrive", daemon.admin());
+    assert!(standpipe_testkit::http_send("DELETE", &asked, "").unwrap().is_ok());
+    eventually("it stops", SOON, || (state(&daemon)["state"] == "stopped").then_some(()));
+    fs::remove_file(&folder).unwrap();
+    fs::rename(&away, &folder).unwrap();
+
+    let rest = redrive(&daemon, &[]);
+    let put_before = balance(&daemon, "clicks").accepted - COUNT - rest["records"].as_u64().unwrap();
+    assert_eq!(rest["state"], "done", "{rest}");
+    assert!(put_before > 0, "what was put is not put again: {rest}");
+    let settled = all_settled(&daemon, "clicks", SOON);
+    assert_eq!((settled.accepted, settled.delivered), (2 * COUNT, COUNT));
+    assert_eq!(receiver.records(), records(0..COUNT));
 }

@@ -1,9 +1,11 @@
 //! Records into a table of Redshift's double: through a real bucket into a real PostgreSQL, each one once in the table or
 //! named by a manifest of errors, whatever fails.
 
+use std::io::Read as _;
 use std::thread;
 use std::time::Duration;
 
+use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use standpipe_testkit::Daemon;
 use standpipe_testkit::servers::Redshift;
@@ -166,6 +168,38 @@ fn what_is_not_loaded_is_named_by_a_manifest_of_errors_and_the_stream_goes_on() 
         assert!(line["errorMessage"].as_str().unwrap().contains("stl_load_errors"), "{line}");
     }
     no_secret_in(&daemon, &lake);
+}
+
+#[test]
+fn a_manifest_of_errors_names_no_rows_that_are_loaded() {
+    let lake = Lake::with(&["lake"]);
+    let ddl = "CREATE TABLE readings (id int, celsius float8, pad varchar(1000))";
+    let server = server(&lake, "readings", ddl);
+    let more = format!(
+        "{STAGING}\n        retry: 0s\n        bytes_max: 1KiB\n    processors: [{{ jq: {{ program: '.rows // [.] | \
+         .[]' }} }}]"
+    );
+    // What is no folder takes no manifest, so that an attempt is made again.
+    lake.put("lake", "errors", b"in the way");
+    let daemon = start(yaml(&lake, &server, "readings", &more));
+    let row = |id: u64, celsius: Value| json!({"id": id, "celsius": celsius, "pad": "x".repeat(400)});
+    let several = json!({"rows": [row(1, 1.into()), row(2, "warm".into())]});
+    // The second request has only the row that does not fit, of a record whose first row is in the first.
+    put(&daemon, "readings", [row(0, 1.into()), several].map(|record| record.to_string().into_bytes()));
+    let failed = || daemon.log().matches("delivery attempt failed").count();
+    eventually("attempts fail", SOON, || (failed() >= 3).then_some(()));
+    lake.remove("lake", "errors");
+    let balance = all_settled(&daemon, "readings", SOON);
+    assert_eq!((balance.delivered, balance.backed_up), (1, 1));
+    assert_eq!(sql(&server, "SELECT id FROM readings ORDER BY id"), "0\n1");
+    let keys = lake.keys("lake");
+    let manifests: Vec<&String> = keys.iter().filter(|key| key.starts_with("errors/manifests/")).collect();
+    let [manifest] = manifests.as_slice() else { panic!("{keys:?}") };
+    let manifest: Value = serde_json::from_slice(&lake.get("lake", manifest)).unwrap();
+    let staged = manifest["entries"][0]["url"].as_str().unwrap().strip_prefix("s3://lake/").unwrap();
+    let mut text = String::new();
+    GzDecoder::new(lake.get("lake", staged).as_slice()).read_to_string(&mut text).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), row(2, "warm".into()));
 }
 
 #[test]

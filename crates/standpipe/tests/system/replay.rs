@@ -192,6 +192,8 @@ fn what_cannot_be_replayed_is_refused_by_name() {
     assert!(backwards.contains("it ends before it begins"), "{backwards}");
     let nowhere = refusal(&daemon, &["--from-oldest", "--into", "nowhere"]);
     assert!(nowhere.contains("there is no stream 'nowhere'"), "{nowhere}");
+    let itself = refusal(&daemon, &["--from-oldest", "--into", "clicks"]);
+    assert!(itself.contains("'clicks' is the stream itself"), "{itself}");
     let unknown = refusal(&daemon, &["--from-oldest", "--destination", "other"]);
     assert!(unknown.contains("destination"), "{unknown}");
     let same_ids = refusal(&daemon, &["--from-oldest", "--same-ids"]);

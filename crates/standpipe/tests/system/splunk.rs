@@ -210,3 +210,31 @@ fn a_token_that_is_not_known_holds_the_data_until_it_is_corrected() {
     assert_eq!((settled.accepted, settled.delivered), (20, 20));
     assert_eq!(ids(&hec.events()), (0..20).collect());
 }
+
+#[test]
+fn a_token_without_acknowledgement_gets_each_event_once_until_it_has_that() {
+    let (lake, hec) = (Lake::with(&["lake"]), Hec::start());
+    hec.acknowledge(false);
+    let daemon = start(yaml(&lake, &hec, "retry: 0s"));
+    put_events(&daemon, 0..20);
+    eventually("attempts are held", SOON, || (attempts(&daemon, "misconfigured") >= 3).then_some(()));
+    assert_eq!((hec.events().len(), balance(&daemon, "events").in_journal), (20, 20));
+    hec.acknowledge(true);
+    assert_eq!(all_settled(&daemon, "events", SOON).delivered, 20);
+    assert_eq!(hec.events().len(), 40, "once more, as nobody knows whether the first were indexed");
+}
+
+#[test]
+fn events_that_name_a_wrong_index_are_set_aside_and_hold_no_others() {
+    let (lake, hec) = (Lake::with(&["lake"]), Hec::start());
+    let daemon = start(yaml(&lake, &hec, "retry: 0s"));
+    let index = |id: u64| ["main", "mian", "other"][usize::from(id == 7) + 2 * usize::from(id == 11)];
+    let event = |id: u64| json!({ "event": { "id": id }, "index": index(id) }).to_string().into_bytes();
+    put(&daemon, "events", (0..20).map(event));
+    let settled = all_settled(&daemon, "events", SOON);
+    assert_eq!((settled.delivered, settled.backed_up), (18, 2));
+    assert_eq!(ids(&hec.events()), (0..20).filter(|id| ![7, 11].contains(id)).collect());
+    let lines = failures(&lake, "errors/").remove("splunk-failed").unwrap();
+    assert!(lines.iter().all(|line| line["errorCode"] == "Splunk.InvalidIndex"), "{lines:?}");
+    assert_eq!(metric(&daemon, "standpipe_alarm", &["kind=\"misconfigured\""]), 0);
+}

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use standpipe_model::{BatchId, DestinationId, RequestSink as _, StreamName};
 use standpipe_sinks::PostgresSink;
 use standpipe_sinks::postgres::Conflict;
+use standpipe_testkit::servers::Postgres;
 
 use super::{Place, numbers, refused, request};
 
@@ -140,6 +141,47 @@ async fn rows_are_known_whichever_requests_they_come_in() {
     // The same positions of another batch are other rows.
     assert_eq!(refused(&sink, &request(2, 0, &numbers(1000, 10))).await, []);
     assert_eq!(place.sql("SELECT count(*) FROM t"), "309");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_get_rows_by_other_processors_are_loaded_and_no_others() {
+    let place = Place::new("rebound", "CREATE TABLE t (n int)");
+    let sink = place.sink("t");
+    let mut rows = numbers(0, 40);
+    rows[7] = r#"{"n":"x"}"#.to_owned();
+    let all = request(1, 0, &rows);
+    // The processors of then left records out.
+    let mut some = all.clone();
+    some.rows.retain(|row| [5, 6, 7, 8, 12, 20, 21, 39].contains(&row.origin.position.0));
+    assert_eq!(refused(&sink, &some).await, [(2, "Postgres.22P02".to_owned())]);
+    assert!(sink.attempt(&some).await.unwrap().existed);
+    assert_eq!(refused(&sink, &all).await, [(7, "Postgres.22P02".to_owned())]);
+    assert!(sink.attempt(&all).await.unwrap().existed);
+    assert_eq!(place.sql(SUM), format!("39|39|{}", (0..40).sum::<u64>() - 7));
+    // A note of an earlier version covers all from its first record to its last.
+    let mut other = request(2, 0, &numbers(100, 10));
+    other.rows.retain(|row| row.origin.position.0 % 3 == 0);
+    assert_eq!(refused(&sink, &other).await, []);
+    place.sql("UPDATE standpipe_ledger SET refused = '[]' WHERE loaded = 4");
+    assert!(sink.attempt(&request(2, 0, &numbers(100, 10))).await.unwrap().existed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_bad_row_is_noted_in_a_database_that_lacks_its_characters() {
+    let server = Postgres::shared().unwrap();
+    let latin = "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'";
+    server.sql("postgres", latin).unwrap();
+    let place = Place { server, database: "latin".to_owned() };
+    place.sql("CREATE TABLE t (n int, v text)");
+    let sink = place.sink("t");
+    let rows = ["\"☃ é\"", r#"{"n":1,"v":"é"}"#, r#"{"n":2,"v":"☃"}"#, r#"{"n":3,"v":"z"}"#];
+    let answer = sink.attempt(&request(1, 0, &rows)).await.unwrap();
+    let found: Vec<(usize, &str)> = answer.refused.iter().map(|one| (one.row, one.code.as_str())).collect();
+    assert_eq!(found, [(0, "Postgres.InvalidRecord"), (2, "Postgres.22P05")]);
+    assert!(answer.refused[0].message.contains("☃ é"), "{answer:?}");
+    let again = sink.attempt(&request(1, 0, &rows)).await.unwrap();
+    assert!(again.existed && again.refused[0].message.contains("? ?"), "{again:?}");
+    assert_eq!(place.sql("SELECT n, v = U&'\\00e9' FROM t ORDER BY n"), "1|t\n3|f");
 }
 
 #[tokio::test(flavor = "multi_thread")]

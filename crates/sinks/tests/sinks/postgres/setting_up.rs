@@ -1,7 +1,7 @@
 //! What is not set up rightly holds the data and says what to correct; once corrected, the next attempt goes well.
 
 use standpipe_model::{ErrorClass, RequestSink as _, Secret, SinkError};
-use standpipe_sinks::postgres::{PostgresTls, TlsMode};
+use standpipe_sinks::postgres::{Conflict, PostgresTls, TlsMode};
 use standpipe_sinks::{PostgresOptions, PostgresSink};
 use standpipe_testkit::Authority;
 use standpipe_testkit::servers::Postgres;
@@ -180,4 +180,88 @@ async fn a_server_that_is_full_is_left_alone_for_a_while() {
     both_fail(&sink, ErrorClass::Throttled, "Postgres.53300").await;
     place.sql("ALTER ROLE crowd CONNECTION LIMIT 10");
     assert_eq!(refused(&sink, &request(1, 0, &numbers(0, 3))).await, []);
+}
+
+/// A sink into `t` for a role that may insert into it and do nothing else but keep the ledger.
+fn of_loader(place: &Place, role: &str, conflict: Conflict) -> PostgresSink {
+    place.sql(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'loader-secret'; GRANT INSERT, SELECT ON t TO {role}; GRANT CREATE ON SCHEMA \
+         public TO {role}; GRANT TEMPORARY ON DATABASE {} TO {role}",
+        place.database
+    ));
+    let mut options = place.options("t");
+    (options.user, options.password) = (role.to_owned(), Some(Secret::new("loader-secret")));
+    options.conflict = conflict;
+    PostgresSink::new(&options).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permission_that_only_rows_ask_for_holds_them() {
+    let place = Place::new(
+        "sequences",
+        "CREATE TABLE t (id serial, n int); CREATE TABLE log (n int);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.n > 1 THEN INSERT INTO log VALUES
+             (NEW.n); END IF; RETURN NEW; END';
+         CREATE TRIGGER note BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION note()",
+    );
+    let sink = of_loader(&place, "sequenced", Conflict::Error);
+    sink.probe().await.expect("nothing of it shows without rows");
+    let held = async |what: &str| {
+        let error = sink.attempt(&request(1, 0, &numbers(0, 3))).await.expect_err(what);
+        let seen = (error.class, error.code.as_deref());
+        assert_eq!(seen, (ErrorClass::Misconfigured, Some("Postgres.42501")), "{error}");
+        assert!(error.to_string().contains(what), "{error}");
+        assert_eq!(place.sql("SELECT count(*) FROM t"), "0");
+    };
+    held("permission denied for sequence t_id_seq").await;
+    place.sql("GRANT USAGE ON SEQUENCE t_id_seq TO sequenced");
+    // Rows before it could be loaded.
+    held("permission denied for table log").await;
+    place.sql("GRANT INSERT ON log TO sequenced");
+    assert_eq!(refused(&sink, &request(1, 0, &numbers(0, 3))).await, []);
+    assert_eq!(place.sql("SELECT (SELECT sum(n) FROM t), (SELECT sum(n) FROM log)"), "3|2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_a_policy_or_a_trigger_forbids_is_refused_by_itself() {
+    let place = Place::new(
+        "forbidden",
+        "CREATE TABLE t (n int); ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY small ON t USING (true) WITH CHECK (n < 100);
+         CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.n = 9 THEN RAISE insufficient_privilege;
+             END IF; RETURN NEW; END';
+         CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION no()",
+    );
+    let sink = of_loader(&place, "policed", Conflict::Ignore { key: vec![] });
+    let mut rows = numbers(0, 20);
+    rows[4] = r#"{"n":100}"#.to_owned();
+    let forbidden = |row| (row, "Postgres.42501".to_owned());
+    assert_eq!(refused(&sink, &request(1, 0, &rows)).await, [forbidden(4), forbidden(9)]);
+    assert_eq!(place.sql("SELECT count(*) FROM t"), "18");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_refuses_every_row_alike_holds_many_and_is_tried_again_for_few() {
+    let place = Place::new(
+        "every_row",
+        "CREATE TABLE t (n int, v tsvector);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM gone(NEW.n); RETURN NEW; END';
+         CREATE TRIGGER note BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION note()",
+    );
+    let sink = place.sink("t");
+    for (rows, class) in [(17, ErrorClass::Misconfigured), (16, ErrorClass::Transient)] {
+        let error = sink.attempt(&request(1, 0, &numbers(0, rows))).await.unwrap_err();
+        assert_eq!((error.class, error.code.as_deref()), (class, Some("Postgres.42883")), "{error}");
+        assert!(error.to_string().contains("function gone(integer) does not exist"), "{error}");
+    }
+    place.sql("CREATE FUNCTION gone(int) RETURNS int LANGUAGE sql AS 'SELECT 1'");
+    assert_eq!(refused(&sink, &request(1, 0, &numbers(0, 17))).await, []);
+    // One bad record by itself does not hold the stream for ever.
+    let poison = request(2, 0, &[r#"{"n":1,"v":"a:b"}"#]);
+    let error = sink.attempt(&poison).await.unwrap_err();
+    let seen = (error.class, error.code.as_deref());
+    assert_eq!(seen, (ErrorClass::Transient, Some("Postgres.42601")), "{error}");
+    // Beside one that is taken, it is the record.
+    let beside = request(3, 0, &[r#"{"n":1,"v":"a:b"}"#, r#"{"n":2}"#]);
+    assert_eq!(refused(&sink, &beside).await, [(0, "Postgres.42601".to_owned())]);
 }

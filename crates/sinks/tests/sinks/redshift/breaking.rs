@@ -1,10 +1,12 @@
 //! What fails, and what is left of it.
 
+use std::time::Duration;
+
 use standpipe_model::{ErrorClass, RequestSink, Secret};
 use standpipe_sinks::RedshiftOptions;
 use standpipe_sinks::redshift::CopyCredentials;
 use standpipe_testkit::servers::Postgres;
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 
 use super::{BUCKET, Place};
 use crate::postgres::{numbers, request};
@@ -36,17 +38,12 @@ async fn records_that_do_not_fit_are_loaded_by_nobody_until_they_are_given_up() 
     // Somebody mends the table and loads it by hand, as Redshift's users do.
     place.sql("ALTER TABLE t ALTER n TYPE varchar(10)");
     let (by, manifest) = (place.store.access(), &place.keys().await[0]);
-    let mut config = tokio_postgres::Config::new();
-    config.host("127.0.0.1").port(place.server.port()).dbname("postgres");
-    let (client, connection) =
-        config.user(Postgres::USER).password(Postgres::PASSWORD).connect(NoTls).await.unwrap();
-    tokio::spawn(connection);
     let copy = format!(
         "COPY t FROM 's3://{BUCKET}/{manifest}' CREDENTIALS 'aws_access_key_id={};aws_secret_access_key={}' MANIFEST \
          JSON 'auto' GZIP",
         by.access_key_id, by.secret_access_key
     );
-    client.batch_execute(&copy).await.unwrap();
+    by_hand(&place).await.batch_execute(&copy).await.unwrap();
     assert_eq!(place.sql("SELECT n FROM t ORDER BY n"), "1\nx");
 }
 
@@ -61,6 +58,39 @@ async fn what_is_given_up_is_staged_where_it_never_came_to_that() {
         if manifest.starts_with("errors/manifests/") && staged.starts_with("staged/")),
         "{keys:?}"
     );
+}
+
+/// Somebody at the server.
+async fn by_hand(place: &Place) -> Client {
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(place.server.port()).dbname("postgres");
+    config.user(Postgres::USER).password(Postgres::PASSWORD);
+    let (client, connection) = config.connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_waits_for_the_lock_of_another_is_nobodys_failure() {
+    let place = Place::new("CREATE TABLE t (n int)").await;
+    let mut options = place.options("t");
+    options.table.request_timeout = Duration::from_secs(2);
+    let kept = place.sink(&options);
+    let mut asked = request(1, 0, &numbers(0, 10));
+    kept.attempt(&asked).await.unwrap();
+    let other = by_hand(&place).await;
+    other.batch_execute("BEGIN; LOCK standpipe_ledger").await.unwrap();
+    asked = request(2, 0, &numbers(10, 10));
+    for (sink, repeated) in [(&kept, false), (&kept, true), (&place.sink(&options), false)] {
+        asked.repeated = repeated;
+        let error = sink.attempt(&asked).await.unwrap_err();
+        assert_eq!((error.class, error.code.as_deref()), (ErrorClass::Transient, Some("Redshift.55P03")));
+        assert!(error.is_ours && error.message.contains("holds the ledger's lock"), "{error}");
+    }
+    other.batch_execute("ROLLBACK").await.unwrap();
+    asked.repeated = true;
+    assert!(!kept.attempt(&asked).await.unwrap().existed);
+    assert_eq!(place.sql("SELECT count(*), count(DISTINCT n) FROM t"), "20|20");
 }
 
 /// What somebody is told to mend.

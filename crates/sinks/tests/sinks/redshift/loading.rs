@@ -56,6 +56,23 @@ async fn a_repetition_in_other_requests_loads_only_what_is_new() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn records_that_get_rows_by_other_processors_are_loaded_and_no_others() {
+    let place = Place::new("CREATE TABLE t (n int)").await;
+    let sink = place.sink(&place.options("t"));
+    let mut all = request(1, 0, &numbers(0, 40));
+    let mut some = all.clone();
+    some.rows.retain(|row| [5, 6, 7, 12, 20, 21, 39].contains(&row.origin.position.0));
+    sink.attempt(&some).await.unwrap();
+    let noted = "SELECT first_position, last_position, loaded FROM standpipe_ledger ORDER BY 1";
+    assert_eq!(place.sql(noted), "5|7|3\n12|12|1\n20|21|2\n39|39|1");
+    all.repeated = true;
+    for existed in [false, true] {
+        assert_eq!(sink.attempt(&all).await.unwrap().existed, existed);
+    }
+    assert_eq!(place.sql("SELECT count(*), count(DISTINCT n), max(n) FROM t"), "40|40|39");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn copy_options_say_how_records_are_read() {
     let place = Place::new("CREATE TABLE t (a varchar(50), b int, c varchar(50))").await;
     let load = async |batch, options: &str, columns: &[&str], gzip, rows: &[&str]| {

@@ -21,20 +21,23 @@ const MEMBERS: [(&str, s3::Take); 3] = [
 const ADVICE: [(&str, &str); 2] = [
     (
         "SecretsManagerConfiguration",
-        "have the secret in a file (access_key_file, token_file) or in the variable",
+        "have the secret in a file (access_key_file, token_file, password_file) or in the variable",
     ),
     ("DomainARN", "an ARN leads to no address here: set the variable to the domain's endpoint"),
 ];
 
 /// Maps the members that a kind has for itself, and takes them out.
 type Own = fn(&mut Map<String, Value>, &mut Fields, &mut Scope<'_>) -> Result<(), String>;
+/// Maps the bucket, and what depends on it.
+type Bucket =
+    fn(Map<String, Value>, &mut Map<String, Value>, &mut Fields, &mut Scope<'_>) -> Result<(), String>;
 
 /// Maps an HTTP endpoint.
 ///
 /// # Errors
 /// It has no address, or no bucket.
 pub(super) fn http(given: Map<String, Value>, scope: &mut Scope<'_>) -> Result<Fields, String> {
-    destination(given, scope, |given, yaml, scope| {
+    endpoint(given, scope, |given, yaml, scope| {
         let mut endpoint = required(given, "EndpointConfiguration", scope)?;
         let mut within = scope.within("EndpointConfiguration");
         yaml.text("url", named(&mut endpoint, "Url", &within)?);
@@ -87,7 +90,7 @@ pub(super) fn splunk(mut given: Map<String, Value>, scope: &mut Scope<'_>) -> Re
     {
         hints.insert("IntervalInSeconds".to_owned(), 60.into());
     }
-    destination(given, scope, |given, yaml, scope| {
+    endpoint(given, scope, |given, yaml, scope| {
         yaml.text("url", named(given, "HECEndpoint", scope)?);
         let kind = named(given, "HECEndpointType", scope)?;
         yaml.text("endpoint", kind.to_ascii_lowercase());
@@ -108,17 +111,17 @@ pub(super) fn splunk(mut given: Map<String, Value>, scope: &mut Scope<'_>) -> Re
 /// # Errors
 /// It has neither address nor ARN, no index, or no bucket.
 pub(super) fn opensearch(given: Map<String, Value>, scope: &mut Scope<'_>) -> Result<Fields, String> {
-    destination(given, scope, |given, yaml, scope| cluster(None, given, yaml, scope))
+    endpoint(given, scope, |given, yaml, scope| cluster(None, given, yaml, scope))
 }
 
 /// Maps a domain of Elasticsearch, likewise.
 pub(super) fn elasticsearch(given: Map<String, Value>, scope: &mut Scope<'_>) -> Result<Fields, String> {
-    destination(given, scope, |given, yaml, scope| cluster(Some("elasticsearch"), given, yaml, scope))
+    endpoint(given, scope, |given, yaml, scope| cluster(Some("elasticsearch"), given, yaml, scope))
 }
 
 /// Maps a collection, likewise.
 pub(super) fn serverless(given: Map<String, Value>, scope: &mut Scope<'_>) -> Result<Fields, String> {
-    destination(given, scope, |given, yaml, scope| {
+    endpoint(given, scope, |given, yaml, scope| {
         cluster(Some("serverless"), given, yaml, scope)?;
         // Not every collection takes ids of ours.
         yaml.text("document_ids", "none");
@@ -178,7 +181,21 @@ fn cluster(
     Ok(())
 }
 
-fn destination(mut given: Map<String, Value>, scope: &mut Scope<'_>, own: Own) -> Result<Fields, String> {
+fn endpoint(mut given: Map<String, Value>, scope: &mut Scope<'_>, own: Own) -> Result<Fields, String> {
+    given.entry("BufferingHints").or_insert_with(|| json!({}));
+    destination(given, scope, own, stores)
+}
+
+/// Maps what takes records in requests, by what is its own.
+///
+/// # Errors
+/// Those of what is its own; it has no bucket.
+pub(super) fn destination(
+    mut given: Map<String, Value>,
+    scope: &mut Scope<'_>,
+    own: Own,
+    bucket: Bucket,
+) -> Result<Fields, String> {
     let mut yaml = Fields::default();
     own(&mut given, &mut yaml, scope)?;
     if let Some(role) = given.remove("RoleARN") {
@@ -188,13 +205,7 @@ fn destination(mut given: Map<String, Value>, scope: &mut Scope<'_>, own: Own) -
             &format!("{role}; the credentials of the store and of the endpoint take its place"),
         );
     }
-    let mode = given.remove("S3BackupMode").unwrap_or_default();
-    if let Some(why) = open(&mode) {
-        scope.note("S3BackupMode", &mode, why);
-    }
     let store = required(&mut given, "S3Configuration", scope)?;
-    let logging = given.remove("CloudWatchLoggingOptions").unwrap_or_default();
-    given.entry("BufferingHints").or_insert_with(|| json!({}));
     for (member, take) in MEMBERS {
         let Some(value) = given.remove(member) else { continue };
         if let Err(why) = open(&value).map_or(Ok(()), Err).and_then(|()| take(&value, &mut yaml, scope)) {
@@ -202,8 +213,7 @@ fn destination(mut given: Map<String, Value>, scope: &mut Scope<'_>, own: Own) -
         }
     }
     delimit_by_processor(&mut yaml);
-    let backs_up = ["AllData", "AllDocuments", "AllEvents"].iter().any(|all| mode == *all);
-    stores(store, &logging, backs_up, &mut yaml, scope)?;
+    bucket(store, &mut given, &mut yaml, scope)?;
     scope.leave(given, &ADVICE);
     Ok(yaml)
 }
@@ -211,17 +221,21 @@ fn destination(mut given: Map<String, Value>, scope: &mut Scope<'_>, own: Own) -
 /// Maps the one bucket: to that of the error output, and of the copy of all records where there is one.
 fn stores(
     store: Map<String, Value>,
-    logging: &Value,
-    backs_up: bool,
+    given: &mut Map<String, Value>,
     yaml: &mut Fields,
     scope: &mut Scope<'_>,
 ) -> Result<(), String> {
+    let [mode, logging] =
+        ["S3BackupMode", "CloudWatchLoggingOptions"].map(|name| given.remove(name).unwrap_or_default());
+    if let Some(why) = open(&mode) {
+        scope.note("S3BackupMode", &mode, why);
+    }
     let compressed = store.get("CompressionFormat").filter(|format| *format != "UNCOMPRESSED").cloned();
     let mut within = scope.within("S3Configuration");
     let copy = s3::destination(store, &mut within)?;
     let mut errors =
         Fields(copy.0.iter().filter(|(key, _)| s3::IN_ERROR_OUTPUT.contains(key)).cloned().collect());
-    if backs_up {
+    if ["AllData", "AllDocuments", "AllEvents"].iter().any(|all| mode == *all) {
         yaml.fields(s3::BACKUP, copy);
     } else {
         if let Some(format) = compressed {
@@ -229,8 +243,8 @@ fn stores(
         }
         within.remark("BufferingHints", "the error output is written with each batch");
     }
-    if let Err(why) = s3::logging(logging, &mut errors, scope) {
-        scope.note("CloudWatchLoggingOptions", logging, why);
+    if let Err(why) = s3::logging(&logging, &mut errors, scope) {
+        scope.note("CloudWatchLoggingOptions", &logging, why);
     }
     yaml.fields("error_output", errors);
     Ok(())
@@ -253,7 +267,7 @@ fn retry(value: &Value, yaml: &mut Fields, _: &mut Scope<'_>) -> Result<(), Stri
     processing::retry(value, yaml)
 }
 
-fn required(
+pub(super) fn required(
     given: &mut Map<String, Value>,
     member: &str,
     scope: &Scope<'_>,
@@ -263,7 +277,11 @@ fn required(
     structure(value).map_err(|why| format!("{}.{member} {why}", scope.path))
 }
 
-fn named(given: &mut Map<String, Value>, member: &str, scope: &Scope<'_>) -> Result<String, String> {
+pub(super) fn named(
+    given: &mut Map<String, Value>,
+    member: &str,
+    scope: &Scope<'_>,
+) -> Result<String, String> {
     let value = given.remove(member).unwrap_or_default();
     text(&value).map_err(|why| format!("{}.{member} {why}", scope.path))
 }

@@ -20,6 +20,7 @@ mod output;
 mod processing;
 mod s3;
 mod stream;
+mod tables;
 mod template;
 mod terraform;
 

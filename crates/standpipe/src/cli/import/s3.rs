@@ -118,7 +118,10 @@ fn prefixes(given: &mut Map<String, Value>, yaml: &mut Fields, scope: &mut Scope
 ///
 /// # Errors
 /// It has no bucket.
-fn backup(given: &mut Map<String, Value>, scope: &mut Scope<'_>) -> Result<Option<Fields>, String> {
+pub(super) fn backup(
+    given: &mut Map<String, Value>,
+    scope: &mut Scope<'_>,
+) -> Result<Option<Fields>, String> {
     let [mode, backup] =
         ["S3BackupMode", "S3BackupConfiguration"].map(|name| given.remove(name).unwrap_or_default());
     if let Some(why) = open(&mode) {

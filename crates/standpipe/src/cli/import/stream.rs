@@ -1,7 +1,7 @@
 //! One stream: the members of `CreateDeliveryStream` to keys of `standpipe.yaml`, and what has no counterpart there.
 //!
-//! Tables say what becomes of each member, here of the stream, in [`s3`](super::s3) and
-//! [`endpoints`](super::endpoints) of its destination. To map another
+//! Tables say what becomes of each member, here of the stream, in [`s3`](super::s3), [`endpoints`](super::endpoints) and
+//! [`tables`](super::tables) of its destination. To map another
 //! member or destination, add its line and its function. What no line takes is looked up in the API's own tables, which
 //! know why standpipe does not honour it, and what in it is a secret.
 
@@ -15,22 +15,25 @@ use standpipe_ingest::{DestinationKind, Operation};
 use standpipe_model::StreamName;
 
 use super::super::no_variable;
-use super::{Definition, cloudformation, conversion, endpoints, processing, s3};
+use super::{Definition, cloudformation, conversion, endpoints, processing, s3, tables};
 
 /// The most characters of a value that are told.
 const SHOWN_MAX: usize = 120;
-/// A destination's key under `destination`, and its members as YAML.
+/// A destination's key under `destination`.
+type KeyOf = fn(&Map<String, Value>) -> &'static str;
+/// Its members as YAML.
 type MapDestination = fn(Map<String, Value>, &mut Scope<'_>) -> Result<Fields, String>;
 
 /// The destinations that can be mapped: the API's member, our key, and the function that maps it.
-const DESTINATIONS: [(&str, &str, MapDestination); 7] = [
-    ("ExtendedS3DestinationConfiguration", "s3", s3::destination),
-    ("S3DestinationConfiguration", "s3", s3::destination),
-    ("HttpEndpointDestinationConfiguration", "http", endpoints::http),
-    ("SplunkDestinationConfiguration", "splunk", endpoints::splunk),
-    ("AmazonopensearchserviceDestinationConfiguration", "opensearch", endpoints::opensearch),
-    ("ElasticsearchDestinationConfiguration", "opensearch", endpoints::elasticsearch),
-    ("AmazonOpenSearchServerlessDestinationConfiguration", "opensearch", endpoints::serverless),
+const DESTINATIONS: [(&str, KeyOf, MapDestination); 8] = [
+    ("ExtendedS3DestinationConfiguration", |_| "s3", s3::destination),
+    ("S3DestinationConfiguration", |_| "s3", s3::destination),
+    ("HttpEndpointDestinationConfiguration", |_| "http", endpoints::http),
+    ("SplunkDestinationConfiguration", |_| "splunk", endpoints::splunk),
+    ("AmazonopensearchserviceDestinationConfiguration", |_| "opensearch", endpoints::opensearch),
+    ("ElasticsearchDestinationConfiguration", |_| "opensearch", endpoints::elasticsearch),
+    ("AmazonOpenSearchServerlessDestinationConfiguration", |_| "opensearch", endpoints::serverless),
+    ("RedshiftDestinationConfiguration", tables::key, tables::table),
 ];
 
 const ENCRYPTION: &str = "DeliveryStreamEncryptionConfigurationInput";
@@ -324,12 +327,13 @@ fn destination(
     };
     let members = structure(value).map_err(|why| format!("{member} {why}"))?;
     let mut scope = scope.within(member);
+    let key = key(&members);
     let mut wanted = map(members, &mut scope)?;
     // The copy of the source records is a destination of its own here.
     let mut take = |name| wanted.0.iter().position(|(key, _)| *key == name).map(|at| wanted.0.remove(at).1);
     let (backup, processors) = (take(s3::BACKUP), take(processing::PROCESSORS));
     let conversion = [conversion::FORMAT, conversion::DESERIALIZER].map(|key| Some((key, take(key)?)));
-    yaml.fields("destination", Fields(vec![(*key, Yaml::Fields(wanted))]));
+    yaml.fields("destination", Fields(vec![(key, Yaml::Fields(wanted))]));
     if let Some(backup) = backup {
         yaml.fields(s3::BACKUP, Fields(vec![("s3", backup)]));
     }

@@ -7,7 +7,7 @@ use super::{Definition, members};
 const RESOURCE_TYPE: &str = "aws_kinesis_firehose_delivery_stream";
 
 /// What the provider calls otherwise than the API in snake case would be.
-const RENAMED: [(&str, &str); 22] = [
+const RENAMED: [(&str, &str); 23] = [
     ("name", "DeliveryStreamName"),
     ("extended_s3_configuration", "ExtendedS3DestinationConfiguration"),
     ("s3_configuration", "S3DestinationConfiguration"),
@@ -31,6 +31,7 @@ const RENAMED: [(&str, &str); 22] = [
     ("kms_key_arn", "AWSKMSKeyARN"),
     ("hec_acknowledgment_timeout", "HECAcknowledgmentTimeoutInSeconds"),
     ("vpc_config", "VpcConfiguration"),
+    ("cluster_jdbcurl", "ClusterJDBCURL"),
 ];
 
 /// Members that Terraform computes or keeps for itself.
@@ -141,6 +142,9 @@ fn regroup(block: &mut Map<String, Value>) {
         ("SizeInMBs", "SizeInMBs", "BufferingHints"),
         ("IntervalInSeconds", "IntervalInSeconds", "BufferingHints"),
         ("RetryDuration", "DurationInSeconds", "RetryOptions"),
+        ("DataTableName", "DataTableName", "CopyCommand"),
+        ("DataTableColumns", "DataTableColumns", "CopyCommand"),
+        ("CopyOptions", "CopyOptions", "CopyCommand"),
     ] {
         if let Some(value) = block.remove(name) {
             let entry = block.entry(group).or_insert_with(|| json!({}));

@@ -72,6 +72,11 @@ impl Mark {
         Self { store, bucket, key, to, round, done: Place::default(), pending: None, finished_at: None }
     }
 
+    /// The store, the bucket and the key of its object.
+    pub(super) fn object(&self) -> [&str; 3] {
+        [&self.store, &self.bucket, &self.key]
+    }
+
     /// The mark of an object, if it has one.
     ///
     /// # Errors
@@ -90,7 +95,7 @@ impl Mark {
     /// As the operating system says.
     pub(super) fn save(&self, folder: &Path) -> io::Result<()> {
         let text = serde_json::to_vec(self).map_err(io::Error::other)?;
-        durable::write(&path(folder, [&self.store, &self.bucket, &self.key]), &text)
+        durable::write(&path(folder, self.object()), &text)
     }
 
     /// Notes that it is under way.
@@ -98,7 +103,7 @@ impl Mark {
     /// # Errors
     /// As the operating system says.
     pub(super) fn note_current(&self, folder: &Path) -> io::Result<()> {
-        let name = file_name([&self.store, &self.bucket, &self.key]);
+        let name = file_name(self.object());
         durable::write(&folder.join(CURRENT), name.as_bytes())
     }
 

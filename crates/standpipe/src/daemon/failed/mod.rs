@@ -101,6 +101,7 @@ impl FailedError {
         match self {
             Self::Store(error) => matches!(error.class, ErrorClass::Transient | ErrorClass::Throttled),
             Self::Put { source, .. } => matches!(source, PutError::Unavailable { .. }),
+            Self::Mark(_) => true,
             _ => false,
         }
     }

@@ -6,7 +6,8 @@
 //! - Memory: a block of records, a line and a piece of an object.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,8 @@ const BLOCK_BYTES: usize = 4 << 20;
 const PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How often the log is told that it waits.
+const TOLD_EVERY: Duration = Duration::from_hours(1);
 
 /// What is to be sent, and how.
 #[derive(Debug, Clone)]
@@ -111,14 +114,47 @@ impl Redrive {
 
 /// The latest redrive of each stream since the start.
 #[derive(Debug, Default)]
-pub(in crate::daemon) struct Redrives(Mutex<Latest>);
+pub(in crate::daemon) struct Redrives {
+    latest: Mutex<Latest>,
+    unsaved: Mutex<Unsaved>,
+}
+
+/// Marks that the disk has not taken, each with the folder that it is for: those of the objects that redrives were at.
+type Unsaved = Vec<(PathBuf, Mark)>;
 
 /// Each with its task.
 type Latest = BTreeMap<StreamName, (Arc<Redrive>, JoinHandle<()>)>;
 
 impl Redrives {
     fn all(&self) -> MutexGuard<'_, Latest> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unsaved(&self) -> MutexGuard<'_, Unsaved> {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a mark for whoever goes on, as the disk does not take it.
+    fn note_unsaved(&self, folder: &Path, mark: &Mark) {
+        self.note_saved(folder, mark);
+        self.unsaved().push((folder.to_owned(), mark.clone()));
+    }
+
+    /// The disk has it.
+    fn note_saved(&self, folder: &Path, mark: &Mark) {
+        self.unsaved().retain(|(of, unsaved)| of != folder || unsaved.object() != mark.object());
+    }
+
+    /// The folder of a stream is put away, and all its marks.
+    pub(in crate::daemon) fn forget_marks(&self, stream: &Path) {
+        self.unsaved().retain(|(folder, _)| !folder.starts_with(stream));
+    }
+
+    /// The mark of an object that the disk has not taken.
+    fn unsaved_of(&self, folder: &Path, object: [&str; 3]) -> Option<Mark> {
+        let unsaved = self.unsaved();
+        let found = unsaved.iter().find(|(of, mark)| of == folder && mark.object() == object);
+        found.map(|(_, mark)| mark.clone())
     }
 
     /// The latest of a stream.
@@ -204,6 +240,29 @@ struct Run {
     started: Instant,
 }
 
+/// A wait for something that may take long.
+#[derive(Debug)]
+struct Wait {
+    pause: Duration,
+    /// When the log was told of it.
+    told: Option<Instant>,
+}
+
+impl Default for Wait {
+    fn default() -> Self {
+        Self { pause: PAUSE, told: None }
+    }
+}
+
+impl Wait {
+    /// Whether the log is to be told of it now, which is at once and then each hour.
+    fn is_to_be_told(&mut self) -> bool {
+        let is_due = self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY);
+        self.told = if is_due { Some(Instant::now()) } else { self.told };
+        is_due
+    }
+}
+
 /// Records that are put in one piece, and where that ends.
 struct Block {
     records: RecordBlock,
@@ -257,11 +316,11 @@ impl Run {
     }
 
     async fn page(&self, after: Option<String>) -> Result<Page, FailedError> {
-        let mut pause = PAUSE;
+        let mut wait = Wait::default();
         loop {
             match self.output.page(&self.orders.wanted, after.as_deref()).await {
                 Ok(page) => return Ok(page),
-                Err(error) => self.after(error, &mut pause).await?,
+                Err(error) => self.after(error, &mut wait).await?,
             }
         }
     }
@@ -277,7 +336,7 @@ impl Run {
                 if outcome.is_ok() {
                     mark.finished_at = Some(self.daemon.context.timer.now());
                 }
-                self.save(&mark)?;
+                self.save(&mark).await?;
             }
             outcome?;
             if mark.done.unreadable > 0 {
@@ -296,7 +355,9 @@ impl Run {
     /// Where to begin in an object; nowhere where it has been redriven.
     fn begin(&self, found: &Found) -> Result<Option<Mark>, FailedError> {
         let object = [&*self.output.store, &*self.output.bucket, &*found.object.key];
-        let known = block_in_place(|| Mark::load(&self.folder, object)).map_err(FailedError::Mark)?;
+        let unsaved = self.daemon.redrives.unsaved_of(&self.folder, object);
+        let load = || block_in_place(|| Mark::load(&self.folder, object)).map_err(FailedError::Mark);
+        let known = unsaved.map_or_else(load, |unsaved| Ok(Some(unsaved)))?;
         let to = &self.orders.to;
         match known {
             None => Ok(Some(Mark::begin(object, to.clone(), 1))),
@@ -328,13 +389,14 @@ impl Run {
         until: Option<u64>,
     ) -> Result<Block, FailedError> {
         let most = self.orders.rate.map_or(BLOCK_RECORDS, |rate| rate.clamp(1, BLOCK_RECORDS));
-        let (mut records, mut end, mut pause) = (RecordBlockBuilder::with_capacity(0, 0), done, PAUSE);
+        let (mut records, mut end) = (RecordBlockBuilder::with_capacity(0, 0), done);
+        let mut wait = Wait::default();
         while until.map_or(records.count() < most, |until| end.bytes < until) {
             let line = match lines.next().await {
                 Ok(Some(line)) => line,
                 Ok(None) => break,
                 Err(error) => {
-                    self.after(error.into(), &mut pause).await?;
+                    self.after(error.into(), &mut wait).await?;
                     continue;
                 }
             };
@@ -361,7 +423,10 @@ impl Run {
             let is_new = mark.pending.is_none();
             if is_new {
                 mark.pending = Some(end);
-                self.save(mark)?;
+                if let Err(error) = self.save(mark).await {
+                    mark.pending = None;
+                    return Err(error);
+                }
             }
             let put = self.put(records, mark.digest(end)).await;
             if put.is_err() && is_new {
@@ -383,20 +448,38 @@ impl Run {
 
     /// Puts a block; waits while the stream has no room.
     async fn put(&self, block: RecordBlock, digest: PutDigest) -> Result<(), FailedError> {
-        let (to, api, mut pause) = (&self.orders.to, Api(Arc::clone(&self.daemon)), PAUSE);
+        let (to, api, mut wait) = (&self.orders.to, Api(Arc::clone(&self.daemon)), Wait::default());
         loop {
             let put = Put { stream: to.clone(), block: block.clone(), digest: Some(digest) };
             match api.put(put).await {
                 Ok(_) => return Ok(()),
                 Err(source) => {
-                    self.after(FailedError::Put { to: to.clone(), source }, &mut pause).await?;
+                    self.after(FailedError::Put { to: to.clone(), source }, &mut wait).await?;
                 }
             }
         }
     }
 
-    fn save(&self, mark: &Mark) -> Result<(), FailedError> {
-        block_in_place(|| mark.save(&self.folder)).map_err(FailedError::Mark)
+    /// Writes a mark, as soon as the disk takes it. Until then it is known in this process: what it says to be put is not
+    /// put again.
+    async fn save(&self, mark: &Mark) -> Result<(), FailedError> {
+        let mut wait = Wait::default();
+        loop {
+            match block_in_place(|| mark.save(&self.folder)) {
+                Ok(()) => {
+                    self.daemon.redrives.note_saved(&self.folder, mark);
+                    return Ok(());
+                }
+                // The stream is gone, and all its marks.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(FailedError::Mark(error));
+                }
+                Err(error) => {
+                    self.daemon.redrives.note_unsaved(&self.folder, mark);
+                    self.after(FailedError::Mark(error), &mut wait).await?;
+                }
+            }
+        }
     }
 
     /// Waits until the rate allows for more, and ends where it is to.
@@ -416,14 +499,18 @@ impl Run {
     }
 
     /// Waits where trying again may help after an error, longer from time to time.
-    async fn after(&self, error: FailedError, pause: &mut Duration) -> Result<(), FailedError> {
+    async fn after(&self, error: FailedError, wait: &mut Wait) -> Result<(), FailedError> {
         if !error.is_temporary() {
             return Err(error);
         }
-        self.redrive.progress().waiting = Some(chain(&error));
-        self.pause(*pause).await?;
+        let why = chain(&error);
+        if wait.is_to_be_told() {
+            tracing::warn!(stream = %self.stream, to = %self.orders.to, why, "a redrive waits");
+        }
+        self.redrive.progress().waiting = Some(why);
+        self.pause(wait.pause).await?;
         self.redrive.progress().waiting = None;
-        *pause = (*pause * 2).min(PAUSE_MAX);
+        wait.pause = (wait.pause * 2).min(PAUSE_MAX);
         Ok(())
     }
 }

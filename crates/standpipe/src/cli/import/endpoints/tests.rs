@@ -2,14 +2,16 @@
 
 use serde_json::json;
 use standpipe_ingest::DestinationKind;
-use standpipe_model::Secret;
+use standpipe_model::{Compression, Secret};
+use standpipe_sinks::postgres::PostgresFormat;
 
 use super::super::tests::load;
-use super::super::{Definition, Stream, output, stream};
+use super::super::{Definition, Stream, cloudformation, describe, output, stream, terraform};
 use super::*;
 use crate::config::Config;
 use crate::daemon::mapping;
-use crate::endpoints::{ClusterAuth, Target};
+use crate::endpoints::{ClusterAuth, Endpoint, RedshiftTarget, Target};
+use crate::spec::Buffering;
 
 /// What each kind needs.
 fn least(kind: DestinationKind) -> Value {
@@ -24,6 +26,10 @@ fn least(kind: DestinationKind) -> Value {
         DestinationKind::AmazonOpenSearchServerless => json!({
             "CollectionEndpoint": "https://c.eu-west-1.aoss.amazonaws.com", "IndexName": "clicks",
             "S3Configuration": bucket,
+        }),
+        DestinationKind::Redshift => json!({
+            "RoleARN": "arn:aws:iam::123456789012:role/r", "ClusterJDBCURL": "jdbc:redshift://r.example.com:5439/dev",
+            "CopyCommand": {"DataTableName": "t"}, "Username": "u", "S3Configuration": bucket,
         }),
         _ => json!({
             "ClusterEndpoint": "https://d.eu-west-1.es.amazonaws.com", "IndexName": "clicks", "S3Configuration": bucket,
@@ -76,6 +82,10 @@ fn cases(kind: DestinationKind) -> Vec<(&'static str, Value, Option<&'static str
         ("SecretsManagerConfiguration", json!({"Enabled": true, "SecretARN": "arn"}), None),
         ("Colour", json!("blue"), None),
     ];
+    if kind == DestinationKind::Redshift {
+        // Those of its bucket are others.
+        cases.retain(|(member, ..)| !["BufferingHints", "S3BackupMode", "S3Configuration"].contains(member));
+    }
     cases.extend(own_cases(kind));
     cases
 }
@@ -111,6 +121,7 @@ fn own_cases(kind: DestinationKind) -> Vec<(&'static str, Value, Option<&'static
             ("IndexName", json!("other"), Some("product: serverless\n index: other\n document_ids: none")),
             ("VpcConfiguration", json!({"SubnetIds": ["s"]}), None),
         ],
+        DestinationKind::Redshift => cases_of_a_table(),
         _ => vec![
             (
                 "ClusterEndpoint",
@@ -133,6 +144,47 @@ fn own_cases(kind: DestinationKind) -> Vec<(&'static str, Value, Option<&'static
     }
 }
 
+fn cases_of_a_table() -> Vec<(&'static str, Value, Option<&'static str>)> {
+    let bucket = |name: &str, value: Value| json!({"BucketARN": "arn:aws:s3:::other", name: value});
+    vec![
+        (
+            "ClusterJDBCURL",
+            json!("jdbc:postgresql://c.a.eu-west-1.redshift.amazonaws.com:5440/app"),
+            Some(
+                "redshift:\n host: c.a.eu-west-1.redshift.amazonaws.com\n port: \"5440\"\n database: app\n iam_role: arn:aws:iam::123456789012:role/r",
+            ),
+        ),
+        (
+            "CopyCommand",
+            json!({"DataTableName": "s.t", "DataTableColumns": "a, b", "CopyOptions": "JSON 'auto' GZIP"}),
+            Some("table: s.t\n columns:\n - a\n - b\n copy_options: JSON 'auto' GZIP"),
+        ),
+        ("CopyCommand", json!({"DataTableName": "t", "Colour": "blue"}), None),
+        ("Username", Value::Null, Some("user: ${FIREHOSE_TO_IT_USER}")),
+        ("Username", json!("loader"), Some("user: loader")),
+        ("Password", json!("hunter2"), Some("password: ${FIREHOSE_TO_IT_PASSWORD}")),
+        ("RetryOptions", Value::Null, Some("retry: 3600s")),
+        (
+            "S3Configuration",
+            bucket("Prefix", json!("in/")),
+            Some("staging:\n prefix: in/\n compression: none"),
+        ),
+        (
+            "S3Configuration",
+            bucket("CompressionFormat", json!("GZIP")),
+            Some("bucket: other\n compression: gzip"),
+        ),
+        (
+            "S3Configuration",
+            bucket("BufferingHints", json!({"SizeInMBs": 3, "IntervalInSeconds": 7})),
+            Some("size: 3MiB\n interval: 7s"),
+        ),
+        ("S3BackupMode", json!("Disabled"), Some("")),
+        ("S3BackupMode", json!("Enabled"), None),
+        ("S3BackupConfiguration", bucket("Prefix", json!("raw/")), Some("")),
+    ]
+}
+
 fn mapping_mode(kind: DestinationKind) -> Value {
     match kind {
         DestinationKind::HttpEndpoint => "AllData",
@@ -142,12 +194,13 @@ fn mapping_mode(kind: DestinationKind) -> Value {
     .into()
 }
 
-const KINDS: [DestinationKind; 5] = [
+const KINDS: [DestinationKind; 6] = [
     DestinationKind::HttpEndpoint,
     DestinationKind::Splunk,
     DestinationKind::Amazonopensearchservice,
     DestinationKind::Elasticsearch,
     DestinationKind::AmazonOpenSearchServerless,
+    DestinationKind::Redshift,
 ];
 
 #[test]
@@ -183,6 +236,8 @@ fn an_endpoint_without_address_or_bucket_is_not_imported() {
         (DestinationKind::AmazonOpenSearchServerless, "CollectionEndpoint"),
         (DestinationKind::Elasticsearch, "IndexName"),
         (DestinationKind::Amazonopensearchservice, "S3Configuration"),
+        (DestinationKind::Redshift, "ClusterJDBCURL"),
+        (DestinationKind::Redshift, "CopyCommand"),
     ] {
         let mut configuration = least(kind);
         configuration.as_object_mut().unwrap().remove(member);
@@ -207,6 +262,87 @@ fn a_domain_of_which_only_the_arn_is_known_gets_its_endpoint_by_a_variable() {
 }
 
 #[test]
+fn a_url_of_postgresql_leads_there_with_what_its_copy_can_be_told() {
+    let with = |options: &str| {
+        let mut configuration = least(DestinationKind::Redshift);
+        configuration["ClusterJDBCURL"] = "jdbc:postgresql://db.example.com/app".into();
+        configuration["CopyCommand"]["CopyOptions"] = options.into();
+        configuration["S3Configuration"]["CompressionFormat"] = "GZIP".into();
+        configuration["S3Configuration"]["BufferingHints"] = json!({"SizeInMBs": 3, "IntervalInSeconds": 7});
+        configuration["S3BackupMode"] = "Enabled".into();
+        configuration["S3BackupConfiguration"] = json!({"BucketARN": "arn:aws:s3:::raw"});
+        imported(DestinationKind::Redshift, configuration)
+    };
+    let stream = with("CSV DELIMITER ';' GZIP");
+    assert_eq!(stream.notes, []);
+    let spec = load(&[stream]).remove(0);
+    assert_eq!(spec.destination.buffering, Buffering { size_bytes: 3 << 20, interval_ms: 7_000 });
+    assert_eq!(spec.backup.as_ref().map(|backup| backup.bucket.as_str()), Some("raw"));
+    let Some(Endpoint { retry_ms: 3_600_000, target: Target::Postgres(table), .. }) =
+        spec.destination.endpoint
+    else {
+        panic!("it is no PostgreSQL");
+    };
+    assert_eq!(table.address(), "postgresql://db.example.com:5432/app t");
+    assert_eq!(table.format, PostgresFormat::Csv { delimiter: ';', null: String::new() });
+    let failure = with("IGNOREHEADER 1").failure.expect("PostgreSQL knows no such option");
+    assert!(failure.contains("CopyCommand.CopyOptions: for a table of PostgreSQL"), "{failure}");
+}
+
+#[test]
+fn a_table_is_the_same_whoever_tells_of_it() {
+    let url = "jdbc:redshift://r.example.com:5439/dev";
+    let role = "arn:aws:iam::123456789012:role/r";
+    let hints = json!({"SizeInMBs": 3, "IntervalInSeconds": 7});
+    let bucket = json!({"RoleARN": role, "BucketARN": "arn:aws:s3:::lake", "Prefix": "in/", "BufferingHints": hints,
+        "CompressionFormat": "GZIP"});
+    let copy = json!({"DataTableName": "s.t", "DataTableColumns": "a,b", "CopyOptions": "CSV"});
+    let of_api = json!({"RoleARN": role, "ClusterJDBCURL": url, "CopyCommand": copy, "Username": "u",
+        "RetryOptions": {"DurationInSeconds": 9}, "S3BackupMode": "Disabled"});
+    let with = |name: &str, more: Value| {
+        let mut all = of_api.clone();
+        all[name] = bucket.clone();
+        members(Some(&all)).into_iter().chain(members(Some(&more))).collect::<Map<_, _>>()
+    };
+    let described = json!({"DeliveryStreamDescription": {"DeliveryStreamName": "to-it", "Destinations": [{
+        "DestinationId": "destinationId-000000000001",
+        "RedshiftDestinationDescription": with("S3DestinationDescription", json!({}))}]}});
+    let template = json!({"Resources": {"It": {"Type": "AWS::KinesisFirehose::DeliveryStream", "Properties": {
+        "DeliveryStreamName": "to-it",
+        "RedshiftDestinationConfiguration": with("S3Configuration", json!({"Password": "hunter2"}))}}}});
+    let state = json!({"values": {"root_module": {"resources": [{"type": "aws_kinesis_firehose_delivery_stream", "values": {
+        "name": "to-it", "redshift_configuration": [{
+            "cluster_jdbcurl": url, "role_arn": role, "data_table_name": "s.t", "data_table_columns": "a,b",
+            "copy_options": "CSV", "username": "u", "password": "hunter2", "retry_duration": 9, "s3_backup_mode": "Disabled",
+            "s3_configuration": [{"role_arn": role, "bucket_arn": "arn:aws:s3:::lake", "prefix": "in/", "buffering_size": 3,
+                "buffering_interval": 7, "compression_format": "GZIP"}]}]}}]}}});
+    let found = [
+        describe::read(&described.to_string()).unwrap(),
+        cloudformation::read(&template.to_string(), &[]).unwrap(),
+        terraform::read(&state.to_string()).unwrap(),
+    ];
+    let specs = found.map(|mut found| {
+        let stream = stream::map(found.remove(0), "aws");
+        assert_eq!((&stream.failure, stream.notes.as_slice()), (&None, [].as_slice()));
+        load(&[stream]).remove(0)
+    });
+    assert!(specs.windows(2).all(|two| two[0] == two[1]), "{specs:#?}");
+    let Some(Endpoint { retry_ms: 9_000, target: Target::Redshift(table), .. }) =
+        &specs[0].destination.endpoint
+    else {
+        panic!("it is no Redshift");
+    };
+    assert_eq!(
+        (table.address().as_str(), table.copy_options.as_str()),
+        ("redshift://r.example.com:5439/dev s.t", "CSV")
+    );
+    assert_eq!(
+        (specs[0].destination.prefix.as_str(), specs[0].destination.compression),
+        ("in/", Compression::Gzip)
+    );
+}
+
+#[test]
 fn what_an_endpoint_is_described_as_comes_back_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("standpipe.yaml");
@@ -222,6 +358,12 @@ fn what_an_endpoint_is_described_as_comes_back_the_same() {
         format!(
             "opensearch: {{ endpoint: 'https://e:9200', product: elasticsearch, type: doc, index: i, {store} }}"
         ),
+        "redshift: { host: r, database: d, user: u, password: t, table: t, columns: [a, b], iam_role: 'arn:aws:iam::1:role/r', \
+         retry: 9s, staging: { bucket: lake, prefix: in/ } }"
+            .to_owned(),
+        format!(
+            "postgres: {{ host: p, database: d, user: u, password: t, table: s.t, columns: [a], csv: {{ delimiter: \"'\" }}, {store} }}"
+        ),
     ];
     let streams = endpoints.iter().enumerate().map(|(number, endpoint)| {
         format!("- name: to-{number}\n  destination: {{ {endpoint} }}\n  processors: [{{ append_delimiter: \"\\n\" }}]\n")
@@ -235,10 +377,12 @@ fn what_an_endpoint_is_described_as_comes_back_the_same() {
         assert_eq!(stream.notes, []);
         let mut spec = load(&[stream]).remove(0);
         spec.name = expected.name.clone();
-        if let Some(Target::Splunk(splunk)) =
-            spec.destination.endpoint.as_mut().map(|endpoint| &mut endpoint.target)
-        {
-            splunk.token = Secret::new("t");
+        match spec.destination.endpoint.as_mut().map(|endpoint| &mut endpoint.target) {
+            Some(Target::Splunk(splunk)) => splunk.token = Secret::new("t"),
+            Some(Target::Postgres(table) | Target::Redshift(RedshiftTarget { table, .. })) => {
+                table.password = Some(Secret::new("t"));
+            }
+            _ => {}
         }
         assert_eq!(spec, *expected);
     }

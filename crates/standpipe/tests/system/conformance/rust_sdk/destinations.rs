@@ -80,7 +80,10 @@ impl Members<'_> {
     pub(super) fn redshift(&mut self) -> Built<RedshiftDestinationConfiguration> {
         let Some(mut given) = self.structure("RedshiftDestinationConfiguration") else { return Ok(None) };
         let copy = given.structure("CopyCommand").map(|mut given| {
-            let copy = CopyCommand::builder().set_data_table_name(given.text("DataTableName"));
+            let copy = CopyCommand::builder()
+                .set_data_table_name(given.text("DataTableName"))
+                .set_data_table_columns(given.text("DataTableColumns"))
+                .set_copy_options(given.text("CopyOptions"));
             given.finish();
             copy.build()
         });

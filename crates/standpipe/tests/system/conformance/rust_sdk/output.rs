@@ -85,6 +85,7 @@ fn destination(destination: &DestinationDescription) -> Value {
         "HttpEndpointDestinationDescription":
             destination.http_endpoint_destination_description().map(described::http_endpoint),
         "SplunkDestinationDescription": destination.splunk_destination_description().map(described::splunk),
+        "RedshiftDestinationDescription": destination.redshift_destination_description().map(described::redshift),
     })
 }
 
