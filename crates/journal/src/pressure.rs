@@ -37,8 +37,11 @@ impl Shared {
 
     /// Tells those who watch where closing early helps now.
     pub(crate) fn look_at_pressure(&self) {
-        let before = if self.under_pressure() { self.end_of_oldest() } else { Position(0) };
-        self.pressure.send_if_modified(|told| std::mem::replace(told, before) != before);
+        self.pressure.send_if_modified(|told| {
+            // Looked at here, as who looked before must not speak after.
+            let before = if self.under_pressure() { self.end_of_oldest() } else { Position(0) };
+            std::mem::replace(told, before) != before
+        });
     }
 
     /// The end of the oldest segment that would go if more was settled; 0 where there is none.

@@ -40,6 +40,8 @@ pub(crate) struct Failure<'a> {
     pub(crate) destination: String,
     pub(crate) code: &'a str,
     pub(crate) message: String,
+    /// The same without words that may repeat what is in a record, for the daemon's own log.
+    pub(crate) brief: String,
     /// The function that it failed in.
     pub(crate) processor: Option<&'a str>,
     pub(crate) at: Timestamp,
@@ -85,6 +87,8 @@ struct Written {
 struct Line {
     path: PathBuf,
     text: String,
+    /// What the daemon's log may have of it.
+    brief: String,
 }
 
 /// All log groups.
@@ -130,16 +134,19 @@ impl DeliveryLog {
         if left_out > 0 {
             line["suppressed"] = left_out.into();
         }
+        let text = line.to_string();
+        line["message"] = failure.brief.as_str().into();
+        let brief = line.to_string();
         let Some(dir) = settings.dir else {
             let (log_group, log_stream) = (&target.group, &target.stream);
-            tracing::warn!(target: "delivery", log_group, log_stream, event = %line, "delivery error");
+            tracing::warn!(target: "delivery", log_group, log_stream, event = brief, "delivery error");
             return;
         };
-        let line = Line { path: file_of(&dir, target), text: line.to_string() };
+        let line = Line { path: file_of(&dir, target), text, brief };
         if let Err(mpsc::TrySendError::Full(line) | mpsc::TrySendError::Disconnected(line)) =
             self.lines.try_send(line)
         {
-            tracing::warn!(path = %line.path.display(), event = line.text, "a delivery log is not written quickly enough");
+            tracing::warn!(path = %line.path.display(), event = line.brief, "a delivery log is not written quickly enough");
         }
     }
 
@@ -181,7 +188,7 @@ fn plain(name: &str) -> String {
 
 fn write(line: &Line) {
     if let Err(error) = append(&line.path, &line.text) {
-        tracing::warn!(path = %line.path.display(), %error, event = line.text, "a delivery log cannot be written");
+        tracing::warn!(path = %line.path.display(), %error, event = line.brief, "a delivery log cannot be written");
     }
 }
 
@@ -240,6 +247,7 @@ mod tests {
             destination: "arn:aws:s3:::lake".to_owned(),
             code: "S3.NoSuchBucket",
             message: "not there".to_owned(),
+            brief: String::new(),
             processor: None,
             at: Timestamp(1_767_226_200_123),
         };

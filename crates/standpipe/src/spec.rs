@@ -165,8 +165,12 @@ impl StreamSpec {
         let destination = self.destination_of(id)?;
         let Some(partitioning) = &destination.partitioning else { return Some(destination.buffering) };
         let window = || {
-            let planned = self.branches().filter(|branch| self.is_planned(&branch.id)).count();
-            default_window(journal_limit, planned)
+            let planned = self.branches().filter(|branch| self.is_planned(&branch.id));
+            let given = planned.map(|BranchRef { destination: to, .. }| match &to.partitioning {
+                Some(partitioning) => partitioning.window_bytes,
+                None => Some(to.buffering.size_bytes),
+            });
+            default_window(journal_limit, given)
         };
         let size_bytes = partitioning.window_bytes.unwrap_or_else(window);
         Some(Buffering { size_bytes, ..destination.buffering })
@@ -492,9 +496,18 @@ pub struct Partitioning {
 const WINDOW_BYTES_MAX: u64 = 8 << 30;
 
 /// Raw bytes at which a window closes early that says nothing itself. What is made of a window takes about as much again
-/// until it is delivered, beside the journal and within the same limit: all that are planned share a quarter of it.
-pub(crate) fn default_window(journal_limit: u64, planned: usize) -> u64 {
-    (journal_limit / 4 / planned.max(1) as u64).clamp(1, WINDOW_BYTES_MAX)
+/// until it is delivered, beside the journal and within the same limit: all that are planned share a quarter of it, or what
+/// those that say something (`given`) leave of the half that they may have.
+pub(crate) fn default_window(journal_limit: u64, given: impl Iterator<Item = Option<u64>>) -> u64 {
+    let (mut planned, mut absent, mut taken) = (0_u64, 0_u64, 0_u64);
+    for window in given {
+        planned += 1;
+        absent += u64::from(window.is_none());
+        taken = taken.saturating_add(window.unwrap_or_default());
+    }
+    let share = journal_limit / 4 / planned.max(1);
+    let left = (journal_limit / 2).saturating_sub(taken) / absent.max(1);
+    share.min(left).clamp(1, WINDOW_BYTES_MAX)
 }
 
 impl Default for Partitioning {

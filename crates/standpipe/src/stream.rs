@@ -28,8 +28,7 @@ use crate::keys::StateError;
 use crate::metrics::{JournalState, LineState};
 use crate::spec::Conversion;
 use crate::worker::{
-    Again, Context, Definitions, Line, Order, OrderError, PutThrough, Replaying, Stuck, Worker, chain,
-    needed_schemas,
+    Again, Context, Definitions, Line, Order, OrderError, Replaying, Stuck, Worker, chain, needed_schemas,
 };
 
 pub(crate) use destinations::ForgetError;
@@ -212,7 +211,6 @@ impl Stream {
             endpoints: EndpointClients::default(),
             again: Again::default(),
             stuck: Stuck::default(),
-            put_through: PutThrough::default(),
             appending: Mutex::default(),
         }
     }

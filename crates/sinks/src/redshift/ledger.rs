@@ -48,14 +48,19 @@ impl Ledger {
         })
     }
 
-    /// Reads what it has of a batch.
-    pub(super) async fn known(&self, client: &Client, batch: BatchId) -> Result<Known, Failure> {
-        let sql = format!(
-            "SELECT first_position, first_sub, last_position, last_sub FROM {} WHERE batch = {}",
-            self.table,
-            literal(&batch.to_string())
-        );
+    /// Reads what it has of a request's rows, whichever requests they came in.
+    pub(super) async fn known(&self, client: &Client, request: &Request) -> Result<Known, Failure> {
         let mut known = Known::default();
+        let (Some(first), Some(last)) = (request.rows.first(), request.rows.last()) else {
+            return Ok(known);
+        };
+        let (first, last) = (numbers_of(first.origin).0, numbers_of(last.origin).0);
+        let sql = format!(
+            "SELECT first_position, first_sub, last_position, last_sub FROM {} WHERE batch = {} AND \
+             last_position >= {first} AND first_position <= {last}",
+            self.table,
+            literal(&request.batch.to_string())
+        );
         for message in client.simple_query(&sql).await? {
             let SimpleQueryMessage::Row(row) = message else { continue };
             let numbers: Option<Vec<i64>> =

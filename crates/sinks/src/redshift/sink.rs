@@ -95,7 +95,7 @@ impl RedshiftSink {
     }
 
     async fn known(&self, session: &Session, request: &Request) -> Result<Known, Failure> {
-        self.in_time(self.ledger.known(&session.client, request.batch)).await.map_err(of_lock)
+        self.in_time(self.ledger.known(&session.client, request)).await.map_err(of_lock)
     }
 
     /// Loads what is staged there; `false` where that was done by another attempt.
@@ -105,7 +105,8 @@ impl RedshiftSink {
         self.in_time(client.batch_execute("BEGIN")).await?;
         let lock = format!("LOCK {}", self.ledger.table);
         self.in_time(client.batch_execute(&lock)).await.map_err(of_lock)?;
-        let known = self.known(session, request).await?;
+        // Nobody else has the lock now.
+        let known = self.in_time(self.ledger.known(client, request)).await?;
         let there = place.rows.iter().filter(|&&row| known.covers(request.rows[row].origin)).count();
         if there > 0 {
             self.in_time(client.batch_execute("ROLLBACK")).await?;

@@ -161,7 +161,11 @@ pub(super) fn check_together(
     let planned: Vec<_> = planned.filter_map(|branch| branch.destination.as_mut()).collect();
     let count = planned.len();
     let Some(limit) = journal_limit.filter(|_| count > 1) else { return };
-    let default = default_window(limit, count);
+    let given = planned.iter().map(|draft| match &draft.partitioning {
+        Some(partitioning) => partitioning.spec.window_bytes,
+        None => draft.size_is_given.then_some(draft.spec.buffering.size_bytes),
+    });
+    let default = default_window(limit, given);
     // Each with its spot where it was given.
     let windows = planned.into_iter().map(
         |DestinationDraft { partitioning, spec, size_is_given, size_spot, .. }| {
@@ -183,10 +187,13 @@ pub(super) fn check_together(
     let sum = windows.iter().fold(0_u64, |sum, (window, _)| sum.saturating_add(*window));
     // One that is too large by itself is told by itself.
     let fits = sum <= limit / 2 || windows.iter().any(|(window, _)| *window > limit / 2);
-    let given = windows.into_iter().filter_map(|(window, spot)| Some((window, spot?)));
+    let given: Vec<(u64, &Spot)> =
+        windows.into_iter().filter_map(|(window, spot)| Some((window, spot?))).collect();
+    let sum = given.iter().fold(0_u64, |sum, (window, _)| sum.saturating_add(*window));
+    let given = given.into_iter();
     if let Some((window, spot)) = given.max_by_key(|(window, _)| *window).filter(|_| !fits) {
         let message = format!(
-            "{} makes {} for the {count} destinations of \"{name}\" that are planned, more than half of the journal's limit, \
+            "{} makes {} for the {count} destinations of \"{name}\" that are planned, half or more of the journal's limit, \
              {}: what is made of their windows would not fit in beside the records",
             format_size(window),
             format_size(sum),
@@ -381,6 +388,11 @@ mod tests {
                 "{limit}: {sizes:?}"
             );
         }
+        // What is given leaves the rest to the others.
+        let beside = loaded(&several("10MiB", &[entry("a", "{window: 4608KiB}"), entry("b", "{}")]));
+        let sizes = beside.destinations().into_iter().map(|id| beside.buffering_of(&id, 10 << 20));
+        let sizes: Vec<u64> = sizes.map(|buffering| buffering.unwrap().size_bytes >> 10).collect();
+        assert_eq!(sizes, [4608, 512]);
         // One alone has what it always had.
         let alone = loaded(&several("100MiB", &by_default[..1]));
         assert_eq!(alone.buffering_of(&alone.id, 100 << 20).unwrap().size_bytes, 25 << 20);
@@ -392,8 +404,8 @@ mod tests {
     fn windows_that_only_fit_one_by_one_are_refused_at_the_largest() {
         let told = |field: &str, window: &str, sum: &str, count: u32| {
             format!(
-                "streams[0].{field}: {window} makes {sum} for the {count} destinations of \"many\" that are planned, more \
-                 than half of the journal's limit, 10MiB: what is made of their windows would not fit in beside the records"
+                "streams[0].{field}: {window} makes {sum} for the {count} destinations of \"many\" that are planned, half \
+                 or more of the journal's limit, 10MiB: what is made of their windows would not fit in beside the records"
             )
         };
         let (large, small) = (entry("a", "{window: 4MiB}"), entry("b", "{window: 2MiB}"));
@@ -405,11 +417,8 @@ mod tests {
             &several("10MiB", &[calling("b", "{size: 5MiB}"), large]),
             &told("destinations[0].s3.buffering.size", "5MiB", "9MiB", 2),
         );
-        let by_default = entry("b", "{}");
-        refused(
-            &several("10MiB", &[entry("a", "{window: 5MiB}"), by_default]),
-            &told("destinations[0].s3.partitioning.window", "5MiB", "6400KiB", 2),
-        );
+        let full = [entry("a", "{window: 3MiB}"), entry("b", "{window: 3MiB}"), entry("c", "{}")];
+        refused(&several("10MiB", &full), &told("destinations[1].s3.partitioning.window", "3MiB", "6MiB", 3));
     }
 
     #[test]

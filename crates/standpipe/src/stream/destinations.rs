@@ -53,6 +53,8 @@ impl Stream {
         let changed = self.journal.set_destinations(&destinations).await;
         if changed.is_ok() {
             self.end_with_destination(leaving).await;
+            let was = current.spec.destinations();
+            was.iter().filter(|id| !destinations.contains(id)).for_each(|id| self.clear_alarms_of(id));
             self.put_in_force(definition).await;
         }
         // By the definition that is in force now, which is the old one where the journal took no new destinations.
@@ -96,6 +98,7 @@ impl Stream {
                 add(&mut workers, Worker::start(line));
             }
         }
+        self.end_unknown(&workers);
         for replaying in self.replays_of_journal() {
             if workers.iter().all(|worker| worker.destination != replaying.id) {
                 add(&mut workers, self.start_replay(replaying));
@@ -117,10 +120,7 @@ impl Stream {
         let (kind, name, now) = (AlarmKind::DestinationRemoved, Some(&self.name), self.context.timer.now());
         destinations.iter().for_each(|id| alarms.clear(name, kind, id.as_str()));
         for (id, records, open) in self.removed(destinations) {
-            use AlarmKind::{JournalFailed, Misconfigured, RetryExhausted, SchemaFull};
-            for kind in [JournalFailed, Misconfigured, RetryExhausted, SchemaFull] {
-                alarms.clear(name, kind, id.as_str());
-            }
+            self.clear_alarms_of(&id);
             open.iter().for_each(|batch| alarms.clear(name, AlarmKind::Refused, batch));
             let message = format!(
                 "destination {id} was taken out and had {records} records to deliver: put it back and it goes on, or give \
@@ -128,6 +128,14 @@ impl Stream {
                 self.name
             );
             alarms.raise(name, kind, id.as_str(), message, now);
+        }
+    }
+
+    /// Clears what only its worker would clear.
+    fn clear_alarms_of(&self, id: &DestinationId) {
+        use AlarmKind::{JournalFailed, Misconfigured, RetryExhausted, SchemaFull};
+        for kind in [JournalFailed, Misconfigured, RetryExhausted, SchemaFull] {
+            self.context.alarms.clear(Some(&self.name), kind, id.as_str());
         }
     }
 

@@ -75,13 +75,22 @@ fn kept_from(kept: &Kept) -> String {
     }
 }
 
-/// The replays of a stream that are under way, and the latest that are over.
+/// The replays of a stream.
 #[derive(Debug, Default)]
-pub(super) struct Replays(Mutex<Vec<Arc<Replaying>>>);
+pub(super) struct Replays {
+    /// Those that are under way, and the latest that are over.
+    all: Mutex<Vec<Arc<Replaying>>>,
+    /// Those that were not begun after all, and that the journal is still to hear so of.
+    unrun: Mutex<BTreeSet<DestinationId>>,
+}
 
 impl Replays {
     fn all(&self) -> MutexGuard<'_, Vec<Arc<Replaying>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unrun(&self) -> MutexGuard<'_, BTreeSet<DestinationId>> {
+        self.unrun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, replaying: &Arc<Replaying>) {
@@ -217,6 +226,7 @@ impl Stream {
         }
         let (journal, timer, stream) =
             (self.journal.clone(), Arc::clone(&self.context.timer), self.name.clone());
+        self.replays.unrun().insert(id.clone());
         tokio::spawn(async move {
             loop {
                 match journal.end_replay(id.clone()).await {
@@ -232,12 +242,14 @@ impl Stream {
 
     /// Those that the journal knows.
     pub(super) fn replays_of_journal(&self) -> Vec<Arc<Replaying>> {
-        let known = self.journal.with_state(|state| {
+        let mut known = self.journal.with_state(|state| {
             let replay = |(id, progress): (&DestinationId, &Progress)| {
                 Some((id.clone(), progress.start, progress.replay.clone()?))
             };
             state.destinations.iter().filter_map(replay).collect::<Vec<_>>()
         });
+        let unrun = self.replays.unrun().clone();
+        known.retain(|(id, ..)| !unrun.contains(id));
         let take_up = |(id, start, replay)| {
             let under_way = self.replays().into_iter().find(|replaying| replaying.id == id);
             under_way.unwrap_or_else(|| {
@@ -247,6 +259,18 @@ impl Stream {
             })
         };
         known.into_iter().map(take_up).collect()
+    }
+
+    /// Ends those that the journal does not know any more and nobody runs: whoever was to note their end was stopped in it.
+    pub(super) fn end_unknown(&self, workers: &[Worker]) {
+        let known: BTreeSet<DestinationId> =
+            self.journal.with_state(|state| state.destinations.keys().cloned().collect());
+        let runs = |id: &DestinationId| workers.iter().any(|worker| worker.destination == *id);
+        for replaying in self.replays() {
+            if replaying.ended().is_none() && !known.contains(&replaying.id) && !runs(&replaying.id) {
+                self.end_early(&replaying, &Progress::default());
+            }
+        }
     }
 
     /// Stops a replay: what it has not delivered stays so, what is under way may arrive or not.

@@ -133,8 +133,9 @@ impl Line {
     /// Makes an attempt at a batch.
     pub(crate) async fn deliver(&self, open: &OpenBatch, which: Try) -> Outcome {
         let started = self.context.timer.steady();
-        let result = match self.goes_into() {
-            Some(into) => self.put_into(open, into).await,
+        let into = self.replay.as_deref().and_then(|of| Some((of, of.replay.into.as_ref()?)));
+        let result = match into {
+            Some((replaying, into)) => self.put_into(open, replaying, into).await,
             None => self.attempt(open, which).await,
         };
         self.note_waiting(result.as_ref().err());
@@ -420,11 +421,12 @@ impl Line {
         self.closed_for(close, |to| to.bears().is_some()).unwrap_or_default()
     }
 
-    /// Since when a batch has been failing. Of a table that is noted only of its own failures, not of its store's.
+    /// Since when a batch has been failing. Where its records are given up in the end, that is noted only of what they are
+    /// given up for: what is the store's, or nobody's, may have lasted since it was closed.
     fn failing_since(&self, open: &OpenBatch, now: Timestamp, error: &AttemptError) -> Timestamp {
         match error {
-            AttemptError::Endpoint { .. } => open.failing_since.unwrap_or(now),
-            _ if self.is_of_table(&open.close) => open.close.closed_at,
+            AttemptError::Endpoint { error, .. } if !error.is_ours => open.failing_since.unwrap_or(now),
+            _ if self.is_given_up(&open.close) => open.close.closed_at,
             _ => open.failing_since.unwrap_or(now),
         }
     }

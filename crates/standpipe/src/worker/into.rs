@@ -26,6 +26,7 @@ use tokio::task::spawn_blocking;
 
 use super::Line;
 use super::deliver::{AttemptError, unreadable};
+use super::replay::Replaying;
 use crate::spec::Buffering;
 
 /// The most records of a block, as of a put.
@@ -122,11 +123,16 @@ impl Parts {
 
 impl Line {
     /// Puts what is not noted yet of the batch.
-    pub(super) async fn put_into(&self, open: &OpenBatch, into: &StreamName) -> Result<(), AttemptError> {
-        let close = &open.close;
-        let unnoted = self.put_through.of(close.batch);
+    pub(super) async fn put_into(
+        &self,
+        open: &OpenBatch,
+        replaying: &Replaying,
+        into: &StreamName,
+    ) -> Result<(), AttemptError> {
+        let (close, put_through) = (&open.close, &replaying.put_through);
+        let unnoted = put_through.of(close.batch);
         if let Some(last) = unnoted {
-            self.note_put(close, last).await?;
+            self.note_put(close, put_through, last).await?;
         }
         let done = open.done.last().copied().max(unnoted);
         let (mut reader, mut parts) = (self.journal.read(close.range), Parts::new(close.range.first));
@@ -147,10 +153,10 @@ impl Line {
                 let last = place(close, *part.positions.end());
                 bytes += part.records.record_bytes();
                 self.put_part(close, part, into).await?;
-                self.put_through.all().insert(close.batch, last);
+                put_through.all().insert(close.batch, last);
                 // The last one is noted as the whole batch is.
                 if last < place(close, close.range.last.0) {
-                    self.note_put(close, last).await?;
+                    self.note_put(close, put_through, last).await?;
                 }
             }
             if chunk.is_none() {
@@ -160,7 +166,7 @@ impl Line {
         let lost = reader.lost();
         let tally = Tally { delivered: close.range.count().saturating_sub(lost), lost, ..Tally::default() };
         self.settle(close, Vec::new(), tally, bytes).await?;
-        self.put_through.forget(close.batch);
+        put_through.forget(close.batch);
         Ok(())
     }
 
@@ -184,11 +190,11 @@ impl Line {
     }
 
     /// Notes that the batch is put up to a place.
-    async fn note_put(&self, close: &Close, last: u32) -> Result<(), AttemptError> {
+    async fn note_put(&self, close: &Close, put_through: &PutThrough, last: u32) -> Result<(), AttemptError> {
         let (batch, destination) = (close.batch, self.destination.clone());
         let done = Done { batch, destination, ordinal: last, further: 0, request: None };
         self.journal.control(vec![Control::Done(done)]).await?;
-        self.put_through.forget(batch);
+        put_through.forget(batch);
         Ok(())
     }
 }

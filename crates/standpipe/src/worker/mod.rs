@@ -58,7 +58,7 @@ pub(crate) use ahead::LOOKS_AT_ONCE;
 pub(crate) use body::chunk_bytes;
 pub(crate) use deliver::chain;
 use deliver::{Effort, Outcome, Try};
-pub(crate) use into::{Intake, PutThrough};
+pub(crate) use into::Intake;
 pub use memory::Memory;
 pub(crate) use recorded::needed_schemas;
 pub(crate) use replay::{Ended, Replaying};
@@ -144,8 +144,6 @@ pub(crate) struct Line {
     pub(crate) again: Again,
     /// Since when the journal keeps something from being done.
     pub(crate) stuck: Stuck,
-    /// How far its batches are put to another stream, where they are.
-    pub(crate) put_through: PutThrough,
     /// One change of the table that its files become a part of at a time: others would meet each other there.
     pub(crate) appending: Mutex<()>,
 }

@@ -64,11 +64,11 @@ impl Line {
         let settle = Settle { batch, destination, range, tally };
         self.journal.control(vec![Control::Decide(decide), Control::Settle(settle)]).await?;
         self.again.forget(batch);
-        self.put_through.forget(batch);
         self.drop_spools(batch, None).await;
         self.clear_alarms(&open.close);
         if let Some(replaying) = &self.replay {
             self.context.metrics.replayed(&self.stream, range.count());
+            replaying.put_through.forget(batch);
             replaying.note_abandoned(range.count());
         }
         tracing::warn!(stream = %self.stream, destination = %self.destination, %batch, records = range.count(),

@@ -7,6 +7,7 @@ use standpipe_journal::control::{Close, Replay};
 use standpipe_model::{DestinationId, Position, StreamName, Tally, Timestamp};
 
 use super::deliver::AttemptError;
+use super::into::PutThrough;
 use super::{JOURNAL_RETRY, Line, chain};
 use crate::alarm::AlarmKind;
 
@@ -22,6 +23,8 @@ pub(crate) struct Replaying {
     /// What it is called in the metrics: all replays are one there, as there may be any number of them.
     label: DestinationId,
     standing: Mutex<Standing>,
+    /// How far batches are put into another stream that could not note it.
+    pub(super) put_through: PutThrough,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +46,9 @@ pub(crate) struct Ended {
 
 impl Replaying {
     pub(crate) fn new(id: DestinationId, start: Position, replay: Replay) -> Arc<Self> {
-        Arc::new(Self { id, start, replay, label: DestinationId::any_replay(), standing: Mutex::default() })
+        let label = DestinationId::any_replay();
+        let (standing, put_through) = (Mutex::default(), PutThrough::default());
+        Arc::new(Self { id, start, replay, label, standing, put_through })
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
@@ -137,7 +142,9 @@ impl Line {
         }
         self.note_unstuck();
         let tally = tally.unwrap_or_default();
-        [AlarmKind::Misconfigured, AlarmKind::RetryExhausted].into_iter().for_each(|kind| self.clear(kind));
+        [AlarmKind::JournalFailed, AlarmKind::Misconfigured, AlarmKind::RetryExhausted]
+            .into_iter()
+            .for_each(|kind| self.clear(kind));
         replaying.end(Ended { at: self.context.timer.now(), early: false, tally });
         tracing::info!(stream = %self.stream, replay = %replaying.id, ?tally, "replay ends");
     }

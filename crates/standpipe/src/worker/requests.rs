@@ -20,7 +20,7 @@ mod given_up;
 pub(super) mod kept;
 mod lag;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -222,7 +222,9 @@ impl Line {
         rows.retain(|row| !sending.decided.holds(row.origin.position));
         let mut request = self.request(sending, cut, rows);
         while !request.rows.is_empty() {
-            if let Some(reason) = sending.lagging.reason() {
+            // Of one that was sent before, the endpoint may know rows to be there.
+            let is_unsent = !sending.which.is_repeated() || !sending.endpoint.target.remembers_requests();
+            if let Some(reason) = sending.lagging.reason().filter(|_| is_unsent) {
                 attempted.left = Some((request, Why::Unsent(reason)));
                 break;
             }
@@ -287,6 +289,7 @@ impl Line {
         let is_done = match left {
             None => {
                 if !was_over {
+                    sending.lagging.worked();
                     self.clear(AlarmKind::RetryExhausted);
                 }
                 !was_over
@@ -383,13 +386,13 @@ impl Line {
         progress.noted_at = self.context.timer.steady();
         let frames = std::mem::take(&mut progress.frames);
         if !frames.is_empty() {
-            let decides = frames.iter().filter_map(|frame| match frame {
-                Control::Decide(Decide { reason, message, rows, .. }) => {
-                    Some((reason.clone(), message.clone(), rows.iter().map(BatchRange::count).sum()))
+            let mut decides: BTreeMap<String, (String, u64)> = BTreeMap::new();
+            for frame in &frames {
+                if let Control::Decide(Decide { reason, message, rows, .. }) = frame {
+                    let alike = decides.entry(reason.clone()).or_insert_with(|| (message.clone(), 0));
+                    alike.1 += rows.iter().map(BatchRange::count).sum::<u64>();
                 }
-                _ => None,
-            });
-            let decides: Vec<(String, String, u64)> = decides.collect();
+            }
             let over = frames.iter().filter_map(|frame| match frame {
                 Control::Done(done) => done.request,
                 _ => None,
@@ -402,7 +405,7 @@ impl Line {
                 }
                 noted => noted?,
             }
-            for (code, message, records) in decides {
+            for (code, (message, records)) in decides {
                 self.tell_undelivered(close, &code, &message, records);
             }
         }

@@ -12,10 +12,8 @@ impl Line {
     /// Tells of an attempt that failed.
     pub(super) fn tell_attempt(&self, close: &Close, error: &AttemptError) {
         let (code, of_endpoint) = match error {
-            AttemptError::Endpoint { error, .. } if !error.is_ours => (error.code.clone(), true),
-            AttemptError::Sink(error) | AttemptError::Endpoint { error, .. } => {
-                (error.code.as_deref().and_then(store_code), false)
-            }
+            AttemptError::Endpoint { error, .. } => (error.code.clone().filter(|_| !error.is_ours), true),
+            AttemptError::Sink(error) => (error.code.as_deref().and_then(store_code), false),
             _ => (None, false),
         };
         let code = code.unwrap_or_else(|| "InternalError".to_owned());
@@ -45,12 +43,15 @@ impl Line {
             Some((to.logging.clone()?, endpoint.map_or_else(store, |endpoint| endpoint.target.address())))
         });
         let Some((target, destination)) = place.flatten() else { return };
-        let message = match records {
-            0 => message.to_owned(),
-            _ => format!("{records} records of batch {}: {message}", close.batch),
+        let (message, brief) = match records {
+            0 => (message.to_owned(), message.to_owned()),
+            _ => {
+                let brief = format!("{records} records of batch {}", close.batch);
+                (format!("{brief}: {message}"), brief)
+            }
         };
         let (stream, version, at) = (&self.stream, close.version, self.context.timer.now());
-        let failure = Failure { stream, version, destination, code, message, processor, at };
+        let failure = Failure { stream, version, destination, code, message, brief, processor, at };
         self.context.delivery_log.tell(&target, &failure);
     }
 }

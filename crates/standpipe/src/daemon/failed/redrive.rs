@@ -329,7 +329,7 @@ impl Run {
         self.redrive.progress().key = Some(found.object.key.clone());
         if let Some(mut mark) = self.begin(found)? {
             if !self.orders.dry_run {
-                block_in_place(|| mark.note_current(&self.folder)).map_err(FailedError::Mark)?;
+                self.note_current(&mut mark).await?;
             }
             let outcome = self.lines(found, &mut mark).await;
             if !self.orders.dry_run {
@@ -456,6 +456,21 @@ impl Run {
                 Err(source) => {
                     self.after(FailedError::Put { to: to.clone(), source }, &mut wait).await?;
                 }
+            }
+        }
+    }
+
+    /// Notes which object is being redriven, as soon as the disk takes it.
+    async fn note_current(&self, mark: &mut Mark) -> Result<(), FailedError> {
+        let mut wait = Wait::default();
+        loop {
+            match block_in_place(|| mark.note_current(&self.folder)) {
+                Ok(()) => return Ok(()),
+                // The stream is gone, and all its marks.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(FailedError::Mark(error));
+                }
+                Err(error) => self.after(FailedError::Mark(error), &mut wait).await?,
             }
         }
     }

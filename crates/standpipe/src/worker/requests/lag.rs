@@ -1,31 +1,44 @@
-//! A batch that lags too far behind (`max_lag`): once the endpoint failed one of its requests then, the others are given
-//! up for the same reason without being sent. An endpoint that hangs costs the time of one request, and not of each.
+//! A batch that lags too far behind (`max_lag`): once the endpoint failed some of its requests in a row then, the others are
+//! given up for the same reason without being sent. An endpoint that hangs costs the time of few requests, and not of each.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use standpipe_model::{ErrorClass, SinkError, Timestamp};
+
+use super::FAILURES_MAX;
 
 /// Why rows are given up: a code, and a message.
 pub(super) type Reason = (String, String);
 
 /// Why what is left of a batch is given up unsent, once it is. An attempt has one, however many requests it makes at once.
 #[derive(Debug, Default)]
-pub(in super::super) struct Lagging(OnceLock<Reason>);
+pub(in super::super) struct Lagging {
+    /// Requests that failed in a row.
+    failures: AtomicUsize,
+    reason: OnceLock<Reason>,
+}
 
 impl Lagging {
-    /// Notes why rows of a batch that lags too far were given up. What an endpoint that works has against
-    /// some says nothing about those behind them.
+    /// Notes why rows of a batch that lags too far were given up. What an endpoint that works has against some says nothing
+    /// about those behind them, nor does one that asks for time, or a connection that ended once.
     pub(super) fn note(&self, class: ErrorClass, in_part: bool, reason: &Reason) {
-        if class != ErrorClass::Refused && !in_part {
+        let works = in_part || matches!(class, ErrorClass::Refused | ErrorClass::Throttled);
+        if !works && self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
             // The first reason is as good as any.
-            self.0.get_or_init(|| reason.clone());
+            self.reason.get_or_init(|| reason.clone());
         }
+    }
+
+    /// Notes that a request was taken.
+    pub(super) fn worked(&self) {
+        self.failures.store(0, Ordering::Relaxed);
     }
 
     /// Why requests that are not sent yet are given up.
     pub(super) fn reason(&self) -> Option<Reason> {
-        self.0.get().cloned()
+        self.reason.get().cloned()
     }
 }
 
@@ -56,7 +69,12 @@ mod tests {
         lagging.note(ErrorClass::Throttled, true, &refused);
         assert_eq!(lagging.reason(), None);
         let away = ("InternalError".to_owned(), "no answer".to_owned());
-        lagging.note(ErrorClass::Transient, false, &away);
+        let fail = |times| (0..times).for_each(|_| lagging.note(ErrorClass::Transient, false, &away));
+        fail(FAILURES_MAX - 1);
+        lagging.worked();
+        fail(FAILURES_MAX - 1);
+        assert_eq!(lagging.reason(), None, "it works in between");
+        lagging.note(ErrorClass::Misconfigured, false, &away);
         lagging.note(ErrorClass::Misconfigured, false, &refused);
         assert_eq!(lagging.reason(), Some(away), "the first one");
     }
