@@ -174,7 +174,7 @@ fn iceberg(mib: usize) -> Result<Case> {
         ("origin", json!("string")),
         ("dest", json!("string")),
         ("distance", json!("int")),
-        ("time_hour", json!("timestamptz")),
+        ("time_hour", json!("timestamp")),
     ];
     catalog.create_table("lake", STREAM, &columns.map(|(name, form)| (name, false, form)))?;
     let destination = format!(
