@@ -71,7 +71,7 @@ struct Args {
     #[arg(long, default_value_t = 256)]
     formats_mib: usize,
     /// How much goes to each kind of destination, in MiB.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 1024)]
     destinations_mib: usize,
     /// How much is put in a window whose rows have partitions, in MiB.
     #[arg(long, default_value_t = 272)]
