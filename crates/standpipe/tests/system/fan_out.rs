@@ -315,6 +315,19 @@ fn one_that_keeps_up_closes_no_batch_early_while_another_fills_the_journal() {
 }
 
 #[test]
+fn what_is_wrong_with_one_that_has_nothing_to_deliver_is_told_until_it_is_taken_out() {
+    let lake = Lake::with(&["rows"]);
+    let mistyped = "{ id: copy, s3: { bucket: no-such-bucket } }";
+    let mut daemon = start(yaml(&lake, &[mistyped]));
+    let alarms = |daemon: &Daemon| metric(daemon, "standpipe_alarm", &["kind=\"misconfigured\""]);
+    eventually("the look finds no bucket", SOON, || (alarms(&daemon) == 1).then_some(()));
+    reload(&mut daemon, yaml(&lake, &[]));
+    eventually("nobody asks for it any more", SOON, || (alarms(&daemon) == 0).then_some(()));
+    put_lines(&daemon, 0..10);
+    delivered(&daemon, "rows", 10);
+}
+
+#[test]
 fn the_api_describes_all_of_them() {
     let (lake, receiver) = (Lake::with(&["rows", "raw", "lake"]), Receiver::start());
     let daemon = start(yaml(&lake, &[RAW, &hook(&receiver, "")]));
