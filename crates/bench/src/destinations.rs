@@ -81,16 +81,7 @@ fn deliver(binary: &Path, case: &Case) -> Result<Delivered> {
     let cpu = || Ok::<_, anyhow::Error>((cpu_seconds(daemon.pid())?, busy_seconds()?));
     let (began, before) = (Instant::now(), cpu()?);
     put_lines(binary, &daemon, STREAM, &input)?;
-    loop {
-        let metrics = daemon.get("/metrics")?.body;
-        if sum(&metrics, "standpipe_records_delivered_total") >= lines as f64 {
-            break;
-        }
-        let aside = sum(&metrics, "standpipe_records_backed_up_total");
-        ensure!(aside == 0.0, "{aside} records went to the error output");
-        ensure!(began.elapsed() < PATIENCE, "not everything was delivered: {}", daemon.log());
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait_delivered(&daemon, lines, began)?;
     let (seconds, after) = (began.elapsed().as_secs_f64(), cpu()?);
     let (own, all) = (after.0 - before.0, after.1 - before.1);
     drop(daemon);
@@ -104,6 +95,23 @@ fn deliver(binary: &Path, case: &Case) -> Result<Delivered> {
         others_cpu_s_per_gb: (all - own) / gb,
         busy: all / seconds,
     })
+}
+
+/// Waits until so many records are delivered, for [`PATIENCE`] since everything began.
+///
+/// # Errors
+/// When they are not, or some went to the error output.
+pub(crate) fn wait_delivered(daemon: &Daemon, records: usize, began: Instant) -> Result<()> {
+    loop {
+        let metrics = daemon.get("/metrics")?.body;
+        if sum(&metrics, "standpipe_records_delivered_total") >= records as f64 {
+            return Ok(());
+        }
+        let aside = sum(&metrics, "standpipe_records_backed_up_total");
+        ensure!(aside == 0.0, "{aside} records went to the error output");
+        ensure!(began.elapsed() < PATIENCE, "not everything was delivered: {}", daemon.log());
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A file of so many MiB, how many lines it has, and how many bytes of records.

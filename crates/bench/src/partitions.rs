@@ -3,17 +3,15 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use standpipe_testkit::{Daemon, cache};
 
-use crate::destinations::put_lines;
+use crate::destinations::{put_lines, wait_delivered};
 use crate::formats::FLIGHTS;
 use crate::process::memory;
-use crate::target::sum;
 
 const STREAM: &str = "rows";
 const PARTITIONS: usize = 5_000;
@@ -21,8 +19,6 @@ const PARTITIONS: usize = 5_000;
 const FLIGHTS_OF_A_ROW: usize = 3;
 /// The window, in which everything is put.
 const WINDOW: Duration = Duration::from_secs(30);
-/// How long it may take to be delivered, then.
-const PATIENCE: Duration = Duration::from_mins(10);
 
 /// What came of a window.
 #[derive(Debug, Clone, Serialize)]
@@ -61,16 +57,7 @@ fn window(binary: &Path, mib: usize, partitions: usize) -> Result<Window> {
     let began = Instant::now();
     put_lines(binary, &daemon, STREAM, &input)?;
     ensure!(began.elapsed() < WINDOW, "the rows did not come within one window: put fewer");
-    loop {
-        let metrics = daemon.get("/metrics")?.body;
-        if sum(&metrics, "standpipe_records_delivered_total") >= rows as f64 {
-            break;
-        }
-        let aside = sum(&metrics, "standpipe_records_backed_up_total");
-        ensure!(aside == 0.0, "{aside} rows went to the error output");
-        ensure!(began.elapsed() < PATIENCE, "not everything was delivered: {}", daemon.log());
-        thread::sleep(Duration::from_millis(50));
-    }
+    wait_delivered(&daemon, rows, began)?;
     let rss_peak_mib = memory(daemon.pid())?.peak as f64 / f64::from(1 << 20);
     drop(daemon);
     let objects = files_below(&lake.join("rows"))?;
