@@ -69,13 +69,18 @@ impl Failure {
         Some(fault(class, said.code().code(), message))
     }
 
-    /// The same failure where another attempt at the batch was waited for: that is nobody's.
+    /// A lock was waited for that somebody else holds: that is nobody's failure.
+    pub(crate) fn waiting(message: &str) -> Self {
+        let state = SqlState::LOCK_NOT_AVAILABLE;
+        let error = fault(ErrorClass::Transient, state.code(), message.to_owned());
+        Self::Told(SinkError { is_ours: true, ..error })
+    }
+
+    /// The same failure where another attempt at the batch was waited for.
     pub(super) fn of_lock(self) -> Self {
         match &self {
             Self::Server(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-                let message = "an attempt at the same batch is still under way".to_owned();
-                let error = fault(ErrorClass::Transient, SqlState::LOCK_NOT_AVAILABLE.code(), message);
-                Self::Told(SinkError { is_ours: true, ..error })
+                Self::waiting("an attempt at the same batch is still under way")
             }
             _ => self,
         }

@@ -1,9 +1,9 @@
 //! What errors are called, and what they must not repeat.
 
-use standpipe_model::{ErrorClass, Secret, SinkError};
+use standpipe_model::{Secret, SinkError};
 use tokio_postgres::error::SqlState;
 
-use crate::postgres::error::{Failure, fault};
+use crate::postgres::error::Failure;
 
 /// The failure of a statement that waits for the ledger's lock: where it was ended for its time, another load is under way,
 /// and that is nobody's failure.
@@ -18,9 +18,7 @@ pub(super) fn of_lock(failure: Failure) -> Failure {
     if !waited {
         return failure;
     }
-    let message = "another load holds the ledger's lock".to_owned();
-    let error = fault(ErrorClass::Transient, SqlState::LOCK_NOT_AVAILABLE.code(), message);
-    Failure::Told(SinkError { is_ours: true, ..error })
+    Failure::waiting("another load holds the ledger's lock")
 }
 
 /// The same error by AWS's names for them, without secrets. What it means was decided where it arose: a name that is not
