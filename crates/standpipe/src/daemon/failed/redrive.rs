@@ -329,7 +329,7 @@ impl Run {
         self.redrive.progress().key = Some(found.object.key.clone());
         if let Some(mut mark) = self.begin(found)? {
             if !self.orders.dry_run {
-                self.note_current(&mut mark).await?;
+                self.write(|| mark.note_current(&self.folder), || {}).await?;
             }
             let outcome = self.lines(found, &mut mark).await;
             if !self.orders.dry_run {
@@ -460,37 +460,32 @@ impl Run {
         }
     }
 
-    /// Notes which object is being redriven, as soon as the disk takes it.
-    async fn note_current(&self, mark: &mut Mark) -> Result<(), FailedError> {
+    /// Writes a mark, as soon as the disk takes it. Until then it is known in this process: what it says to be put is not
+    /// put again.
+    async fn save(&self, mark: &Mark) -> Result<(), FailedError> {
+        let redrives = &self.daemon.redrives;
+        let unsaved = || redrives.note_unsaved(&self.folder, mark);
+        self.write(|| mark.save(&self.folder), unsaved).await?;
+        redrives.note_saved(&self.folder, mark);
+        Ok(())
+    }
+
+    /// Writes what is kept of the redrive, as soon as the disk takes it; `unwritten` is called each time it does not.
+    async fn write(
+        &self,
+        mut write: impl FnMut() -> io::Result<()>,
+        unwritten: impl Fn(),
+    ) -> Result<(), FailedError> {
         let mut wait = Wait::default();
         loop {
-            match block_in_place(|| mark.note_current(&self.folder)) {
+            match block_in_place(&mut write) {
                 Ok(()) => return Ok(()),
                 // The stream is gone, and all its marks.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Err(FailedError::Mark(error));
                 }
-                Err(error) => self.after(FailedError::Mark(error), &mut wait).await?,
-            }
-        }
-    }
-
-    /// Writes a mark, as soon as the disk takes it. Until then it is known in this process: what it says to be put is not
-    /// put again.
-    async fn save(&self, mark: &Mark) -> Result<(), FailedError> {
-        let mut wait = Wait::default();
-        loop {
-            match block_in_place(|| mark.save(&self.folder)) {
-                Ok(()) => {
-                    self.daemon.redrives.note_saved(&self.folder, mark);
-                    return Ok(());
-                }
-                // The stream is gone, and all its marks.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(FailedError::Mark(error));
-                }
                 Err(error) => {
-                    self.daemon.redrives.note_unsaved(&self.folder, mark);
+                    unwritten();
                     self.after(FailedError::Mark(error), &mut wait).await?;
                 }
             }
