@@ -161,45 +161,37 @@ pub(super) fn check_together(
     let planned: Vec<_> = planned.filter_map(|branch| branch.destination.as_mut()).collect();
     let count = planned.len();
     let Some(limit) = journal_limit.filter(|_| count > 1) else { return };
-    let given = planned.iter().map(|draft| match &draft.partitioning {
-        Some(partitioning) => partitioning.spec.window_bytes,
-        None => draft.size_is_given.then_some(draft.spec.buffering.size_bytes),
-    });
-    let default = default_window(limit, given);
-    // Each with its spot where it was given.
-    let windows = planned.into_iter().map(
-        |DestinationDraft { partitioning, spec, size_is_given, size_spot, .. }| {
-            let size = &mut spec.buffering.size_bytes;
-            match partitioning {
-                Some(PartitioningDraft { spec, window_spot, .. }) => (
-                    spec.window_bytes.unwrap_or(default),
-                    spec.window_bytes.is_some().then_some(&*window_spot),
-                ),
-                None if *size_is_given => (*size, Some(&*size_spot)),
-                None => {
-                    *size = default.min(*size);
-                    (*size, None)
-                }
-            }
-        },
-    );
-    let windows: Vec<(u64, Option<&Spot>)> = windows.collect();
-    let sum = windows.iter().fold(0_u64, |sum, (window, _)| sum.saturating_add(*window));
+    let given: Vec<Option<(u64, &Spot)>> = planned.iter().map(|draft| given_window(draft)).collect();
+    let default = default_window(limit, given.iter().map(|given| given.map(|(window, _)| window)));
+    let absent = given.iter().filter(|given| given.is_none()).count() as u64;
+    let given = || given.iter().flatten();
+    let taken = given().fold(0_u64, |sum, (window, _)| sum.saturating_add(*window));
+    let fits = taken.saturating_add(default.saturating_mul(absent)) <= limit / 2;
     // One that is too large by itself is told by itself.
-    let fits = sum <= limit / 2 || windows.iter().any(|(window, _)| *window > limit / 2);
-    let given: Vec<(u64, &Spot)> =
-        windows.into_iter().filter_map(|(window, spot)| Some((window, spot?))).collect();
-    let sum = given.iter().fold(0_u64, |sum, (window, _)| sum.saturating_add(*window));
-    let given = given.into_iter();
-    if let Some((window, spot)) = given.max_by_key(|(window, _)| *window).filter(|_| !fits) {
+    let alone = given().any(|(window, _)| *window > limit / 2);
+    if let Some((window, spot)) = given().max_by_key(|(window, _)| *window).filter(|_| !fits && !alone) {
         let message = format!(
             "{} makes {} for the {count} destinations of \"{name}\" that are planned, half or more of the journal's limit, \
              {}: what is made of their windows would not fit in beside the records",
-            format_size(window),
-            format_size(sum),
+            format_size(*window),
+            format_size(taken),
             format_size(limit)
         );
-        problems.push(Problem { spot: spot.clone(), message });
+        problems.push(Problem { spot: (*spot).clone(), message });
+    }
+    for draft in planned {
+        if draft.partitioning.is_none() && !draft.size_is_given {
+            let size = &mut draft.spec.buffering.size_bytes;
+            *size = default.min(*size);
+        }
+    }
+}
+
+/// What a destination that is planned says of its window, and where.
+fn given_window(draft: &DestinationDraft) -> Option<(u64, &Spot)> {
+    match &draft.partitioning {
+        Some(PartitioningDraft { spec, window_spot, .. }) => Some((spec.window_bytes?, window_spot)),
+        None => draft.size_is_given.then_some((draft.spec.buffering.size_bytes, &draft.size_spot)),
     }
 }
 
