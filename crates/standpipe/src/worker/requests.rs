@@ -12,7 +12,8 @@
 //! # Invariants
 //! - The same rows have the same request id at every attempt and in every process.
 //! - Rows are given up by DECIDE before anything is done about it, and are never sent again.
-//! - Once a request of a batch that lags further than it may fails as a whole, no other of that batch is sent.
+//! - Once some requests in a row of a batch that lags further than it may have failed as a whole, no other of that batch is
+//!   sent, but those that the endpoint may know from before.
 
 mod again;
 mod cuts;
